@@ -1,0 +1,31 @@
+/**
+ * Where the fields of the kernel's structs lie, in bytes: the one place that knows.
+ *
+ * The same on x86-64 and arm64 (both little-endian, 8-byte pointers), for glibc and musl.
+ * `c/shim.c` asserts the sizes; test/ffi/layout.test.ts holds the offsets against the C headers.
+ */
+
+/** `struct mmsghdr` of <sys/socket.h>: a `msghdr` and the length of what it moved. */
+export const MMSGHDR = {
+  size: 64,
+  name: 0,
+  nameLength: 8,
+  vector: 16,
+  vectorLength: 24,
+  control: 32,
+  controlLength: 40,
+  flags: 48,
+  length: 56,
+} as const;
+
+/** `struct iovec` of <sys/uio.h>. */
+export const IOVEC = { size: 16, base: 0, length: 8 } as const;
+
+/** `struct ready` of c/shim.c. */
+export const READY = { size: 16, tokenLow: 0, tokenHigh: 4, events: 8 } as const;
+
+/** `SOCKETS_MAX` of c/shim.c: open sockets a thread can have. */
+export const SOCKETS_MAX = 65_536;
+
+/** `SHIM_ABI` of c/shim.c: counts up with every change of what TypeScript and C share. */
+export const SHIM_ABI = 1;

@@ -1,0 +1,87 @@
+/**
+ * Compiles and links the shim: the only place that calls `cc` and `linkSymbols`.
+ *
+ * Loading is lazy, happens once a thread, and never throws: where it fails, `loadShim` says why
+ * and the library goes on without (`backend: "portable"`).
+ */
+
+import { cc, type FFIFunction, type Library, linkSymbols, type Pointer } from "bun:ffi";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import sourcePath from "../c/shim.c" with { type: "file" };
+import { SHIM_ABI } from "./layout.ts";
+import { type Shim, SYMBOLS } from "./symbols.ts";
+
+/** The shim with the address of its destructor for `toArrayBuffer`, or why there is none. */
+export type ShimResult =
+  | { readonly shim: Shim; readonly reactorDestroy: Pointer }
+  | { readonly reason: string };
+
+/** Where a program made by `bun build --compile` finds its files: TinyCC cannot read there. */
+const EMBEDDED_PREFIX = "/$bunfs/";
+
+/** The one function that `cc` itself binds; it answers the addresses of all others. */
+interface Entries {
+  shim_entry(index: number): Pointer | null;
+}
+
+/**
+ * What keeps the code and its wrappers alive. SAFETY: `linkSymbols` holds plain addresses into
+ * the code that `cc` owns, so both live as long as the thread.
+ */
+const keepAlive: unknown[] = [];
+
+let result: ShimResult | undefined;
+
+/** The shim, compiled at the first call of each thread (7 to 25 ms). */
+export function loadShim(): ShimResult {
+  result ??= tryLoad();
+  return result;
+}
+
+function tryLoad(): ShimResult {
+  if (process.platform !== "linux") return { reason: `no shim for ${process.platform}` };
+  if (process.arch !== "x64" && process.arch !== "arm64") {
+    return { reason: `no shim for ${process.arch}` };
+  }
+  try {
+    return compileAndLink();
+  } catch (error) {
+    return { reason: `bun:ffi cannot compile the shim: ${String(error)}` };
+  }
+}
+
+function compileAndLink(): ShimResult {
+  const compiled = sourcePath.startsWith(EMBEDDED_PREFIX)
+    ? withTemporaryCopy(sourcePath, compile)
+    : compile(sourcePath);
+  const entries = compiled.symbols as unknown as Entries;
+  const linkable: Record<string, FFIFunction & { ptr: Pointer }> = {};
+  for (const [index, [name, types]] of Object.entries(SYMBOLS).entries()) {
+    const address = entries.shim_entry(index);
+    if (address === null) throw new Error(`shim entry ${index} (${name}) expected, got none`);
+    linkable[name] = { ...types, ptr: address };
+  }
+  const linked = linkSymbols(linkable);
+  keepAlive.push(compiled, linked);
+  const shim = linked.symbols as unknown as Shim;
+  const abi = shim.shim_abi();
+  if (abi !== SHIM_ABI) throw new Error(`shim ABI expected ${SHIM_ABI}, got ${abi}`);
+  return { shim, reactorDestroy: linkable["reactor_destroy"]?.ptr as Pointer };
+}
+
+function compile(source: string): Library<Record<string, { args: ["u32"]; returns: "ptr" }>> {
+  return cc({ source, symbols: { shim_entry: { args: ["u32"], returns: "ptr" } } });
+}
+
+function withTemporaryCopy<T>(embedded: string, use: (path: string) => T): T {
+  const directory = mkdtempSync(join(tmpdir(), "datagram-socket-"));
+  try {
+    const path = join(directory, "shim.c");
+    writeFileSync(path, readFileSync(embedded));
+    return use(path);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,29 @@
+/**
+ * Memory that native code may see, and its addresses.
+ *
+ * Two facts of JavaScriptCore shape it. A small typed array made without an `ArrayBuffer` lives
+ * in the garbage-collected heap and moves to another place when its `buffer` is first asked for:
+ * an address taken before is stale. And an address keeps nothing alive: whoever holds one must
+ * hold the array too, for as long as native code may use it.
+ */
+
+import { ptr } from "bun:ffi";
+
+/** Zeroed memory that stays where it is until it is collected. */
+export function nativeBytes(length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(new ArrayBuffer(length));
+}
+
+/**
+ * The address of the first byte of `view`, valid while the caller holds `view` and its buffer is
+ * neither detached nor resized.
+ *
+ * An empty view has no address of its own; 1 stands for it, which nobody dereferences as its
+ * length is 0.
+ */
+export function addressOf(view: Uint8Array | Int32Array | Uint32Array): number {
+  if (view.byteLength === 0) return 1;
+  // Asking for the buffer is what fixes the place (see above). It must come before `ptr`.
+  if (view.buffer.byteLength === 0) return 1;
+  return ptr(view);
+}

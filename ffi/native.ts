@@ -1,0 +1,124 @@
+/**
+ * All of `ffi/` that `lib/` may import: system calls on numbers, typed arrays and encoded
+ * addresses. Results are >= 0, or -errno; no address of memory leaves this folder.
+ */
+
+import { loadShim, type ShimResult } from "./load.ts";
+import { addressOf } from "./memory.ts";
+import { NativeReactor } from "./reactor.ts";
+import type { Shim } from "./symbols.ts";
+import { type EncodedAddress, ReceiveVector, SendVector } from "./vector.ts";
+
+export { SOCKETS_MAX } from "./layout.ts";
+export { NativeReactor, type ReadinessMode } from "./reactor.ts";
+export { type EncodedAddress, ReceiveVector, SendVector } from "./vector.ts";
+
+/** Bytes of the longest socket address: `sockaddr_un`, 110, filled up to whole words. */
+export const NAME_CAPACITY_MAX = 112;
+
+/** The system calls of one thread. */
+export class Native {
+  readonly #loaded: Extract<ShimResult, { shim: Shim }>;
+  readonly #shim: Shim;
+  /** SAFETY: scratch memory of this object, whose address is used while the object is held. */
+  readonly #scratch: Int32Array = new Int32Array(new ArrayBuffer(NAME_CAPACITY_MAX));
+  readonly #scratchAddress: number;
+
+  constructor(loaded: Extract<ShimResult, { shim: Shim }>) {
+    this.#loaded = loaded;
+    this.#shim = loaded.shim;
+    this.#scratchAddress = addressOf(this.#scratch);
+  }
+
+  /** What the calls below answer by way of memory, valid until the next of them. */
+  get scratch(): Int32Array {
+    return this.#scratch;
+  }
+
+  /** A new non-blocking socket. */
+  open(domain: number, type: number, protocol: number): number {
+    return this.#shim.socket_open(domain, type, protocol);
+  }
+
+  /** Two connected sockets: 0 and the descriptors in `scratch[0]` and `scratch[1]`. */
+  pair(domain: number, type: number): number {
+    return this.#shim.socket_pair(domain, type, this.#scratchAddress);
+  }
+
+  bind(fd: number, address: EncodedAddress): number {
+    return this.#shim.socket_bind(fd, addressOf(address.words), address.length);
+  }
+
+  connect(fd: number, address: EncodedAddress): number {
+    return this.#shim.socket_connect(fd, addressOf(address.words), address.length);
+  }
+
+  /** The socket's own address: its length, and the bytes in `scratch`. */
+  name(fd: number): number {
+    return this.#shim.socket_name(fd, this.#scratchAddress, NAME_CAPACITY_MAX);
+  }
+
+  /** The peer's address, as `name`. */
+  peerName(fd: number): number {
+    return this.#shim.socket_peer_name(fd, this.#scratchAddress, NAME_CAPACITY_MAX);
+  }
+
+  /** Sets an option whose value is a C `int`. */
+  setIntOption(fd: number, level: number, name: number, value: number): number {
+    this.#scratch[0] = value;
+    return this.#shim.option_set(fd, level, name, this.#scratchAddress, 4);
+  }
+
+  /** Sets an option whose value is a struct. */
+  setOption(fd: number, level: number, name: number, value: Uint8Array): number {
+    return this.#shim.option_set(fd, level, name, addressOf(value), value.byteLength);
+  }
+
+  /** Reads an option whose value is a C `int` into `scratch[0]`. */
+  getIntOption(fd: number, level: number, name: number): number {
+    return this.#shim.option_get(fd, level, name, this.#scratchAddress, 4);
+  }
+
+  /** The descriptor's flags (`F_GETFL`). */
+  flags(fd: number): number {
+    return this.#shim.descriptor_flags(fd);
+  }
+
+  setNonblocking(fd: number): number {
+    return this.#shim.descriptor_set_nonblocking(fd);
+  }
+
+  duplicate(fd: number): number {
+    return this.#shim.descriptor_duplicate(fd);
+  }
+
+  close(fd: number): number {
+    return this.#shim.descriptor_close(fd);
+  }
+
+  receiveVector(nameCapacity: number): ReceiveVector {
+    return new ReceiveVector(this.#shim, nameCapacity);
+  }
+
+  sendVector(nameCapacity: number): SendVector {
+    return new SendVector(this.#shim, nameCapacity);
+  }
+
+  reactor(): NativeReactor {
+    return new NativeReactor(this.#loaded);
+  }
+}
+
+/** The system calls, or the reason why this thread cannot make them. */
+export type NativeResult = { readonly native: Native } | { readonly reason: string };
+
+let result: NativeResult | undefined;
+
+/** Loads the shim at the first call of each thread; never throws. */
+export function loadNative(): NativeResult {
+  if (result === undefined) {
+    const loaded = loadShim();
+    result = "shim" in loaded ? { native: new Native(loaded) } : loaded;
+  }
+  return result;
+}

@@ -1,0 +1,73 @@
+/**
+ * The entries of `c/shim.c` as TypeScript sees them, and their C types for the linker.
+ *
+ * Every entry answers >= 0, or -errno. A pointer is a number: an address that `ffi/memory.ts` took
+ * of memory whose owner is alive for the call. What each one does is said in the C file.
+ */
+
+import type { FFIFunction } from "bun:ffi";
+
+type Address = number;
+
+/** The shim's entries as functions. */
+export interface Shim {
+  shim_abi(): number;
+  batch_receive(
+    fd: number,
+    messages: Address,
+    count: number,
+    nameCapacity: number,
+    controlCapacity: number,
+    flags: number,
+  ): number;
+  batch_send(fd: number, messages: Address, count: number): number;
+  socket_open(domain: number, type: number, protocol: number): number;
+  socket_pair(domain: number, type: number, fds: Address): number;
+  socket_bind(fd: number, address: Address, length: number): number;
+  socket_connect(fd: number, address: Address, length: number): number;
+  socket_name(fd: number, address: Address, capacity: number): number;
+  socket_peer_name(fd: number, address: Address, capacity: number): number;
+  option_set(fd: number, level: number, name: number, value: Address, length: number): number;
+  option_get(fd: number, level: number, name: number, value: Address, capacity: number): number;
+  descriptor_flags(fd: number): number;
+  descriptor_set_nonblocking(fd: number): number;
+  descriptor_duplicate(fd: number): number;
+  descriptor_close(fd: number): number;
+  reactor_create(): Address | null;
+  reactor_bytes(): number;
+  reactor_descriptors_offset(): number;
+  reactor_destroy(reactor: Address, context: Address): void;
+  ring_open(reactor: Address, bell: number): number;
+  helper_open(reactor: Address, bell: number): number;
+  reactor_arm(reactor: Address, fd: number, events: number, token: number): number;
+  reactor_disarm(reactor: Address, fd: number, token: number): number;
+  reactor_reap(reactor: Address, out: Address, capacity: number): number;
+}
+
+/** Their C types, in the order of the table at the end of `c/shim.c`. */
+export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
+  shim_abi: { args: [], returns: "i32" },
+  batch_receive: { args: ["i32", "ptr", "u32", "u32", "u32", "i32"], returns: "i32" },
+  batch_send: { args: ["i32", "ptr", "u32"], returns: "i32" },
+  socket_open: { args: ["i32", "i32", "i32"], returns: "i32" },
+  socket_pair: { args: ["i32", "i32", "ptr"], returns: "i32" },
+  socket_bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
+  socket_connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
+  socket_name: { args: ["i32", "ptr", "u32"], returns: "i32" },
+  socket_peer_name: { args: ["i32", "ptr", "u32"], returns: "i32" },
+  option_set: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
+  option_get: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
+  descriptor_flags: { args: ["i32"], returns: "i32" },
+  descriptor_set_nonblocking: { args: ["i32"], returns: "i32" },
+  descriptor_duplicate: { args: ["i32"], returns: "i32" },
+  descriptor_close: { args: ["i32"], returns: "i32" },
+  reactor_create: { args: [], returns: "ptr" },
+  reactor_bytes: { args: [], returns: "u32" },
+  reactor_descriptors_offset: { args: [], returns: "u32" },
+  reactor_destroy: { args: ["ptr", "ptr"], returns: "void" },
+  ring_open: { args: ["ptr", "i32"], returns: "i32" },
+  helper_open: { args: ["ptr", "i32"], returns: "i32" },
+  reactor_arm: { args: ["ptr", "i32", "u32", "u64"], returns: "i32" },
+  reactor_disarm: { args: ["ptr", "i32", "u64"], returns: "i32" },
+  reactor_reap: { args: ["ptr", "ptr", "u32"], returns: "i32" },
+};
