@@ -214,8 +214,8 @@ describe("the prefix path", () => {
     let sum = 0;
     const op = (index: number): void => {
       buffer.clear();
-      buffer.spliceHeadroom(16);
       buffer.putSlice(payload);
+      buffer.spliceHeadroom(16);
       buffer.putU32(index);
       buffer.putU64(index);
       buffer.putVarint(index);
@@ -254,6 +254,16 @@ describe("views and copies", () => {
         expect(buffer.toString()).toStartWith("[0xab");
       }
     }
+  });
+
+  test("a view of memory that was outgrown is not given again at the same place", () => {
+    const buffer = DgramBuffer.fromSlice(counting(4));
+    const before = buffer.asSlice();
+    buffer.putU8(9);
+    buffer.truncate(4);
+    buffer.asMutSlice()[0] = 0xff;
+    expect(before.toHex()).toBe("00010203");
+    expect(buffer.toString()).toBe("[0xff010203, len=4]");
   });
 
   test("views of buffers without capacity share nothing", () => {
