@@ -57,7 +57,10 @@ function compileAndLink(): ShimResult {
     ? withTemporaryCopy(sourcePath, compile)
     : compile(sourcePath);
   const entries = compiled.symbols as unknown as Entries;
-  const linkable: Record<string, FFIFunction & { ptr: Pointer }> = {};
+  const linkable: {
+    [name: string]: FFIFunction & { ptr: Pointer };
+    reactor_destroy?: FFIFunction & { ptr: Pointer };
+  } = {};
   for (const [index, [name, types]] of Object.entries(SYMBOLS).entries()) {
     const address = entries.shim_entry(index);
     if (address === null) throw new Error(`shim entry ${index} (${name}) expected, got none`);
@@ -68,7 +71,7 @@ function compileAndLink(): ShimResult {
   const shim = linked.symbols as unknown as Shim;
   const abi = shim.shim_abi();
   if (abi !== SHIM_ABI) throw new Error(`shim ABI expected ${SHIM_ABI}, got ${abi}`);
-  return { shim, reactorDestroy: linkable["reactor_destroy"]?.ptr as Pointer };
+  return { shim, reactorDestroy: linkable.reactor_destroy?.ptr as Pointer };
 }
 
 function compile(source: string): Library<Record<string, { args: ["u32"]; returns: "ptr" }>> {

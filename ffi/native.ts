@@ -96,12 +96,12 @@ export class Native {
     return this.#shim.descriptor_close(fd);
   }
 
-  receiveVector(nameCapacity: number): ReceiveVector {
-    return new ReceiveVector(this.#shim, nameCapacity);
+  receiveVector(nameCapacity: number, controlCapacity = 0): ReceiveVector {
+    return new ReceiveVector(this.#shim, nameCapacity, controlCapacity);
   }
 
   sendVector(nameCapacity: number): SendVector {
-    return new SendVector(this.#shim, nameCapacity);
+    return new SendVector(this.#shim, nameCapacity, 0);
   }
 
   reactor(): NativeReactor {

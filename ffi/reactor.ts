@@ -16,6 +16,15 @@ const REAP_MAX = 64;
 
 const READY_WORDS = READY.size / 4;
 
+/** `toArrayBuffer` as bun:ffi documents it; its types leave the destructor out. */
+const viewWithDestructor = toArrayBuffer as (
+  memory: Pointer,
+  byteOffset: number,
+  byteLength: number,
+  destructorContext: Pointer,
+  destructor: Pointer,
+) => ArrayBuffer;
+
 /** One thread's waiting; native memory and descriptors go with the thread's heap. */
 export class NativeReactor {
   readonly #shim;
@@ -38,7 +47,7 @@ export class NativeReactor {
     this.#address = address;
     const bytes = shim.reactor_bytes();
     const pointer = address as Pointer;
-    this.#memory = toArrayBuffer(pointer, 0, bytes, pointer, reactorDestroy);
+    this.#memory = viewWithDestructor(pointer, 0, bytes, pointer, reactorDestroy);
     const offset = shim.reactor_descriptors_offset();
     this.#descriptors = new Int32Array(this.#memory, offset, SOCKETS_MAX);
     this.#readyAddress = addressOf(this.#ready);

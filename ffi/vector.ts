@@ -32,20 +32,24 @@ function writeAddress(words: Int32Array, index: number, address: number): void {
 class MessageVector {
   /** Bytes of room for one address: 28 fit `sockaddr_in6`, 110 `sockaddr_un`. A multiple of 4. */
   readonly nameCapacity: number;
+  /** Bytes of room for control messages of one datagram (cmsg(3)). A multiple of 8. */
+  readonly controlCapacity: number;
   protected readonly shim: Shim;
   #capacity = 0;
   #words = new Int32Array(0);
   #address = 0;
   #iovecs = 0;
   #names = 0;
+  #controls = 0;
   #views: (Uint8Array | undefined)[] = [];
   #byteLengths: number[] = [];
   #basesLow = new Int32Array(0);
   #basesHigh = new Int32Array(0);
 
-  constructor(shim: Shim, nameCapacity: number) {
+  constructor(shim: Shim, nameCapacity: number, controlCapacity: number) {
     this.shim = shim;
     this.nameCapacity = nameCapacity;
+    this.controlCapacity = controlCapacity;
   }
 
   /** Datagrams that one call can take. */
@@ -63,13 +67,20 @@ class MessageVector {
     return this.#names + ((i * this.nameCapacity) >> 2);
   }
 
+  /** Where in `words` the control messages of datagram `i` start. */
+  controlIndex(i: number): number {
+    return this.#controls + ((i * this.controlCapacity) >> 2);
+  }
+
   /** Makes room for `count` datagrams; forgets all buffers when it must grow. */
   reserve(count: number): void {
     if (count <= this.#capacity) return;
     let capacity = Math.max(CAPACITY_MIN, this.#capacity);
     while (capacity < count) capacity *= 2;
+    // All in one block: headers, iovecs, control messages (8-aligned, as both are), addresses.
     const iovecs = capacity * HEADER_WORDS;
-    const names = iovecs + capacity * IOVEC_WORDS;
+    const controls = iovecs + capacity * IOVEC_WORDS;
+    const names = controls + ((capacity * this.controlCapacity) >> 2);
     const words = new Int32Array(new ArrayBuffer(names * 4 + capacity * this.nameCapacity));
     // SAFETY: `#words` holds the block for as long as `#address` is used.
     const address = addressOf(words);
@@ -77,11 +88,16 @@ class MessageVector {
       const header = i * HEADER_WORDS;
       writeAddress(words, header + MMSGHDR.vector / 4, address + iovecs * 4 + i * IOVEC.size);
       words[header + MMSGHDR.vectorLength / 4] = 1;
+      if (this.controlCapacity > 0) {
+        const control = address + controls * 4 + i * this.controlCapacity;
+        writeAddress(words, header + MMSGHDR.control / 4, control);
+      }
     }
     this.#capacity = capacity;
     this.#words = words;
     this.#address = address;
     this.#iovecs = iovecs;
+    this.#controls = controls;
     this.#names = names;
     this.#views = new Array<Uint8Array | undefined>(capacity).fill(undefined);
     this.#byteLengths = new Array<number>(capacity).fill(0);
@@ -89,8 +105,17 @@ class MessageVector {
     this.#basesHigh = new Int32Array(capacity);
   }
 
-  /** Lets datagram `i` use `length` bytes of `view` from `start` on; the caller checked both. */
+  /**
+   * Lets datagram `i` use `length` bytes of `view` from `start` on.
+   *
+   * @throws RangeError when `view` is shorter: its memory was detached or shrunk.
+   */
   setBuffer(i: number, view: Uint8Array, start: number, length: number): void {
+    if (length < 0 || start + length > view.byteLength) {
+      throw new RangeError(
+        `buffer expected ${start + length} bytes, got ${view.byteLength}: was it transferred?`,
+      );
+    }
     // A view that was detached or resized since has another byteLength, and gets looked at anew.
     if (this.#views[i] !== view || this.#byteLengths[i] !== view.byteLength) this.#pin(i, view);
     const baseLow = this.#basesLow[i] as number;
@@ -140,8 +165,15 @@ export class ReceiveVector extends MessageVector {
   }
 
   /** Receives up to `count` datagrams: how many came, or -errno. Never waits. */
-  receive(fd: number, count: number): number {
-    return this.shim.batch_receive(fd, this.headerAddress(0), count, this.nameCapacity, 0, 0);
+  receive(fd: number, count: number, flags = 0): number {
+    return this.shim.batch_receive(
+      fd,
+      this.headerAddress(0),
+      count,
+      this.nameCapacity,
+      this.controlCapacity,
+      flags,
+    );
   }
 
   /** The real length of datagram `i` in bytes, also of what did not fit. */
@@ -152,6 +184,11 @@ export class ReceiveVector extends MessageVector {
   /** `msg_flags` of datagram `i`. */
   flagsAt(i: number): number {
     return this.words[i * HEADER_WORDS + HEADER_FLAGS] as number;
+  }
+
+  /** The length of the control messages of datagram `i` in bytes. */
+  controlLengthAt(i: number): number {
+    return this.words[i * HEADER_WORDS + MMSGHDR.controlLength / 4] as number;
   }
 
   /** The length of the source address of datagram `i` in bytes; 0 when it has none. */

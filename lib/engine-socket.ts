@@ -1,0 +1,186 @@
+/** What `UdpSocket` and `UnixDatagram` have in common: the traits, over whichever engine. */
+
+import type { SocketAddress } from "./address.ts";
+import type { SocketCounters } from "./counters.ts";
+import type { Backend, Engine } from "./engine.ts";
+import { checkPayload, checkTarget, DatagramInfo, type Payload, type Target } from "./info.ts";
+import { Pending, type Poll, type Waker } from "./poll.ts";
+import { PoolBufIo } from "./pool-io.ts";
+import { checkTargets, type RecvBatch } from "./recv.ts";
+import { checkBatch, checkPeer, type SendBatch } from "./send.ts";
+import { DatagramSocket, type RawPoolBufDatagramIo } from "./socket.ts";
+import {
+  type AsSocketStats,
+  emptySocketStats,
+  type QuicAuditStats,
+  type SocketStats,
+} from "./stats.ts";
+
+/** A socket of the system. Disposable; `using` and `await using` close it. */
+export abstract class EngineSocket extends DatagramSocket implements AsSocketStats {
+  /** @internal */
+  readonly _engine: Engine;
+  readonly #isConnected: boolean;
+  #isClosed = false;
+  #bufIo: RawPoolBufDatagramIo | undefined;
+
+  /** Single datagrams go through the batch path, in arrays that are made once. */
+  readonly #oneTarget: Target[] = [];
+  readonly #onePayload: Payload[] = [];
+  readonly #oneInfo: DatagramInfo[] = [];
+  readonly #ownInfo: DatagramInfo = new DatagramInfo();
+
+  /** @internal */
+  protected constructor(engine: Engine) {
+    super();
+    this._engine = engine;
+    this.#isConnected = engine.peerAddr !== undefined;
+  }
+
+  /** Which engine drives it. */
+  get backend(): Backend {
+    return this._engine.backend;
+  }
+
+  /** Where it is bound; with the port the system chose, if it was asked for 0. */
+  get localAddr(): SocketAddress {
+    return this._engine.localAddr;
+  }
+
+  /** Where it is connected to. */
+  override get peerAddr(): SocketAddress | undefined {
+    return this._engine.peerAddr;
+  }
+
+  /** Whether it was closed, or its descriptor handed over. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** What it counted since it was opened: a snapshot. */
+  get counters(): SocketCounters {
+    return { ...this._engine.counters };
+  }
+
+  /** The sizes of its buffers in the kernel, in bytes as the kernel counts them (socket(7)). */
+  get bufferBytes(): { receive: number; send: number } {
+    return this._engine.bufferBytes();
+  }
+
+  override pollSend(waker: Waker | null, buf: Payload): Poll<number> {
+    return this.#sendOne(waker, buf, undefined);
+  }
+
+  override pollSendTo(waker: Waker | null, buf: Payload, address: SocketAddress): Poll<number> {
+    if (this.#isConnected) checkPeer(this.peerAddr, address);
+    return this.#sendOne(waker, buf, this.#isConnected ? undefined : address);
+  }
+
+  #sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {
+    checkPayload("buf", buf);
+    this.#onePayload[0] = buf;
+    const result = this._engine.send(waker, this.#onePayload, 0, 1, to);
+    return result === Pending ? Pending : buf.length;
+  }
+
+  override pollSendMany(
+    waker: Waker | null,
+    bufs: readonly Payload[],
+    batch?: SendBatch,
+  ): Poll<number> {
+    this._throwDeferredSendError();
+    const { to, start, end } = checkBatch(bufs, batch);
+    if (this.#isConnected && to !== undefined) {
+      for (const address of Array.isArray(to) ? to.slice(start, end) : [to]) {
+        checkPeer(this.peerAddr, address as SocketAddress);
+      }
+      return this._engine.send(waker, bufs, start, end, undefined);
+    }
+    return this._engine.send(waker, bufs, start, end, to);
+  }
+
+  override pollRecv(waker: Waker | null, buf: Target): Poll<number> {
+    return this.pollRecvFrom(waker, buf, this.#ownInfo);
+  }
+
+  override pollRecvFrom(waker: Waker | null, buf: Target, info: DatagramInfo): Poll<number> {
+    checkTarget("buf", buf);
+    this.#oneTarget[0] = buf;
+    this.#oneInfo[0] = info;
+    const result = this._engine.receive(waker, this.#oneTarget, 1, this.#oneInfo);
+    return result === Pending ? Pending : info.length;
+  }
+
+  override pollRecvMany(
+    waker: Waker | null,
+    bufs: readonly Target[],
+    batch?: RecvBatch,
+  ): Poll<number> {
+    this._throwDeferredRecvError();
+    const count = checkTargets(bufs, batch);
+    return this._engine.receive(waker, bufs, count, batch?.info);
+  }
+
+  override asRawIo(): number | undefined {
+    return this._engine.fd;
+  }
+
+  override intoFd(): number | undefined {
+    const fd = this._engine.release();
+    if (fd !== undefined) this.#isClosed = true;
+    return fd;
+  }
+
+  override asBufIo(): RawPoolBufDatagramIo | undefined {
+    this.#bufIo ??= new PoolBufIo(this);
+    return this.#bufIo;
+  }
+
+  /** Datagrams and bytes as `SocketStats` names them; the rest is a transport's to know. */
+  asSocketStats(): SocketStats {
+    const { datagramsSent, datagramsReceived, bytesSent, bytesReceived } = this._engine.counters;
+    return {
+      ...emptySocketStats(),
+      packetsSent: datagramsSent,
+      packetsRecvd: datagramsReceived,
+      bytesSent,
+      bytesRecvd: bytesReceived,
+    };
+  }
+
+  asQuicStats(): QuicAuditStats | undefined {
+    return undefined;
+  }
+
+  /** Keeps the process alive while open: so from the start, until `unref`. */
+  ref(): this {
+    this._engine.ref();
+    return this;
+  }
+
+  /** Lets the process end though this is open. */
+  unref(): this {
+    this._engine.unref();
+    return this;
+  }
+
+  /** Datagram sockets have nothing to say at the end: done at once, nothing is closed. */
+  pollShutdown(_waker: Waker): Poll<undefined> {
+    return undefined;
+  }
+
+  /** Closes it. Whoever waits on it is rejected with `ERR_SOCKET_CLOSED`. Idempotent. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this._engine.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+}

@@ -1,0 +1,45 @@
+/** Datagram sockets for Bun: all that is public, and nothing else. */
+
+export { type AddressFamily, SocketAddress } from "./address.ts";
+export { DgramBuffer } from "./buffer.ts";
+export type { SocketCounters } from "./counters.ts";
+export type { Backend, Membership } from "./engine.ts";
+export { isClosedError, SocketError } from "./errors.ts";
+export { AsDatagramSocketRecv, AsDatagramSocketSend } from "./forward.ts";
+export { DatagramInfo, type Payload, type Target } from "./info.ts";
+export { DGRAM_HEADROOM, MAX_BUF_SIZE, MAX_DATAGRAM_SIZE } from "./limits.ts";
+export { MaybeConnectedSocket } from "./maybe-connected.ts";
+export { isNonblocking, recvmmsg, sendmmsg } from "./mmsg.ts";
+export type { WaitOptions } from "./operations.ts";
+export { DatagramPair, type DatagramPairOptions } from "./pair.ts";
+export { Pending, type Poll, pollFn, type Waker, WouldBlock } from "./poll.ts";
+export {
+  BufferLease,
+  type DgramBufferFactory,
+  DgramBufferPool,
+  type DgramBufferPoolOptions,
+  dgramBufferFactory,
+} from "./pool.ts";
+export {
+  BATCH_COUNT_MAX,
+  type BatchesOptions,
+  type DatagramBatch,
+  DatagramSocketRecv,
+  type RecvBatch,
+  type RecvManyOptions,
+} from "./recv.ts";
+export { DatagramSocketSend, type SendBatch, type SendManyOptions } from "./send.ts";
+export { type PollShutdown, ShutdownConnection, shutdownConnection } from "./shutdown.ts";
+export { DatagramSocket, type DatagramSocketWithStats, RawPoolBufDatagramIo } from "./socket.ts";
+export {
+  type AsSocketStats,
+  emptySocketStats,
+  QuicAuditStats,
+  type SocketStats,
+  type StartupExit,
+  StartupExitReason,
+  StreamClosureKind,
+} from "./stats.ts";
+export { type HostAndPort, type UdpBindOptions, UdpSocket } from "./udp.ts";
+export { UnixDatagram, type UnixOptions } from "./unix.ts";
+export { decodeVarint, encodeVarint, VARINT_MAX, varintLength } from "./varint.ts";

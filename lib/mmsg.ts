@@ -1,0 +1,123 @@
+/**
+ * `recvmmsg` and `sendmmsg` on a descriptor of one's own, without a socket object: Linux only, and
+ * never blocking, whatever the descriptor's flags say.
+ */
+
+import { loadNative, type Native, type ReceiveVector, type SendVector } from "../ffi/native.ts";
+import { AddressCache, AF_INET6, type SocketAddress } from "./address.ts";
+import { fillPayloads, fillTargets, storeReceived } from "./batch.ts";
+import { checkInteger } from "./check.ts";
+import { newCounters } from "./counters.ts";
+import { SocketError, unsupportedError } from "./errors.ts";
+import type { DatagramInfo, Payload, Target } from "./info.ts";
+import { WouldBlock } from "./poll.ts";
+import { BATCH_COUNT_MAX, checkTargets } from "./recv.ts";
+import { checkBatch } from "./send.ts";
+
+const EAGAIN = 11;
+const O_NONBLOCK = 0o4000;
+const NAME_CAPACITY = 112;
+
+interface Vectors {
+  readonly native: Native;
+  readonly received: ReceiveVector;
+  readonly sending: SendVector;
+  readonly addresses: AddressCache;
+}
+
+let vectors: Vectors | undefined;
+
+/**
+ * Receives what is there into `bufs`, one datagram each, in order: how many, or `WouldBlock` when
+ * there is none. No buffers: 0. `info[i]`, if given, is told of datagram i: sender, real length.
+ *
+ * Batches are as large as the caller gives: beyond 1024 with a system call for each 1024.
+ *
+ * @throws SocketError when the system reports an error before the first datagram; one behind it
+ * is thrown by the next call.
+ */
+export function recvmmsg(
+  fd: number,
+  bufs: readonly Target[],
+  info?: readonly DatagramInfo[],
+): number | WouldBlock {
+  const { received, addresses } = open("recvmmsg", fd);
+  const count = checkTargets(bufs, undefined);
+  const counters = newCounters();
+  for (let done = 0; done < count; ) {
+    const limit = Math.min(count - done, BATCH_COUNT_MAX);
+    fillTargets(received, bufs, done, limit);
+    const result = received.receive(fd, limit);
+    received.release(limit);
+    if (result < 0 && done === 0) return failed(-result, "recvmmsg");
+    if (result <= 0) return done;
+    storeReceived(received, bufs, done, result, info, addresses, counters);
+    done += result;
+    if (result < limit) return done;
+  }
+  return count;
+}
+
+/**
+ * Sends `bufs` in order: how many went, or `WouldBlock` when the socket is full. No buffers: 0.
+ * `to` is one destination for all, one each, or absent for a connected socket.
+ *
+ * @throws SocketError when not even the first could be sent; an error behind it comes with the
+ * next call that starts at the first unsent datagram.
+ */
+export function sendmmsg(
+  fd: number,
+  bufs: readonly Payload[],
+  to?: SocketAddress | readonly SocketAddress[],
+): number | WouldBlock {
+  const { native, sending } = open("sendmmsg", fd);
+  const { end } = checkBatch(bufs, { to });
+  const isIPv6 = to !== undefined && native.name(fd) >= 0 && family(native) === AF_INET6;
+  for (let done = 0; done < end; ) {
+    const limit = Math.min(end - done, BATCH_COUNT_MAX);
+    fillPayloads(sending, bufs, done, limit, to, isIPv6);
+    const result = sending.send(fd, 0, limit);
+    sending.release(limit);
+    if (result < 0) return done > 0 ? done : failed(-result, "sendmmsg");
+    done += result;
+    if (result < limit) return done;
+  }
+  return end;
+}
+
+/**
+ * Whether a descriptor is non-blocking (O_NONBLOCK).
+ *
+ * @throws SocketError with code `EBADF` when it is none.
+ */
+export function isNonblocking(fd: number): boolean {
+  const { native } = open("fcntl", fd);
+  const flags = native.flags(fd);
+  if (flags < 0) throw new SocketError({ errno: -flags, syscall: "fcntl", address: `fd ${fd}` });
+  return (flags & O_NONBLOCK) !== 0;
+}
+
+function open(what: string, fd: number): Vectors {
+  checkInteger("fd", fd, 0, 2 ** 31 - 1);
+  if (vectors === undefined) {
+    const loaded = loadNative();
+    if ("reason" in loaded) throw unsupportedError(what, loaded.reason);
+    const { native } = loaded;
+    vectors = {
+      native,
+      received: native.receiveVector(NAME_CAPACITY),
+      sending: native.sendVector(NAME_CAPACITY),
+      addresses: new AddressCache(),
+    };
+  }
+  return vectors;
+}
+
+function failed(errno: number, syscall: string): WouldBlock {
+  if (errno === EAGAIN) return WouldBlock;
+  throw new SocketError({ errno, syscall });
+}
+
+function family(native: Native): number {
+  return (native.scratch[0] as number) & 0xffff;
+}

@@ -1,0 +1,183 @@
+/** Socket options by their kernel numbers: <asm-generic/socket.h>, <linux/in.h>, <linux/in6.h>. */
+
+import { readFileSync } from "node:fs";
+import { networkInterfaces } from "node:os";
+import type { Native } from "../ffi/native.ts";
+import { SocketAddress } from "./address.ts";
+import { typeError } from "./check.ts";
+import type { Membership } from "./engine.ts";
+import { checkResult } from "./errors.ts";
+
+export const SOL_SOCKET = 1;
+export const SO_BROADCAST = 6;
+export const SO_SNDBUF = 7;
+export const SO_RCVBUF = 8;
+export const SO_REUSEADDR = 2;
+export const SO_REUSEPORT = 15;
+export const SO_TYPE = 3;
+
+export const IPPROTO_IPV6 = 41;
+export const IPV6_V6ONLY = 26;
+const IPV6_UNICAST_HOPS = 16;
+const IPV6_MULTICAST_IF = 17;
+const IPV6_MULTICAST_HOPS = 18;
+const IPV6_MULTICAST_LOOP = 19;
+const IPV6_RECVERR = 25;
+
+const IPPROTO_IP = 0;
+const IP_TTL = 2;
+const IP_RECVERR = 11;
+const IP_MULTICAST_IF = 32;
+const IP_MULTICAST_TTL = 33;
+const IP_MULTICAST_LOOP = 34;
+
+const IP_ADD_MEMBERSHIP = 35;
+const IP_DROP_MEMBERSHIP = 36;
+const IP_ADD_SOURCE_MEMBERSHIP = 39;
+const IP_DROP_SOURCE_MEMBERSHIP = 40;
+const IPV6_JOIN_GROUP = 20;
+const IPV6_LEAVE_GROUP = 21;
+
+/** Protocol-independent multicast (RFC 3678): the only one with sources for IPv6. */
+const MCAST_JOIN_SOURCE_GROUP = 46;
+const MCAST_LEAVE_SOURCE_GROUP = 47;
+/** `struct group_source_req`: interface index, padding, two `sockaddr_storage` of 128 bytes. */
+const GROUP_SOURCE_REQ_BYTES = 264;
+const GROUP_OFFSET = 8;
+const SOURCE_OFFSET = 136;
+
+/** The options of one open IP socket. */
+export class IpOptions {
+  readonly #native: Native;
+  readonly #fd: number;
+  readonly #isIPv6: boolean;
+
+  constructor(native: Native, fd: number, isIPv6: boolean) {
+    this.#native = native;
+    this.#fd = fd;
+    this.#isIPv6 = isIPv6;
+  }
+
+  setBroadcast(enabled: boolean): void {
+    this.#set(SOL_SOCKET, SO_BROADCAST, Number(enabled));
+  }
+
+  /** An IPv6 socket gets both: it sends IPv4 too, to mapped addresses. */
+  setTTL(ttl: number): void {
+    if (this.#isIPv6) this.#set(IPPROTO_IPV6, IPV6_UNICAST_HOPS, ttl);
+    this.#set(IPPROTO_IP, IP_TTL, ttl);
+  }
+
+  setMulticastTTL(ttl: number): void {
+    if (this.#isIPv6) this.#set(IPPROTO_IPV6, IPV6_MULTICAST_HOPS, ttl);
+    else this.#set(IPPROTO_IP, IP_MULTICAST_TTL, ttl);
+  }
+
+  setMulticastLoopback(enabled: boolean): void {
+    if (this.#isIPv6) this.#set(IPPROTO_IPV6, IPV6_MULTICAST_LOOP, Number(enabled));
+    else this.#set(IPPROTO_IP, IP_MULTICAST_LOOP, Number(enabled));
+  }
+
+  /** IPv4: by an address of the interface; IPv6: by its index, written as the zone of `::%2`. */
+  setMulticastInterface(interfaceAddress: string): void {
+    const address = SocketAddress.ip(interfaceAddress, 0);
+    if (this.#isIPv6) {
+      if (address.family !== "IPv6") throw typeError("interfaceAddress", "IPv6", interfaceAddress);
+      this.#set(IPPROTO_IPV6, IPV6_MULTICAST_IF, interfaceIndex(address));
+    } else {
+      if (address.family !== "IPv4") throw typeError("interfaceAddress", "IPv4", interfaceAddress);
+      this.#set(IPPROTO_IP, IP_MULTICAST_IF, address._encoded.words[1] as number);
+    }
+  }
+
+  changeMembership(membership: Membership, join: boolean): void {
+    const group = SocketAddress.ip(membership.group, 0);
+    const [level, name, request] =
+      group.family === "IPv4"
+        ? membershipIPv4(group, membership, join)
+        : membershipIPv6(group, membership, join);
+    const result = this.#native.setOption(this.#fd, level, name, request);
+    checkResult(result, "setsockopt", membership.group);
+  }
+
+  /** Has ICMP errors queued (ip(7), IP_RECVERR). */
+  setReceiveErrors(enabled: boolean): void {
+    if (this.#isIPv6) this.#set(IPPROTO_IPV6, IPV6_RECVERR, Number(enabled));
+    this.#set(IPPROTO_IP, IP_RECVERR, Number(enabled));
+  }
+
+  #set(level: number, name: number, value: number): void {
+    checkResult(this.#native.setIntOption(this.#fd, level, name, value), "setsockopt");
+  }
+}
+
+type MembershipRequest = [level: number, name: number, request: Uint8Array];
+
+/** `struct ip_mreq`: group, interface; `struct ip_mreq_source` has the source behind them. */
+function membershipIPv4(
+  group: SocketAddress,
+  options: Membership,
+  join: boolean,
+): MembershipRequest {
+  const { source, interfaceAddress } = options;
+  const words = [ipv4Word("group", group), interfaceAddress ?? "0.0.0.0", source].map((part) =>
+    typeof part === "string"
+      ? ipv4Word("interfaceAddress or source", SocketAddress.ip(part, 0))
+      : part,
+  );
+  const request = new Uint8Array(
+    Int32Array.from(words.filter((word) => word !== undefined)).buffer,
+  );
+  if (source === undefined) {
+    return [IPPROTO_IP, join ? IP_ADD_MEMBERSHIP : IP_DROP_MEMBERSHIP, request];
+  }
+  return [IPPROTO_IP, join ? IP_ADD_SOURCE_MEMBERSHIP : IP_DROP_SOURCE_MEMBERSHIP, request];
+}
+
+/** `struct ipv6_mreq`: group, interface index; with a source, `struct group_source_req`. */
+function membershipIPv6(
+  group: SocketAddress,
+  options: Membership,
+  join: boolean,
+): MembershipRequest {
+  const { source, interfaceAddress } = options;
+  const index =
+    interfaceAddress === undefined
+      ? group.scopeId
+      : interfaceIndex(SocketAddress.ip(interfaceAddress, 0));
+  if (source === undefined) {
+    const request = new Int32Array(5);
+    request.set(group._encoded.words.subarray(2, 6));
+    request[4] = index;
+    return [
+      IPPROTO_IPV6,
+      join ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP,
+      new Uint8Array(request.buffer),
+    ];
+  }
+  const request = new Uint8Array(GROUP_SOURCE_REQ_BYTES);
+  new DataView(request.buffer).setUint32(0, index, true);
+  copyAddress(group, request, GROUP_OFFSET);
+  copyAddress(SocketAddress.ip(source, 0), request, SOURCE_OFFSET);
+  return [IPPROTO_IPV6, join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP, request];
+}
+
+function ipv4Word(name: string, address: SocketAddress): number {
+  if (address.family !== "IPv4") throw typeError(name, "IPv4 address", address.address);
+  return address._encoded.words[1] as number;
+}
+
+function copyAddress(address: SocketAddress, target: Uint8Array, offset: number): void {
+  const { words, length } = address._encoded;
+  target.set(new Uint8Array(words.buffer, words.byteOffset, length), offset);
+}
+
+/** The index of the interface that has `address`, or that its zone names (`::%eth0`). */
+function interfaceIndex(address: SocketAddress): number {
+  if (address.scopeId !== 0) return address.scopeId;
+  for (const [name, addresses] of Object.entries(networkInterfaces())) {
+    if (!addresses?.some((entry) => entry.address === address.address)) continue;
+    return Number(readFileSync(`/sys/class/net/${name}/ifindex`, "utf8"));
+  }
+  throw typeError("interfaceAddress", "address of an interface", address.address);
+}

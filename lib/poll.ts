@@ -1,0 +1,45 @@
+/**
+ * The vocabulary of polling: a poll answers its value, or `Pending` after it kept the waker.
+ *
+ * Everything that waits in this library is built on it: promises (lib/operations.ts) are polls
+ * that are called again when their waker is.
+ */
+
+/** "Not now; the waker you gave will be called when it is worth another try." */
+export const Pending: unique symbol = Symbol("datagram-socket.Pending");
+export type Pending = typeof Pending;
+
+/** What a poll answers: its value, or `Pending`. An error is thrown. */
+export type Poll<T> = T | Pending;
+
+/** "Not now", from a `try*` call: nobody is woken. */
+export const WouldBlock: unique symbol = Symbol("datagram-socket.WouldBlock");
+export type WouldBlock = typeof WouldBlock;
+
+/**
+ * Called once when a poll that answered `Pending` is worth another try; it may be called without
+ * need. A poll keeps the waker it was given last, and only that one.
+ */
+export type Waker = () => void;
+
+/**
+ * Polls as `poll` does, and answers a promise for the value: called again whenever it is woken.
+ *
+ * @example
+ * ```ts
+ * await pollFn((waker) => connection.pollShutdown(waker));
+ * ```
+ */
+export function pollFn<T>(poll: (waker: Waker) => Poll<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const attempt = () => {
+      try {
+        const result = poll(attempt);
+        if (result !== Pending) resolve(result);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    attempt();
+  });
+}

@@ -1,0 +1,306 @@
+/**
+ * The engine on `Bun.udpSocket` alone: for other systems than Linux, for where `cc` does not
+ * work, and for whoever asks for it.
+ *
+ * Bun reads by itself and hands out one datagram a callback, so there is a queue between it and
+ * `recv`. It is bounded; what comes when it is full is dropped, and counted.
+ */
+
+import { SocketAddress } from "./address.ts";
+import { newCounters, type SocketCounters } from "./counters.ts";
+import type { Engine, Membership } from "./engine.ts";
+import { closedError, SocketError, unsupportedError } from "./errors.ts";
+import {
+  type DatagramInfo,
+  type Payload,
+  payloadBytes,
+  storeDatagram,
+  type Target,
+} from "./info.ts";
+import { Pending, type Poll, type Waker } from "./poll.ts";
+import { destination } from "./send.ts";
+
+/** What is queued at the most when nothing else is asked for: 4 MiB of datagrams of 1500 bytes. */
+export const RECEIVE_QUEUE_DATAGRAMS = 2800;
+
+/** What a `PortableEngine` is made of, as `Bun.udpSocket` takes it. */
+export interface PortableInit {
+  readonly hostname?: string | undefined;
+  readonly port?: number | undefined;
+  readonly connect?: { readonly hostname: string; readonly port: number } | undefined;
+  /** Datagrams that wait for `recv` at the most. */
+  readonly receiveQueueDatagrams: number;
+}
+
+interface Queued {
+  readonly bytes: Uint8Array;
+  readonly peer: SocketAddress;
+}
+
+type BunSocket = Bun.udp.Socket<"buffer"> & Bun.udp.ConnectedSocket<"buffer">;
+
+/** A datagram that nobody took for this long is not left to `drain`, which may never come. */
+const SEND_RETRY_MS = 5;
+
+/** Drives a socket by `Bun.udpSocket`. */
+export class PortableEngine implements Engine {
+  readonly backend = "portable";
+  readonly counters: SocketCounters = newCounters();
+  readonly fd = undefined;
+  localAddr: SocketAddress = SocketAddress.ip("0.0.0.0", 0);
+  peerAddr: SocketAddress | undefined;
+
+  #socket: BunSocket | undefined;
+  readonly #queue: Queued[] = [];
+  #taken = 0;
+  readonly #queueMax: number;
+  #error: SocketError | undefined;
+  #readWaker: Waker | null = null;
+  #writeWaker: Waker | null = null;
+  #wakeScheduled = false;
+  readonly #peers = new Map<string, SocketAddress>();
+
+  private constructor(queueMax: number) {
+    this.#queueMax = queueMax;
+  }
+
+  /** Opens a socket as `Bun.udpSocket` does, which throws its errors. */
+  static async open(init: PortableInit): Promise<PortableEngine> {
+    const engine = new PortableEngine(init.receiveQueueDatagrams);
+    const socket = await Bun.udpSocket({
+      ...(init.hostname === undefined ? {} : { hostname: init.hostname }),
+      ...(init.port === undefined ? {} : { port: init.port }),
+      ...(init.connect === undefined ? {} : { connect: init.connect }),
+      socket: {
+        data: (_socket: unknown, bytes: Buffer, port: number, address: string) =>
+          engine.#onData(bytes, port, address),
+        drain: () => engine.#wakeWriter(),
+        error: (...args: unknown[]) => engine.#onError(args),
+      },
+    } as Parameters<typeof Bun.udpSocket>[0]);
+    engine.#socket = socket as unknown as BunSocket;
+    engine.localAddr = SocketAddress.ip(socket.address.address, socket.address.port);
+    const remote = (socket as unknown as BunSocket).remoteAddress;
+    if (remote) engine.peerAddr = SocketAddress.ip(remote.address, remote.port);
+    return engine;
+  }
+
+  #onData(bytes: Buffer, port: number, address: string): void {
+    this.counters.receiveCalls++;
+    if (this.#queue.length - this.#taken >= this.#queueMax) {
+      this.counters.datagramsDropped++;
+      return;
+    }
+    this.#queue.push({ bytes, peer: this.#peer(address, port) });
+    this.#wakeReaderLater();
+  }
+
+  /** The same peer is the same object; forgotten all together when there are many. */
+  #peer(address: string, port: number): SocketAddress {
+    const key = `${address} ${port}`;
+    let peer = this.#peers.get(key);
+    if (peer === undefined) {
+      if (this.#peers.size >= 4096) this.#peers.clear();
+      peer = SocketAddress.ip(address, port);
+      this.#peers.set(key, peer);
+    }
+    return peer;
+  }
+
+  #onError(args: unknown[]): void {
+    // Bun's types say socket, error; on Linux the error comes first. Either order is taken.
+    const error = args.find((argument) => argument instanceof Error);
+    this.counters.receiveErrors++;
+    this.#error = fromBunError(error, "recvmmsg");
+    this.#wakeReaderLater();
+  }
+
+  /**
+   * Bun calls back once a datagram, with microtasks between: a reader woken by each would get
+   * them one by one. After all callbacks of this turn it finds them together.
+   */
+  #wakeReaderLater(): void {
+    if (this.#wakeScheduled || this.#readWaker === null) return;
+    this.#wakeScheduled = true;
+    setImmediate(() => {
+      this.#wakeScheduled = false;
+      const waker = this.#readWaker;
+      this.#readWaker = null;
+      waker?.();
+    });
+  }
+
+  #wakeWriter(): void {
+    const waker = this.#writeWaker;
+    this.#writeWaker = null;
+    waker?.();
+  }
+
+  receive(
+    waker: Waker | null,
+    bufs: readonly Target[],
+    count: number,
+    info: readonly DatagramInfo[] | undefined,
+  ): Poll<number> {
+    if (this.#socket === undefined) throw closedError("recv");
+    if (count === 0) return 0;
+    const available = Math.min(count, this.#queue.length - this.#taken);
+    if (available === 0) {
+      const error = this.#error;
+      this.#error = undefined;
+      if (error !== undefined) throw error;
+      this.counters.receiveWouldBlocks++;
+      if (waker !== null) this.#readWaker = waker;
+      return Pending;
+    }
+    for (let i = 0; i < available; i++) {
+      const { bytes, peer } = this.#queue[this.#taken + i] as Queued;
+      const length = storeDatagram(bufs[i] as Target, bytes);
+      if (bytes.length > length) this.counters.datagramsTruncated++;
+      this.counters.bytesReceived += length;
+      info?.[i]?._set(length, bytes.length, peer);
+    }
+    this.counters.datagramsReceived += available;
+    this.#drop(available);
+    return available;
+  }
+
+  /** Takes `count` off the queue's front; moves the rest only when half of it is taken. */
+  #drop(count: number): void {
+    this.#taken += count;
+    if (this.#taken * 2 < this.#queue.length) return;
+    this.#queue.splice(0, this.#taken);
+    this.#taken = 0;
+  }
+
+  send(
+    waker: Waker | null,
+    bufs: readonly Payload[],
+    start: number,
+    end: number,
+    to: SocketAddress | readonly SocketAddress[] | undefined,
+  ): Poll<number> {
+    for (let i = start; i < end; i++) {
+      const bytes = payloadBytes(bufs[i] as Payload);
+      let result: boolean;
+      try {
+        result = this.#sendOne(bytes, destination(to, i));
+      } catch (error) {
+        if (i > start) return i - start;
+        this.counters.sendErrors++;
+        throw error;
+      }
+      if (!result) {
+        this.counters.sendWouldBlocks++;
+        if (i > start) return i - start;
+        if (waker !== null) this.#waitWritable(waker);
+        return Pending;
+      }
+      this.counters.datagramsSent++;
+      this.counters.bytesSent += bytes.length;
+    }
+    return end - start;
+  }
+
+  #sendOne(bytes: Uint8Array, address: SocketAddress | undefined): boolean {
+    const socket = this.#socket;
+    if (socket === undefined) throw closedError("send");
+    this.counters.sendCalls++;
+    try {
+      if (this.peerAddr !== undefined) return socket.send(bytes);
+      if (address === undefined)
+        throw new SocketError({ errno: 0, code: "EDESTADDRREQ", syscall: "send" });
+      return (socket as Bun.udp.Socket<"buffer">).send(bytes, address.port, address.address);
+    } catch (error) {
+      throw fromBunError(error, "send");
+    }
+  }
+
+  #waitWritable(waker: Waker): void {
+    this.#writeWaker = waker;
+    setTimeout(() => this.#wakeWriter(), SEND_RETRY_MS);
+  }
+
+  bufferBytes(): { receive: number; send: number } {
+    throw unsupportedError("getsockopt", "the portable backend cannot read buffer sizes");
+  }
+
+  setBroadcast(enabled: boolean): void {
+    this.#open().setBroadcast(enabled);
+  }
+
+  setTTL(ttl: number): void {
+    this.#open().setTTL(ttl);
+  }
+
+  setMulticastTTL(ttl: number): void {
+    this.#open().setMulticastTTL(ttl);
+  }
+
+  setMulticastLoopback(enabled: boolean): void {
+    this.#open().setMulticastLoopback(enabled);
+  }
+
+  setMulticastInterface(interfaceAddress: string): void {
+    this.#open().setMulticastInterface(interfaceAddress);
+  }
+
+  addMembership({ group, source, interfaceAddress }: Membership): void {
+    const socket = this.#open();
+    if (source === undefined) socket.addMembership(group, interfaceAddress);
+    else socket.addSourceSpecificMembership(source, group, interfaceAddress);
+  }
+
+  dropMembership({ group, source, interfaceAddress }: Membership): void {
+    const socket = this.#open();
+    if (source === undefined) socket.dropMembership(group, interfaceAddress);
+    else socket.dropSourceSpecificMembership(source, group, interfaceAddress);
+  }
+
+  #open(): BunSocket {
+    if (this.#socket === undefined) throw closedError("setsockopt");
+    return this.#socket;
+  }
+
+  ref(): void {
+    this.#socket?.ref();
+  }
+
+  unref(): void {
+    this.#socket?.unref();
+  }
+
+  close(): void {
+    const socket = this.#socket;
+    if (socket === undefined) return;
+    this.#socket = undefined;
+    this.counters.datagramsDropped += this.#queue.length - this.#taken;
+    this.#queue.length = this.#taken = 0;
+    socket.close();
+    const reader = this.#readWaker;
+    this.#readWaker = null;
+    reader?.();
+    this.#wakeWriter();
+  }
+
+  release(): number | undefined {
+    return undefined;
+  }
+}
+
+/** Bun's error as a `SocketError`, with what Bun told. */
+function fromBunError(error: unknown, syscall: string): SocketError {
+  if (error instanceof SocketError) return error;
+  const { errno, code, message } = (error ?? {}) as {
+    errno?: number;
+    code?: string;
+    message?: string;
+  };
+  return new SocketError({
+    errno: Math.abs(errno ?? 0),
+    code: code ?? "EIO",
+    syscall,
+    ...(message === undefined ? {} : { detail: message }),
+    cause: error,
+  });
+}

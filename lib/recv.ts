@@ -1,0 +1,220 @@
+/**
+ * The receive half of a datagram socket. A type of your own writes `pollRecvFrom`; all else
+ * follows.
+ */
+
+import { DgramBuffer } from "./buffer.ts";
+import { checkInteger, typeError } from "./check.ts";
+import { checkTarget, DatagramInfo, type Target } from "./info.ts";
+import { DGRAM_HEADROOM, MAX_DATAGRAM_SIZE } from "./limits.ts";
+import { OperationQueue, type WaitOptions } from "./operations.ts";
+import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
+import type { UdpSocket } from "./udp.ts";
+
+/** Which buffers are filled, and where to tell of what came. */
+export interface RecvBatch {
+  /** Filled for every datagram, as far as it is long: sender, real length. */
+  readonly info?: readonly DatagramInfo[] | undefined;
+  /** How many of the buffers to use. Default: all. */
+  readonly count?: number | undefined;
+}
+
+/** Options of `recvMany`. */
+export interface RecvManyOptions extends RecvBatch, WaitOptions {}
+
+/** Options of `batches`. */
+export interface BatchesOptions extends WaitOptions {
+  /** Datagrams a batch at most, 1..1024. Default 64. */
+  readonly count?: number | undefined;
+  /** Bytes a datagram may have; longer ones are truncated. Default 1500. */
+  readonly payloadBytesMax?: number | undefined;
+  /** Bytes of headroom in front of each. Default 16. */
+  readonly headroom?: number | undefined;
+}
+
+/** Datagrams that came together. Borrowed: the next step of the iteration fills it anew. */
+export interface DatagramBatch {
+  /** How many came; the entries behind are of earlier batches. */
+  readonly length: number;
+  readonly buffers: readonly DgramBuffer[];
+  readonly info: readonly DatagramInfo[];
+}
+
+/** Datagrams that one batch can have. */
+export const BATCH_COUNT_MAX = 1024;
+
+/**
+ * Receives datagrams.
+ *
+ * Polls take a waker, or `null` for "try only": then nobody is woken, and a waker that an earlier
+ * poll left stays in place.
+ */
+export abstract class DatagramSocketRecv {
+  /** @internal Who waits to receive; made when somebody first does. */
+  _recvQueue: OperationQueue | undefined;
+  /** @internal An error behind a partial batch, which the next receive throws. */
+  _deferredRecvError: unknown;
+
+  /**
+   * Receives one datagram into `buf` and tells of it in `info`: the bytes stored (0 is a valid
+   * datagram), or `Pending` when there is none, after keeping `waker` (unless it is `null`).
+   *
+   * @throws SocketError when the system reports one, such as `ECONNREFUSED`; the socket stays
+   * usable. Would-block is never thrown.
+   */
+  abstract pollRecvFrom(waker: Waker | null, buf: Target, info: DatagramInfo): Poll<number>;
+
+  /** Receives one datagram: the bytes stored. */
+  pollRecv(waker: Waker | null, buf: Target): Poll<number> {
+    return this.pollRecvFrom(waker, buf, new DatagramInfo());
+  }
+
+  /**
+   * Receives what is there, one datagram a buffer, in order: how many. Never waits for more. A
+   * partial count wins over an error, which the next receive then throws, once.
+   */
+  pollRecvMany(waker: Waker | null, bufs: readonly Target[], batch?: RecvBatch): Poll<number> {
+    this._throwDeferredRecvError();
+    const count = checkTargets(bufs, batch);
+    for (let i = 0; i < count; i++) {
+      try {
+        const info = batch?.info?.[i] ?? new DatagramInfo();
+        if (this.pollRecvFrom(i === 0 ? waker : null, bufs[i] as Target, info) === Pending) {
+          return i > 0 ? i : Pending;
+        }
+      } catch (error) {
+        if (i === 0) throw error;
+        this._deferredRecvError = error;
+        return i;
+      }
+    }
+    return count;
+  }
+
+  /** The UDP socket below, if that is what this is. */
+  asUdpSocket(): UdpSocket | undefined {
+    return undefined;
+  }
+
+  /** Waits for one datagram: the bytes stored in `buf`. */
+  recv(buf: Target, options?: WaitOptions): Promise<number> {
+    return this._runRecv((waker) => this.pollRecv(waker, buf), options?.signal);
+  }
+
+  /** Waits for one datagram: what was told of it (a new object each time). */
+  recvFrom(buf: Target, options?: WaitOptions): Promise<DatagramInfo> {
+    const info = new DatagramInfo();
+    const poll = (waker: Waker) =>
+      this.pollRecvFrom(waker, buf, info) === Pending ? Pending : info;
+    return this._runRecv<DatagramInfo>(poll, options?.signal);
+  }
+
+  /**
+   * Waits until there is a datagram, and takes as many as there are, one a buffer: how many. No
+   * buffers, no wait: 0.
+   */
+  recvMany(bufs: readonly Target[], options?: RecvManyOptions): Promise<number> {
+    return this._runRecv((waker) => this.pollRecvMany(waker, bufs, options), options?.signal);
+  }
+
+  /** Receives one datagram now, or answers `WouldBlock`; others that wait are not disturbed. */
+  tryRecv(buf: Target): number | WouldBlock {
+    if (this._recvQueue?.isBusy) return WouldBlock;
+    this._throwDeferredRecvError();
+    const result = this.pollRecv(null, buf);
+    return result === Pending ? WouldBlock : result;
+  }
+
+  /** Receives what is there now, or answers `WouldBlock`. */
+  tryRecvMany(bufs: readonly Target[], batch?: RecvBatch): number | WouldBlock {
+    if (this._recvQueue?.isBusy) return WouldBlock;
+    const result = this.pollRecvMany(null, bufs, batch);
+    return result === Pending ? WouldBlock : result;
+  }
+
+  /**
+   * Iterates over batches of datagrams as they come, in buffers of its own that it fills again:
+   * what a step gave is borrowed until the next step. Ends when the signal aborts; throws what
+   * `recvMany` throws, and can be iterated again after that.
+   *
+   * @example
+   * ```ts
+   * for await (const batch of socket.batches()) {
+   *   for (let i = 0; i < batch.length; i++) handle(batch.buffers[i], batch.info[i]);
+   * }
+   * ```
+   */
+  async *batches(options?: BatchesOptions): AsyncGenerator<DatagramBatch, void, void> {
+    const {
+      count = 64,
+      payloadBytesMax = MAX_DATAGRAM_SIZE,
+      headroom = DGRAM_HEADROOM,
+    } = options ?? {};
+    checkInteger("count", count, 1, BATCH_COUNT_MAX);
+    const signal = options?.signal;
+    const buffers = Array.from({ length: count }, () =>
+      DgramBuffer.withCapacityAndHeadroom(headroom + payloadBytesMax, headroom),
+    );
+    const info = Array.from({ length: count }, () => new DatagramInfo());
+    const batch = { length: 0, buffers, info };
+    while (!signal?.aborted) {
+      try {
+        batch.length = await this.recvMany(buffers, { info, signal });
+      } catch (error) {
+        if (signal?.aborted && error === signal.reason) return;
+        throw error;
+      }
+      yield batch;
+      for (let i = 0; i < batch.length; i++) resetTo(buffers[i] as DgramBuffer, headroom);
+    }
+  }
+
+  /** Iterates over single datagrams in batches of up to 64: `batches()`. */
+  [Symbol.asyncIterator](): AsyncGenerator<DatagramBatch, void, void> {
+    return this.batches();
+  }
+
+  /** @internal Polls now if nobody waits, and stands in line otherwise. */
+  _runRecv<T>(poll: (waker: Waker) => Poll<T>, signal: AbortSignal | undefined): Promise<T> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    this._recvQueue ??= new OperationQueue();
+    const queue = this._recvQueue;
+    if (!queue.isBusy) {
+      try {
+        this._throwDeferredRecvError();
+        const result = poll(queue.waker);
+        if (result !== Pending) return Promise.resolve(result);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    }
+    const next = (waker: Waker) => {
+      this._throwDeferredRecvError();
+      return poll(waker);
+    };
+    return queue.wait(next, signal);
+  }
+
+  /** @internal */
+  _throwDeferredRecvError(): void {
+    const error = this._deferredRecvError;
+    if (error === undefined) return;
+    this._deferredRecvError = undefined;
+    throw error;
+  }
+}
+
+/** Checks what `pollRecvMany` was given: how many buffers to use. */
+export function checkTargets(bufs: readonly Target[], batch: RecvBatch | undefined): number {
+  if (!Array.isArray(bufs)) throw typeError("bufs", "array", bufs);
+  const count = batch?.count ?? bufs.length;
+  checkInteger("count", count, 0, bufs.length);
+  for (let i = 0; i < count; i++) checkTarget("bufs[]", bufs[i]);
+  return count;
+}
+
+/** Makes a buffer empty again with the headroom it had at first, whatever was done to it. */
+function resetTo(buffer: DgramBuffer, headroom: number): void {
+  buffer.clear();
+  buffer.spliceHeadroom(headroom);
+}

@@ -1,0 +1,241 @@
+/**
+ * The send half of a datagram socket. A type of your own writes `pollSend`; all else follows.
+ */
+
+import { checkAddress, type SocketAddress } from "./address.ts";
+import { checkInteger, typeError } from "./check.ts";
+import { SocketError } from "./errors.ts";
+import { checkPayload, type Payload } from "./info.ts";
+import { OperationQueue, type WaitOptions } from "./operations.ts";
+import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
+import type { UdpSocket } from "./udp.ts";
+
+/** Which datagrams of an array are sent, and where to. */
+export interface SendBatch {
+  /** One destination for all, or one each. None: where the socket is connected to. */
+  readonly to?: SocketAddress | readonly SocketAddress[] | undefined;
+  /** The first datagram to send. Default 0. */
+  readonly start?: number | undefined;
+  /** How many from there on. Default: all. */
+  readonly count?: number | undefined;
+}
+
+/** Options of `sendMany`. */
+export interface SendManyOptions extends SendBatch, WaitOptions {}
+
+/**
+ * Sends datagrams.
+ *
+ * Polls take a waker, or `null` for "try only": then nobody is woken, and a waker that an earlier
+ * poll left stays in place. The counts that polls answer are of datagrams (`pollSendMany`) or of
+ * bytes (the others).
+ */
+export abstract class DatagramSocketSend {
+  /** @internal Who waits to send; made when somebody first does. */
+  _sendQueue: OperationQueue | undefined;
+  /** @internal An error behind a partial batch, which the next send throws. */
+  _deferredSendError: unknown;
+
+  /**
+   * Sends one datagram to the connected peer: its bytes, or `Pending` when the socket is full,
+   * after keeping `waker` (unless it is `null`).
+   *
+   * @throws SocketError when the system refuses; would-block is never thrown.
+   */
+  abstract pollSend(waker: Waker | null, buf: Payload): Poll<number>;
+
+  /**
+   * Sends one datagram to `address`. A socket with one peer takes only that.
+   *
+   * @throws SocketError with code `EISCONN` when the socket has another peer, and `EDESTADDRREQ`
+   * when the type does not know where it sends to.
+   */
+  pollSendTo(waker: Waker | null, buf: Payload, address: SocketAddress): Poll<number> {
+    checkPeer(this.peerAddr, address);
+    return this.pollSend(waker, buf);
+  }
+
+  /**
+   * Sends some or all of `bufs`, in order: how many went. A partial count wins over `Pending` and
+   * over an error, which the next `pollSendMany`, `send*` or `trySend*` then throws, once.
+   *
+   * @throws SocketError when not even the first could be sent.
+   */
+  pollSendMany(waker: Waker | null, bufs: readonly Payload[], batch?: SendBatch): Poll<number> {
+    this._throwDeferredSendError();
+    const { to, start, end } = checkBatch(bufs, batch);
+    for (let i = start; i < end; i++) {
+      try {
+        const buf = bufs[i] as Payload;
+        const address = destination(to, i);
+        const result =
+          address === undefined ? this.pollSend(waker, buf) : this.pollSendTo(waker, buf, address);
+        if (result === Pending) return i > start ? i - start : Pending;
+      } catch (error) {
+        if (i === start) throw error;
+        this._deferredSendError = error;
+        return i - start;
+      }
+    }
+    return end - start;
+  }
+
+  /** The UDP socket below, if that is what this is. */
+  asUdpSocket(): UdpSocket | undefined {
+    return undefined;
+  }
+
+  /** The peer it is connected to. */
+  get peerAddr(): SocketAddress | undefined {
+    return undefined;
+  }
+
+  /**
+   * Sends one datagram to the connected peer, waiting while the socket is full.
+   *
+   * @returns its length in bytes.
+   */
+  send(buf: Payload, options?: WaitOptions): Promise<number> {
+    return this._runSend((waker) => this.pollSend(waker, buf), options?.signal);
+  }
+
+  /** Sends one datagram to `address`, waiting while the socket is full. */
+  sendTo(buf: Payload, address: SocketAddress, options?: WaitOptions): Promise<number> {
+    return this._runSend((waker) => this.pollSendTo(waker, buf, address), options?.signal);
+  }
+
+  /**
+   * Sends all of `bufs` in order, waiting whenever the socket is full, and answers how many went:
+   * all, unless an error or the signal ended it after the first. The error is thrown by the next
+   * send then; the datagrams behind it were not sent.
+   *
+   * The buffers must not change until the promise settles.
+   */
+  sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
+    let sent = 0;
+    const poll = (waker: Waker): Poll<number> => {
+      const { start, end } = checkBatch(bufs, options);
+      for (;;) {
+        let result: Poll<number>;
+        try {
+          const rest = { to: options?.to, start: start + sent, count: end - start - sent };
+          result = this.pollSendMany(waker, bufs, rest);
+        } catch (error) {
+          if (sent === 0) throw error;
+          this._deferredSendError = error;
+          return sent;
+        }
+        if (result === Pending) return Pending;
+        sent += result;
+        if (start + sent >= end) return sent;
+      }
+    };
+    return this._runSend(poll, options?.signal, () => (sent > 0 ? sent : undefined));
+  }
+
+  /** Sends one datagram now, or answers `WouldBlock`; others that wait are not disturbed. */
+  trySend(buf: Payload): number | WouldBlock {
+    if (this._sendQueue?.isBusy) return WouldBlock;
+    this._throwDeferredSendError();
+    const result = this.pollSend(null, buf);
+    return result === Pending ? WouldBlock : result;
+  }
+
+  /** Sends one datagram to `address` now, or answers `WouldBlock`. */
+  trySendTo(buf: Payload, address: SocketAddress): number | WouldBlock {
+    if (this._sendQueue?.isBusy) return WouldBlock;
+    this._throwDeferredSendError();
+    const result = this.pollSendTo(null, buf, address);
+    return result === Pending ? WouldBlock : result;
+  }
+
+  /** Sends what goes now of `bufs` (how many, as `pollSendMany`), or answers `WouldBlock`. */
+  trySendMany(bufs: readonly Payload[], batch?: SendBatch): number | WouldBlock {
+    if (this._sendQueue?.isBusy) return WouldBlock;
+    const result = this.pollSendMany(null, bufs, batch);
+    return result === Pending ? WouldBlock : result;
+  }
+
+  /** @internal Polls now if nobody waits, and stands in line otherwise. */
+  _runSend<T>(
+    poll: (waker: Waker) => Poll<T>,
+    signal: AbortSignal | undefined,
+    partial?: () => T | undefined,
+  ): Promise<T> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    this._sendQueue ??= new OperationQueue();
+    const queue = this._sendQueue;
+    if (!queue.isBusy) {
+      try {
+        this._throwDeferredSendError();
+        const result = poll(queue.waker);
+        if (result !== Pending) return Promise.resolve(result);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    }
+    const next = (waker: Waker) => {
+      this._throwDeferredSendError();
+      return poll(waker);
+    };
+    return queue.wait(next, signal, partial);
+  }
+
+  /** @internal */
+  _throwDeferredSendError(): void {
+    const error = this._deferredSendError;
+    if (error === undefined) return;
+    this._deferredSendError = undefined;
+    throw error;
+  }
+}
+
+/** A checked batch: datagrams `start` to `end - 1`. */
+export interface CheckedBatch {
+  readonly to: SocketAddress | readonly SocketAddress[] | undefined;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Checks what `pollSendMany` was given; the buffers themselves one by one, when they are used. */
+export function checkBatch(bufs: readonly Payload[], batch: SendBatch | undefined): CheckedBatch {
+  if (!Array.isArray(bufs)) throw typeError("bufs", "array", bufs);
+  const start = batch?.start ?? 0;
+  checkInteger("start", start, 0, bufs.length);
+  const count = batch?.count ?? bufs.length - start;
+  checkInteger("count", count, 0, bufs.length - start);
+  const to = batch?.to;
+  if (Array.isArray(to)) checkInteger("to.length", to.length, start + count, 2 ** 32 - 1);
+  for (let i = start; i < start + count; i++) checkPayload("bufs[]", bufs[i]);
+  return { to, start, end: start + count };
+}
+
+/** Where datagram `i` goes. */
+export function destination(to: CheckedBatch["to"], i: number): SocketAddress | undefined {
+  const address = Array.isArray(to) ? (to as readonly SocketAddress[])[i] : to;
+  if (address !== undefined) checkAddress("to", address);
+  return address as SocketAddress | undefined;
+}
+
+/** Refuses a destination other than `peer`: a datagram to the wrong peer is lost unseen. */
+export function checkPeer(peer: SocketAddress | undefined, address: SocketAddress): void {
+  checkAddress("address", address);
+  if (peer === undefined) {
+    throw new SocketError({
+      code: "EDESTADDRREQ",
+      errno: 0,
+      syscall: "sendTo",
+      address: address.toString(),
+      detail: "this socket has no peer address to compare with",
+    });
+  }
+  if (!peer.equals(address)) {
+    throw new SocketError({
+      code: "EISCONN",
+      errno: 0,
+      syscall: "sendTo",
+      address: address.toString(),
+      detail: `connected to ${peer}, which takes no other destination`,
+    });
+  }
+}

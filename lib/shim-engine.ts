@@ -1,0 +1,286 @@
+/**
+ * The engine on the C shim: `recvmmsg` and `sendmmsg` on a descriptor of its own, which nobody
+ * else reads, with the reactor to say when.
+ *
+ * Memory: each direction has one vector, made at first use and kept as long as the engine; it
+ * holds every buffer that it points to. All system calls return at once, so the kernel never has
+ * an address of ours while JavaScript runs.
+ */
+
+import type { Native, ReceiveVector, SendVector } from "../ffi/native.ts";
+import { AddressCache, AF_INET6, AF_UNIX, SocketAddress } from "./address.ts";
+import { countSent, fillPayloads, fillTargets, storeReceived } from "./batch.ts";
+import { newCounters, type SocketCounters } from "./counters.ts";
+import type { Engine, Membership } from "./engine.ts";
+import { ErrorQueueReader } from "./error-queue.ts";
+import { checkResult, closedError, SocketError } from "./errors.ts";
+import type { DatagramInfo, Payload, Target } from "./info.ts";
+import { IpOptions, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET } from "./options.ts";
+import { Pending, type Poll, type Waker } from "./poll.ts";
+import type { Reactor, Registration } from "./readiness.ts";
+import { BATCH_COUNT_MAX } from "./recv.ts";
+
+/** errno(3) of Linux. */
+const EAGAIN = 11;
+const ENOBUFS = 105;
+
+/** Bytes of room for a peer's address. */
+const IP_NAME_CAPACITY = 28;
+const UNIX_NAME_CAPACITY = 112;
+
+const addressCaches = { ip: new AddressCache(), unix: new AddressCache() };
+let errorQueueReader: ErrorQueueReader | undefined;
+
+/** What a `ShimEngine` is made of. */
+export interface ShimEngineInit {
+  readonly native: Native;
+  readonly reactor: Reactor;
+  /** An open, bound, non-blocking datagram socket, which becomes the engine's. */
+  readonly fd: number;
+}
+
+/** Drives a socket by the shim. */
+export class ShimEngine implements Engine {
+  readonly backend = "shim";
+  readonly counters: SocketCounters = newCounters();
+  localAddr: SocketAddress;
+  peerAddr: SocketAddress | undefined;
+
+  readonly #native: Native;
+  readonly #reactor: Reactor;
+  readonly #registration: Registration;
+  readonly #family: number;
+  readonly #options: IpOptions;
+  readonly #received: ReceiveVector;
+  readonly #sending: SendVector;
+  #fd: number;
+  #isRef = true;
+  #sendError: SocketError | undefined;
+
+  constructor({ native, reactor, fd }: ShimEngineInit) {
+    this.#native = native;
+    this.#reactor = reactor;
+    this.#fd = fd;
+    this.localAddr = readName(native, native.name(fd));
+    this.peerAddr = this.#readPeer();
+    this.#family = (this.localAddr._encoded.words[0] as number) & 0xffff;
+    const nameCapacity = this.#family === AF_UNIX ? UNIX_NAME_CAPACITY : IP_NAME_CAPACITY;
+    this.#received = native.receiveVector(nameCapacity);
+    this.#sending = native.sendVector(nameCapacity);
+    this.#options = new IpOptions(native, fd, this.#family === AF_INET6);
+    if (this.peerAddr !== undefined) this.#reportIcmp();
+    this.#registration = reactor.add(fd);
+    reactor.ref();
+  }
+
+  get fd(): number | undefined {
+    return this.#fd === -1 ? undefined : this.#fd;
+  }
+
+  receive(
+    waker: Waker | null,
+    bufs: readonly Target[],
+    count: number,
+    info: readonly DatagramInfo[] | undefined,
+  ): Poll<number> {
+    if (this.#fd === -1) throw closedError("recv");
+    const limit = Math.min(count, BATCH_COUNT_MAX);
+    if (limit === 0) return 0;
+    const interest = this.#registration.read;
+    if (!interest.mayRun(waker)) return Pending;
+    fillTargets(this.#received, bufs, 0, limit);
+    const result = this.#received.receive(this.#fd, limit);
+    this.counters.receiveCalls++;
+    if (result < 0) return this.#receiveFailed(-result, waker);
+    interest.moved(result);
+    const cache = this.#family === AF_UNIX ? addressCaches.unix : addressCaches.ip;
+    storeReceived(this.#received, bufs, 0, result, info, cache, this.counters);
+    return result;
+  }
+
+  #receiveFailed(errno: number, waker: Waker | null): Pending {
+    const interest = this.#registration.read;
+    if (errno === EAGAIN) {
+      this.counters.receiveWouldBlocks++;
+      if (interest.sawError) this.#drainErrorQueue();
+      if (waker !== null) interest.wait(waker);
+      return Pending;
+    }
+    this.counters.receiveErrors++;
+    this.#drainErrorQueue();
+    throw new SocketError({ errno, syscall: "recvmmsg", ...this.#about() });
+  }
+
+  send(
+    waker: Waker | null,
+    bufs: readonly Payload[],
+    start: number,
+    end: number,
+    to: SocketAddress | readonly SocketAddress[] | undefined,
+  ): Poll<number> {
+    if (this.#fd === -1) throw closedError("send");
+    this.#throwSendError();
+    const limit = Math.min(end - start, BATCH_COUNT_MAX);
+    if (limit === 0) return 0;
+    const interest = this.#registration.write;
+    if (!interest.mayRun(waker)) return Pending;
+    fillPayloads(this.#sending, bufs, start, limit, to, this.#family === AF_INET6);
+    const result = this.#sending.send(this.#fd, 0, limit);
+    this.counters.sendCalls++;
+    if (result < 0) return this.#sendFailed(-result, waker, bufs, start, to);
+    interest.moved(result);
+    countSent(bufs, start, result, this.counters);
+    if (result < limit) this.#findDroppedError();
+    return result;
+  }
+
+  #sendFailed(
+    errno: number,
+    waker: Waker | null,
+    bufs: readonly Payload[],
+    start: number,
+    to: SocketAddress | readonly SocketAddress[] | undefined,
+  ): Pending {
+    const interest = this.#registration.write;
+    if (errno === EAGAIN || errno === ENOBUFS) {
+      this.counters.sendWouldBlocks++;
+      if (waker !== null) {
+        // ENOBUFS is a full device queue, which sends no event when it has room again.
+        if (errno === EAGAIN) interest.wait(waker);
+        else interest.retryLater(waker);
+      }
+      return Pending;
+    }
+    this.counters.sendErrors++;
+    this.#drainErrorQueue();
+    const address = Array.isArray(to) ? (to[start] as SocketAddress) : (to as SocketAddress);
+    const detail = `datagram of ${bufs[start]?.length} bytes`;
+    const about = address === undefined ? this.#about() : { address: address.toString() };
+    throw new SocketError({ errno, syscall: "sendmmsg", detail, ...about });
+  }
+
+  /**
+   * Looks for the error that ended a batch early: the kernel dropped it. One that stays (too
+   * long, no route) comes again with the first datagram that is left; one that ICMP reported does
+   * not, and is found in the error queue alone.
+   */
+  #findDroppedError(): void {
+    const errno = this.#drainErrorQueue();
+    if (errno === 0) return;
+    this.counters.sendErrors++;
+    this.#sendError = new SocketError({ errno, syscall: "sendmmsg", ...this.#about() });
+  }
+
+  #throwSendError(): void {
+    const error = this.#sendError;
+    if (error === undefined) return;
+    this.#sendError = undefined;
+    throw error;
+  }
+
+  #drainErrorQueue(): number {
+    if (this.#family === AF_UNIX) return 0;
+    this.#registration.read.sawError = false;
+    errorQueueReader ??= new ErrorQueueReader(this.#native);
+    return errorQueueReader.drain(this.#fd);
+  }
+
+  /** ICMP errors reach a connected socket only; without the queue, some would be lost. */
+  #reportIcmp(): void {
+    if (this.#family !== AF_UNIX) this.#options.setReceiveErrors(true);
+  }
+
+  #about(): { address?: string } {
+    return this.peerAddr === undefined ? {} : { address: this.peerAddr.toString() };
+  }
+
+  #readPeer(): SocketAddress | undefined {
+    const length = this.#native.peerName(this.#fd);
+    // ENOTCONN; and a pair's other end is connected but has no name.
+    return length < 0 ? undefined : readName(this.#native, length);
+  }
+
+  bufferBytes(): { receive: number; send: number } {
+    const read = (option: number) => {
+      checkResult(this.#native.getIntOption(this.#openFd(), SOL_SOCKET, option), "getsockopt");
+      return this.#native.scratch[0] as number;
+    };
+    return { receive: read(SO_RCVBUF), send: read(SO_SNDBUF) };
+  }
+
+  setBroadcast(enabled: boolean): void {
+    this.#openFd();
+    this.#options.setBroadcast(enabled);
+  }
+
+  setTTL(ttl: number): void {
+    this.#openFd();
+    this.#options.setTTL(ttl);
+  }
+
+  setMulticastTTL(ttl: number): void {
+    this.#openFd();
+    this.#options.setMulticastTTL(ttl);
+  }
+
+  setMulticastLoopback(enabled: boolean): void {
+    this.#openFd();
+    this.#options.setMulticastLoopback(enabled);
+  }
+
+  setMulticastInterface(interfaceAddress: string): void {
+    this.#openFd();
+    this.#options.setMulticastInterface(interfaceAddress);
+  }
+
+  addMembership(membership: Membership): void {
+    this.#openFd();
+    this.#options.changeMembership(membership, true);
+  }
+
+  dropMembership(membership: Membership): void {
+    this.#openFd();
+    this.#options.changeMembership(membership, false);
+  }
+
+  #openFd(): number {
+    if (this.#fd === -1) throw closedError("setsockopt");
+    return this.#fd;
+  }
+
+  ref(): void {
+    if (this.#isRef || this.#fd === -1) return;
+    this.#isRef = true;
+    this.#reactor.ref();
+  }
+
+  unref(): void {
+    if (!this.#isRef || this.#fd === -1) return;
+    this.#isRef = false;
+    this.#reactor.unref();
+  }
+
+  close(): void {
+    const fd = this.release();
+    if (fd !== undefined) this.#native.close(fd);
+  }
+
+  release(): number | undefined {
+    const fd = this.#fd;
+    if (fd === -1) return undefined;
+    this.unref();
+    const { read, write } = this.#registration;
+    const wakers = [read.takeWaker(), write.takeWaker()];
+    this.#reactor.remove(this.#registration);
+    this.#fd = -1;
+    // Whoever waits polls again, and is told that the socket is closed.
+    for (const waker of wakers) waker?.();
+    return fd;
+  }
+}
+
+/** The address that `getsockname` or `getpeername` left in the scratch memory. */
+function readName(native: Native, length: number): SocketAddress {
+  checkResult(length, "getsockname");
+  return SocketAddress._decode(native.scratch, 0, length);
+}

@@ -1,0 +1,173 @@
+/** Unix datagram sockets: reliable, ordered, and on one machine. */
+
+import { rmSync } from "node:fs";
+import type { Native } from "../ffi/native.ts";
+import { AF_UNIX, SocketAddress } from "./address.ts";
+import { checkInteger, typeError } from "./check.ts";
+import { EngineSocket } from "./engine-socket.ts";
+import { checkResult, unsupportedError } from "./errors.ts";
+import type { Payload } from "./info.ts";
+import {
+  type BufferSizes,
+  checkBufferSizes,
+  closeOnThrow,
+  openSocket,
+  SOCK_DGRAM,
+  setBufferSizes,
+} from "./open.ts";
+import type { WaitOptions } from "./operations.ts";
+import type { Poll, Waker, WouldBlock } from "./poll.ts";
+import { loadReactor, type ReactorResult } from "./readiness.ts";
+import { ShimEngine } from "./shim-engine.ts";
+import { checkDatagramSocket } from "./udp.ts";
+
+/** Options of every way to open a `UnixDatagram`. */
+export interface UnixOptions extends BufferSizes {
+  /** The peer to connect to: a path, or an address. */
+  readonly connect?: string | SocketAddress | undefined;
+}
+
+/** Paths remembered with their addresses. */
+const PATHS_MAX = 256;
+const paths = new Map<string, SocketAddress>();
+
+/**
+ * A Unix datagram socket. Needs the shim, as Bun has none.
+ *
+ * @example
+ * ```ts
+ * const [a, b] = await UnixDatagram.pair();
+ * await a.send(new TextEncoder().encode("hello"));
+ * await b.recv(new Uint8Array(100)); // 5
+ * ```
+ */
+export class UnixDatagram extends EngineSocket {
+  /** The file that `bind` made and `close` removes. */
+  #path: string | undefined;
+
+  /**
+   * Opens a socket at `path` (a file, which `close` removes again), or at an abstract address.
+   *
+   * @throws SocketError when the system refuses (`EADDRINUSE` when the file is there already),
+   * or with code `ERR_NOT_SUPPORTED` where the shim does not work.
+   */
+  static override async bind(
+    path: string | SocketAddress,
+    options: UnixOptions = {},
+  ): Promise<UnixDatagram> {
+    const address = unixAddress("path", path);
+    const isFile = !address.address.startsWith("\0");
+    const socket = await UnixDatagram.#open(options, (native, fd) => {
+      checkResult(native.bind(fd, address._encoded), "bind", address.toString());
+    });
+    if (isFile) socket.#path = address.address;
+    return socket;
+  }
+
+  /** Opens a socket without an address: it sends, and nobody can answer it. */
+  static unbound(options: UnixOptions = {}): Promise<UnixDatagram> {
+    return UnixDatagram.#open(options, () => {});
+  }
+
+  /** Opens two sockets that are connected to each other, and have no address. */
+  static async pair(options: BufferSizes = {}): Promise<[UnixDatagram, UnixDatagram]> {
+    const loaded = await shimFor("UnixDatagram.pair");
+    const { native } = loaded;
+    checkResult(native.pair(AF_UNIX, SOCK_DGRAM), "socketpair");
+    const [left, right] = [native.scratch[0] as number, native.scratch[1] as number];
+    closeOnThrow(native, right, () => {
+      closeOnThrow(native, left, () => {
+        setBufferSizes(native, left, options);
+        setBufferSizes(native, right, options);
+      });
+    });
+    const wrap = (fd: number) => new UnixDatagram(new ShimEngine({ ...loaded, fd }));
+    return [wrap(left), wrap(right)];
+  }
+
+  /**
+   * Takes over an open Unix datagram descriptor, which is the socket's from then on and is made
+   * non-blocking. A file it is bound to stays when it is closed.
+   *
+   * @throws SocketError with code `EINVAL` when it is no such descriptor, which stays the
+   * caller's; `ERR_NOT_SUPPORTED` without the shim.
+   */
+  static async fromFd(fd: number): Promise<UnixDatagram> {
+    checkInteger("fd", fd, 0, 2 ** 31 - 1);
+    const loaded = await shimFor("UnixDatagram.fromFd");
+    checkDatagramSocket(loaded.native, fd, [AF_UNIX]);
+    return new UnixDatagram(new ShimEngine({ ...loaded, fd }));
+  }
+
+  static async #open(
+    options: UnixOptions,
+    bind: (native: Native, fd: number) => void,
+  ): Promise<UnixDatagram> {
+    checkBufferSizes(options);
+    const peer =
+      options.connect === undefined ? undefined : unixAddress("connect", options.connect);
+    const loaded = await shimFor("UnixDatagram");
+    const { native } = loaded;
+    const fd = openSocket(native, AF_UNIX, (fd) => {
+      setBufferSizes(native, fd, options);
+      // Connecting first: when that fails, no file was made.
+      if (peer) checkResult(native.connect(fd, peer._encoded), "connect", peer.toString());
+      bind(native, fd);
+    });
+    return new UnixDatagram(new ShimEngine({ ...loaded, fd }));
+  }
+
+  /** As `DatagramSocketSend.pollSendTo`; a string is a path. */
+  override pollSendTo(
+    waker: Waker | null,
+    buf: Payload,
+    address: SocketAddress | string,
+  ): Poll<number> {
+    return super.pollSendTo(waker, buf, unixAddress("address", address));
+  }
+
+  /** As `DatagramSocketSend.sendTo`; a string is a path. */
+  override sendTo(
+    buf: Payload,
+    address: SocketAddress | string,
+    options?: WaitOptions,
+  ): Promise<number> {
+    return super.sendTo(buf, unixAddress("address", address), options);
+  }
+
+  /** As `DatagramSocketSend.trySendTo`; a string is a path. */
+  override trySendTo(buf: Payload, address: SocketAddress | string): number | WouldBlock {
+    return super.trySendTo(buf, unixAddress("address", address));
+  }
+
+  /** Closes it and removes the file that `bind` made. Idempotent. */
+  override close(): void {
+    super.close();
+    const path = this.#path;
+    this.#path = undefined;
+    if (path !== undefined) rmSync(path, { force: true });
+  }
+}
+
+async function shimFor(what: string): Promise<Exclude<ReactorResult, { reason: string }>> {
+  const loaded = await loadReactor();
+  if ("reason" in loaded) {
+    throw unsupportedError(what, `Unix datagrams need the shim, and ${loaded.reason}`);
+  }
+  return loaded;
+}
+
+/** The address of a path; the same path is the same object for a while. */
+function unixAddress(name: string, path: string | SocketAddress): SocketAddress {
+  if (path instanceof SocketAddress) {
+    if (path.family !== "unix" || path.isUnnamed) throw typeError(name, "Unix address", `${path}`);
+    return path;
+  }
+  let address = paths.get(path);
+  if (address === undefined) {
+    address = SocketAddress.unix(path);
+    if (paths.size >= PATHS_MAX) paths.clear();
+    paths.set(path, address);
+  }
+  return address;
+}
