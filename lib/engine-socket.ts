@@ -107,7 +107,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     checkTarget("buf", buf);
     this.#oneTarget[0] = buf;
     this.#oneInfo[0] = info;
-    const result = this._engine.receive(waker, this.#oneTarget, 1, this.#oneInfo);
+    const result = this._engine.receive(waker, this.#oneTarget, 0, 1, this.#oneInfo);
     return result === Pending ? Pending : info.length;
   }
 
@@ -117,8 +117,8 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     batch?: RecvBatch,
   ): Poll<number> {
     this._throwDeferredRecvError();
-    const count = checkTargets(bufs, batch);
-    return this._engine.receive(waker, bufs, count, batch?.info);
+    const end = checkTargets(bufs, batch);
+    return this._engine.receive(waker, bufs, batch?.start ?? 0, end, batch?.info);
   }
 
   override asRawIo(): number | undefined {

@@ -44,11 +44,12 @@ export interface Engine extends UdpControls {
   /** Its descriptor; absent when closed, or where the engine has none. */
   readonly fd: number | undefined;
 
-  /** As `DatagramSocketRecv.pollRecvMany`. */
+  /** As `DatagramSocketRecv.pollRecvMany`, into buffers `start` to `end - 1`. */
   receive(
     waker: Waker | null,
     bufs: readonly Target[],
-    count: number,
+    start: number,
+    end: number,
     info: readonly DatagramInfo[] | undefined,
   ): Poll<number>;
 

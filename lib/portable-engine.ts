@@ -139,12 +139,13 @@ export class PortableEngine implements Engine {
   receive(
     waker: Waker | null,
     bufs: readonly Target[],
-    count: number,
+    start: number,
+    end: number,
     info: readonly DatagramInfo[] | undefined,
   ): Poll<number> {
     if (this.#socket === undefined) throw closedError("recv");
-    if (count === 0) return 0;
-    const available = Math.min(count, this.#queue.length - this.#taken);
+    if (start === end) return 0;
+    const available = Math.min(end - start, this.#queue.length - this.#taken);
     if (available === 0) {
       const error = this.#error;
       this.#error = undefined;
@@ -155,10 +156,10 @@ export class PortableEngine implements Engine {
     }
     for (let i = 0; i < available; i++) {
       const { bytes, peer } = this.#queue[this.#taken + i] as Queued;
-      const length = storeDatagram(bufs[i] as Target, bytes);
+      const length = storeDatagram(bufs[start + i] as Target, bytes);
       if (bytes.length > length) this.counters.datagramsTruncated++;
       this.counters.bytesReceived += length;
-      info?.[i]?._set(length, bytes.length, peer);
+      info?.[start + i]?._set(length, bytes.length, peer);
     }
     this.counters.datagramsReceived += available;
     this.#drop(available);

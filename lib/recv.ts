@@ -15,7 +15,9 @@ import type { UdpSocket } from "./udp.ts";
 export interface RecvBatch {
   /** Filled for every datagram, as far as it is long: sender, real length. */
   readonly info?: readonly DatagramInfo[] | undefined;
-  /** How many of the buffers to use. Default: all. */
+  /** The first buffer to fill, and the first `info`. Default 0. */
+  readonly start?: number | undefined;
+  /** How many from there on. Default: all. */
   readonly count?: number | undefined;
 }
 
@@ -75,20 +77,21 @@ export abstract class DatagramSocketRecv {
    */
   pollRecvMany(waker: Waker | null, bufs: readonly Target[], batch?: RecvBatch): Poll<number> {
     this._throwDeferredRecvError();
-    const count = checkTargets(bufs, batch);
-    for (let i = 0; i < count; i++) {
+    const end = checkTargets(bufs, batch);
+    const start = batch?.start ?? 0;
+    for (let i = start; i < end; i++) {
       try {
         const info = batch?.info?.[i] ?? new DatagramInfo();
-        if (this.pollRecvFrom(i === 0 ? waker : null, bufs[i] as Target, info) === Pending) {
-          return i > 0 ? i : Pending;
+        if (this.pollRecvFrom(i === start ? waker : null, bufs[i] as Target, info) === Pending) {
+          return i > start ? i - start : Pending;
         }
       } catch (error) {
-        if (i === 0) throw error;
+        if (i === start) throw error;
         this._deferredRecvError = error;
-        return i;
+        return i - start;
       }
     }
-    return count;
+    return end - start;
   }
 
   /** The UDP socket below, if that is what this is. */
@@ -204,13 +207,16 @@ export abstract class DatagramSocketRecv {
   }
 }
 
-/** Checks what `pollRecvMany` was given: how many buffers to use. */
+/** Checks what `pollRecvMany` was given: the index behind the last buffer to use. */
 export function checkTargets(bufs: readonly Target[], batch: RecvBatch | undefined): number {
   if (!Array.isArray(bufs)) throw typeError("bufs", "array", bufs);
-  const count = batch?.count ?? bufs.length;
-  checkInteger("count", count, 0, bufs.length);
-  for (let i = 0; i < count; i++) checkTarget("bufs[]", bufs[i]);
-  return count;
+  const start = batch?.start ?? 0;
+  checkInteger("start", start, 0, bufs.length);
+  const count = batch?.count ?? bufs.length - start;
+  checkInteger("count", count, 0, bufs.length - start);
+  const end = start + count;
+  for (let i = start; i < end; i++) checkTarget("bufs[]", bufs[i]);
+  return end;
 }
 
 /** Makes a buffer empty again with the headroom it had at first, whatever was done to it. */

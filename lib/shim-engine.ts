@@ -80,21 +80,22 @@ export class ShimEngine implements Engine {
   receive(
     waker: Waker | null,
     bufs: readonly Target[],
-    count: number,
+    start: number,
+    end: number,
     info: readonly DatagramInfo[] | undefined,
   ): Poll<number> {
     if (this.#fd === -1) throw closedError("recv");
-    const limit = Math.min(count, BATCH_COUNT_MAX);
+    const limit = Math.min(end - start, BATCH_COUNT_MAX);
     if (limit === 0) return 0;
     const interest = this.#registration.read;
     if (!interest.mayRun(waker)) return Pending;
-    fillTargets(this.#received, bufs, 0, limit);
+    fillTargets(this.#received, bufs, start, limit);
     const result = this.#received.receive(this.#fd, limit);
     this.counters.receiveCalls++;
     if (result < 0) return this.#receiveFailed(-result, waker);
     interest.moved(result);
     const cache = this.#family === AF_UNIX ? addressCaches.unix : addressCaches.ip;
-    storeReceived(this.#received, bufs, 0, result, info, cache, this.counters);
+    storeReceived(this.#received, bufs, start, result, info, cache, this.counters);
     return result;
   }
 
