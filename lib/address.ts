@@ -53,6 +53,7 @@ export class SocketAddress {
   /** @internal What the kernel reads. */
   readonly _encoded: EncodedAddress;
   #text: string | undefined;
+  #hash: number | undefined;
   #mapped: SocketAddress | undefined;
 
   private constructor(words: Int32Array, length: number) {
@@ -172,6 +173,12 @@ export class SocketAddress {
     return length === other._encoded.length && sameWords(words, other._encoded.words, 0);
   }
 
+  /** @internal The same for equal addresses, and not to be foreseen from outside. */
+  get _hash(): number {
+    this.#hash ??= hash(this._encoded.words, 0, this._encoded.length);
+    return this.#hash;
+  }
+
   /** `192.0.2.1:53`, `[2001:db8::1]:53`, `unix:/path`, `unix:@abstract` or `unix:`. */
   toString(): string {
     if (this.family === "IPv4") return `${this.address}:${this.port}`;
@@ -276,8 +283,11 @@ function matches(
   return sameWords(encoded.words, words, index);
 }
 
+/** Peers choose their addresses: without it, some could choose all of one hash. */
+const HASH_SEED = crypto.getRandomValues(new Int32Array(1))[0] as number;
+
 function hash(words: Int32Array, index: number, length: number): number {
-  let value = length;
+  let value = length ^ HASH_SEED;
   const count = (length + 3) >> 2;
   for (let i = 0; i < count; i++) {
     value = Math.imul(value ^ (words[index + i] as number), 0x9e37_79b1);

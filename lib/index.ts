@@ -1,6 +1,7 @@
 /** Datagram sockets for Bun: all that is public, and nothing else. */
 
 export { type AddressFamily, SocketAddress } from "./address.ts";
+export { AddressMap } from "./address-map.ts";
 export { DgramBuffer } from "./buffer.ts";
 export type { SocketCounters } from "./counters.ts";
 export type { Backend, Membership } from "./engine.ts";
