@@ -164,11 +164,11 @@ export class ReceiveVector extends MessageVector {
     for (let i = 0; i < this.capacity; i++) this.setName(i, this.nameCapacity);
   }
 
-  /** Receives up to `count` datagrams: how many came, or -errno. Never waits. */
-  receive(fd: number, count: number, flags = 0): number {
+  /** Receives into slots `from` to `from + count - 1`: how many, or -errno. Never waits. */
+  receive(fd: number, from: number, count: number, flags = 0): number {
     return this.shim.batch_receive(
       fd,
-      this.headerAddress(0),
+      this.headerAddress(from),
       count,
       this.nameCapacity,
       this.controlCapacity,

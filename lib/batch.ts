@@ -13,38 +13,46 @@ import { destination } from "./send.ts";
 /** Bytes of a `sockaddr_un` without a name, which is that of an unbound socket (unix(7)). */
 const UNNAMED_BYTES = 2;
 
-/** Points slots 0 to `count - 1` of `vector` at the targets from `start` on, which are checked. */
-export function fillTargets(
-  vector: ReceiveVector,
-  bufs: readonly Target[],
-  start: number,
-  count: number,
-): void {
-  vector.reserve(count);
+/** Slots of a vector and the buffers they stand for: slot `slot + i` is buffer `start + i`. */
+export interface Run {
+  slot: number;
+  start: number;
+  count: number;
+}
+
+/** Points the slots of a run at its targets, which are checked. The vector has room for them. */
+export function fillTargets(vector: ReceiveVector, bufs: readonly Target[], run: Run): void {
+  const { slot, start, count } = run;
   for (let i = 0; i < count; i++) {
     const buf = bufs[start + i] as Target;
     if (buf instanceof DgramBuffer) {
-      vector.setBuffer(i, buf._bytes, buf._end, buf._bytes.length - buf._end);
+      vector.setBuffer(slot + i, buf._bytes, buf._end, buf._bytes.length - buf._end);
     } else {
-      vector.setBuffer(i, buf, 0, buf.byteLength);
+      vector.setBuffer(slot + i, buf, 0, buf.byteLength);
     }
   }
 }
 
-/** Gives the targets from `start` on the `count` datagrams that a receive put into them. */
+/** Where `storeReceived` tells of the datagrams. */
+export interface Told {
+  readonly info: readonly DatagramInfo[] | undefined;
+  readonly addresses: AddressCache;
+  readonly counters: SocketCounters;
+}
+
+/** Gives the targets of a run the datagrams that a receive put into their slots. */
 export function storeReceived(
   vector: ReceiveVector,
   bufs: readonly Target[],
-  start: number,
-  count: number,
-  info: readonly DatagramInfo[] | undefined,
-  addresses: AddressCache,
-  counters: SocketCounters,
+  run: Run,
+  told: Told,
 ): void {
+  const { slot, start, count } = run;
+  const { info, addresses, counters } = told;
   let bytes = 0;
   for (let i = 0; i < count; i++) {
     const buf = bufs[start + i] as Target;
-    const datagramLength = vector.lengthAt(i);
+    const datagramLength = vector.lengthAt(slot + i);
     let length: number;
     if (buf instanceof DgramBuffer) {
       length = Math.min(datagramLength, buf._bytes.length - buf._end);
@@ -54,8 +62,10 @@ export function storeReceived(
     }
     bytes += length;
     if (datagramLength > length) counters.datagramsTruncated++;
-    const told = info?.[start + i];
-    if (told !== undefined) told._set(length, datagramLength, peerAt(vector, i, addresses));
+    const about = info?.[start + i];
+    if (about !== undefined) {
+      about._set(length, datagramLength, peerAt(vector, slot + i, addresses));
+    }
   }
   counters.datagramsReceived += count;
   counters.bytesReceived += bytes;
@@ -71,28 +81,28 @@ function peerAt(
   return addresses.get(vector.words, vector.nameIndex(i), length);
 }
 
-/**
- * Points slots 0 to `count - 1` of `vector` at the payloads from `start` on, which are checked,
- * and at their destinations.
- */
+/** Where datagrams go: one address for all or one each, in the family of the socket. */
+export interface Destinations {
+  readonly to: SocketAddress | readonly SocketAddress[] | undefined;
+  readonly isIPv6: boolean;
+}
+
+/** Points the slots of a run at its payloads, which are checked, and at their destinations. */
 export function fillPayloads(
   vector: SendVector,
   bufs: readonly Payload[],
-  start: number,
-  count: number,
-  to: SocketAddress | readonly SocketAddress[] | undefined,
-  isIPv6: boolean,
+  { slot, start, count }: Run,
+  { to, isIPv6 }: Destinations,
 ): void {
-  vector.reserve(count);
   for (let i = 0; i < count; i++) {
     const buf = bufs[start + i] as Payload;
     if (buf instanceof DgramBuffer) {
-      vector.setBuffer(i, buf._bytes, buf._start, buf._end - buf._start);
+      vector.setBuffer(slot + i, buf._bytes, buf._start, buf._end - buf._start);
     } else {
-      vector.setBuffer(i, buf, 0, buf.byteLength);
+      vector.setBuffer(slot + i, buf, 0, buf.byteLength);
     }
     const address = destination(to, start + i);
-    vector.setDestination(i, isIPv6 ? address?._toMapped()._encoded : address?._encoded);
+    vector.setDestination(slot + i, isIPv6 ? address?._toMapped()._encoded : address?._encoded);
   }
 }
 

@@ -40,7 +40,7 @@ export class ErrorQueueReader {
     const vector = this.#vector;
     let errno = 0;
     for (let taken = 0; taken < ENTRIES_MAX; taken += BATCH) {
-      const count = vector.receive(fd, BATCH, MSG_ERRQUEUE);
+      const count = vector.receive(fd, 0, BATCH, MSG_ERRQUEUE);
       for (let i = 0; i < count; i++) errno = this.#icmpErrno(i) || errno;
       if (count < BATCH) break;
     }

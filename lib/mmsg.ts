@@ -46,12 +46,15 @@ export function recvmmsg(
   const counters = newCounters();
   for (let done = 0; done < count; ) {
     const limit = Math.min(count - done, BATCH_COUNT_MAX);
-    fillTargets(received, bufs, done, limit);
-    const result = received.receive(fd, limit);
+    const run = { slot: 0, start: done, count: limit };
+    received.reserve(limit);
+    fillTargets(received, bufs, run);
+    const result = received.receive(fd, 0, limit);
     received.release(limit);
     if (result < 0 && done === 0) return failed(-result, "recvmmsg");
     if (result <= 0) return done;
-    storeReceived(received, bufs, done, result, info, addresses, counters);
+    run.count = result;
+    storeReceived(received, bufs, run, { info, addresses, counters });
     done += result;
     if (result < limit) return done;
   }
@@ -75,7 +78,8 @@ export function sendmmsg(
   const isIPv6 = to !== undefined && native.name(fd) >= 0 && family(native) === AF_INET6;
   for (let done = 0; done < end; ) {
     const limit = Math.min(end - done, BATCH_COUNT_MAX);
-    fillPayloads(sending, bufs, done, limit, to, isIPv6);
+    sending.reserve(limit);
+    fillPayloads(sending, bufs, { slot: 0, start: done, count: limit }, { to, isIPv6 });
     const result = sending.send(fd, 0, limit);
     sending.release(limit);
     if (result < 0) return done > 0 ? done : failed(-result, "sendmmsg");

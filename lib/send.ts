@@ -112,25 +112,51 @@ export abstract class DatagramSocketSend {
    * The buffers must not change until the promise settles.
    */
   sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
-    let sent = 0;
+    const signal = options?.signal;
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (this._sendQueue?.isBusy) return this.#sendRest(bufs, options, 0, false);
+    this._sendQueue ??= new OperationQueue();
+    try {
+      const result = this.pollSendMany(this._sendQueue.waker, bufs, options);
+      const total = options?.count ?? bufs.length - (options?.start ?? 0);
+      if (result === total) return Promise.resolve(result);
+      return this.#sendRest(bufs, options, result === Pending ? 0 : result, result !== Pending);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Goes on behind the first `sent` datagrams; now, if `mayPoll`, or when its turn comes. */
+  #sendRest(
+    bufs: readonly Payload[],
+    options: SendManyOptions | undefined,
+    sent: number,
+    mayPoll: boolean,
+  ): Promise<number> {
+    const start = options?.start ?? 0;
+    const end = options?.count === undefined ? bufs.length : start + options.count;
+    let done = sent;
     const poll = (waker: Waker): Poll<number> => {
-      const { start, end } = checkBatch(bufs, options);
-      for (;;) {
-        let result: Poll<number>;
+      while (start + done < end) {
+        const rest = { to: options?.to, start: start + done, count: end - start - done };
         try {
-          const rest = { to: options?.to, start: start + sent, count: end - start - sent };
-          result = this.pollSendMany(waker, bufs, rest);
+          const result = this.pollSendMany(waker, bufs, rest);
+          if (result === Pending) return Pending;
+          done += result;
         } catch (error) {
-          if (sent === 0) throw error;
+          if (done === 0) throw error;
           this._deferredSendError = error;
-          return sent;
+          return done;
         }
-        if (result === Pending) return Pending;
-        sent += result;
-        if (start + sent >= end) return sent;
       }
+      return done;
     };
-    return this._runSend(poll, options?.signal, () => (sent > 0 ? sent : undefined));
+    const queue = this._sendQueue as OperationQueue;
+    if (mayPoll) {
+      const result = poll(queue.waker);
+      if (result !== Pending) return Promise.resolve(result);
+    }
+    return queue.wait(poll, options?.signal, () => (done > 0 ? done : undefined));
   }
 
   /** Sends one datagram now, or answers `WouldBlock`; others that wait are not disturbed. */
@@ -157,28 +183,23 @@ export abstract class DatagramSocketSend {
   }
 
   /** @internal Polls now if nobody waits, and stands in line otherwise. */
-  _runSend<T>(
-    poll: (waker: Waker) => Poll<T>,
-    signal: AbortSignal | undefined,
-    partial?: () => T | undefined,
-  ): Promise<T> {
+  _runSend<T>(poll: (waker: Waker) => Poll<T>, signal: AbortSignal | undefined): Promise<T> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     this._sendQueue ??= new OperationQueue();
     const queue = this._sendQueue;
+    const next = (waker: Waker) => {
+      this._throwDeferredSendError();
+      return poll(waker);
+    };
     if (!queue.isBusy) {
       try {
-        this._throwDeferredSendError();
-        const result = poll(queue.waker);
+        const result = next(queue.waker);
         if (result !== Pending) return Promise.resolve(result);
       } catch (error) {
         return Promise.reject(error);
       }
     }
-    const next = (waker: Waker) => {
-      this._throwDeferredSendError();
-      return poll(waker);
-    };
-    return queue.wait(next, signal, partial);
+    return queue.wait(next, signal);
   }
 
   /** @internal */

@@ -9,7 +9,7 @@
 
 import type { Native, ReceiveVector, SendVector } from "../ffi/native.ts";
 import { AddressCache, AF_INET6, AF_UNIX, SocketAddress } from "./address.ts";
-import { countSent, fillPayloads, fillTargets, storeReceived } from "./batch.ts";
+import { countSent, fillPayloads, fillTargets, type Run, storeReceived } from "./batch.ts";
 import { newCounters, type SocketCounters } from "./counters.ts";
 import type { Engine, Membership } from "./engine.ts";
 import { ErrorQueueReader } from "./error-queue.ts";
@@ -27,6 +27,9 @@ const ENOBUFS = 105;
 /** Bytes of room for a peer's address. */
 const IP_NAME_CAPACITY = 28;
 const UNIX_NAME_CAPACITY = 112;
+
+/** Datagrams that a receive is always ready for. */
+const EXPECTED_MIN = 4;
 
 const addressCaches = { ip: new AddressCache(), unix: new AddressCache() };
 let errorQueueReader: ErrorQueueReader | undefined;
@@ -56,6 +59,9 @@ export class ShimEngine implements Engine {
   #fd: number;
   #isRef = true;
   #sendError: SocketError | undefined;
+  #receiveError: SocketError | undefined;
+  /** How many datagrams the next receive is likely to bring. */
+  #expected = EXPECTED_MIN;
 
   constructor({ native, reactor, fd }: ShimEngineInit) {
     this.#native = native;
@@ -85,18 +91,59 @@ export class ShimEngine implements Engine {
     info: readonly DatagramInfo[] | undefined,
   ): Poll<number> {
     if (this.#fd === -1) throw closedError("recv");
+    this.#throwReceiveError();
     const limit = Math.min(end - start, BATCH_COUNT_MAX);
     if (limit === 0) return 0;
     const interest = this.#registration.read;
     if (!interest.mayRun(waker)) return Pending;
-    fillTargets(this.#received, bufs, start, limit);
-    const result = this.#received.receive(this.#fd, limit);
-    this.counters.receiveCalls++;
+    this.#received.reserve(limit);
+    // Setting up a slot costs as much as a short datagram: only as many as are likely, first.
+    const first = Math.min(limit, this.#expected);
+    const result = this.#receiveRun(bufs, { slot: 0, start, count: first }, info);
     if (result < 0) return this.#receiveFailed(-result, waker);
-    interest.moved(result);
-    const cache = this.#family === AF_UNIX ? addressCaches.unix : addressCaches.ip;
-    storeReceived(this.#received, bufs, start, result, info, cache, this.counters);
+    const total =
+      result === first && first < limit
+        ? first +
+          this.#receiveRest(bufs, { slot: first, start: start + first, count: limit - first }, info)
+        : result;
+    this.#expected = Math.max(EXPECTED_MIN, 2 * total);
+    interest.moved(total);
+    return total;
+  }
+
+  /** One system call: how many datagrams it brought, or -errno. */
+  #receiveRun(
+    bufs: readonly Target[],
+    run: Run,
+    info: readonly DatagramInfo[] | undefined,
+  ): number {
+    fillTargets(this.#received, bufs, run);
+    const result = this.#received.receive(this.#fd, run.slot, run.count);
+    this.counters.receiveCalls++;
+    if (result > 0) {
+      run.count = result;
+      const addresses = this.#family === AF_UNIX ? addressCaches.unix : addressCaches.ip;
+      storeReceived(this.#received, bufs, run, { info, addresses, counters: this.counters });
+    }
     return result;
+  }
+
+  /** What more there is behind the likely ones; an error of it is kept for the next call. */
+  #receiveRest(
+    bufs: readonly Target[],
+    run: Run,
+    info: readonly DatagramInfo[] | undefined,
+  ): number {
+    const result = this.#receiveRun(bufs, run, info);
+    if (result < 0 && result !== -EAGAIN) this.#receiveError = this.#receiveErrorOf(-result);
+    return Math.max(0, result);
+  }
+
+  #throwReceiveError(): void {
+    const error = this.#receiveError;
+    if (error === undefined) return;
+    this.#receiveError = undefined;
+    throw error;
   }
 
   #receiveFailed(errno: number, waker: Waker | null): Pending {
@@ -107,9 +154,13 @@ export class ShimEngine implements Engine {
       if (waker !== null) interest.wait(waker);
       return Pending;
     }
+    throw this.#receiveErrorOf(errno);
+  }
+
+  #receiveErrorOf(errno: number): SocketError {
     this.counters.receiveErrors++;
     this.#drainErrorQueue();
-    throw new SocketError({ errno, syscall: "recvmmsg", ...this.#about() });
+    return new SocketError({ errno, syscall: "recvmmsg", ...this.#about() });
   }
 
   send(
@@ -125,7 +176,9 @@ export class ShimEngine implements Engine {
     if (limit === 0) return 0;
     const interest = this.#registration.write;
     if (!interest.mayRun(waker)) return Pending;
-    fillPayloads(this.#sending, bufs, start, limit, to, this.#family === AF_INET6);
+    this.#sending.reserve(limit);
+    const run = { slot: 0, start, count: limit };
+    fillPayloads(this.#sending, bufs, run, { to, isIPv6: this.#family === AF_INET6 });
     const result = this.#sending.send(this.#fd, 0, limit);
     this.counters.sendCalls++;
     if (result < 0) return this.#sendFailed(-result, waker, bufs, start, to);
