@@ -2,6 +2,7 @@
 
 export { type AddressFamily, SocketAddress } from "./address.ts";
 export { AddressMap } from "./address-map.ts";
+export { AsyncFd, pollRecvmmsg, pollSendmmsg } from "./async-fd.ts";
 export { DgramBuffer } from "./buffer.ts";
 export type { SocketCounters } from "./counters.ts";
 export type { Backend, Membership } from "./engine.ts";

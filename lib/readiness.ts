@@ -189,8 +189,11 @@ export class Reactor {
     return reactor;
   }
 
-  /** Takes an open non-blocking descriptor in; its owner still closes it, after `remove`. */
-  add(fd: number): Registration {
+  /**
+   * Takes an open descriptor in; its owner still closes it, after `remove`. One that `isOwned` by
+   * the library is closed with the thread's heap at the latest.
+   */
+  add(fd: number, { isOwned }: { readonly isOwned: boolean }): Registration {
     const slot = this.#freeSlots.pop() ?? this.#interests.length;
     if (slot + 2 > SOCKETS_MAX) {
       throw new SocketError({ errno: 0, code: "EMFILE", syscall: "socket" });
@@ -199,7 +202,7 @@ export class Reactor {
     const write = new Interest(this, slot + 1, fd, POLLOUT);
     this.#interests[slot] = read;
     this.#interests[slot + 1] = write;
-    this.#kernel.track(slot, fd);
+    if (isOwned) this.#kernel.track(slot, fd);
     return { read, write };
   }
 
@@ -338,7 +341,7 @@ export class Reactor {
   async #probe(): Promise<void> {
     checkResult(this.#native.pair(AF_UNIX, SOCK_STREAM), "socketpair");
     const [kept, closed] = [this.#native.scratch[0] as number, this.#native.scratch[1] as number];
-    const registration = this.add(kept);
+    const registration = this.add(kept, { isOwned: true });
     this.ref();
     try {
       await new Promise<void>((resolve, reject) => {

@@ -75,7 +75,7 @@ export class ShimEngine implements Engine {
     this.#sending = native.sendVector(nameCapacity);
     this.#options = new IpOptions(native, fd, this.#family === AF_INET6);
     if (this.peerAddr !== undefined) this.#reportIcmp();
-    this.#registration = reactor.add(fd);
+    this.#registration = reactor.add(fd, { isOwned: true });
     reactor.ref();
   }
 
