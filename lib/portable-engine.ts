@@ -55,6 +55,8 @@ export class PortableEngine implements Engine {
   #taken = 0;
   readonly #queueMax: number;
   #error: SocketError | undefined;
+  /** An error that ended a batch early, which the next send throws. */
+  #sendError: SocketError | undefined;
   #readWaker: Waker | null = null;
   #writeWaker: Waker | null = null;
   #wakeScheduled = false;
@@ -64,10 +66,14 @@ export class PortableEngine implements Engine {
     this.#queueMax = queueMax;
   }
 
-  /** Opens a socket as `Bun.udpSocket` does, which throws its errors. */
+  /**
+   * Opens a socket as `Bun.udpSocket` does.
+   *
+   * @throws SocketError for what the system refuses, Error of the resolver.
+   */
   static async open(init: PortableInit): Promise<PortableEngine> {
     const engine = new PortableEngine(init.receiveQueueDatagrams);
-    const socket = await Bun.udpSocket({
+    const socket = await bunSocket({
       ...(init.hostname === undefined ? {} : { hostname: init.hostname }),
       ...(init.port === undefined ? {} : { port: init.port }),
       ...(init.connect === undefined ? {} : { connect: init.connect }),
@@ -77,10 +83,10 @@ export class PortableEngine implements Engine {
         drain: () => engine.#wakeWriter(),
         error: (...args: unknown[]) => engine.#onError(args),
       },
-    } as Parameters<typeof Bun.udpSocket>[0]);
-    engine.#socket = socket as unknown as BunSocket;
+    });
+    engine.#socket = socket;
     engine.localAddr = SocketAddress.ip(socket.address.address, socket.address.port);
-    const remote = (socket as unknown as BunSocket).remoteAddress;
+    const remote = socket.remoteAddress;
     if (remote) engine.peerAddr = SocketAddress.ip(remote.address, remote.port);
     return engine;
   }
@@ -181,15 +187,20 @@ export class PortableEngine implements Engine {
     end: number,
     to: SocketAddress | readonly SocketAddress[] | undefined,
   ): Poll<number> {
+    if (this.#socket === undefined) throw closedError("send");
+    this.#throwSendError();
+    // All are checked before the first is sent.
+    if (Array.isArray(to)) for (let i = start; i < end; i++) destination(to, i);
     for (let i = start; i < end; i++) {
       const bytes = payloadBytes(bufs[i] as Payload);
       let result: boolean;
       try {
         result = this.#sendOne(bytes, destination(to, i));
       } catch (error) {
-        if (i > start) return i - start;
         this.counters.sendErrors++;
-        throw error;
+        if (i === start) throw error;
+        this.#sendError = error as SocketError;
+        return i - start;
       }
       if (!result) {
         this.counters.sendWouldBlocks++;
@@ -201,6 +212,13 @@ export class PortableEngine implements Engine {
       this.counters.bytesSent += bytes.length;
     }
     return end - start;
+  }
+
+  #throwSendError(): void {
+    const error = this.#sendError;
+    if (error === undefined) return;
+    this.#sendError = undefined;
+    throw error;
   }
 
   #sendOne(bytes: Uint8Array, address: SocketAddress | undefined): boolean {
@@ -286,6 +304,16 @@ export class PortableEngine implements Engine {
 
   release(): number | undefined {
     return undefined;
+  }
+}
+
+async function bunSocket(options: object): Promise<BunSocket> {
+  try {
+    const socket = await Bun.udpSocket(options as Parameters<typeof Bun.udpSocket>[0]);
+    return socket as unknown as BunSocket;
+  } catch (error) {
+    const { name, syscall = "bind" } = error as { name?: string; syscall?: string };
+    throw name === "DNSException" ? error : fromBunError(error, syscall);
   }
 }
 
