@@ -250,7 +250,8 @@ export function checkPeer(peer: SocketAddress | undefined, address: SocketAddres
       detail: "this socket has no peer address to compare with",
     });
   }
-  if (!peer.equals(address)) {
+  // The peer of a dual-stack socket may be an IPv4 one in its mapped form: the same peer.
+  if (!peer.equals(address) && !peer.equals(address._toMapped())) {
     throw new SocketError({
       code: "EISCONN",
       errno: 0,
