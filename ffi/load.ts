@@ -21,6 +21,12 @@ export type ShimResult =
 /** Where a program made by `bun build --compile` finds its files: TinyCC cannot read there. */
 const EMBEDDED_PREFIX = "/$bunfs/";
 
+/**
+ * An ar(5) archive without members. TinyCC insists on a `libc.so` or `libc.a` (development files,
+ * which slim images leave out) and then finds the symbols in the running process anyway.
+ */
+const EMPTY_ARCHIVE = "!<arch>\n";
+
 /** The one function that `cc` itself binds; it answers the addresses of all others. */
 interface Entries {
   shim_entry(index: number): Pointer | null;
@@ -53,9 +59,7 @@ function tryLoad(): ShimResult {
 }
 
 function compileAndLink(): ShimResult {
-  const compiled = sourcePath.startsWith(EMBEDDED_PREFIX)
-    ? withTemporaryCopy(sourcePath, compile)
-    : compile(sourcePath);
+  const compiled = compileAnywhere(sourcePath);
   const entries = compiled.symbols as unknown as Entries;
   const linkable: {
     [name: string]: FFIFunction & { ptr: Pointer };
@@ -74,16 +78,35 @@ function compileAndLink(): ShimResult {
   return { shim, reactorDestroy: linkable.reactor_destroy?.ptr as Pointer };
 }
 
-function compile(source: string): Library<Record<string, { args: ["u32"]; returns: "ptr" }>> {
-  return cc({ source, symbols: { shim_entry: { args: ["u32"], returns: "ptr" } } });
+type Compiled = Library<Record<string, { args: ["u32"]; returns: "ptr" }>>;
+
+/** Compiles where the source lies, or else in a directory that has what TinyCC misses. */
+function compileAnywhere(source: string): Compiled {
+  if (!source.startsWith(EMBEDDED_PREFIX)) {
+    try {
+      return compile(source);
+    } catch {
+      // Tried again below, whose error is the one that tells.
+    }
+  }
+  return inTemporaryDirectory((directory) => {
+    const copy = join(directory, "shim.c");
+    writeFileSync(copy, readFileSync(source));
+    writeFileSync(join(directory, "libc.a"), EMPTY_ARCHIVE);
+    // Quoted: the options are one text that TinyCC splits at spaces.
+    return compile(copy, `-L${JSON.stringify(directory)}`);
+  });
 }
 
-function withTemporaryCopy<T>(embedded: string, use: (path: string) => T): T {
+function compile(source: string, flags?: string): Compiled {
+  const symbols = { shim_entry: { args: ["u32"], returns: "ptr" } } as const;
+  return cc({ source, symbols, ...(flags === undefined ? {} : { flags }) });
+}
+
+function inTemporaryDirectory<T>(use: (directory: string) => T): T {
   const directory = mkdtempSync(join(tmpdir(), "datagram-socket-"));
   try {
-    const path = join(directory, "shim.c");
-    writeFileSync(path, readFileSync(embedded));
-    return use(path);
+    return use(directory);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
