@@ -7,6 +7,7 @@
  */
 
 import { SocketAddress } from "./address.ts";
+import { typeError } from "./check.ts";
 import { newCounters, type SocketCounters } from "./counters.ts";
 import type { Engine, Membership } from "./engine.ts";
 import { closedError, SocketError, unsupportedError } from "./errors.ts";
@@ -245,40 +246,51 @@ export class PortableEngine implements Engine {
   }
 
   setBroadcast(enabled: boolean): void {
-    this.#open().setBroadcast(enabled);
+    this.#configure((socket) => socket.setBroadcast(enabled));
   }
 
   setTTL(ttl: number): void {
-    this.#open().setTTL(ttl);
+    this.#configure((socket) => socket.setTTL(ttl));
   }
 
   setMulticastTTL(ttl: number): void {
-    this.#open().setMulticastTTL(ttl);
+    this.#configure((socket) => socket.setMulticastTTL(ttl));
   }
 
   setMulticastLoopback(enabled: boolean): void {
-    this.#open().setMulticastLoopback(enabled);
+    this.#configure((socket) => socket.setMulticastLoopback(enabled));
   }
 
   setMulticastInterface(interfaceAddress: string): void {
-    this.#open().setMulticastInterface(interfaceAddress);
+    this.#configure((socket) => {
+      // Bun answers false, without an error, to what is no address.
+      if (!socket.setMulticastInterface(interfaceAddress)) {
+        throw typeError("interfaceAddress", "IP address", interfaceAddress);
+      }
+    });
   }
 
   addMembership({ group, source, interfaceAddress }: Membership): void {
-    const socket = this.#open();
-    if (source === undefined) socket.addMembership(group, interfaceAddress);
-    else socket.addSourceSpecificMembership(source, group, interfaceAddress);
+    this.#configure((socket) => {
+      if (source === undefined) socket.addMembership(group, interfaceAddress);
+      else socket.addSourceSpecificMembership(source, group, interfaceAddress);
+    });
   }
 
   dropMembership({ group, source, interfaceAddress }: Membership): void {
-    const socket = this.#open();
-    if (source === undefined) socket.dropMembership(group, interfaceAddress);
-    else socket.dropSourceSpecificMembership(source, group, interfaceAddress);
+    this.#configure((socket) => {
+      if (source === undefined) socket.dropMembership(group, interfaceAddress);
+      else socket.dropSourceSpecificMembership(source, group, interfaceAddress);
+    });
   }
 
-  #open(): BunSocket {
+  #configure(set: (socket: BunSocket) => void): void {
     if (this.#socket === undefined) throw closedError("setsockopt");
-    return this.#socket;
+    try {
+      set(this.#socket);
+    } catch (error) {
+      throw error instanceof TypeError ? error : fromBunError(error, "setsockopt");
+    }
   }
 
   ref(): void {
