@@ -112,7 +112,7 @@ export function openDescriptors(): number {
 /** How a child process ended. */
 export interface ChildResult {
   readonly exitCode: number | null;
-  readonly signal: string | null;
+  readonly signal: string | number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
