@@ -94,7 +94,8 @@ export class Interest {
   /** Has `waker` called a little later, when the kernel will not tell (`ENOBUFS`). */
   retryLater(waker: Waker): void {
     this._waker = waker;
-    setTimeout(() => this.wake(), 1);
+    // What keeps the process alive is the socket, as long as it does.
+    setTimeout(() => this.wake(), 1).unref();
   }
 
   /** Hands the kept waker out; the interest has none afterwards. */
@@ -118,7 +119,7 @@ export interface Registration {
 }
 
 /** A waker is somebody else's code: what it throws is reported, and others still get theirs. */
-function callWaker(waker: Waker): void {
+export function callWaker(waker: Waker): void {
   try {
     waker();
   } catch (error) {
@@ -206,6 +207,11 @@ export class Reactor {
     return { read, write };
   }
 
+  /** Whether a socket of this thread has that descriptor. */
+  has(fd: number): boolean {
+    return this.#interests.some((interest) => interest?.fd === fd);
+  }
+
   /** Lets a descriptor go: nothing in the kernel or here refers to it afterwards. */
   remove({ read, write }: Registration): void {
     for (const interest of [read, write]) {
@@ -258,7 +264,7 @@ export class Reactor {
     if (interest._emptySinceMs === 0) interest._emptySinceMs = nowMs;
     const emptyMs = nowMs - interest._emptySinceMs;
     // A full socket is never hot: trying to send is no cheap question.
-    const isHot = interest.events === POLLIN && emptyMs <= (interest._spins ? SPIN_MS : 0);
+    const isHot = interest.events === POLLIN && interest._spins && emptyMs <= SPIN_MS;
     if (isHot && this.#hot.length < HOT_MAX) {
       this.#heat(interest);
     } else {

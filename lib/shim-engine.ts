@@ -17,7 +17,7 @@ import { checkResult, closedError, SocketError } from "./errors.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
 import { IpOptions, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET } from "./options.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
-import type { Reactor, Registration } from "./readiness.ts";
+import { callWaker, type Reactor, type Registration } from "./readiness.ts";
 import { BATCH_COUNT_MAX } from "./recv.ts";
 
 /** errno(3) of Linux. */
@@ -60,6 +60,11 @@ export class ShimEngine implements Engine {
   #isRef = true;
   #sendError: SocketError | undefined;
   #receiveError: SocketError | undefined;
+  /**
+   * Whether the last receive took all there was: asking again at once would find nothing, and
+   * waiting tells at once of what came since.
+   */
+  #isDrained = false;
   /** How many datagrams the next receive is likely to bring. */
   #expected = EXPECTED_MIN;
 
@@ -96,6 +101,11 @@ export class ShimEngine implements Engine {
     if (limit === 0) return 0;
     const interest = this.#registration.read;
     if (!interest.mayRun(waker)) return Pending;
+    if (this.#isDrained && waker !== null) {
+      this.#isDrained = false;
+      interest.wait(waker);
+      return Pending;
+    }
     this.#received.reserve(limit);
     // Setting up a slot costs as much as a short datagram: only as many as are likely, first.
     const first = Math.min(limit, this.#expected);
@@ -106,6 +116,7 @@ export class ShimEngine implements Engine {
         ? first +
           this.#receiveRest(bufs, { slot: first, start: start + first, count: limit - first }, info)
         : result;
+    this.#isDrained = total < limit && waker !== null;
     this.#expected = Math.max(EXPECTED_MIN, 2 * total);
     interest.moved(total);
     return total;
@@ -328,7 +339,7 @@ export class ShimEngine implements Engine {
     this.#reactor.remove(this.#registration);
     this.#fd = -1;
     // Whoever waits polls again, and is told that the socket is closed.
-    for (const waker of wakers) waker?.();
+    for (const waker of wakers) if (waker !== null) callWaker(waker);
     return fd;
   }
 }
