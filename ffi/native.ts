@@ -100,8 +100,8 @@ export class Native {
     return new ReceiveVector(this.#shim, nameCapacity, controlCapacity);
   }
 
-  sendVector(nameCapacity: number): SendVector {
-    return new SendVector(this.#shim, nameCapacity, 0);
+  sendVector(nameCapacity: number, controlCapacity = 0): SendVector {
+    return new SendVector(this.#shim, nameCapacity, controlCapacity);
   }
 
   reactor(): NativeReactor {
