@@ -19,7 +19,7 @@ import type { WaitOptions } from "./operations.ts";
 import type { Poll, Waker, WouldBlock } from "./poll.ts";
 import { loadReactor, type ReactorResult } from "./readiness.ts";
 import { ShimEngine } from "./shim-engine.ts";
-import { checkDatagramSocket } from "./udp.ts";
+import { checkAdoptable } from "./udp.ts";
 
 /** Options of every way to open a `UnixDatagram`. */
 export interface UnixOptions extends BufferSizes {
@@ -89,13 +89,14 @@ export class UnixDatagram extends EngineSocket {
    * Takes over an open Unix datagram descriptor, which is the socket's from then on and is made
    * non-blocking. A file it is bound to stays when it is closed.
    *
-   * @throws SocketError with code `EINVAL` when it is no such descriptor, which stays the
-   * caller's; `ERR_NOT_SUPPORTED` without the shim.
+   * @throws SocketError when it is no such descriptor (`EINVAL`, `ENOTSOCK`, `EBADF`) or is a
+   * socket's of this thread already (`EEXIST`), and stays whose it was; `ERR_NOT_SUPPORTED`
+   * without the shim.
    */
   static async fromFd(fd: number): Promise<UnixDatagram> {
     checkInteger("fd", fd, 0, 2 ** 31 - 1);
     const loaded = await shimFor("UnixDatagram.fromFd");
-    checkDatagramSocket(loaded.native, fd, [AF_UNIX]);
+    checkAdoptable(loaded, fd, [AF_UNIX]);
     return new UnixDatagram(new ShimEngine({ ...loaded, fd }));
   }
 
