@@ -1,6 +1,7 @@
 /** Unix datagram sockets: reliable, ordered, and on one machine. */
 
-import { rmSync } from "node:fs";
+import { lstatSync, rmSync } from "node:fs";
+import { resolve } from "node:path";
 import type { Native } from "../ffi/native.ts";
 import { AF_UNIX, SocketAddress } from "./address.ts";
 import { checkInteger, typeError } from "./check.ts";
@@ -43,7 +44,7 @@ const paths = new Map<string, SocketAddress>();
  */
 export class UnixDatagram extends EngineSocket {
   /** The file that `bind` made and `close` removes. */
-  #path: string | undefined;
+  #file: BoundFile | undefined;
 
   /**
    * Opens a socket at `path` (a file, which `close` removes again), or at an abstract address.
@@ -60,7 +61,7 @@ export class UnixDatagram extends EngineSocket {
     const socket = await UnixDatagram.#open(options, (native, fd) => {
       checkResult(native.bind(fd, address._encoded), "bind", address.toString());
     });
-    if (isFile) socket.#path = address.address;
+    if (isFile) socket.#file = boundFile(address.address);
     return socket;
   }
 
@@ -141,13 +142,40 @@ export class UnixDatagram extends EngineSocket {
     return super.trySendTo(buf, unixAddress("address", address));
   }
 
+  /** As `DatagramSocket.intoFd`; the file that `bind` made is the caller's too from then on. */
+  override intoFd(): number | undefined {
+    const fd = super.intoFd();
+    if (fd !== undefined) this.#file = undefined;
+    return fd;
+  }
+
   /** Closes it and removes the file that `bind` made. Idempotent. */
   override close(): void {
     super.close();
-    const path = this.#path;
-    this.#path = undefined;
-    if (path !== undefined) rmSync(path, { force: true });
+    const file = this.#file;
+    this.#file = undefined;
+    if (file !== undefined) removeFile(file);
   }
+}
+
+/** A file that a socket made, by what tells it from another that took its place. */
+interface BoundFile {
+  /** Absolute: the working directory may change. */
+  readonly path: string;
+  readonly device: number;
+  readonly inode: number;
+}
+
+function boundFile(path: string): BoundFile | undefined {
+  const absolute = resolve(path);
+  const stats = lstatSync(absolute, { throwIfNoEntry: false });
+  return stats && { path: absolute, device: stats.dev, inode: stats.ino };
+}
+
+/** Removes the file, unless it is gone or another is in its place. */
+function removeFile({ path, device, inode }: BoundFile): void {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats?.dev === device && stats.ino === inode) rmSync(path, { force: true });
 }
 
 async function shimFor(what: string): Promise<Exclude<ReactorResult, { reason: string }>> {
