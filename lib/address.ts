@@ -78,7 +78,9 @@ export class SocketAddress {
       view.setUint16(0, AF_INET, true);
       return SocketAddress.#over(bytes, SOCKADDR_IN_BYTES);
     }
-    const [plain, zone] = address.split("%", 2) as [string, string?];
+    const percent = address.indexOf("%");
+    const plain = percent === -1 ? address : address.slice(0, percent);
+    const zone = percent === -1 ? undefined : address.slice(percent + 1);
     if (!parseIPv6(plain, bytes, 8)) throw typeError("address", "IP address", address);
     view.setUint16(0, AF_INET6, true);
     if (zone !== undefined) view.setUint32(24, scopeId(zone), true);
@@ -91,7 +93,7 @@ export class SocketAddress {
    * @throws TypeError when it is neither.
    */
   static parse(text: string): SocketAddress {
-    const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+    const match = /^(?:\[([^\]]*:[^\]]*)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
     const address = match?.[1] ?? match?.[2];
     if (address === undefined) throw typeError("text", "address:port or [address]:port", text);
     return SocketAddress.ip(address, Number(match?.[3]));

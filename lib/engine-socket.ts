@@ -3,7 +3,14 @@
 import type { SocketAddress } from "./address.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { Backend, Engine } from "./engine.ts";
-import { checkPayload, checkTarget, DatagramInfo, type Payload, type Target } from "./info.ts";
+import {
+  checkInfo,
+  checkPayload,
+  checkTarget,
+  DatagramInfo,
+  type Payload,
+  type Target,
+} from "./info.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
 import { PoolBufIo } from "./pool-io.ts";
 import { checkTargets, type RecvBatch } from "./recv.ts";
@@ -105,6 +112,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
 
   override pollRecvFrom(waker: Waker | null, buf: Target, info: DatagramInfo): Poll<number> {
     checkTarget("buf", buf);
+    checkInfo("info", info);
     this.#oneTarget[0] = buf;
     this.#oneInfo[0] = info;
     const result = this._engine.receive(waker, this.#oneTarget, 0, 1, this.#oneInfo);

@@ -5,8 +5,11 @@
 
 import { constants } from "node:os";
 
+// Backwards, so that of two names for one number the first stays: EAGAIN, not EWOULDBLOCK.
 const CODES: ReadonlyMap<number, string> = new Map(
-  Object.entries(constants.errno).map(([code, errno]) => [errno, code]),
+  Object.entries(constants.errno)
+    .reverse()
+    .map(([code, errno]) => [errno, code]),
 );
 
 /** What a `SocketError` says. */

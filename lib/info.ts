@@ -4,7 +4,7 @@
 
 import type { SocketAddress } from "./address.ts";
 import { DgramBuffer } from "./buffer.ts";
-import { checkBytes, rangeError } from "./check.ts";
+import { checkBytes, rangeError, typeError } from "./check.ts";
 
 /** Bytes to send: all of a `Uint8Array`, or the payload of a `DgramBuffer`. Not changed. */
 export type Payload = Uint8Array | DgramBuffer;
@@ -39,6 +39,11 @@ export class DatagramInfo {
     this.datagramLength = datagramLength;
     this.peer = peer;
   }
+}
+
+/** Checks where to tell of a datagram, before one is taken that would be lost. */
+export function checkInfo(name: string, value: unknown): asserts value is DatagramInfo {
+  if (!(value instanceof DatagramInfo)) throw typeError(name, "DatagramInfo", value);
 }
 
 /** Checks a buffer to send from. */

@@ -8,7 +8,14 @@ import { AsDatagramSocketSend } from "./forward.ts";
 import type { Payload } from "./info.ts";
 import type { WaitOptions } from "./operations.ts";
 import type { Poll, Waker, WouldBlock } from "./poll.ts";
-import { checkPeer, type DatagramSocketSend } from "./send.ts";
+import {
+  checkBatch,
+  checkPeer,
+  type DatagramSocketSend,
+  destination,
+  type SendBatch,
+  type SendManyOptions,
+} from "./send.ts";
 
 /**
  * A send half that takes destinations whether its socket is connected or not.
@@ -52,6 +59,33 @@ export class MaybeConnectedSocket<
     if (this.#peer === undefined) return this.#inner.pollSendTo(waker, buf, address);
     checkPeer(this.#peer, address);
     return this.#inner.pollSend(waker, buf);
+  }
+
+  /** @throws SocketError with code `EISCONN` when the socket has another peer; none is sent then. */
+  override pollSendMany(
+    waker: Waker | null,
+    bufs: readonly Payload[],
+    batch?: SendBatch,
+  ): Poll<number> {
+    return this.#inner.pollSendMany(waker, bufs, this.#checked(bufs, batch));
+  }
+
+  /** @throws SocketError with code `EISCONN` when the socket has another peer; none is sent then. */
+  override async sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
+    return this.#inner.sendMany(bufs, this.#checked(bufs, options));
+  }
+
+  /** @throws SocketError with code `EISCONN` when the socket has another peer; none is sent then. */
+  override trySendMany(bufs: readonly Payload[], batch?: SendBatch): number | WouldBlock {
+    return this.#inner.trySendMany(bufs, this.#checked(bufs, batch));
+  }
+
+  /** The batch without the destinations, when all of them are the peer. */
+  #checked<B extends SendBatch>(bufs: readonly Payload[], batch: B | undefined): B | undefined {
+    if (this.#peer === undefined || batch?.to === undefined) return batch;
+    const { to, start, end } = checkBatch(bufs, batch);
+    for (let i = start; i < end; i++) checkPeer(this.#peer, destination(to, i) as SocketAddress);
+    return { ...batch, to: undefined };
   }
 
   /** @throws SocketError with code `EISCONN` when the socket has another peer. */

@@ -3,6 +3,7 @@
 import { checkInteger } from "./check.ts";
 import { closedError, SocketError } from "./errors.ts";
 import {
+  checkInfo,
   checkPayload,
   checkTarget,
   type DatagramInfo,
@@ -76,15 +77,19 @@ export class DatagramPair extends DatagramSocket {
       if (waker !== null) peer.#roomWaker = waker;
       return Pending;
     }
-    peer.#arrived.push(payloadBytes(buf).slice());
+    // A copy, which `slice` of a `Buffer` would not be.
+    const datagram = new Uint8Array(payloadBytes(buf));
+    peer.#arrived.push(datagram);
     const reader = peer.#readWaker;
     peer.#readWaker = null;
     reader?.();
-    return buf.length;
+    // Not `buf.length`: a reader that is woken may have changed `buf`.
+    return datagram.length;
   }
 
   override pollRecvFrom(waker: Waker | null, buf: Target, info: DatagramInfo): Poll<number> {
     checkTarget("buf", buf);
+    checkInfo("info", info);
     if (this.#isClosed) throw closedError("recv");
     const datagram = this.#arrived.shift();
     if (datagram === undefined) {
@@ -102,6 +107,7 @@ export class DatagramPair extends DatagramSocket {
   /** Closes this end: whoever waits at it, or to send to it, is told. Idempotent. */
   close(): void {
     this.#isClosed = true;
+    this.#arrived.length = 0;
     const peer = this.#peer;
     const wakers = [this.#readWaker, this.#roomWaker, peer === undefined ? null : peer.#roomWaker];
     this.#readWaker = this.#roomWaker = null;
@@ -110,6 +116,10 @@ export class DatagramPair extends DatagramSocket {
   }
 
   [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
     this.close();
   }
 }

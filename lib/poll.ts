@@ -23,7 +23,8 @@ export type WouldBlock = typeof WouldBlock;
 export type Waker = () => void;
 
 /**
- * Polls as `poll` does, and answers a promise for the value: called again whenever it is woken.
+ * Polls as `poll` does, and answers a promise for the value: called again whenever it is woken,
+ * and never once it is done.
  *
  * @example
  * ```ts
@@ -32,13 +33,26 @@ export type Waker = () => void;
  */
 export function pollFn<T>(poll: (waker: Waker) => Poll<T>): Promise<T> {
   return new Promise((resolve, reject) => {
+    let isPolling = false;
+    let isWoken = false;
+    let isDone = false;
     const attempt = () => {
+      isWoken = true;
+      // A waker may be called late: what the poll gave then would be lost.
+      if (isPolling || isDone) return;
+      isPolling = true;
+      isWoken = false;
       try {
         const result = poll(attempt);
+        isDone = result !== Pending;
         if (result !== Pending) resolve(result);
       } catch (error) {
+        isDone = true;
         reject(error);
       }
+      isPolling = false;
+      // Later, since a poll that always wakes itself would otherwise hold the thread.
+      if (isWoken && !isDone) setImmediate(attempt);
     };
     attempt();
   });

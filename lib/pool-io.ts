@@ -1,6 +1,7 @@
 /** Datagrams in buffers that are handed over, on top of any socket. */
 
 import type { DgramBuffer } from "./buffer.ts";
+import { checkInteger } from "./check.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
 import { type DgramBufferFactory, dgramBufferFactory } from "./pool.ts";
 import { type DatagramSocket, RawPoolBufDatagramIo } from "./socket.ts";
@@ -26,6 +27,7 @@ export class PoolBufIo extends RawPoolBufDatagramIo {
   }
 
   override pollRecvDgram(waker: Waker | null): Poll<DgramBuffer> {
+    this.#socket._throwDeferredRecvError();
     const buffer = this.#empty.pop() ?? this.#factory.getMaxDgramBuf();
     try {
       if (this.#socket.pollRecv(waker, buffer) !== Pending) return buffer;
@@ -42,6 +44,7 @@ export class PoolBufIo extends RawPoolBufDatagramIo {
     buffers: DgramBuffer[],
     limit: number,
   ): Poll<number> {
+    checkInteger("limit", limit, 0, Number.MAX_SAFE_INTEGER);
     while (this.#empty.length < Math.min(limit, BATCH)) {
       this.#empty.push(this.#factory.getMaxDgramBuf());
     }

@@ -43,6 +43,9 @@ const HOT_MAX = 64;
 const SOCKET_TURN_DATAGRAMS = 512;
 /** How long all of them together may take in a turn. */
 const TURN_MS = 1;
+/** How long after a failed try comes the next, where the kernel tells nobody: doubled each time. */
+const RETRY_MIN_MS = 1;
+const RETRY_MAX_MS = 16;
 /** How long the probe waits for the first ring. */
 const PROBE_TIMEOUT_MS = 250;
 
@@ -68,6 +71,7 @@ export class Interest {
   /** @internal */ _spins = false;
   /** @internal */ _turn = 0;
   /** @internal */ _moved = 0;
+  /** @internal */ _retryMs = RETRY_MIN_MS;
 
   constructor(reactor: Reactor, slot: number, fd: number, events: number) {
     this.#reactor = reactor;
@@ -83,6 +87,7 @@ export class Interest {
 
   /** Tells that `count` datagrams moved. */
   moved(count: number): void {
+    this._retryMs = RETRY_MIN_MS;
     this.#reactor._moved(this, count);
   }
 
@@ -94,8 +99,10 @@ export class Interest {
   /** Has `waker` called a little later, when the kernel will not tell (`ENOBUFS`). */
   retryLater(waker: Waker): void {
     this._waker = waker;
+    const delayMs = this._retryMs;
+    this._retryMs = Math.min(2 * delayMs, RETRY_MAX_MS);
     // What keeps the process alive is the socket, as long as it does.
-    setTimeout(() => this.wake(), 1).unref();
+    setTimeout(() => this.wake(), delayMs).unref();
   }
 
   /** Hands the kept waker out; the interest has none afterwards. */

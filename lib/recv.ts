@@ -5,8 +5,8 @@
 
 import { DgramBuffer } from "./buffer.ts";
 import { checkInteger, typeError } from "./check.ts";
-import { checkTarget, DatagramInfo, type Target } from "./info.ts";
-import { DGRAM_HEADROOM, MAX_DATAGRAM_SIZE } from "./limits.ts";
+import { checkInfo, checkTarget, DatagramInfo, type Target } from "./info.ts";
+import { DGRAM_HEADROOM, MAX_BUF_SIZE, MAX_DATAGRAM_SIZE } from "./limits.ts";
 import { OperationQueue, type WaitOptions } from "./operations.ts";
 import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
 import type { UdpSocket } from "./udp.ts";
@@ -28,9 +28,9 @@ export interface RecvManyOptions extends RecvBatch, WaitOptions {}
 export interface BatchesOptions extends WaitOptions {
   /** Datagrams a batch at most, 1..1024. Default 64. */
   readonly count?: number | undefined;
-  /** Bytes a datagram may have; longer ones are truncated. Default 1500. */
+  /** Bytes a datagram may have, 0..65536; longer ones are truncated. Default 1500. */
   readonly payloadBytesMax?: number | undefined;
-  /** Bytes of headroom in front of each. Default 16. */
+  /** Bytes of headroom in front of each, 0..65536. Default 16. */
   readonly headroom?: number | undefined;
 }
 
@@ -101,14 +101,19 @@ export abstract class DatagramSocketRecv {
 
   /** Waits for one datagram: the bytes stored in `buf`. */
   recv(buf: Target, options?: WaitOptions): Promise<number> {
-    return this._runRecv((waker) => this.pollRecv(waker, buf), options?.signal);
+    return this._runRecv((waker) => {
+      this._throwDeferredRecvError();
+      return this.pollRecv(waker, buf);
+    }, options?.signal);
   }
 
   /** Waits for one datagram: what was told of it (a new object each time). */
   recvFrom(buf: Target, options?: WaitOptions): Promise<DatagramInfo> {
     const info = new DatagramInfo();
-    const poll = (waker: Waker) =>
-      this.pollRecvFrom(waker, buf, info) === Pending ? Pending : info;
+    const poll = (waker: Waker) => {
+      this._throwDeferredRecvError();
+      return this.pollRecvFrom(waker, buf, info) === Pending ? Pending : info;
+    };
     return this._runRecv<DatagramInfo>(poll, options?.signal);
   }
 
@@ -117,7 +122,10 @@ export abstract class DatagramSocketRecv {
    * buffers, no wait: 0.
    */
   recvMany(bufs: readonly Target[], options?: RecvManyOptions): Promise<number> {
-    return this._runRecv((waker) => this.pollRecvMany(waker, bufs, options), options?.signal);
+    return this._runRecv((waker) => {
+      this._throwDeferredRecvError();
+      return this.pollRecvMany(waker, bufs, options);
+    }, options?.signal);
   }
 
   /** Receives one datagram now, or answers `WouldBlock`; others that wait are not disturbed. */
@@ -154,9 +162,12 @@ export abstract class DatagramSocketRecv {
       headroom = DGRAM_HEADROOM,
     } = options ?? {};
     checkInteger("count", count, 1, BATCH_COUNT_MAX);
+    checkInteger("payloadBytesMax", payloadBytesMax, 0, MAX_BUF_SIZE);
+    checkInteger("headroom", headroom, 0, MAX_BUF_SIZE);
     const signal = options?.signal;
+    const capacity = headroom + payloadBytesMax;
     const buffers = Array.from({ length: count }, () =>
-      DgramBuffer.withCapacityAndHeadroom(headroom + payloadBytesMax, headroom),
+      DgramBuffer.withCapacityAndHeadroom(capacity, headroom),
     );
     const info = Array.from({ length: count }, () => new DatagramInfo());
     const batch = { length: 0, buffers, info };
@@ -168,7 +179,12 @@ export abstract class DatagramSocketRecv {
         throw error;
       }
       yield batch;
-      for (let i = 0; i < batch.length; i++) resetTo(buffers[i] as DgramBuffer, headroom);
+      for (let i = 0; i < batch.length; i++) {
+        const buffer = buffers[i] as DgramBuffer;
+        if (buffer.capacity >= capacity) resetTo(buffer, headroom);
+        // The caller took its memory (`intoParts`), and keeps it.
+        else buffers[i] = DgramBuffer.withCapacityAndHeadroom(capacity, headroom);
+      }
     }
   }
 
@@ -179,23 +195,8 @@ export abstract class DatagramSocketRecv {
 
   /** @internal Polls now if nobody waits, and stands in line otherwise. */
   _runRecv<T>(poll: (waker: Waker) => Poll<T>, signal: AbortSignal | undefined): Promise<T> {
-    if (signal?.aborted) return Promise.reject(signal.reason);
     this._recvQueue ??= new OperationQueue();
-    const queue = this._recvQueue;
-    if (!queue.isBusy) {
-      try {
-        this._throwDeferredRecvError();
-        const result = poll(queue.waker);
-        if (result !== Pending) return Promise.resolve(result);
-      } catch (error) {
-        return Promise.reject(error);
-      }
-    }
-    const next = (waker: Waker) => {
-      this._throwDeferredRecvError();
-      return poll(waker);
-    };
-    return queue.wait(next, signal);
+    return this._recvQueue.run(poll, signal);
   }
 
   /** @internal */
@@ -216,10 +217,14 @@ export function checkTargets(bufs: readonly Target[], batch: RecvBatch | undefin
   checkInteger("count", count, 0, bufs.length - start);
   const end = start + count;
   for (let i = start; i < end; i++) checkTarget("bufs[]", bufs[i]);
+  const info = batch?.info;
+  if (info === undefined) return end;
+  if (!Array.isArray(info)) throw typeError("info", "array", info);
+  for (let i = start; i < end && i < info.length; i++) checkInfo("info[]", info[i]);
   return end;
 }
 
-/** Makes a buffer empty again with the headroom it had at first, whatever was done to it. */
+/** Makes a buffer empty again with the headroom it had at first, wherever its payload is. */
 function resetTo(buffer: DgramBuffer, headroom: number): void {
   buffer.clear();
   buffer.spliceHeadroom(headroom);

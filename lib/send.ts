@@ -96,12 +96,18 @@ export abstract class DatagramSocketSend {
    * @returns its length in bytes.
    */
   send(buf: Payload, options?: WaitOptions): Promise<number> {
-    return this._runSend((waker) => this.pollSend(waker, buf), options?.signal);
+    return this._runSend((waker) => {
+      this._throwDeferredSendError();
+      return this.pollSend(waker, buf);
+    }, options?.signal);
   }
 
   /** Sends one datagram to `address`, waiting while the socket is full. */
   sendTo(buf: Payload, address: SocketAddress, options?: WaitOptions): Promise<number> {
-    return this._runSend((waker) => this.pollSendTo(waker, buf, address), options?.signal);
+    return this._runSend((waker) => {
+      this._throwDeferredSendError();
+      return this.pollSendTo(waker, buf, address);
+    }, options?.signal);
   }
 
   /**
@@ -112,51 +118,24 @@ export abstract class DatagramSocketSend {
    * The buffers must not change until the promise settles.
    */
   sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
-    const signal = options?.signal;
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    if (this._sendQueue?.isBusy) return this.#sendRest(bufs, options, 0, false);
-    this._sendQueue ??= new OperationQueue();
-    try {
-      const result = this.pollSendMany(this._sendQueue.waker, bufs, options);
-      const total = options?.count ?? bufs.length - (options?.start ?? 0);
-      if (result === total) return Promise.resolve(result);
-      return this.#sendRest(bufs, options, result === Pending ? 0 : result, result !== Pending);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
-  /** Goes on behind the first `sent` datagrams; now, if `mayPoll`, or when its turn comes. */
-  #sendRest(
-    bufs: readonly Payload[],
-    options: SendManyOptions | undefined,
-    sent: number,
-    mayPoll: boolean,
-  ): Promise<number> {
-    const start = options?.start ?? 0;
-    const end = options?.count === undefined ? bufs.length : start + options.count;
-    let done = sent;
+    let done = 0;
     const poll = (waker: Waker): Poll<number> => {
-      while (start + done < end) {
-        const rest = { to: options?.to, start: start + done, count: end - start - done };
+      for (;;) {
         try {
-          const result = this.pollSendMany(waker, bufs, rest);
+          const batch = done === 0 ? options : rest(bufs, options, done);
+          const result = this.pollSendMany(waker, bufs, batch);
           if (result === Pending) return Pending;
           done += result;
+          // A type of one's own may answer 0 for ever.
+          if (result === 0 || done === countOf(bufs, options)) return done;
         } catch (error) {
           if (done === 0) throw error;
           this._deferredSendError = error;
           return done;
         }
       }
-      return done;
     };
-    const queue = this._sendQueue as OperationQueue;
-    if (mayPoll) {
-      const result = poll(queue.waker);
-      if (result !== Pending) return Promise.resolve(result);
-    }
-    return queue.wait(poll, options?.signal, () => (done > 0 ? done : undefined));
+    return this._runSend(poll, options?.signal, () => (done > 0 ? done : undefined));
   }
 
   /** Sends one datagram now, or answers `WouldBlock`; others that wait are not disturbed. */
@@ -183,23 +162,13 @@ export abstract class DatagramSocketSend {
   }
 
   /** @internal Polls now if nobody waits, and stands in line otherwise. */
-  _runSend<T>(poll: (waker: Waker) => Poll<T>, signal: AbortSignal | undefined): Promise<T> {
-    if (signal?.aborted) return Promise.reject(signal.reason);
+  _runSend(
+    poll: (waker: Waker) => Poll<number>,
+    signal: AbortSignal | undefined,
+    partial?: () => number | undefined,
+  ): Promise<number> {
     this._sendQueue ??= new OperationQueue();
-    const queue = this._sendQueue;
-    const next = (waker: Waker) => {
-      this._throwDeferredSendError();
-      return poll(waker);
-    };
-    if (!queue.isBusy) {
-      try {
-        const result = next(queue.waker);
-        if (result !== Pending) return Promise.resolve(result);
-      } catch (error) {
-        return Promise.reject(error);
-      }
-    }
-    return queue.wait(next, signal);
+    return this._sendQueue.run(poll, signal, partial);
   }
 
   /** @internal */
@@ -209,6 +178,19 @@ export abstract class DatagramSocketSend {
     this._deferredSendError = undefined;
     throw error;
   }
+}
+
+function countOf(bufs: readonly Payload[], batch: SendBatch | undefined): number {
+  return batch?.count ?? bufs.length - (batch?.start ?? 0);
+}
+
+/** The batch without its first `done` datagrams. */
+function rest(bufs: readonly Payload[], batch: SendBatch | undefined, done: number): SendBatch {
+  return {
+    to: batch?.to,
+    start: (batch?.start ?? 0) + done,
+    count: countOf(bufs, batch) - done,
+  };
 }
 
 /** A checked batch: datagrams `start` to `end - 1`. */
@@ -233,9 +215,10 @@ export function checkBatch(bufs: readonly Payload[], batch: SendBatch | undefine
 
 /** Where datagram `i` goes. */
 export function destination(to: CheckedBatch["to"], i: number): SocketAddress | undefined {
+  if (to === undefined) return undefined;
   const address = Array.isArray(to) ? (to as readonly SocketAddress[])[i] : to;
-  if (address !== undefined) checkAddress("to", address);
-  return address as SocketAddress | undefined;
+  checkAddress("to", address);
+  return address;
 }
 
 /** Refuses a destination other than `peer`: a datagram to the wrong peer is lost unseen. */

@@ -210,8 +210,10 @@ export class ShimEngine implements Engine {
     if (errno === EAGAIN || errno === ENOBUFS) {
       this.counters.sendWouldBlocks++;
       if (waker !== null) {
-        // ENOBUFS is a full device queue, which sends no event when it has room again.
-        if (errno === EAGAIN) interest.wait(waker);
+        // Nobody tells when a device's full queue has room again (ENOBUFS), nor when a full peer
+        // has that this socket is not connected to: a Unix socket polls as writable then.
+        const isTold = errno === EAGAIN && (this.#family !== AF_UNIX || to === undefined);
+        if (isTold) interest.wait(waker);
         else interest.retryLater(waker);
       }
       return Pending;

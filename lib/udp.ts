@@ -114,14 +114,15 @@ export class UdpSocket extends EngineSocket implements UdpControls {
    * Takes over an open IPv4 or IPv6 datagram descriptor, which is the socket's from then on and
    * is made non-blocking. The caller must not close it.
    *
-   * @throws SocketError with code `EINVAL` when it is no such descriptor, which stays the
-   * caller's; `ERR_NOT_SUPPORTED` without the shim.
+   * @throws SocketError when it is no such descriptor (`EINVAL`, `ENOTSOCK`, `EBADF`) or is a
+   * socket's of this thread already (`EEXIST`), and stays whose it was; `ERR_NOT_SUPPORTED`
+   * without the shim.
    */
   static async fromFd(fd: number): Promise<UdpSocket> {
     checkInteger("fd", fd, 0, 2 ** 31 - 1);
     const loaded = await loadReactor();
     if ("reason" in loaded) throw unsupportedError("fromFd", loaded.reason);
-    checkDatagramSocket(loaded.native, fd, [AF_INET, AF_INET6]);
+    checkAdoptable(loaded, fd, [AF_INET, AF_INET6]);
     return new UdpSocket(new ShimEngine({ ...loaded, fd }));
   }
 
@@ -248,8 +249,20 @@ function adopt(loaded: Exclude<ReactorResult, { reason: string }>, fd: number): 
   return socket as unknown as UdpSocket;
 }
 
-/** Checks an adopted descriptor, and makes it non-blocking. */
-export function checkDatagramSocket(native: Native, fd: number, families: readonly number[]): void {
+/** Checks a descriptor to adopt, and makes it non-blocking. */
+export function checkAdoptable(
+  { native, reactor }: Extract<ReactorResult, { reactor: unknown }>,
+  fd: number,
+  families: readonly number[],
+): void {
+  if (reactor.has(fd)) {
+    throw new SocketError({
+      errno: 17,
+      syscall: "fromFd",
+      address: `fd ${fd}`,
+      detail: "it is a socket of this thread already",
+    });
+  }
   checkResult(native.getIntOption(fd, SOL_SOCKET, SO_TYPE), "getsockopt", `fd ${fd}`);
   const type = native.scratch[0];
   checkResult(native.name(fd), "getsockname", `fd ${fd}`);
@@ -258,6 +271,7 @@ export function checkDatagramSocket(native: Native, fd: number, families: readon
     throw new SocketError({
       errno: 22,
       syscall: "fromFd",
+      address: `fd ${fd}`,
       detail: `datagram socket of family ${families.join(" or ")} expected, got type ${type} of family ${family}`,
     });
   }

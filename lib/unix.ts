@@ -1,6 +1,7 @@
 /** Unix datagram sockets: reliable, ordered, and on one machine. */
 
-import { rmSync } from "node:fs";
+import { lstatSync, rmSync } from "node:fs";
+import { resolve } from "node:path";
 import type { Native } from "../ffi/native.ts";
 import { AF_UNIX, SocketAddress } from "./address.ts";
 import { checkInteger, typeError } from "./check.ts";
@@ -19,7 +20,7 @@ import type { WaitOptions } from "./operations.ts";
 import type { Poll, Waker, WouldBlock } from "./poll.ts";
 import { loadReactor, type ReactorResult } from "./readiness.ts";
 import { ShimEngine } from "./shim-engine.ts";
-import { checkDatagramSocket } from "./udp.ts";
+import { checkAdoptable } from "./udp.ts";
 
 /** Options of every way to open a `UnixDatagram`. */
 export interface UnixOptions extends BufferSizes {
@@ -43,7 +44,7 @@ const paths = new Map<string, SocketAddress>();
  */
 export class UnixDatagram extends EngineSocket {
   /** The file that `bind` made and `close` removes. */
-  #path: string | undefined;
+  #file: BoundFile | undefined;
 
   /**
    * Opens a socket at `path` (a file, which `close` removes again), or at an abstract address.
@@ -60,7 +61,7 @@ export class UnixDatagram extends EngineSocket {
     const socket = await UnixDatagram.#open(options, (native, fd) => {
       checkResult(native.bind(fd, address._encoded), "bind", address.toString());
     });
-    if (isFile) socket.#path = address.address;
+    if (isFile) socket.#file = boundFile(address.address);
     return socket;
   }
 
@@ -89,13 +90,14 @@ export class UnixDatagram extends EngineSocket {
    * Takes over an open Unix datagram descriptor, which is the socket's from then on and is made
    * non-blocking. A file it is bound to stays when it is closed.
    *
-   * @throws SocketError with code `EINVAL` when it is no such descriptor, which stays the
-   * caller's; `ERR_NOT_SUPPORTED` without the shim.
+   * @throws SocketError when it is no such descriptor (`EINVAL`, `ENOTSOCK`, `EBADF`) or is a
+   * socket's of this thread already (`EEXIST`), and stays whose it was; `ERR_NOT_SUPPORTED`
+   * without the shim.
    */
   static async fromFd(fd: number): Promise<UnixDatagram> {
     checkInteger("fd", fd, 0, 2 ** 31 - 1);
     const loaded = await shimFor("UnixDatagram.fromFd");
-    checkDatagramSocket(loaded.native, fd, [AF_UNIX]);
+    checkAdoptable(loaded, fd, [AF_UNIX]);
     return new UnixDatagram(new ShimEngine({ ...loaded, fd }));
   }
 
@@ -140,13 +142,40 @@ export class UnixDatagram extends EngineSocket {
     return super.trySendTo(buf, unixAddress("address", address));
   }
 
+  /** As `DatagramSocket.intoFd`; the file that `bind` made is the caller's too from then on. */
+  override intoFd(): number | undefined {
+    const fd = super.intoFd();
+    if (fd !== undefined) this.#file = undefined;
+    return fd;
+  }
+
   /** Closes it and removes the file that `bind` made. Idempotent. */
   override close(): void {
     super.close();
-    const path = this.#path;
-    this.#path = undefined;
-    if (path !== undefined) rmSync(path, { force: true });
+    const file = this.#file;
+    this.#file = undefined;
+    if (file !== undefined) removeFile(file);
   }
+}
+
+/** A file that a socket made, by what tells it from another that took its place. */
+interface BoundFile {
+  /** Absolute: the working directory may change. */
+  readonly path: string;
+  readonly device: number;
+  readonly inode: number;
+}
+
+function boundFile(path: string): BoundFile | undefined {
+  const absolute = resolve(path);
+  const stats = lstatSync(absolute, { throwIfNoEntry: false });
+  return stats && { path: absolute, device: stats.dev, inode: stats.ino };
+}
+
+/** Removes the file, unless it is gone or another is in its place. */
+function removeFile({ path, device, inode }: BoundFile): void {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats?.dev === device && stats.ino === inode) rmSync(path, { force: true });
 }
 
 async function shimFor(what: string): Promise<Exclude<ReactorResult, { reason: string }>> {

@@ -1,0 +1,59 @@
+/** What the tests of the binding share: compilers, child processes, and skipping with a reason. */
+
+import { test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+/** The repository's root. */
+export const ROOT: string = resolve(import.meta.dir, "../..");
+
+/** `test`, or `test.skip` with `reason` printed; no reason: the machine can do it. */
+export function testIf(reason: string | undefined): typeof test {
+  if (reason === undefined) return test;
+  console.warn(`skipped: ${reason}`);
+  return test.skip as unknown as typeof test;
+}
+
+/** A reason when one of `programs` is missing. */
+export function missing(...programs: string[]): string | undefined {
+  const absent = programs.filter((program) => Bun.which(program) === null);
+  return absent.length === 0 ? undefined : `${absent.join(", ")} not installed`;
+}
+
+/** A new directory, removed at the end of the scope. */
+export function temporaryDirectory(): { readonly path: string } & Disposable {
+  const path = mkdtempSync(join(tmpdir(), "datagram-socket-test-"));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** What a child process said. */
+export interface Run {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Options of `run`. */
+export interface RunOptions {
+  readonly cwd?: string;
+  readonly env?: Record<string, string>;
+}
+
+/** Runs a command to its end. */
+export function run(command: string[], { cwd = ROOT, env = {} }: RunOptions = {}): Run {
+  const { exitCode, stdout, stderr } = Bun.spawnSync(command, {
+    cwd,
+    env: { ...process.env, ...env },
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  return { code: exitCode, out: stdout.toString(), err: stderr.toString() };
+}
+
+/** Runs a command that has to succeed: its output. */
+export function output(command: string[], options?: RunOptions): string {
+  const { code, out, err } = run(command, options);
+  if (code !== 0) throw new Error(`${command.join(" ")} expected exit code 0, got ${code}\n${err}`);
+  return out;
+}
