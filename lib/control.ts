@@ -21,7 +21,7 @@ export const SEND_CONTROL_CAPACITY = 64;
 
 /** Writes control messages, one behind the other, into the room a vector has for them. */
 export class ControlWriter {
-  #words = new Int32Array(0);
+  #words: Int32Array = new Int32Array(0);
   #start = 0;
   #end = 0;
 

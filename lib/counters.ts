@@ -20,6 +20,10 @@ export interface SocketCounters {
   datagramsSent: number;
   /** Their bytes. */
   bytesSent: number;
+  /** Messages they went in: fewer than datagrams where segmentation offload joined some. */
+  messagesSent: number;
+  /** Messages of several datagrams that were refused, whose datagrams were sent one by one. */
+  segmentationRefusals: number;
   /** System calls (portable backend: calls of Bun's socket) that tried to send. */
   sendCalls: number;
   /** Sends that the system answered with an error. */
@@ -40,6 +44,8 @@ export function newCounters(): SocketCounters {
     datagramsDropped: 0,
     datagramsSent: 0,
     bytesSent: 0,
+    messagesSent: 0,
+    segmentationRefusals: 0,
     sendCalls: 0,
     sendErrors: 0,
     sendWouldBlocks: 0,

@@ -79,8 +79,14 @@ export function sendmmsg(
   for (let done = 0; done < end; ) {
     const limit = Math.min(end - done, BATCH_COUNT_MAX);
     sending.reserve(limit);
-    fillPayloads(sending, bufs, { slot: 0, start: done, count: limit }, { to, isIPv6 });
-    const result = sending.send(fd, 0, limit);
+    // A raw descriptor: its owner sets it up, so nothing is offloaded behind its back.
+    fillPayloads(
+      sending,
+      bufs,
+      { start: done, count: limit },
+      { to, isIPv6, segmentation: undefined },
+    );
+    const result = sending.send(fd, limit);
     sending.release(limit);
     if (result < 0) return done > 0 ? done : failed(-result, "sendmmsg");
     done += result;

@@ -210,6 +210,7 @@ export class PortableEngine implements Engine {
         return Pending;
       }
       this.counters.datagramsSent++;
+      this.counters.messagesSent++;
       this.counters.bytesSent += bytes.length;
     }
     return end - start;

@@ -10,15 +10,18 @@
 import type { Native, ReceiveVector, SendVector } from "../ffi/native.ts";
 import { AddressCache, AF_INET6, AF_UNIX, SocketAddress } from "./address.ts";
 import { countSent, fillPayloads, fillTargets, type Run, storeReceived } from "./batch.ts";
+import { SEND_CONTROL_CAPACITY } from "./control.ts";
 import { newCounters, type SocketCounters } from "./counters.ts";
 import type { Engine, Membership } from "./engine.ts";
 import { ErrorQueueReader } from "./error-queue.ts";
-import { checkResult, closedError, SocketError } from "./errors.ts";
+import { checkResult, closedError, errnoCode, SocketError } from "./errors.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
 import { IpOptions, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET } from "./options.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
-import { callWaker, type Reactor, type Registration } from "./readiness.ts";
+import { callWaker, type Reactor, type Registration, warn } from "./readiness.ts";
 import { BATCH_COUNT_MAX } from "./recv.ts";
+import { Segmentation } from "./segmentation.ts";
+import { destination } from "./send.ts";
 
 /** errno(3) of Linux. */
 const EAGAIN = 11;
@@ -56,6 +59,7 @@ export class ShimEngine implements Engine {
   readonly #options: IpOptions;
   readonly #received: ReceiveVector;
   readonly #sending: SendVector;
+  readonly #segmentation: Segmentation | undefined;
   #fd: number;
   #isRef = true;
   #sendError: SocketError | undefined;
@@ -77,7 +81,8 @@ export class ShimEngine implements Engine {
     this.#family = (this.localAddr._encoded.words[0] as number) & 0xffff;
     const nameCapacity = this.#family === AF_UNIX ? UNIX_NAME_CAPACITY : IP_NAME_CAPACITY;
     this.#received = native.receiveVector(nameCapacity);
-    this.#sending = native.sendVector(nameCapacity);
+    this.#sending = native.sendVector(nameCapacity, SEND_CONTROL_CAPACITY);
+    if (this.#family !== AF_UNIX) this.#segmentation = new Segmentation(true);
     this.#options = new IpOptions(native, fd, this.#family === AF_INET6);
     if (this.peerAddr !== undefined) this.#reportIcmp();
     this.#registration = reactor.add(fd, { isOwned: true });
@@ -187,16 +192,56 @@ export class ShimEngine implements Engine {
     if (limit === 0) return 0;
     const interest = this.#registration.write;
     if (!interest.mayRun(waker)) return Pending;
-    this.#sending.reserve(limit);
-    const run = { slot: 0, start, count: limit };
-    fillPayloads(this.#sending, bufs, run, { to, isIPv6: this.#family === AF_INET6 });
-    const result = this.#sending.send(this.#fd, 0, limit);
-    this.counters.sendCalls++;
+    const result = this.#sendRun(bufs, { start, count: limit }, to);
     if (result < 0) return this.#sendFailed(-result, waker, bufs, start, to);
     interest.moved(result);
     countSent(bufs, start, result, this.counters);
     if (result < limit) this.#findDroppedError();
     return result;
+  }
+
+  /** One system call, or two where the first learned something: how many datagrams, or -errno. */
+  #sendRun(
+    bufs: readonly Payload[],
+    run: Omit<Run, "slot">,
+    to: SocketAddress | readonly SocketAddress[] | undefined,
+  ): number {
+    const sending = this.#sending;
+    sending.reserve(run.count);
+    for (;;) {
+      const outgoing = {
+        to,
+        isIPv6: this.#family === AF_INET6,
+        segmentation: this.#segmentation,
+      };
+      const messages = fillPayloads(sending, bufs, run, outgoing);
+      const result = sending.send(this.#fd, messages);
+      this.counters.sendCalls++;
+      if (result >= 0) {
+        let datagrams = 0;
+        for (let m = 0; m < result; m++) datagrams += sending.countAt(m);
+        this.counters.messagesSent += result;
+        return datagrams;
+      }
+      if (sending.countAt(0) === 1 || !this.#segmentationRefused(-result, bufs, run.start, to)) {
+        return result;
+      }
+    }
+  }
+
+  /** Whether a refused message of several datagrams is to be sent again one by one. */
+  #segmentationRefused(
+    errno: number,
+    bufs: readonly Payload[],
+    start: number,
+    to: SocketAddress | readonly SocketAddress[] | undefined,
+  ): boolean {
+    const address = destination(to, start);
+    const segmentBytes = bufs[start]?.length ?? 0;
+    if (!this.#segmentation?.refused(errno, address, segmentBytes)) return false;
+    this.counters.segmentationRefusals++;
+    warnRefused(errno, segmentBytes, address ?? this.peerAddr);
+    return true;
   }
 
   #sendFailed(
@@ -350,4 +395,13 @@ export class ShimEngine implements Engine {
 function readName(native: Native, length: number): SocketAddress {
   checkResult(length, "getsockname");
   return SocketAddress._decode(native.scratch, 0, length);
+}
+
+let hasWarned = false;
+
+function warnRefused(errno: number, bytes: number, address: SocketAddress | undefined): void {
+  if (hasWarned) return;
+  hasWarned = true;
+  const error = errnoCode(errno);
+  warn(`segments of ${bytes} bytes to ${address} are refused (${error}) and sent one by one`);
 }
