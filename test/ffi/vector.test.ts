@@ -301,7 +301,10 @@ describe("in/out fields", () => {
     expect(deliver(client, bytesOf("truncated"))).toEqual([9, long._encoded.length, MSG_TRUNC]);
     expect(deliver(unnamed, bytesOf("ok"))).toEqual([2, 0, 0]);
     expect(deliver(client, bytesOf("fits"))).toEqual([4, long._encoded.length, 0]);
-    expect(names.slice(0, 32)).toEqual(new Uint8Array(long._encoded.words.buffer, 0, 32));
+    expect(deliver(client, bytesOf("more"))).toEqual([4, long._encoded.length, 0]);
+    expect([...names.subarray(0, 32)]).toEqual([
+      ...new Uint8Array(long._encoded.words.buffer, 0, 32),
+    ]);
     for (const fd of [server, client, unnamed]) native.close(fd);
   });
 
