@@ -8,8 +8,8 @@
 import { cc, type FFIFunction, type Library, linkSymbols, type Pointer } from "bun:ffi";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import sourcePath from "../c/shim.c" with { type: "file" };
+import { join, resolve } from "node:path";
+import importedPath from "../c/shim.c" with { type: "file" };
 import { SHIM_ABI } from "./layout.ts";
 import { type Shim, SYMBOLS } from "./symbols.ts";
 
@@ -17,6 +17,9 @@ import { type Shim, SYMBOLS } from "./symbols.ts";
 export type ShimResult =
   | { readonly shim: Shim; readonly reactorDestroy: Pointer }
   | { readonly reason: string };
+
+/** Absolute already, save in a bundle: there it is relative to the bundle, not to the process. */
+const sourcePath = resolve(import.meta.dir, importedPath);
 
 /** Where a program made by `bun build --compile` finds its files: TinyCC cannot read there. */
 const EMBEDDED_PREFIX = "/$bunfs/";

@@ -249,11 +249,15 @@ export class Reactor {
       interest._turn = this.#turn;
       interest._moved = 0;
     }
-    const late = this.#turnScheduled && performance.now() - this.#turnStartMs > TURN_MS;
-    if (interest._moved < SOCKET_TURN_DATAGRAMS && !late) return true;
+    if (interest._moved < SOCKET_TURN_DATAGRAMS && !this.#isLate()) return true;
     interest._waker = waker;
     this.#heat(interest);
     return false;
+  }
+
+  /** Whether the turn's time is used up. */
+  #isLate(): boolean {
+    return this.#turnScheduled && performance.now() - this.#turnStartMs > TURN_MS;
   }
 
   /** @internal */
@@ -303,11 +307,26 @@ export class Reactor {
     const calling = this.#hot;
     this.#hot = this.#calling;
     this.#calling = calling;
-    for (const interest of calling) {
+    let called = 0;
+    // With the time used up all would be sent away again, thousands of them for nothing.
+    while (called < calling.length && !this.#isLate()) {
+      const interest = calling[called++] as Interest;
       interest._hot = false;
       interest.wake();
     }
-    calling.length = 0;
+    if (called < calling.length) this.#goFirst(calling, called);
+    else calling.length = 0;
+  }
+
+  /** Puts those of `calling` from `start` on in front of whoever became hot meanwhile. */
+  #goFirst(calling: Interest[], start: number): void {
+    const later = this.#hot;
+    calling.copyWithin(0, start);
+    calling.length -= start;
+    for (const interest of later) calling.push(interest);
+    later.length = 0;
+    this.#hot = calling;
+    this.#calling = later;
   }
 
   /** Has the bell rung once `interest` is ready; if the kernel cannot, tries at every turn. */

@@ -72,6 +72,7 @@ export class UnixDatagram extends EngineSocket {
 
   /** Opens two sockets that are connected to each other, and have no address. */
   static async pair(options: BufferSizes = {}): Promise<[UnixDatagram, UnixDatagram]> {
+    checkBufferSizes(options);
     const loaded = await shimFor("UnixDatagram.pair");
     const { native } = loaded;
     checkResult(native.pair(AF_UNIX, SOCK_DGRAM), "socketpair");

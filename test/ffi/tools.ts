@@ -4,6 +4,7 @@ import { test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { loadNative, type Native } from "../../ffi/native.ts";
 
 /** The repository's root. */
 export const ROOT: string = resolve(import.meta.dir, "../..");
@@ -56,4 +57,26 @@ export function output(command: string[], options?: RunOptions): string {
   const { code, out, err } = run(command, options);
   if (code !== 0) throw new Error(`${command.join(" ")} expected exit code 0, got ${code}\n${err}`);
   return out;
+}
+
+/** The system calls; throws where the shim cannot be loaded. */
+export function loadedNative(): Native {
+  const loaded = loadNative();
+  if ("reason" in loaded) throw new Error(loaded.reason);
+  return loaded.native;
+}
+
+/** Two connected Unix sockets of a type, closed at the end of the scope. */
+export function openPair(
+  native: Native,
+  type: number,
+): { readonly left: number; readonly right: number } & Disposable {
+  const result = native.pair(1, type);
+  if (result < 0) throw new Error(`socketpair expected 0, got ${result}`);
+  const [left, right] = [native.scratch[0] as number, native.scratch[1] as number];
+  const close = () => {
+    native.close(left);
+    native.close(right);
+  };
+  return { left, right, [Symbol.dispose]: close };
 }
