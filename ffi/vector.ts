@@ -158,6 +158,35 @@ class MessageVector {
   }
 }
 
+/** Buffers to copy to, one a slot. */
+export class ScatterVector extends MessageVector {
+  /** What is copied: an offset and a length a slot. */
+  #pieces: Int32Array = new Int32Array(0);
+
+  constructor(shim: Shim) {
+    super(shim, 0, 0);
+  }
+
+  override reserve(count: number): void {
+    super.reserve(count);
+    if (this.#pieces.length < 2 * this.capacity) {
+      this.#pieces = new Int32Array(new ArrayBuffer(8 * this.capacity));
+    }
+  }
+
+  /** Has `length` bytes from `offset` on copied to slot `i`, which is as long. */
+  setPiece(i: number, offset: number, length: number): void {
+    this.#pieces[2 * i] = offset;
+    this.#pieces[2 * i + 1] = length;
+  }
+
+  /** Copies the pieces of slots 0 to `count - 1` out of `bytes`. */
+  scatter(bytes: Uint8Array, count: number): void {
+    // SAFETY: all three are held by this object or the caller while the call lasts.
+    this.shim.batch_scatter(addressOf(bytes), addressOf(this.#pieces), this.iovecAddress(0), count);
+  }
+}
+
 /** A vector to receive with: every datagram brings its source address. */
 export class ReceiveVector extends MessageVector {
   /** Receives into slots `from` to `from + count - 1`: how many, or -errno. Never waits. */
@@ -250,8 +279,8 @@ export class SendVector extends MessageVector {
       target[index + word] = words[word] as number;
   }
 
-  /** Sends messages 0 to `count - 1`: how many went, or -errno. Never waits. */
-  send(fd: number, count: number): number {
-    return this.shim.batch_send(fd, this.headerAddress(0), count);
+  /** Sends messages `from` to `from + count - 1`: how many went, or -errno. Never waits. */
+  send(fd: number, from: number, count: number): number {
+    return this.shim.batch_send(fd, this.headerAddress(from), count);
   }
 }

@@ -3,12 +3,13 @@
  * what came out of it again. The only loops that run once a datagram; they allocate nothing.
  */
 
-import type { ReceiveVector, SendVector } from "../ffi/native.ts";
+import type { ReceiveVector, ScatterVector, SendVector } from "../ffi/native.ts";
 import type { AddressCache, SocketAddress } from "./address.ts";
 import { DgramBuffer } from "./buffer.ts";
 import { ControlWriter } from "./control.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
+import type { RecvBatch } from "./recv-batch.ts";
 import { MESSAGE_BYTES_MAX, SEGMENTS_MAX, type Segmentation } from "./segmentation.ts";
 import { destination } from "./send.ts";
 
@@ -81,6 +82,41 @@ function peerAt(
   const length = vector.nameLengthAt(i);
   if (length <= UNNAMED_BYTES) return undefined;
   return addresses.get(vector.words, vector.nameIndex(i), length);
+}
+
+/**
+ * Copies datagrams `from` on of a received batch to the targets of a run, which are checked.
+ */
+export function scatterReceived(
+  batch: RecvBatch,
+  from: number,
+  targets: ScatterVector,
+  bufs: readonly Target[],
+  { start, count }: Omit<Run, "slot">,
+  { info, counters }: Omit<Told, "addresses">,
+): void {
+  targets.reserve(count);
+  let bytes = 0;
+  for (let i = 0; i < count; i++) {
+    const buf = bufs[start + i] as Target;
+    const datagramLength = batch.lengthAt(from + i);
+    let length: number;
+    if (buf instanceof DgramBuffer) {
+      length = Math.min(datagramLength, buf._bytes.length - buf._end);
+      targets.setBuffer(i, buf._bytes, buf._end, length);
+      buf._end += length;
+    } else {
+      length = Math.min(datagramLength, buf.byteLength);
+      targets.setBuffer(i, buf, 0, length);
+    }
+    targets.setPiece(i, batch.offsetAt(from + i), length);
+    bytes += length;
+    if (datagramLength > length) counters.datagramsTruncated++;
+    info?.[start + i]?._set(length, datagramLength, batch.peerAt(from + i));
+  }
+  targets.scatter(batch.bytes, count);
+  counters.datagramsReceived += count;
+  counters.bytesReceived += bytes;
 }
 
 /** Where datagrams go, and how. */

@@ -15,7 +15,10 @@ const DATA_WORD = 4;
 /** <linux/udp.h>. */
 const IPPROTO_UDP = 17;
 const UDP_SEGMENT = 103;
+const UDP_GRO = 104;
 
+/** Room for what a received datagram can have. */
+export const RECV_CONTROL_CAPACITY = 64;
 /** Room for what a datagram to send can have. */
 export const SEND_CONTROL_CAPACITY = 64;
 
@@ -55,4 +58,22 @@ export class ControlWriter {
     this.#end = at + DATA_WORD + 2;
     return this;
   }
+}
+
+/**
+ * The stride in the `bytes` of control messages from word `index` on (udp(7), UDP_GRO: an int);
+ * 0 when there is none: the message is one datagram.
+ */
+export function segmentBytesOf(words: Int32Array, index: number, bytes: number): number {
+  const end = index + (bytes >> 2);
+  let at = index;
+  while (at + DATA_WORD <= end) {
+    const length = words[at] as number;
+    const next = at + (((length + 7) & ~7) >> 2);
+    if (length < HEADER_BYTES || at + (length >> 2) > end) return 0;
+    const isStride = words[at + LEVEL_WORD] === IPPROTO_UDP && words[at + TYPE_WORD] === UDP_GRO;
+    if (isStride && length >= HEADER_BYTES + 4) return words[at + DATA_WORD] as number;
+    at = next;
+  }
+  return 0;
 }

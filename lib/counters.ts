@@ -6,6 +6,8 @@ export interface SocketCounters {
   datagramsReceived: number;
   /** Their bytes, as stored. */
   bytesReceived: number;
+  /** Messages they came in: fewer than datagrams where receive offload coalesced some. */
+  messagesReceived: number;
   /** System calls (portable backend: callbacks) that tried to receive. */
   receiveCalls: number;
   /** Datagrams that were longer than their buffer; the rest was lost. */
@@ -37,6 +39,7 @@ export function newCounters(): SocketCounters {
   return {
     datagramsReceived: 0,
     bytesReceived: 0,
+    messagesReceived: 0,
     receiveCalls: 0,
     datagramsTruncated: 0,
     receiveErrors: 0,

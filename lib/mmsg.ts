@@ -86,7 +86,7 @@ export function sendmmsg(
       { start: done, count: limit },
       { to, isIPv6, segmentation: undefined },
     );
-    const result = sending.send(fd, limit);
+    const result = sending.send(fd, 0, limit);
     sending.release(limit);
     if (result < 0) return done > 0 ? done : failed(-result, "sendmmsg");
     done += result;

@@ -7,19 +7,27 @@
  * an address of ours while JavaScript runs.
  */
 
-import type { Native, ReceiveVector, SendVector } from "../ffi/native.ts";
-import { AddressCache, AF_INET6, AF_UNIX, SocketAddress } from "./address.ts";
-import { countSent, fillPayloads, fillTargets, type Run, storeReceived } from "./batch.ts";
+import type { Native, ReceiveVector, ScatterVector, SendVector } from "../ffi/native.ts";
+import { AF_INET6, AF_UNIX, knownAddresses, SocketAddress } from "./address.ts";
+import {
+  countSent,
+  fillPayloads,
+  fillTargets,
+  type Run,
+  scatterReceived,
+  storeReceived,
+} from "./batch.ts";
 import { SEND_CONTROL_CAPACITY } from "./control.ts";
 import { newCounters, type SocketCounters } from "./counters.ts";
 import type { Engine, Membership } from "./engine.ts";
 import { ErrorQueueReader } from "./error-queue.ts";
 import { checkResult, closedError, errnoCode, SocketError } from "./errors.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
-import { IpOptions, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET } from "./options.ts";
+import { IPPROTO_UDP, IpOptions, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, UDP_GRO } from "./options.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
 import { callWaker, type Reactor, type Registration, warn } from "./readiness.ts";
 import { BATCH_COUNT_MAX } from "./recv.ts";
+import { RecvBatch } from "./recv-batch.ts";
 import { Segmentation } from "./segmentation.ts";
 import { destination } from "./send.ts";
 
@@ -34,7 +42,9 @@ const UNIX_NAME_CAPACITY = 112;
 /** Datagrams that a receive is always ready for. */
 const EXPECTED_MIN = 4;
 
-const addressCaches = { ip: new AddressCache(), unix: new AddressCache() };
+/** Memory to receive into that no socket has datagrams left in. */
+const idleBatches: RecvBatch[] = [];
+let scatterVector: ScatterVector | undefined;
 let errorQueueReader: ErrorQueueReader | undefined;
 
 /** What a `ShimEngine` is made of. */
@@ -43,6 +53,8 @@ export interface ShimEngineInit {
   readonly reactor: Reactor;
   /** An open, bound, non-blocking datagram socket, which becomes the engine's. */
   readonly fd: number;
+  /** Whether datagrams may be joined to messages, both ways. Default: they may. */
+  readonly offload?: boolean | undefined;
 }
 
 /** Drives a socket by the shim. */
@@ -69,10 +81,17 @@ export class ShimEngine implements Engine {
    * waiting tells at once of what came since.
    */
   #isDrained = false;
+  /** Whether the kernel may hand over many datagrams in one message. */
+  #isCoalescing = false;
+  /** Received and not yet handed out: datagrams from `#restFrom` on. */
+  #rest: RecvBatch | undefined;
+  #restFrom = 0;
+  /** Datagrams a message had lately. */
+  #perMessage = 1;
   /** How many datagrams the next receive is likely to bring. */
   #expected = EXPECTED_MIN;
 
-  constructor({ native, reactor, fd }: ShimEngineInit) {
+  constructor({ native, reactor, fd, offload = true }: ShimEngineInit) {
     this.#native = native;
     this.#reactor = reactor;
     this.#fd = fd;
@@ -82,7 +101,10 @@ export class ShimEngine implements Engine {
     const nameCapacity = this.#family === AF_UNIX ? UNIX_NAME_CAPACITY : IP_NAME_CAPACITY;
     this.#received = native.receiveVector(nameCapacity);
     this.#sending = native.sendVector(nameCapacity, SEND_CONTROL_CAPACITY);
-    if (this.#family !== AF_UNIX) this.#segmentation = new Segmentation(true);
+    if (this.#family !== AF_UNIX && offload) {
+      this.#segmentation = new Segmentation(true);
+      this.#isCoalescing = native.setIntOption(fd, IPPROTO_UDP, UDP_GRO, 1) >= 0;
+    }
     this.#options = new IpOptions(native, fd, this.#family === AF_INET6);
     if (this.peerAddr !== undefined) this.#reportIcmp();
     this.#registration = reactor.add(fd, { isOwned: true });
@@ -106,25 +128,74 @@ export class ShimEngine implements Engine {
     if (limit === 0) return 0;
     const interest = this.#registration.read;
     if (!interest.mayRun(waker)) return Pending;
-    if (this.#isDrained && waker !== null) {
+    if (this.#isDrained && waker !== null && this.#rest === undefined) {
       this.#isDrained = false;
       interest.wait(waker);
       return Pending;
     }
+    const total = this.#isCoalescing
+      ? this.#receiveCoalesced(bufs, { start, count: limit }, info)
+      : this.#receiveDirect(bufs, { start, count: limit }, info);
+    if (total < 0) return this.#receiveFailed(-total, waker);
+    this.#isDrained &&= waker !== null;
+    interest.moved(total);
+    return total;
+  }
+
+  /** Straight into the caller's buffers, one message each. */
+  #receiveDirect(
+    bufs: readonly Target[],
+    { start, count: limit }: Omit<Run, "slot">,
+    info: readonly DatagramInfo[] | undefined,
+  ): number {
     this.#received.reserve(limit);
     // Setting up a slot costs as much as a short datagram: only as many as are likely, first.
     const first = Math.min(limit, this.#expected);
     const result = this.#receiveRun(bufs, { slot: 0, start, count: first }, info);
-    if (result < 0) return this.#receiveFailed(-result, waker);
+    if (result < 0) return result;
     const total =
       result === first && first < limit
         ? first +
           this.#receiveRest(bufs, { slot: first, start: start + first, count: limit - first }, info)
         : result;
-    this.#isDrained = total < limit && waker !== null;
+    this.#isDrained = total < limit;
     this.#expected = Math.max(EXPECTED_MIN, 2 * total);
-    interest.moved(total);
     return total;
+  }
+
+  /** Into memory of the library's, from where datagrams are copied; the rest waits there. */
+  #receiveCoalesced(
+    bufs: readonly Target[],
+    { start, count: limit }: Omit<Run, "slot">,
+    info: readonly DatagramInfo[] | undefined,
+  ): number {
+    if (this.#rest === undefined) {
+      const batch = idleBatches.pop() ?? new RecvBatch();
+      // As many messages as are likely to have as many datagrams as there are buffers.
+      const messages = Math.min(batch.messagesMax, Math.ceil(limit / this.#perMessage));
+      const result = batch._receive(this.#native, this.#fd, messages);
+      this.counters.receiveCalls++;
+      if (result <= 0) {
+        idleBatches.push(batch);
+        return result;
+      }
+      this.#isDrained = result < messages;
+      this.#perMessage = batch.length / result;
+      this.counters.messagesReceived += result;
+      this.#rest = batch;
+      this.#restFrom = 0;
+    }
+    const rest = this.#rest;
+    const count = Math.min(limit, rest.length - this.#restFrom);
+    const told = { info, counters: this.counters };
+    scatterVector ??= this.#native.scatterVector();
+    scatterReceived(rest, this.#restFrom, scatterVector, bufs, { start, count }, told);
+    this.#restFrom += count;
+    if (this.#restFrom === rest.length) {
+      idleBatches.push(rest);
+      this.#rest = undefined;
+    }
+    return count;
   }
 
   /** One system call: how many datagrams it brought, or -errno. */
@@ -138,8 +209,12 @@ export class ShimEngine implements Engine {
     this.counters.receiveCalls++;
     if (result > 0) {
       run.count = result;
-      const addresses = this.#family === AF_UNIX ? addressCaches.unix : addressCaches.ip;
-      storeReceived(this.#received, bufs, run, { info, addresses, counters: this.counters });
+      this.counters.messagesReceived += result;
+      storeReceived(this.#received, bufs, run, {
+        info,
+        addresses: knownAddresses,
+        counters: this.counters,
+      });
     }
     return result;
   }
@@ -215,7 +290,7 @@ export class ShimEngine implements Engine {
         segmentation: this.#segmentation,
       };
       const messages = fillPayloads(sending, bufs, run, outgoing);
-      const result = sending.send(this.#fd, messages);
+      const result = sending.send(this.#fd, 0, messages);
       this.counters.sendCalls++;
       if (result >= 0) {
         let datagrams = 0;
