@@ -1,0 +1,202 @@
+/**
+ * The upstream's half: takes all flows out of the tunnel, keeps one connected upstream socket for
+ * each, and sends the answers back with the flow ID in front.
+ *
+ * It serves any number of ingresses; flows of two of them are apart, whatever their IDs. It does
+ * not ask who they are: like its upstream, the tunnel's port is for a network that is trusted.
+ */
+
+import {
+  AddressMap,
+  type Backend,
+  type DatagramInfo,
+  type DgramBuffer,
+  type HostAndPort,
+  type SocketAddress,
+  SocketError,
+  type UdpSocket,
+} from "../../lib/index.ts";
+import { Receiver, type Sink } from "./batch.ts";
+import {
+  addCounters,
+  type HalfCounts,
+  type HalfSnapshot,
+  newHalfCounts,
+  sentBy,
+  sumCounters,
+} from "./counts.ts";
+import { type FlowId, takeFlowId } from "./flow-id.ts";
+import { expiryIntervalMs, FlowTable } from "./flow-table.ts";
+import { openSocket } from "./open.ts";
+import { Outbox } from "./outbox.ts";
+import { UpstreamFlow } from "./upstream-flow.ts";
+
+/** Asked for each upstream socket, which carries one client's datagrams. */
+const UPSTREAM_BUFFER_BYTES = 2 ** 18;
+
+export interface EgressOptions {
+  /** Where ingresses send to. Port 0: the system's choice, see `localAddr`. */
+  readonly listen: HostAndPort;
+  readonly upstream: HostAndPort;
+  readonly flowsMax: number;
+  readonly idleTimeoutMs: number;
+  readonly backend?: Backend | undefined;
+}
+
+/** The flows of one ingress. */
+type FlowsById = Map<FlowId, UpstreamFlow>;
+
+/** A running egress. */
+export class Egress {
+  readonly #options: EgressOptions;
+  readonly #counts: HalfCounts = newHalfCounts();
+  readonly #tunnel: UdpSocket;
+  readonly #flows: FlowTable<UpstreamFlow>;
+  readonly #byIngress = new AddressMap<FlowsById>();
+  readonly #outbox: Outbox;
+  readonly #expiry: ReturnType<typeof setInterval>;
+  /** Upstream sockets, and the sum of those that are closed. */
+  readonly #open = new Set<UdpSocket>();
+  readonly #closedCounters;
+  /** Flows that were given datagrams in this batch. */
+  readonly #touched: UpstreamFlow[] = [];
+
+  private constructor(tunnel: UdpSocket, options: EgressOptions) {
+    this.#options = options;
+    this.#tunnel = tunnel;
+    this.#outbox = new Outbox(tunnel, this.#counts);
+    this.#closedCounters = tunnel.counters;
+    this.#flows = new FlowTable({ ...options, onRemove: (flow) => this.#onRemove(flow) });
+    this.#expiry = setInterval(
+      () => this.#flows.expire(performance.now()),
+      expiryIntervalMs(options.idleTimeoutMs),
+    );
+    const counts = this.#counts;
+    new Receiver(tunnel, { sink: this.#up(), counts, headroom: 0 }).run();
+  }
+
+  /** @throws SocketError when the socket cannot be opened. */
+  static async open(options: EgressOptions): Promise<Egress> {
+    const { listen, backend } = options;
+    return new Egress(await openSocket({ ...listen, backend }), options);
+  }
+
+  /** Where ingresses send to. */
+  get localAddr(): SocketAddress {
+    return this.#tunnel.localAddr;
+  }
+
+  /** Which engine drives its sockets. */
+  get backend(): Backend {
+    return this.#tunnel.backend;
+  }
+
+  snapshot(): HalfSnapshot {
+    const tunnel = this.#tunnel.counters;
+    const open = Array.from(this.#open, (socket) => socket.counters);
+    const upstream = sumCounters([this.#closedCounters, ...open]);
+    return {
+      role: "egress",
+      flows: this.#flows.size,
+      flowCounts: { ...this.#flows.counts },
+      up: sentBy(upstream),
+      down: sentBy(tunnel),
+      socketErrors: this.#counts.socketErrors,
+      drops: { ...this.#counts.drops },
+      sockets: sumCounters([tunnel, upstream]),
+    };
+  }
+
+  close(): void {
+    clearInterval(this.#expiry);
+    this.#flows.clear();
+    this.#tunnel.close();
+  }
+
+  /** Tunnel to upstream: a batch is grouped by flow, since each has a socket of its own. */
+  #up(): Sink {
+    const { drops } = this.#counts;
+    return {
+      take: (buffer: DgramBuffer, { peer }: DatagramInfo, nowMs: number) => {
+        const id = takeFlowId(buffer);
+        if (id === undefined) {
+          drops.malformed++;
+          return;
+        }
+        const flow = this.#flowOf(peer as SocketAddress, id, nowMs);
+        if (flow === undefined) {
+          drops.refused++;
+          return;
+        }
+        flow.add(buffer);
+        if (!flow.isTouched) {
+          flow.isTouched = true;
+          this.#touched.push(flow);
+        }
+      },
+      flush: () => {
+        for (const flow of this.#touched) {
+          flow.isTouched = false;
+          flow.flush();
+        }
+        this.#touched.length = 0;
+        return true;
+      },
+    };
+  }
+
+  #flowOf(ingress: SocketAddress, id: FlowId, nowMs: number): UpstreamFlow | undefined {
+    const flows = this.#byIngress.get(ingress);
+    const known = flows?.get(id);
+    if (known !== undefined) {
+      this.#flows.touch(known, nowMs);
+      return known;
+    }
+    if (!this.#flows.admit(nowMs)) return undefined;
+    const flow = new UpstreamFlow(ingress, id, this.#surroundings);
+    // What `admit` evicted may have been the last of this ingress.
+    const siblings = this.#byIngress.get(ingress) ?? new Map<FlowId, UpstreamFlow>();
+    siblings.set(id, flow);
+    this.#byIngress.set(ingress, siblings);
+    this.#flows.add(flow, nowMs);
+    void this.#openFlow(flow);
+    return flow;
+  }
+
+  get #surroundings() {
+    return {
+      counts: this.#counts,
+      outbox: this.#outbox,
+      openUpstream: () => this.#openUpstream(),
+      touch: (flow: UpstreamFlow, nowMs: number) => this.#flows.touch(flow, nowMs),
+    };
+  }
+
+  async #openFlow(flow: UpstreamFlow): Promise<void> {
+    try {
+      await flow.open();
+    } catch (error) {
+      if (!(error instanceof SocketError)) throw error;
+      // No descriptor is left, or the like: the flow's next datagram tries again.
+      this.#counts.socketErrors++;
+      this.#flows.remove(flow);
+    }
+  }
+
+  async #openUpstream(): Promise<UdpSocket> {
+    const { upstream: connect, backend } = this.#options;
+    const socket = await openSocket({ connect, backend, bufferBytes: UPSTREAM_BUFFER_BYTES });
+    this.#open.add(socket);
+    return socket;
+  }
+
+  #onRemove(flow: UpstreamFlow): void {
+    const flows = this.#byIngress.get(flow.ingress);
+    flows?.delete(flow.id);
+    if (flows?.size === 0) this.#byIngress.delete(flow.ingress);
+    this.#counts.drops.failed += flow.close();
+    if (flow.socket === undefined) return;
+    this.#open.delete(flow.socket);
+    addCounters(this.#closedCounters, flow.socket.counters);
+  }
+}

@@ -1,0 +1,58 @@
+/** An upstream for demonstrations: sends every datagram back to where it came from. */
+
+import type {
+  Backend,
+  DatagramInfo,
+  DgramBuffer,
+  HostAndPort,
+  SocketAddress,
+  UdpSocket,
+  Waker,
+} from "../../lib/index.ts";
+import { BatchSender, Receiver } from "./batch.ts";
+import { newHalfCounts } from "./counts.ts";
+import { openSocket } from "./open.ts";
+
+export interface OriginOptions {
+  readonly listen: HostAndPort;
+  readonly backend?: Backend | undefined;
+}
+
+/** A running echo server. */
+export class Origin {
+  readonly #socket: UdpSocket;
+
+  private constructor(socket: UdpSocket) {
+    this.#socket = socket;
+    const counts = newHalfCounts();
+    const sender = new BatchSender(socket, counts);
+    const sink = {
+      take: (buffer: DgramBuffer, { peer }: DatagramInfo) => sender.add(buffer, peer),
+      flush: (waker: Waker) => sender.flush(waker),
+    };
+    new Receiver(socket, { sink, counts, headroom: 0 }).run();
+  }
+
+  /** @throws SocketError when the socket cannot be opened. */
+  static async open({ listen, backend }: OriginOptions): Promise<Origin> {
+    return new Origin(await openSocket({ ...listen, backend }));
+  }
+
+  get localAddr(): SocketAddress {
+    return this.#socket.localAddr;
+  }
+
+  /** Which engine drives its sockets. */
+  get backend(): Backend {
+    return this.#socket.backend;
+  }
+
+  /** Datagrams sent back so far. */
+  get answered(): number {
+    return this.#socket.counters.datagramsSent;
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+}
