@@ -228,12 +228,23 @@ export interface EncodedAddress {
   readonly length: number;
 }
 
+/** What a message is made of. */
+export interface Message {
+  /** The first of the slots that it has, one behind the other. */
+  readonly slot: number;
+  readonly slots: number;
+  /** How many datagrams that is. */
+  readonly datagrams: number;
+  /** Bytes of control messages. */
+  readonly controlBytes: number;
+}
+
 /** A vector to send with: buffers in slots, and messages made of one slot or of several. */
 export class SendVector extends MessageVector {
   #destinations: (EncodedAddress | undefined)[] = [];
-  /** The first slot of each message, and how many it has. */
+  /** The first slot of each message, and how many datagrams it is. */
   #firsts: number[] = [];
-  #counts: number[] = [];
+  #datagrams: number[] = [];
 
   override reserve(count: number): void {
     const before = this.capacity;
@@ -241,29 +252,26 @@ export class SendVector extends MessageVector {
     if (this.capacity === before) return;
     this.#destinations = new Array<EncodedAddress | undefined>(this.capacity).fill(undefined);
     this.#firsts = Array.from({ length: this.capacity }, (_, m) => m);
-    this.#counts = new Array<number>(this.capacity).fill(1);
+    this.#datagrams = new Array<number>(this.capacity).fill(1);
   }
 
-  /**
-   * Makes message `m` of `count` slots from `slot` on, one behind the other, with the first
-   * `controlBytes` of its control messages.
-   */
-  setMessage(m: number, slot: number, count: number, controlBytes: number): void {
+  /** Says what message `m` is made of. */
+  setMessage(m: number, { slot, slots, datagrams, controlBytes }: Message): void {
     const header = m * HEADER_WORDS;
     this.words[header + MMSGHDR.controlLength / 4] = controlBytes;
+    this.#datagrams[m] = datagrams;
     if (this.#firsts[m] !== slot) {
       writeAddress(this.words, header + MMSGHDR.vector / 4, this.iovecAddress(slot));
       this.#firsts[m] = slot;
     }
-    if (this.#counts[m] !== count) {
-      this.words[header + MMSGHDR.vectorLength / 4] = count;
-      this.#counts[m] = count;
-    }
+    this.words[header + MMSGHDR.vectorLength / 4] = slots;
   }
 
-  /** How many slots message `m` is made of. */
-  countAt(m: number): number {
-    return this.#counts[m] as number;
+  /** How many datagrams the first `count` messages are. */
+  datagramsIn(count: number): number {
+    let datagrams = 0;
+    for (let m = 0; m < count; m++) datagrams += this.#datagrams[m] as number;
+    return datagrams;
   }
 
   /** Sets where message `m` goes; `undefined`: where the socket is connected to. */

@@ -6,11 +6,10 @@
 import type { ReceiveVector, ScatterVector, SendVector } from "../ffi/native.ts";
 import type { AddressCache, SocketAddress } from "./address.ts";
 import { DgramBuffer } from "./buffer.ts";
-import { ControlWriter } from "./control.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
+import { MessageBuilder, type MessageRules } from "./messages.ts";
 import type { RecvBatch } from "./recv-batch.ts";
-import { MESSAGE_BYTES_MAX, SEGMENTS_MAX, type Segmentation } from "./segmentation.ts";
 import { destination } from "./send.ts";
 
 /** Bytes of a `sockaddr_un` without a name, which is that of an unbound socket (unix(7)). */
@@ -119,77 +118,27 @@ export function scatterReceived(
   counters.bytesReceived += bytes;
 }
 
-/** Where datagrams go, and how. */
-export interface Outgoing {
-  /** One address for all, one each, or none on a connected socket. */
-  readonly to: SocketAddress | readonly SocketAddress[] | undefined;
-  /** Whether the socket is of IPv6, and writes IPv4 addresses as mapped ones. */
-  readonly isIPv6: boolean;
-  /** Says which datagrams may go as segments of one message; absent: none. */
-  readonly segmentation: Segmentation | undefined;
-}
-
-const control = new ControlWriter();
-
 /**
  * Points the slots from 0 on at the payloads of a run, which are checked, and makes messages of
- * them: how many. A message is one datagram, or several neighbours that go to the same peer and
- * have the same length, save that the last may be shorter.
+ * them: how many. `to` is one address for all, one each, or none on a connected socket.
  */
 export function fillPayloads(
   vector: SendVector,
   bufs: readonly Payload[],
   { start, count }: Omit<Run, "slot">,
-  { to, isIPv6, segmentation }: Outgoing,
+  to: SocketAddress | readonly SocketAddress[] | undefined,
+  rules: MessageRules,
 ): number {
-  let messages = 0;
-  let address: SocketAddress | undefined;
-  let first = 0;
-  let segmentBytes = 0;
-  let messageBytes = 0;
-  let mayGrow = false;
+  vector.reserve(count);
+  const builder = new MessageBuilder(vector, rules);
   for (let i = 0; i < count; i++) {
     const buf = bufs[start + i] as Payload;
     const length = buf.length;
     if (buf instanceof DgramBuffer) vector.setBuffer(i, buf._bytes, buf._start, length);
     else vector.setBuffer(i, buf, 0, length);
-    const next = destination(to, start + i);
-    const joins =
-      mayGrow &&
-      length > 0 &&
-      length <= segmentBytes &&
-      messageBytes + length <= MESSAGE_BYTES_MAX &&
-      i - first < SEGMENTS_MAX &&
-      (next === address || (next !== undefined && address?.equals(next) === true));
-    if (joins) {
-      messageBytes += length;
-      if (length < segmentBytes) mayGrow = false;
-      continue;
-    }
-    if (i > 0) finishMessage(vector, messages++, first, i - first, segmentBytes);
-    address = next;
-    vector.setDestination(messages, isIPv6 ? next?._toMapped()._encoded : next?._encoded);
-    first = i;
-    segmentBytes = messageBytes = length;
-    mayGrow = segmentation !== undefined && length <= segmentation.segmentBytesMax(next);
+    builder.add(1, length, destination(to, start + i));
   }
-  if (count > 0) finishMessage(vector, messages++, first, count - first, segmentBytes);
-  return messages;
-}
-
-function finishMessage(
-  vector: SendVector,
-  m: number,
-  first: number,
-  count: number,
-  segmentBytes: number,
-): void {
-  if (count > 1) {
-    control.begin(vector.words, vector.controlIndex(m)).segmentBytes(segmentBytes);
-    vector.setMessage(m, first, count, control.byteLength);
-  } else {
-    vector.setMessage(m, first, 1, 0);
-  }
+  return builder.finish();
 }
 
 /** Counts `count` datagrams from `start` on as sent. */

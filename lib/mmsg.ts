@@ -78,7 +78,6 @@ export function sendmmsg(
   const isIPv6 = to !== undefined && native.name(fd) >= 0 && family(native) === AF_INET6;
   for (let done = 0; done < end; ) {
     const limit = Math.min(end - done, BATCH_COUNT_MAX);
-    sending.reserve(limit);
     // A raw descriptor: its owner sets it up, so nothing is offloaded behind its back.
     fillPayloads(
       sending,

@@ -282,25 +282,17 @@ export class ShimEngine implements Engine {
     to: SocketAddress | readonly SocketAddress[] | undefined,
   ): number {
     const sending = this.#sending;
-    sending.reserve(run.count);
+    const rules = { isIPv6: this.#family === AF_INET6, segmentation: this.#segmentation };
     for (;;) {
-      const outgoing = {
-        to,
-        isIPv6: this.#family === AF_INET6,
-        segmentation: this.#segmentation,
-      };
-      const messages = fillPayloads(sending, bufs, run, outgoing);
+      const messages = fillPayloads(sending, bufs, run, to, rules);
       const result = sending.send(this.#fd, 0, messages);
       this.counters.sendCalls++;
       if (result >= 0) {
-        let datagrams = 0;
-        for (let m = 0; m < result; m++) datagrams += sending.countAt(m);
         this.counters.messagesSent += result;
-        return datagrams;
+        return sending.datagramsIn(result);
       }
-      if (sending.countAt(0) === 1 || !this.#segmentationRefused(-result, bufs, run.start, to)) {
-        return result;
-      }
+      const isSegmented = sending.datagramsIn(1) > 1;
+      if (!isSegmented || !this.#segmentationRefused(-result, bufs, run.start, to)) return result;
     }
   }
 
