@@ -4,7 +4,7 @@
  */
 
 import type { ReceiveVector, ScatterVector, SendVector } from "../ffi/native.ts";
-import type { AddressCache, SocketAddress } from "./address.ts";
+import { knownAddresses, type SocketAddress } from "./address.ts";
 import { DgramBuffer } from "./buffer.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
@@ -38,7 +38,6 @@ export function fillTargets(vector: ReceiveVector, bufs: readonly Target[], run:
 /** Where `storeReceived` tells of the datagrams. */
 export interface Told {
   readonly info: readonly DatagramInfo[] | undefined;
-  readonly addresses: AddressCache;
   readonly counters: SocketCounters;
 }
 
@@ -50,7 +49,7 @@ export function storeReceived(
   told: Told,
 ): void {
   const { slot, start, count } = run;
-  const { info, addresses, counters } = told;
+  const { info, counters } = told;
   let bytes = 0;
   for (let i = 0; i < count; i++) {
     const buf = bufs[start + i] as Target;
@@ -66,21 +65,17 @@ export function storeReceived(
     if (datagramLength > length) counters.datagramsTruncated++;
     const about = info?.[start + i];
     if (about !== undefined) {
-      about._set(length, datagramLength, peerAt(vector, slot + i, addresses));
+      about._set(length, datagramLength, peerAt(vector, slot + i));
     }
   }
   counters.datagramsReceived += count;
   counters.bytesReceived += bytes;
 }
 
-function peerAt(
-  vector: ReceiveVector,
-  i: number,
-  addresses: AddressCache,
-): SocketAddress | undefined {
+function peerAt(vector: ReceiveVector, i: number): SocketAddress | undefined {
   const length = vector.nameLengthAt(i);
   if (length <= UNNAMED_BYTES) return undefined;
-  return addresses.get(vector.words, vector.nameIndex(i), length);
+  return knownAddresses.get(vector.words, vector.nameIndex(i), length);
 }
 
 /**
@@ -92,7 +87,7 @@ export function scatterReceived(
   targets: ScatterVector,
   bufs: readonly Target[],
   { start, count }: Omit<Run, "slot">,
-  { info, counters }: Omit<Told, "addresses">,
+  { info, counters }: Told,
 ): void {
   targets.reserve(count);
   let bytes = 0;

@@ -53,6 +53,9 @@ export class RecvBatch {
   #vector: ReceiveVector | undefined;
   #length = 0;
   #messages = 0;
+  /** Peers of datagrams that were copied here; those of received ones are in the vector. */
+  readonly #copiedPeers: (SocketAddress | undefined)[] = [];
+  #isCopied = false;
 
   constructor(options: RecvBatchOptions = {}) {
     const { messages = 32 } = options;
@@ -93,6 +96,7 @@ export class RecvBatch {
 
   /** Who sent it. Absent for a Unix peer without a name. */
   peerAt(i: number): SocketAddress | undefined {
+    if (this.#isCopied) return this.#copiedPeers[i];
     const vector = this.#vector;
     const m = this.messageAt(i);
     const length = vector?.nameLengthAt(m) ?? 0;
@@ -110,10 +114,35 @@ export class RecvBatch {
     return this.#segmentBytes[m] as number;
   }
 
+  /**
+   * @internal Copies what fits of another's datagrams from `from` on, as messages of their own:
+   * how many.
+   */
+  _copyFrom(other: RecvBatch, from: number): number {
+    const count = Math.min(other.length - from, this.messagesMax);
+    for (let i = 0; i < count; i++)
+      this._append(other.payload(from + i), other.peerAt(from + i), i);
+    if (count === 0) this.#length = this.#messages = 0;
+    return count;
+  }
+
+  /** @internal Makes a copy of `bytes` datagram and message `i`; the caller does so in order. */
+  _append(bytes: Uint8Array, peer: SocketAddress | undefined, i: number): void {
+    const offset = i * SLOT_BYTES;
+    this.bytes.set(bytes, offset);
+    this.#offsets[i] = offset;
+    this.#lengths[i] = this.#segmentBytes[i] = bytes.length;
+    this.#messageOf[i] = i;
+    this.#copiedPeers[i] = peer;
+    this.#isCopied = true;
+    this.#length = this.#messages = i + 1;
+  }
+
   /** @internal Receives up to `limit` messages: how many, or -errno. */
   _receive(native: Native, fd: number, limit: number): number {
     const vector = this.#vectorOf(native);
     const count = vector.receive(fd, 0, Math.min(limit, this.messagesMax));
+    this.#isCopied = false;
     this.#length = 0;
     this.#messages = Math.max(0, count);
     for (let m = 0; m < count; m++) this.#takeApart(vector, m);

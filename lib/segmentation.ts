@@ -26,19 +26,10 @@ const EMSGSIZE = 90;
 
 /** What one socket knows of segmentation offload. */
 export class Segmentation {
-  #isOn: boolean;
+  #isOn = true;
   /** By destination, the longest datagrams that may go as segments there. */
   #limits: AddressMap<number> | undefined;
   #connectedLimit = Number.POSITIVE_INFINITY;
-
-  constructor(isOn: boolean) {
-    this.#isOn = isOn;
-  }
-
-  /** Whether messages of several datagrams are made at all. */
-  get isOn(): boolean {
-    return this.#isOn;
-  }
 
   /** How long datagrams to `address` may be to go as segments; 0: not at all. */
   segmentBytesMax(address: SocketAddress | undefined): number {
