@@ -17,7 +17,7 @@ import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
 import { PoolBufIo } from "./pool-io.ts";
 import { checkTargets, type RecvRange } from "./recv.ts";
 import { RecvBatch } from "./recv-batch.ts";
-import { checkBatch, checkPeer, type SendRange } from "./send.ts";
+import { checkBatch, checkPeer, type SendBatch } from "./send.ts";
 import { DatagramSocket, type RawPoolBufDatagramIo } from "./socket.ts";
 import {
   type AsSocketStats,
@@ -96,7 +96,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   override pollSendMany(
     waker: Waker | null,
     bufs: readonly Payload[],
-    batch?: SendRange,
+    batch?: SendBatch,
   ): Poll<number> {
     this._throwDeferredSendError();
     const { to, start, end } = checkBatch(bufs, batch);

@@ -32,7 +32,7 @@ export {
   type RecvRange,
 } from "./recv.ts";
 export { RecvBatch, type RecvBatchOptions } from "./recv-batch.ts";
-export { DatagramSocketSend, type SendManyOptions, type SendRange } from "./send.ts";
+export { DatagramSocketSend, type SendManyOptions, type SendBatch } from "./send.ts";
 export { type PollShutdown, ShutdownConnection, shutdownConnection } from "./shutdown.ts";
 export { DatagramSocket, type DatagramSocketWithStats, RawPoolBufDatagramIo } from "./socket.ts";
 export {
