@@ -10,7 +10,7 @@
  * given past its return, save where a SAFETY comment says who owns that memory and for how long.
  */
 
-#define SHIM_ABI 1
+#define SHIM_ABI 2
 
 typedef unsigned char u8;
 typedef unsigned int u32;
@@ -33,6 +33,7 @@ extern int close(int fd);
 extern long send(int fd, const void *bytes, unsigned long length, int flags);
 extern long read(int fd, void *bytes, unsigned long length);
 extern void *mmap(void *at, unsigned long length, int protection, int flags, int fd, long offset);
+extern void *memcpy(void *to, const void *from, unsigned long length);
 extern int munmap(void *at, unsigned long length);
 extern int epoll_create1(int flags);
 extern int epoll_ctl(int epoll, int operation, int fd, void *event);
@@ -140,6 +141,23 @@ int batch_send(int fd, struct mmsghdr *messages, u32 count) {
                              (long)(MSG_DONTWAIT | MSG_NOSIGNAL)));
   } while (result == -EINTR && ++tries < EINTR_RETRIES_MAX);
   return (int)result;
+}
+
+struct piece {
+  u32 offset; /* from `bytes` */
+  u32 length;
+};
+
+/*
+ * Copies pieces of `bytes` to where the first `count` of `targets` point, each into its own.
+ *
+ * SAFETY: `bytes` and `pieces` are the caller's for the call; `targets` are iovecs of a vector that
+ * holds their buffers. The caller checked that every piece lies in `bytes` and fits its target.
+ */
+void batch_scatter(const u8 *bytes, const struct piece *pieces, const struct iovec *targets,
+                   u32 count) {
+  for (u32 i = 0; i < count; i++)
+    memcpy(targets[i].base, bytes + pieces[i].offset, pieces[i].length);
 }
 
 /* -------------------------------------------------------------- sockets and descriptors ---- */
@@ -623,6 +641,7 @@ static void *const entries[] = {
     (void *)shim_abi,
     (void *)batch_receive,
     (void *)batch_send,
+    (void *)batch_scatter,
     (void *)socket_open,
     (void *)socket_pair,
     (void *)socket_bind,

@@ -7,11 +7,11 @@ import { loadShim, type ShimResult } from "./load.ts";
 import { addressOf } from "./memory.ts";
 import { NativeReactor } from "./reactor.ts";
 import type { Shim } from "./symbols.ts";
-import { type EncodedAddress, ReceiveVector, SendVector } from "./vector.ts";
+import { type EncodedAddress, ReceiveVector, ScatterVector, SendVector } from "./vector.ts";
 
 export { SOCKETS_MAX } from "./layout.ts";
 export { NativeReactor, type ReadinessMode } from "./reactor.ts";
-export { type EncodedAddress, ReceiveVector, SendVector } from "./vector.ts";
+export { type EncodedAddress, ReceiveVector, ScatterVector, SendVector } from "./vector.ts";
 
 /** Bytes of the longest socket address: `sockaddr_un`, 110, filled up to whole words. */
 export const NAME_CAPACITY_MAX = 112;
@@ -100,8 +100,12 @@ export class Native {
     return new ReceiveVector(this.#shim, nameCapacity, controlCapacity);
   }
 
-  sendVector(nameCapacity: number): SendVector {
-    return new SendVector(this.#shim, nameCapacity, 0);
+  sendVector(nameCapacity: number, controlCapacity = 0): SendVector {
+    return new SendVector(this.#shim, nameCapacity, controlCapacity);
+  }
+
+  scatterVector(): ScatterVector {
+    return new ScatterVector(this.#shim);
   }
 
   reactor(): NativeReactor {

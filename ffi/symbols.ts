@@ -21,6 +21,7 @@ export interface Shim {
     flags: number,
   ): number;
   batch_send(fd: number, messages: Address, count: number): number;
+  batch_scatter(bytes: Address, pieces: Address, targets: Address, count: number): void;
   socket_open(domain: number, type: number, protocol: number): number;
   socket_pair(domain: number, type: number, fds: Address): number;
   socket_bind(fd: number, address: Address, length: number): number;
@@ -49,6 +50,7 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   shim_abi: { args: [], returns: "i32" },
   batch_receive: { args: ["i32", "ptr", "u32", "u32", "u32", "i32"], returns: "i32" },
   batch_send: { args: ["i32", "ptr", "u32"], returns: "i32" },
+  batch_scatter: { args: ["ptr", "ptr", "ptr", "u32"], returns: "void" },
   socket_open: { args: ["i32", "i32", "i32"], returns: "i32" },
   socket_pair: { args: ["i32", "i32", "ptr"], returns: "i32" },
   socket_bind: { args: ["i32", "ptr", "u32"], returns: "i32" },

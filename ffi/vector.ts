@@ -88,6 +88,8 @@ class MessageVector {
       const header = i * HEADER_WORDS;
       writeAddress(words, header + MMSGHDR.vector / 4, address + iovecs * 4 + i * IOVEC.size);
       words[header + MMSGHDR.vectorLength / 4] = 1;
+      // The kernel looks at a name only where its length is not 0.
+      writeAddress(words, header + HEADER_NAME, address + names * 4 + i * this.nameCapacity);
       if (this.controlCapacity > 0) {
         const control = address + controls * 4 + i * this.controlCapacity;
         writeAddress(words, header + MMSGHDR.control / 4, control);
@@ -147,23 +149,46 @@ class MessageVector {
     return this.#address + i * MMSGHDR.size;
   }
 
-  protected setName(i: number, length: number): void {
-    const header = i * HEADER_WORDS;
-    const address = length === 0 ? 0 : this.#address + this.nameIndex(i) * 4;
-    writeAddress(this.#words, header + HEADER_NAME, address);
-    this.#words[header + HEADER_NAME_LENGTH] = length;
+  protected iovecAddress(slot: number): number {
+    return this.#address + this.#iovecs * 4 + slot * IOVEC.size;
+  }
+
+  protected setNameLength(i: number, length: number): void {
+    this.#words[i * HEADER_WORDS + HEADER_NAME_LENGTH] = length;
+  }
+}
+
+/** Buffers to copy to, one a slot. */
+export class ScatterVector extends MessageVector {
+  /** What is copied: an offset and a length a slot. */
+  #pieces: Int32Array = new Int32Array(0);
+
+  constructor(shim: Shim) {
+    super(shim, 0, 0);
+  }
+
+  override reserve(count: number): void {
+    super.reserve(count);
+    if (this.#pieces.length < 2 * this.capacity) {
+      this.#pieces = new Int32Array(new ArrayBuffer(8 * this.capacity));
+    }
+  }
+
+  /** Has `length` bytes from `offset` on copied to slot `i`, which is as long. */
+  setPiece(i: number, offset: number, length: number): void {
+    this.#pieces[2 * i] = offset;
+    this.#pieces[2 * i + 1] = length;
+  }
+
+  /** Copies the pieces of slots 0 to `count - 1` out of `bytes`. */
+  scatter(bytes: Uint8Array, count: number): void {
+    // SAFETY: all three are held by this object or the caller while the call lasts.
+    this.shim.batch_scatter(addressOf(bytes), addressOf(this.#pieces), this.iovecAddress(0), count);
   }
 }
 
 /** A vector to receive with: every datagram brings its source address. */
 export class ReceiveVector extends MessageVector {
-  override reserve(count: number): void {
-    const before = this.capacity;
-    super.reserve(count);
-    if (this.capacity === before) return;
-    for (let i = 0; i < this.capacity; i++) this.setName(i, this.nameCapacity);
-  }
-
   /** Receives into slots `from` to `from + count - 1`: how many, or -errno. Never waits. */
   receive(fd: number, from: number, count: number, flags = 0): number {
     return this.shim.batch_receive(
@@ -203,34 +228,66 @@ export interface EncodedAddress {
   readonly length: number;
 }
 
-/** A vector to send with: a datagram has a destination, or none on a connected socket. */
+/** What a message is made of. */
+export interface Message {
+  /** The first of the slots that it has, one behind the other. */
+  readonly slot: number;
+  readonly slots: number;
+  /** How many datagrams that is. */
+  readonly datagrams: number;
+  /** Bytes of control messages. */
+  readonly controlBytes: number;
+}
+
+/** A vector to send with: buffers in slots, and messages made of one slot or of several. */
 export class SendVector extends MessageVector {
   #destinations: (EncodedAddress | undefined)[] = [];
+  /** The first slot of each message, and how many datagrams it is. */
+  #firsts: number[] = [];
+  #datagrams: number[] = [];
 
   override reserve(count: number): void {
     const before = this.capacity;
     super.reserve(count);
     if (this.capacity === before) return;
     this.#destinations = new Array<EncodedAddress | undefined>(this.capacity).fill(undefined);
+    this.#firsts = Array.from({ length: this.capacity }, (_, m) => m);
+    this.#datagrams = new Array<number>(this.capacity).fill(1);
   }
 
-  /** Sets where datagram `i` goes; `undefined`: where the socket is connected to. */
-  setDestination(i: number, destination: EncodedAddress | undefined): void {
-    if (this.#destinations[i] === destination) return;
-    this.#destinations[i] = destination;
-    if (destination === undefined) {
-      this.setName(i, 0);
-      return;
+  /** Says what message `m` is made of. */
+  setMessage(m: number, { slot, slots, datagrams, controlBytes }: Message): void {
+    const header = m * HEADER_WORDS;
+    this.words[header + MMSGHDR.controlLength / 4] = controlBytes;
+    this.#datagrams[m] = datagrams;
+    if (this.#firsts[m] !== slot) {
+      writeAddress(this.words, header + MMSGHDR.vector / 4, this.iovecAddress(slot));
+      this.#firsts[m] = slot;
     }
+    this.words[header + MMSGHDR.vectorLength / 4] = slots;
+  }
+
+  /** How many datagrams the first `count` messages are. */
+  datagramsIn(count: number): number {
+    let datagrams = 0;
+    for (let m = 0; m < count; m++) datagrams += this.#datagrams[m] as number;
+    return datagrams;
+  }
+
+  /** Sets where message `m` goes; `undefined`: where the socket is connected to. */
+  setDestination(m: number, destination: EncodedAddress | undefined): void {
+    if (this.#destinations[m] === destination) return;
+    this.#destinations[m] = destination;
+    this.setNameLength(m, destination?.length ?? 0);
+    if (destination === undefined) return;
     const { words, length } = destination;
     const target = this.words;
-    const index = this.nameIndex(i);
+    const index = this.nameIndex(m);
     for (let word = 0; word < (length + 3) >> 2; word++)
       target[index + word] = words[word] as number;
-    this.setName(i, length);
   }
 
-  /** Sends datagrams `from` to `from + count - 1`: how many went, or -errno. Never waits. */
+  /** Sends messages `from` to `from + count - 1`: how many went, or -errno. Never waits. */
   send(fd: number, from: number, count: number): number {
     return this.shim.batch_send(fd, this.headerAddress(from), count);
   }

@@ -297,3 +297,6 @@ function hash(words: Int32Array, index: number, length: number): number {
   }
   return value;
 }
+
+/** The addresses that the sockets of this thread remember, of all families. */
+export const knownAddresses: AddressCache = new AddressCache();

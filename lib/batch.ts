@@ -3,11 +3,13 @@
  * what came out of it again. The only loops that run once a datagram; they allocate nothing.
  */
 
-import type { ReceiveVector, SendVector } from "../ffi/native.ts";
-import type { AddressCache, SocketAddress } from "./address.ts";
+import type { ReceiveVector, ScatterVector, SendVector } from "../ffi/native.ts";
+import { knownAddresses, type SocketAddress } from "./address.ts";
 import { DgramBuffer } from "./buffer.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
+import { MessageBuilder, type MessageRules } from "./messages.ts";
+import type { RecvBatch } from "./recv-batch.ts";
 import { destination } from "./send.ts";
 
 /** Bytes of a `sockaddr_un` without a name, which is that of an unbound socket (unix(7)). */
@@ -36,7 +38,6 @@ export function fillTargets(vector: ReceiveVector, bufs: readonly Target[], run:
 /** Where `storeReceived` tells of the datagrams. */
 export interface Told {
   readonly info: readonly DatagramInfo[] | undefined;
-  readonly addresses: AddressCache;
   readonly counters: SocketCounters;
 }
 
@@ -48,7 +49,7 @@ export function storeReceived(
   told: Told,
 ): void {
   const { slot, start, count } = run;
-  const { info, addresses, counters } = told;
+  const { info, counters } = told;
   let bytes = 0;
   for (let i = 0; i < count; i++) {
     const buf = bufs[start + i] as Target;
@@ -64,46 +65,75 @@ export function storeReceived(
     if (datagramLength > length) counters.datagramsTruncated++;
     const about = info?.[start + i];
     if (about !== undefined) {
-      about._set(length, datagramLength, peerAt(vector, slot + i, addresses));
+      about._set(length, datagramLength, peerAt(vector, slot + i));
     }
   }
   counters.datagramsReceived += count;
   counters.bytesReceived += bytes;
 }
 
-function peerAt(
-  vector: ReceiveVector,
-  i: number,
-  addresses: AddressCache,
-): SocketAddress | undefined {
+function peerAt(vector: ReceiveVector, i: number): SocketAddress | undefined {
   const length = vector.nameLengthAt(i);
   if (length <= UNNAMED_BYTES) return undefined;
-  return addresses.get(vector.words, vector.nameIndex(i), length);
+  return knownAddresses.get(vector.words, vector.nameIndex(i), length);
 }
 
-/** Where datagrams go: one address for all or one each, in the family of the socket. */
-export interface Destinations {
-  readonly to: SocketAddress | readonly SocketAddress[] | undefined;
-  readonly isIPv6: boolean;
+/**
+ * Copies datagrams `from` on of a received batch to the targets of a run, which are checked.
+ */
+export function scatterReceived(
+  batch: RecvBatch,
+  from: number,
+  targets: ScatterVector,
+  bufs: readonly Target[],
+  { start, count }: Omit<Run, "slot">,
+  { info, counters }: Told,
+): void {
+  targets.reserve(count);
+  let bytes = 0;
+  for (let i = 0; i < count; i++) {
+    const buf = bufs[start + i] as Target;
+    const datagramLength = batch.lengthAt(from + i);
+    let length: number;
+    if (buf instanceof DgramBuffer) {
+      length = Math.min(datagramLength, buf._bytes.length - buf._end);
+      targets.setBuffer(i, buf._bytes, buf._end, length);
+      buf._end += length;
+    } else {
+      length = Math.min(datagramLength, buf.byteLength);
+      targets.setBuffer(i, buf, 0, length);
+    }
+    targets.setPiece(i, batch.offsetAt(from + i), length);
+    bytes += length;
+    if (datagramLength > length) counters.datagramsTruncated++;
+    info?.[start + i]?._set(length, datagramLength, batch.peerAt(from + i));
+  }
+  targets.scatter(batch.bytes, count);
+  counters.datagramsReceived += count;
+  counters.bytesReceived += bytes;
 }
 
-/** Points the slots of a run at its payloads, which are checked, and at their destinations. */
+/**
+ * Points the slots from 0 on at the payloads of a run, which are checked, and makes messages of
+ * them: how many. `to` is one address for all, one each, or none on a connected socket.
+ */
 export function fillPayloads(
   vector: SendVector,
   bufs: readonly Payload[],
-  { slot, start, count }: Run,
-  { to, isIPv6 }: Destinations,
-): void {
+  { start, count }: Omit<Run, "slot">,
+  to: SocketAddress | readonly SocketAddress[] | undefined,
+  rules: MessageRules,
+): number {
+  vector.reserve(count);
+  const builder = new MessageBuilder(vector, rules);
   for (let i = 0; i < count; i++) {
     const buf = bufs[start + i] as Payload;
-    if (buf instanceof DgramBuffer) {
-      vector.setBuffer(slot + i, buf._bytes, buf._start, buf._end - buf._start);
-    } else {
-      vector.setBuffer(slot + i, buf, 0, buf.byteLength);
-    }
-    const address = destination(to, start + i);
-    vector.setDestination(slot + i, isIPv6 ? address?._toMapped()._encoded : address?._encoded);
+    const length = buf.length;
+    if (buf instanceof DgramBuffer) vector.setBuffer(i, buf._bytes, buf._start, length);
+    else vector.setBuffer(i, buf, 0, length);
+    builder.add(1, length, destination(to, start + i));
   }
+  return builder.finish();
 }
 
 /** Counts `count` datagrams from `start` on as sent. */

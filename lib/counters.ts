@@ -6,6 +6,8 @@ export interface SocketCounters {
   datagramsReceived: number;
   /** Their bytes, as stored. */
   bytesReceived: number;
+  /** Messages they came in: fewer than datagrams where receive offload coalesced some. */
+  messagesReceived: number;
   /** System calls (portable backend: callbacks) that tried to receive. */
   receiveCalls: number;
   /** Datagrams that were longer than their buffer; the rest was lost. */
@@ -20,6 +22,10 @@ export interface SocketCounters {
   datagramsSent: number;
   /** Their bytes. */
   bytesSent: number;
+  /** Messages they went in: fewer than datagrams where segmentation offload joined some. */
+  messagesSent: number;
+  /** Messages of several datagrams that were refused, whose datagrams were sent one by one. */
+  segmentationRefusals: number;
   /** System calls (portable backend: calls of Bun's socket) that tried to send. */
   sendCalls: number;
   /** Sends that the system answered with an error. */
@@ -33,6 +39,7 @@ export function newCounters(): SocketCounters {
   return {
     datagramsReceived: 0,
     bytesReceived: 0,
+    messagesReceived: 0,
     receiveCalls: 0,
     datagramsTruncated: 0,
     receiveErrors: 0,
@@ -40,6 +47,8 @@ export function newCounters(): SocketCounters {
     datagramsDropped: 0,
     datagramsSent: 0,
     bytesSent: 0,
+    messagesSent: 0,
+    segmentationRefusals: 0,
     sendCalls: 0,
     sendErrors: 0,
     sendWouldBlocks: 0,

@@ -1,6 +1,7 @@
 /** What `UdpSocket` and `UnixDatagram` have in common: the traits, over whichever engine. */
 
 import type { SocketAddress } from "./address.ts";
+import { typeError } from "./check.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { Backend, Engine } from "./engine.ts";
 import {
@@ -11,9 +12,11 @@ import {
   type Payload,
   type Target,
 } from "./info.ts";
-import { Pending, type Poll, type Waker } from "./poll.ts";
+import type { WaitOptions } from "./operations.ts";
+import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
 import { PoolBufIo } from "./pool-io.ts";
-import { checkTargets, type RecvBatch } from "./recv.ts";
+import { checkTargets, type RecvRange } from "./recv.ts";
+import { RecvBatch } from "./recv-batch.ts";
 import { checkBatch, checkPeer, type SendBatch } from "./send.ts";
 import { DatagramSocket, type RawPoolBufDatagramIo } from "./socket.ts";
 import {
@@ -122,11 +125,33 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   override pollRecvMany(
     waker: Waker | null,
     bufs: readonly Target[],
-    batch?: RecvBatch,
+    batch?: RecvRange,
   ): Poll<number> {
     this._throwDeferredRecvError();
     const end = checkTargets(bufs, batch);
     return this._engine.receive(waker, bufs, batch?.start ?? 0, end, batch?.info);
+  }
+
+  /**
+   * Receives what is there into `batch`, without a copy: how many datagrams. What the batch had
+   * before is gone, also when this answers `Pending` or throws.
+   */
+  pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
+    if (!(batch instanceof RecvBatch)) throw typeError("batch", "RecvBatch", batch);
+    this._throwDeferredRecvError();
+    return this._engine.receiveBatch(waker, batch);
+  }
+
+  /** Waits until there is a datagram, and receives what is there into `batch`: how many. */
+  recvBatch(batch: RecvBatch, options?: WaitOptions): Promise<number> {
+    return this._runRecv((waker) => this.pollRecvBatch(waker, batch), options?.signal);
+  }
+
+  /** Receives what is there now into `batch`, or answers `WouldBlock`. */
+  tryRecvBatch(batch: RecvBatch): number | WouldBlock {
+    if (this._recvQueue?.isBusy) return WouldBlock;
+    const result = this.pollRecvBatch(null, batch);
+    return result === Pending ? WouldBlock : result;
   }
 
   override asRawIo(): number | undefined {

@@ -8,6 +8,7 @@ import type { SocketAddress } from "./address.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
 import type { Poll, Waker } from "./poll.ts";
+import type { RecvBatch } from "./recv-batch.ts";
 
 /** Which engine drives a socket. */
 export type Backend = "shim" | "portable";
@@ -52,6 +53,9 @@ export interface Engine extends UdpControls {
     end: number,
     info: readonly DatagramInfo[] | undefined,
   ): Poll<number>;
+
+  /** Receives into `batch`: how many datagrams. */
+  receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number>;
 
   /** As `DatagramSocketSend.pollSendMany`, for datagrams `start` to `end - 1`. */
   send(

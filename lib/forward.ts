@@ -7,8 +7,8 @@ import type { SocketAddress } from "./address.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
 import type { WaitOptions } from "./operations.ts";
 import type { Poll, Waker, WouldBlock } from "./poll.ts";
-import { DatagramSocketRecv, type RecvBatch, type RecvManyOptions } from "./recv.ts";
-import { DatagramSocketSend, type SendBatch, type SendManyOptions } from "./send.ts";
+import { DatagramSocketRecv, type RecvManyOptions, type RecvRange } from "./recv.ts";
+import { DatagramSocketSend, type SendManyOptions, type SendBatch } from "./send.ts";
 import type { UdpSocket } from "./udp.ts";
 
 /** A send half that forwards all to another, which it names. */
@@ -86,7 +86,7 @@ export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
   override pollRecvMany(
     waker: Waker | null,
     bufs: readonly Target[],
-    batch?: RecvBatch,
+    batch?: RecvRange,
   ): Poll<number> {
     return this.asDatagramSocketRecv().pollRecvMany(waker, bufs, batch);
   }
@@ -111,7 +111,7 @@ export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
     return this.asDatagramSocketRecv().tryRecv(buf);
   }
 
-  override tryRecvMany(bufs: readonly Target[], batch?: RecvBatch): number | WouldBlock {
+  override tryRecvMany(bufs: readonly Target[], batch?: RecvRange): number | WouldBlock {
     return this.asDatagramSocketRecv().tryRecvMany(bufs, batch);
   }
 }

@@ -12,6 +12,7 @@ export { DatagramInfo, type Payload, type Target } from "./info.ts";
 export { DGRAM_HEADROOM, MAX_BUF_SIZE, MAX_DATAGRAM_SIZE } from "./limits.ts";
 export { MaybeConnectedSocket } from "./maybe-connected.ts";
 export { isNonblocking, recvmmsg, sendmmsg } from "./mmsg.ts";
+export type { Offload } from "./offload.ts";
 export type { WaitOptions } from "./operations.ts";
 export { DatagramPair, type DatagramPairOptions } from "./pair.ts";
 export { Pending, type Poll, pollFn, type Waker, WouldBlock } from "./poll.ts";
@@ -27,10 +28,11 @@ export {
   type BatchesOptions,
   type DatagramBatch,
   DatagramSocketRecv,
-  type RecvBatch,
   type RecvManyOptions,
+  type RecvRange,
 } from "./recv.ts";
-export { DatagramSocketSend, type SendBatch, type SendManyOptions } from "./send.ts";
+export { RecvBatch, type RecvBatchOptions } from "./recv-batch.ts";
+export { DatagramSocketSend, type SendManyOptions, type SendBatch } from "./send.ts";
 export { type PollShutdown, ShutdownConnection, shutdownConnection } from "./shutdown.ts";
 export { DatagramSocket, type DatagramSocketWithStats, RawPoolBufDatagramIo } from "./socket.ts";
 export {

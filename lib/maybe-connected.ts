@@ -13,8 +13,8 @@ import {
   checkPeer,
   type DatagramSocketSend,
   destination,
-  type SendBatch,
   type SendManyOptions,
+  type SendBatch,
 } from "./send.ts";
 
 /**

@@ -4,7 +4,7 @@
  */
 
 import { loadNative, type Native, type ReceiveVector, type SendVector } from "../ffi/native.ts";
-import { AddressCache, AF_INET6, type SocketAddress } from "./address.ts";
+import { AF_INET6, type SocketAddress } from "./address.ts";
 import { fillPayloads, fillTargets, storeReceived } from "./batch.ts";
 import { checkInteger } from "./check.ts";
 import { newCounters } from "./counters.ts";
@@ -22,7 +22,6 @@ interface Vectors {
   readonly native: Native;
   readonly received: ReceiveVector;
   readonly sending: SendVector;
-  readonly addresses: AddressCache;
 }
 
 let vectors: Vectors | undefined;
@@ -41,7 +40,7 @@ export function recvmmsg(
   bufs: readonly Target[],
   info?: readonly DatagramInfo[],
 ): number | WouldBlock {
-  const { received, addresses } = open("recvmmsg", fd);
+  const { received } = open("recvmmsg", fd);
   const count = checkTargets(bufs, undefined);
   const counters = newCounters();
   for (let done = 0; done < count; ) {
@@ -54,7 +53,7 @@ export function recvmmsg(
     if (result < 0 && done === 0) return failed(-result, "recvmmsg");
     if (result <= 0) return done;
     run.count = result;
-    storeReceived(received, bufs, run, { info, addresses, counters });
+    storeReceived(received, bufs, run, { info, counters });
     done += result;
     if (result < limit) return done;
   }
@@ -78,8 +77,9 @@ export function sendmmsg(
   const isIPv6 = to !== undefined && native.name(fd) >= 0 && family(native) === AF_INET6;
   for (let done = 0; done < end; ) {
     const limit = Math.min(end - done, BATCH_COUNT_MAX);
-    sending.reserve(limit);
-    fillPayloads(sending, bufs, { slot: 0, start: done, count: limit }, { to, isIPv6 });
+    // A raw descriptor: its owner sets it up, so nothing is offloaded behind its back.
+    const rules = { isIPv6, segmentation: undefined };
+    fillPayloads(sending, bufs, { start: done, count: limit }, to, rules);
     const result = sending.send(fd, 0, limit);
     sending.release(limit);
     if (result < 0) return done > 0 ? done : failed(-result, "sendmmsg");
@@ -111,7 +111,6 @@ function open(what: string, fd: number): Vectors {
       native,
       received: native.receiveVector(NAME_CAPACITY),
       sending: native.sendVector(NAME_CAPACITY),
-      addresses: new AddressCache(),
     };
   }
   return vectors;

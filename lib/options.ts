@@ -24,6 +24,10 @@ const IPV6_MULTICAST_HOPS = 18;
 const IPV6_MULTICAST_LOOP = 19;
 const IPV6_RECVERR = 25;
 
+export const IPPROTO_UDP = 17;
+/** <linux/udp.h>: receive offload. */
+export const UDP_GRO = 104;
+
 const IPPROTO_IP = 0;
 const IP_TTL = 2;
 const IP_RECVERR = 11;

@@ -19,6 +19,7 @@ import {
   type Target,
 } from "./info.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
+import type { RecvBatch } from "./recv-batch.ts";
 import { destination } from "./send.ts";
 
 /** What is queued at the most when nothing else is asked for: 4 MiB of datagrams of 1500 bytes. */
@@ -150,17 +151,8 @@ export class PortableEngine implements Engine {
     end: number,
     info: readonly DatagramInfo[] | undefined,
   ): Poll<number> {
-    if (this.#socket === undefined) throw closedError("recv");
-    if (start === end) return 0;
-    const available = Math.min(end - start, this.#queue.length - this.#taken);
-    if (available === 0) {
-      const error = this.#error;
-      this.#error = undefined;
-      if (error !== undefined) throw error;
-      this.counters.receiveWouldBlocks++;
-      if (waker !== null) this.#readWaker = waker;
-      return Pending;
-    }
+    const available = this.#available(waker, end - start);
+    if (available === Pending) return Pending;
     for (let i = 0; i < available; i++) {
       const { bytes, peer } = this.#queue[this.#taken + i] as Queued;
       const length = storeDatagram(bufs[start + i] as Target, bytes);
@@ -171,6 +163,33 @@ export class PortableEngine implements Engine {
     this.counters.datagramsReceived += available;
     this.#drop(available);
     return available;
+  }
+
+  receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
+    const available = this.#available(waker, batch.messagesMax);
+    if (available === Pending) return Pending;
+    for (let i = 0; i < available; i++) {
+      const { bytes, peer } = this.#queue[this.#taken + i] as Queued;
+      batch._append(bytes, peer, i);
+      this.counters.bytesReceived += bytes.length;
+    }
+    this.counters.datagramsReceived += available;
+    this.#drop(available);
+    return available;
+  }
+
+  /** How many of the `wanted` datagrams are queued; `Pending` if none, with `waker` kept. */
+  #available(waker: Waker | null, wanted: number): Poll<number> {
+    if (this.#socket === undefined) throw closedError("recv");
+    if (wanted === 0) return 0;
+    const available = Math.min(wanted, this.#queue.length - this.#taken);
+    if (available > 0) return available;
+    const error = this.#error;
+    this.#error = undefined;
+    if (error !== undefined) throw error;
+    this.counters.receiveWouldBlocks++;
+    if (waker !== null) this.#readWaker = waker;
+    return Pending;
   }
 
   /** Takes `count` off the queue's front; moves the rest only when half of it is taken. */
@@ -210,6 +229,7 @@ export class PortableEngine implements Engine {
         return Pending;
       }
       this.counters.datagramsSent++;
+      this.counters.messagesSent++;
       this.counters.bytesSent += bytes.length;
     }
     return end - start;

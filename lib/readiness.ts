@@ -27,6 +27,7 @@ import {
 import { AF_UNIX } from "./address.ts";
 import { checkResult, SocketError } from "./errors.ts";
 import type { Waker } from "./poll.ts";
+import { warn } from "./warn.ts";
 
 /** <poll.h>. */
 const POLLIN = 1;
@@ -430,9 +431,4 @@ async function makeReactor(): Promise<ReactorResult> {
     }
   }
   return { reason: failures.join("; ") };
-}
-
-/** Tells the user once a thread that the library goes on by other means. */
-export function warn(message: string): void {
-  process.emitWarning(message, { type: "DatagramSocketWarning", code: "DATAGRAM_SOCKET_FALLBACK" });
 }

@@ -12,7 +12,7 @@ import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
 import type { UdpSocket } from "./udp.ts";
 
 /** Which buffers are filled, and where to tell of what came. */
-export interface RecvBatch {
+export interface RecvRange {
   /** Filled for every datagram, as far as it is long: sender, real length. */
   readonly info?: readonly DatagramInfo[] | undefined;
   /** The first buffer to fill, and the first `info`. Default 0. */
@@ -22,7 +22,7 @@ export interface RecvBatch {
 }
 
 /** Options of `recvMany`. */
-export interface RecvManyOptions extends RecvBatch, WaitOptions {}
+export interface RecvManyOptions extends RecvRange, WaitOptions {}
 
 /** Options of `batches`. */
 export interface BatchesOptions extends WaitOptions {
@@ -75,7 +75,7 @@ export abstract class DatagramSocketRecv {
    * Receives what is there, one datagram a buffer, in order: how many. Never waits for more. A
    * partial count wins over an error, which the next receive then throws, once.
    */
-  pollRecvMany(waker: Waker | null, bufs: readonly Target[], batch?: RecvBatch): Poll<number> {
+  pollRecvMany(waker: Waker | null, bufs: readonly Target[], batch?: RecvRange): Poll<number> {
     this._throwDeferredRecvError();
     const end = checkTargets(bufs, batch);
     const start = batch?.start ?? 0;
@@ -137,7 +137,7 @@ export abstract class DatagramSocketRecv {
   }
 
   /** Receives what is there now, or answers `WouldBlock`. */
-  tryRecvMany(bufs: readonly Target[], batch?: RecvBatch): number | WouldBlock {
+  tryRecvMany(bufs: readonly Target[], batch?: RecvRange): number | WouldBlock {
     if (this._recvQueue?.isBusy) return WouldBlock;
     const result = this.pollRecvMany(null, bufs, batch);
     return result === Pending ? WouldBlock : result;
@@ -209,7 +209,7 @@ export abstract class DatagramSocketRecv {
 }
 
 /** Checks what `pollRecvMany` was given: the index behind the last buffer to use. */
-export function checkTargets(bufs: readonly Target[], batch: RecvBatch | undefined): number {
+export function checkTargets(bufs: readonly Target[], batch: RecvRange | undefined): number {
   if (!Array.isArray(bufs)) throw typeError("bufs", "array", bufs);
   const start = batch?.start ?? 0;
   checkInteger("start", start, 0, bufs.length);

@@ -7,18 +7,22 @@
  * an address of ours while JavaScript runs.
  */
 
-import type { Native, ReceiveVector, SendVector } from "../ffi/native.ts";
-import { AddressCache, AF_INET6, AF_UNIX, SocketAddress } from "./address.ts";
-import { countSent, fillPayloads, fillTargets, type Run, storeReceived } from "./batch.ts";
+import type { Native } from "../ffi/native.ts";
+import { AF_INET6, AF_UNIX, SocketAddress } from "./address.ts";
+import { countSent } from "./batch.ts";
 import { newCounters, type SocketCounters } from "./counters.ts";
 import type { Engine, Membership } from "./engine.ts";
 import { ErrorQueueReader } from "./error-queue.ts";
 import { checkResult, closedError, SocketError } from "./errors.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
-import { IpOptions, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET } from "./options.ts";
+import { NO_OFFLOAD, type Offload } from "./offload.ts";
+import { IPPROTO_UDP, IpOptions, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, UDP_GRO } from "./options.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
 import { callWaker, type Reactor, type Registration } from "./readiness.ts";
 import { BATCH_COUNT_MAX } from "./recv.ts";
+import type { RecvBatch } from "./recv-batch.ts";
+import { ShimReceiver } from "./shim-receiver.ts";
+import { ShimSender } from "./shim-sender.ts";
 
 /** errno(3) of Linux. */
 const EAGAIN = 11;
@@ -28,10 +32,6 @@ const ENOBUFS = 105;
 const IP_NAME_CAPACITY = 28;
 const UNIX_NAME_CAPACITY = 112;
 
-/** Datagrams that a receive is always ready for. */
-const EXPECTED_MIN = 4;
-
-const addressCaches = { ip: new AddressCache(), unix: new AddressCache() };
 let errorQueueReader: ErrorQueueReader | undefined;
 
 /** What a `ShimEngine` is made of. */
@@ -40,6 +40,8 @@ export interface ShimEngineInit {
   readonly reactor: Reactor;
   /** An open, bound, non-blocking datagram socket, which becomes the engine's. */
   readonly fd: number;
+  /** Which offloads may be used. Default: none. */
+  readonly offload?: Offload | undefined;
 }
 
 /** Drives a socket by the shim. */
@@ -54,31 +56,29 @@ export class ShimEngine implements Engine {
   readonly #registration: Registration;
   readonly #family: number;
   readonly #options: IpOptions;
-  readonly #received: ReceiveVector;
-  readonly #sending: SendVector;
+  readonly #receiver: ShimReceiver;
+  readonly #sender: ShimSender;
+  readonly #isCoalescing: boolean;
   #fd: number;
   #isRef = true;
   #sendError: SocketError | undefined;
-  #receiveError: SocketError | undefined;
-  /**
-   * Whether the last receive took all there was: asking again at once would find nothing, and
-   * waiting tells at once of what came since.
-   */
-  #isDrained = false;
-  /** How many datagrams the next receive is likely to bring. */
-  #expected = EXPECTED_MIN;
 
-  constructor({ native, reactor, fd }: ShimEngineInit) {
+  constructor({ native, reactor, fd, offload = NO_OFFLOAD }: ShimEngineInit) {
     this.#native = native;
     this.#reactor = reactor;
     this.#fd = fd;
     this.localAddr = readName(native, native.name(fd));
     this.peerAddr = this.#readPeer();
     this.#family = (this.localAddr._encoded.words[0] as number) & 0xffff;
+    const isIPv6 = this.#family === AF_INET6;
     const nameCapacity = this.#family === AF_UNIX ? UNIX_NAME_CAPACITY : IP_NAME_CAPACITY;
-    this.#received = native.receiveVector(nameCapacity);
-    this.#sending = native.sendVector(nameCapacity);
-    this.#options = new IpOptions(native, fd, this.#family === AF_INET6);
+    const common = { native, fd, nameCapacity, counters: this.counters };
+    const mayOffload = this.#family === AF_UNIX ? NO_OFFLOAD : offload;
+    this.#sender = new ShimSender({ ...common, isIPv6, isSegmenting: mayOffload.segmentation });
+    this.#isCoalescing =
+      mayOffload.coalescing && native.setIntOption(fd, IPPROTO_UDP, UDP_GRO, 1) >= 0;
+    this.#receiver = new ShimReceiver({ ...common, isCoalescing: this.#isCoalescing });
+    this.#options = new IpOptions(native, fd, isIPv6);
     if (this.peerAddr !== undefined) this.#reportIcmp();
     this.#registration = reactor.add(fd, { isOwned: true });
     reactor.ref();
@@ -95,66 +95,33 @@ export class ShimEngine implements Engine {
     end: number,
     info: readonly DatagramInfo[] | undefined,
   ): Poll<number> {
-    if (this.#fd === -1) throw closedError("recv");
-    this.#throwReceiveError();
     const limit = Math.min(end - start, BATCH_COUNT_MAX);
-    if (limit === 0) return 0;
+    if (limit === 0 && this.#fd !== -1) return 0;
+    if (!this.#mayReceive(waker)) return Pending;
+    return this.#received(this.#receiver.receive(bufs, { start, count: limit }, info), waker);
+  }
+
+  receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
+    if (!this.#mayReceive(waker)) return Pending;
+    return this.#received(this.#receiver.receiveBatch(batch), waker);
+  }
+
+  /** Whether to ask the kernel now; if not, `waker` is kept. */
+  #mayReceive(waker: Waker | null): boolean {
+    if (this.#fd === -1) throw closedError("recv");
     const interest = this.#registration.read;
-    if (!interest.mayRun(waker)) return Pending;
-    if (this.#isDrained && waker !== null) {
-      this.#isDrained = false;
-      interest.wait(waker);
-      return Pending;
-    }
-    this.#received.reserve(limit);
-    // Setting up a slot costs as much as a short datagram: only as many as are likely, first.
-    const first = Math.min(limit, this.#expected);
-    const result = this.#receiveRun(bufs, { slot: 0, start, count: first }, info);
+    if (!interest.mayRun(waker)) return false;
+    // Asking again at once would find nothing; waiting tells at once of what came since.
+    const isPointless = waker !== null && this.#receiver.isDrained;
+    this.#receiver.forgetDrained();
+    if (isPointless) interest.wait(waker);
+    return !isPointless;
+  }
+
+  #received(result: number, waker: Waker | null): Poll<number> {
     if (result < 0) return this.#receiveFailed(-result, waker);
-    const total =
-      result === first && first < limit
-        ? first +
-          this.#receiveRest(bufs, { slot: first, start: start + first, count: limit - first }, info)
-        : result;
-    this.#isDrained = total < limit && waker !== null;
-    this.#expected = Math.max(EXPECTED_MIN, 2 * total);
-    interest.moved(total);
-    return total;
-  }
-
-  /** One system call: how many datagrams it brought, or -errno. */
-  #receiveRun(
-    bufs: readonly Target[],
-    run: Run,
-    info: readonly DatagramInfo[] | undefined,
-  ): number {
-    fillTargets(this.#received, bufs, run);
-    const result = this.#received.receive(this.#fd, run.slot, run.count);
-    this.counters.receiveCalls++;
-    if (result > 0) {
-      run.count = result;
-      const addresses = this.#family === AF_UNIX ? addressCaches.unix : addressCaches.ip;
-      storeReceived(this.#received, bufs, run, { info, addresses, counters: this.counters });
-    }
+    this.#registration.read.moved(result);
     return result;
-  }
-
-  /** What more there is behind the likely ones; an error of it is kept for the next call. */
-  #receiveRest(
-    bufs: readonly Target[],
-    run: Run,
-    info: readonly DatagramInfo[] | undefined,
-  ): number {
-    const result = this.#receiveRun(bufs, run, info);
-    if (result < 0 && result !== -EAGAIN) this.#receiveError = this.#receiveErrorOf(-result);
-    return Math.max(0, result);
-  }
-
-  #throwReceiveError(): void {
-    const error = this.#receiveError;
-    if (error === undefined) return;
-    this.#receiveError = undefined;
-    throw error;
   }
 
   #receiveFailed(errno: number, waker: Waker | null): Pending {
@@ -165,13 +132,9 @@ export class ShimEngine implements Engine {
       if (waker !== null) interest.wait(waker);
       return Pending;
     }
-    throw this.#receiveErrorOf(errno);
-  }
-
-  #receiveErrorOf(errno: number): SocketError {
     this.counters.receiveErrors++;
     this.#drainErrorQueue();
-    return new SocketError({ errno, syscall: "recvmmsg", ...this.#about() });
+    throw new SocketError({ errno, syscall: "recvmmsg", ...this.#about() });
   }
 
   send(
@@ -187,11 +150,7 @@ export class ShimEngine implements Engine {
     if (limit === 0) return 0;
     const interest = this.#registration.write;
     if (!interest.mayRun(waker)) return Pending;
-    this.#sending.reserve(limit);
-    const run = { slot: 0, start, count: limit };
-    fillPayloads(this.#sending, bufs, run, { to, isIPv6: this.#family === AF_INET6 });
-    const result = this.#sending.send(this.#fd, 0, limit);
-    this.counters.sendCalls++;
+    const result = this.#sender.send(bufs, { start, count: limit }, to);
     if (result < 0) return this.#sendFailed(-result, waker, bufs, start, to);
     interest.moved(result);
     countSent(bufs, start, result, this.counters);
@@ -339,6 +298,9 @@ export class ShimEngine implements Engine {
     const { read, write } = this.#registration;
     const wakers = [read.takeWaker(), write.takeWaker()];
     this.#reactor.remove(this.#registration);
+    this.counters.datagramsDropped += this.#receiver.close();
+    // Whoever gets the descriptor expects one datagram a message.
+    if (this.#isCoalescing) this.#native.setIntOption(fd, IPPROTO_UDP, UDP_GRO, 0);
     this.#fd = -1;
     // Whoever waits polls again, and is told that the socket is closed.
     for (const waker of wakers) if (waker !== null) callWaker(waker);

@@ -6,6 +6,7 @@ import { checkInteger, rangeError, typeError } from "./check.ts";
 import type { Backend, Membership, UdpControls } from "./engine.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import { checkResult, SocketError, unsupportedError } from "./errors.ts";
+import { chooseOffload, type Offload } from "./offload.ts";
 import {
   type BufferSizes,
   checkBufferSizes,
@@ -25,8 +26,9 @@ import {
   SOL_SOCKET,
 } from "./options.ts";
 import { PortableEngine, RECEIVE_QUEUE_DATAGRAMS } from "./portable-engine.ts";
-import { loadReactor, type ReactorResult, warn } from "./readiness.ts";
+import { loadReactor, type ReactorResult } from "./readiness.ts";
 import { ShimEngine } from "./shim-engine.ts";
+import { warn } from "./warn.ts";
 
 /** Environment variable that asks for a backend where no option does: `shim` or `portable`. */
 const BACKEND_VARIABLE = "DATAGRAM_SOCKET_BACKEND";
@@ -56,6 +58,12 @@ export interface UdpBindOptions extends BufferSizes {
   readonly reusePort?: boolean | undefined;
   /** Several sockets may bind the port, for multicast (SO_REUSEADDR). Shim only. */
   readonly reuseAddress?: boolean | undefined;
+  /**
+   * Whether datagrams may be joined to messages: sent as segments of one (GSO), received many at a
+   * time (GRO). Nothing else changes by it but the speed. Default: where it works; the environment
+   * variable `DATAGRAM_SOCKET_OFFLOAD=off` switches both off.
+   */
+  readonly offload?: boolean | Partial<Offload> | undefined;
   /** An IPv6 socket that takes no IPv4. Shim only. */
   readonly ipv6Only?: boolean | undefined;
   /** Datagrams that may wait for `recv` in the portable backend's queue. Default 2800. */
@@ -102,7 +110,7 @@ export class UdpSocket extends EngineSocket implements UdpControls {
     const fd = openSocket(native, local.family === "IPv6" ? AF_INET6 : AF_INET, (fd) =>
       setUp(native, fd, local, peer, options),
     );
-    return adopt(loaded, fd);
+    return adopt(loaded, fd, options.offload);
   }
 
   /** Opens a socket that is connected to `peer`, the only one it then talks to. */
@@ -123,7 +131,8 @@ export class UdpSocket extends EngineSocket implements UdpControls {
     const loaded = await loadReactor();
     if ("reason" in loaded) throw unsupportedError("fromFd", loaded.reason);
     checkAdoptable(loaded, fd, [AF_INET, AF_INET6]);
-    return new UdpSocket(new ShimEngine({ ...loaded, fd }));
+    const offload = chooseOffload(loaded.native, undefined);
+    return new UdpSocket(new ShimEngine({ ...loaded, fd, offload }));
   }
 
   /** @internal */
@@ -241,10 +250,15 @@ function setUp(
   checkResult(native.connect(fd, target._encoded), "connect", peer.toString());
 }
 
-function adopt(loaded: Exclude<ReactorResult, { reason: string }>, fd: number): UdpSocket {
+function adopt(
+  loaded: Exclude<ReactorResult, { reason: string }>,
+  fd: number,
+  asked: UdpBindOptions["offload"],
+): UdpSocket {
   let socket: UdpSocket | undefined;
   closeOnThrow(loaded.native, fd, () => {
-    socket = UdpSocket._over(new ShimEngine({ ...loaded, fd }));
+    const offload = chooseOffload(loaded.native, asked);
+    socket = UdpSocket._over(new ShimEngine({ ...loaded, fd, offload }));
   });
   return socket as unknown as UdpSocket;
 }

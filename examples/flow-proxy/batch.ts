@@ -12,7 +12,7 @@ import {
   MAX_DATAGRAM_SIZE,
   Pending,
   type Poll,
-  type RecvBatch,
+  type RecvRange,
   type SocketAddress,
   SocketError,
   type Waker,
@@ -47,7 +47,7 @@ export function resetBuffer(buffer: DgramBuffer, headroom: number): void {
 export function receiveBatch(
   socket: DatagramSocket,
   waker: Waker,
-  into: { readonly buffers: readonly DgramBuffer[]; readonly batch: RecvBatch },
+  into: { readonly buffers: readonly DgramBuffer[]; readonly batch: RecvRange },
   counts: HalfCounts,
 ): Poll<number> {
   for (let errors = 0; errors < RECEIVE_ERRORS_MAX; errors++) {
@@ -82,7 +82,7 @@ export class Receiver {
   readonly #headroom: number;
   readonly #buffers: DgramBuffer[];
   readonly #info: DatagramInfo[];
-  readonly #into: { readonly buffers: DgramBuffer[]; readonly batch: RecvBatch };
+  readonly #into: { readonly buffers: DgramBuffer[]; readonly batch: RecvRange };
   #used = 0;
 
   constructor(

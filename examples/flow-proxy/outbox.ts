@@ -9,7 +9,7 @@ import {
   type DatagramSocket,
   DGRAM_HEADROOM,
   type DgramBuffer,
-  type RecvBatch,
+  type RecvRange,
   type SocketAddress,
   type Waker,
 } from "../../lib/index.ts";
@@ -27,7 +27,7 @@ export class Outbox {
   readonly buffers: DgramBuffer[] = [];
   readonly info: DatagramInfo[] = [];
   readonly #sender: BatchSender;
-  readonly #room: RecvBatch & { start: number; count: number };
+  readonly #room: RecvRange & { start: number; count: number };
   readonly #waiting: Waker[] = [];
   #filled = 0;
   #flushScheduled = false;
@@ -42,7 +42,7 @@ export class Outbox {
   }
 
   /** The part to receive into next; absent, and `waker` is called later, when it is full. */
-  room(waker: Waker): RecvBatch | undefined {
+  room(waker: Waker): RecvRange | undefined {
     if (this.#filled === OUTBOX_DATAGRAMS && !this.#flush()) {
       this.#waiting.push(waker);
       return undefined;

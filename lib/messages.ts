@@ -1,0 +1,100 @@
+/**
+ * Makes messages out of the datagrams of a vector: each its own, or several neighbours as the
+ * segments of one (lib/segmentation.ts).
+ */
+
+import type { SendVector } from "../ffi/native.ts";
+import type { SocketAddress } from "./address.ts";
+import { ControlWriter } from "./control.ts";
+import { MESSAGE_BYTES_MAX, SEGMENTS_MAX, type Segmentation } from "./segmentation.ts";
+
+/** What decides how datagrams of a socket become messages. */
+export interface MessageRules {
+  /** Whether the socket is of IPv6, and writes IPv4 addresses as mapped ones. */
+  readonly isIPv6: boolean;
+  /** Says which datagrams may go as segments of one message; absent: none. */
+  readonly segmentation: Segmentation | undefined;
+}
+
+const control = new ControlWriter();
+
+/** Takes datagrams in order, with the vector's slots that hold them, and makes messages. */
+export class MessageBuilder {
+  readonly #vector: SendVector;
+  readonly #rules: MessageRules;
+  #messages = 0;
+  #nextSlot = 0;
+  /** The message that is being made. */
+  #firstSlot = 0;
+  #datagrams = 0;
+  #address: SocketAddress | undefined;
+  #segmentBytes = 0;
+  #messageBytes = 0;
+  #mayGrow = false;
+
+  constructor(vector: SendVector, rules: MessageRules) {
+    this.#vector = vector;
+    this.#rules = rules;
+  }
+
+  /**
+   * Adds a datagram of `length` bytes to `address`, which lies in the next `slots` slots.
+   *
+   * It joins its neighbours when it goes to the same peer and is as long, or shorter: then it is
+   * the last that does.
+   */
+  add(slots: number, length: number, address: SocketAddress | undefined): void {
+    if (this.#joins(length, address)) {
+      this.#messageBytes += length;
+      this.#datagrams++;
+      if (length < this.#segmentBytes) this.#mayGrow = false;
+    } else {
+      if (this.#datagrams > 0) this.#finishMessage();
+      const { isIPv6, segmentation } = this.#rules;
+      const encoded = isIPv6 ? address?._toMapped()._encoded : address?._encoded;
+      this.#vector.setDestination(this.#messages, encoded);
+      this.#address = address;
+      this.#firstSlot = this.#nextSlot;
+      this.#datagrams = 1;
+      this.#segmentBytes = this.#messageBytes = length;
+      this.#mayGrow = segmentation !== undefined && length <= segmentation.segmentBytesMax(address);
+    }
+    this.#nextSlot += slots;
+  }
+
+  /** Ends the last message: how many there are. */
+  finish(): number {
+    if (this.#datagrams > 0) this.#finishMessage();
+    return this.#messages;
+  }
+
+  #joins(length: number, address: SocketAddress | undefined): boolean {
+    return (
+      this.#mayGrow &&
+      length > 0 &&
+      length <= this.#segmentBytes &&
+      this.#messageBytes + length <= MESSAGE_BYTES_MAX &&
+      this.#datagrams < SEGMENTS_MAX &&
+      (address === this.#address ||
+        (address !== undefined && this.#address?.equals(address) === true))
+    );
+  }
+
+  #finishMessage(): void {
+    const vector = this.#vector;
+    const m = this.#messages++;
+    let controlBytes = 0;
+    if (this.#datagrams > 1) {
+      control.begin(vector.words, vector.controlIndex(m)).segmentBytes(this.#segmentBytes);
+      controlBytes = control.byteLength;
+    }
+    const slots = this.#nextSlot - this.#firstSlot;
+    vector.setMessage(m, {
+      slot: this.#firstSlot,
+      slots,
+      datagrams: this.#datagrams,
+      controlBytes,
+    });
+    this.#datagrams = 0;
+  }
+}

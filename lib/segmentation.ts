@@ -1,0 +1,63 @@
+/**
+ * Segmentation offload on the way out: neighbouring datagrams of one size to one peer go to the
+ * kernel as one message, which it or the network card cuts up again (UDP_SEGMENT, udp(7)). One
+ * trip through the network stack instead of up to 64, which is what a datagram costs.
+ *
+ * It is never trusted further than it was seen to work: a message that is refused is sent again
+ * datagram by datagram, and the socket, or the destination, remembers.
+ */
+
+import type { SocketAddress } from "./address.ts";
+import { AddressMap } from "./address-map.ts";
+
+/** Datagrams a message: UDP_MAX_SEGMENTS of <linux/udp.h> before Linux 6.9 doubled it. */
+export const SEGMENTS_MAX = 64;
+
+/** Bytes of payload a message: 65535 less the headers of IPv4 and UDP. IPv6 would take 20 more. */
+export const MESSAGE_BYTES_MAX = 65_507;
+
+/** Destinations remembered for taking shorter segments; beyond it they are learned anew. */
+const DESTINATIONS_MAX = 1024;
+
+/** errno(3) of Linux. */
+const EIO = 5;
+const EINVAL = 22;
+const EMSGSIZE = 90;
+
+/** What one socket knows of segmentation offload. */
+export class Segmentation {
+  #isOn = true;
+  /** By destination, the longest datagrams that may go as segments there. */
+  #limits: AddressMap<number> | undefined;
+  #connectedLimit = Number.POSITIVE_INFINITY;
+
+  /** How long datagrams to `address` may be to go as segments; 0: not at all. */
+  segmentBytesMax(address: SocketAddress | undefined): number {
+    if (!this.#isOn) return 0;
+    if (address === undefined) return this.#connectedLimit;
+    return this.#limits?.get(address) ?? Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * Learns from a message of segments that was refused with `errno`: whether it is worth sending
+   * its datagrams again, one by one.
+   *
+   * EIO is a device without checksum offload: no segment will ever pass. EINVAL and EMSGSIZE are
+   * segments longer than the path takes: shorter ones may pass, and to others these.
+   */
+  refused(errno: number, address: SocketAddress | undefined, segmentBytes: number): boolean {
+    if (errno === EIO) {
+      this.#isOn = false;
+      return true;
+    }
+    if (errno !== EINVAL && errno !== EMSGSIZE) return false;
+    if (address === undefined) {
+      this.#connectedLimit = segmentBytes - 1;
+    } else {
+      this.#limits ??= new AddressMap();
+      if (this.#limits.size >= DESTINATIONS_MAX) this.#limits.clear();
+      this.#limits.set(address, segmentBytes - 1);
+    }
+    return true;
+  }
+}
