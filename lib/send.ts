@@ -200,17 +200,23 @@ export interface CheckedBatch {
   readonly end: number;
 }
 
-/** Checks what `pollSendMany` was given; the buffers themselves one by one, when they are used. */
+/** Checks what `pollSendMany` was given, all of it before the first is sent. */
 export function checkBatch(bufs: readonly Payload[], batch: SendBatch | undefined): CheckedBatch {
   if (!Array.isArray(bufs)) throw typeError("bufs", "array", bufs);
   const start = batch?.start ?? 0;
   checkInteger("start", start, 0, bufs.length);
   const count = batch?.count ?? bufs.length - start;
   checkInteger("count", count, 0, bufs.length - start);
+  const end = start + count;
+  for (let i = start; i < end; i++) checkPayload("bufs[]", bufs[i]);
   const to = batch?.to;
-  if (Array.isArray(to)) checkInteger("to.length", to.length, start + count, 2 ** 32 - 1);
-  for (let i = start; i < start + count; i++) checkPayload("bufs[]", bufs[i]);
-  return { to, start, end: start + count };
+  if (Array.isArray(to)) {
+    checkInteger("to.length", to.length, end, 2 ** 32 - 1);
+    for (let i = start; i < end; i++) checkAddress("to[]", to[i]);
+  } else if (to !== undefined) {
+    checkAddress("to", to);
+  }
+  return { to, start, end };
 }
 
 /** Where datagram `i` goes. */
