@@ -629,7 +629,7 @@ u32 reactor_bytes(void) {
 }
 
 u32 reactor_descriptors_offset(void) {
-  return (u32)(unsigned long)&((struct reactor *)0)->descriptors;
+  return __builtin_offsetof(struct reactor, descriptors);
 }
 
 int shim_abi(void) {

@@ -93,21 +93,21 @@ export class UdpSocket extends EngineSocket implements UdpControls {
   static override async bind(options: UdpBindOptions = {}): Promise<UdpSocket> {
     checkBindOptions(options);
     const loaded = await chooseBackend(options.backend);
+    if ("reason" in loaded) refuseShimOptions(options, loaded.reason);
+    const { connect } = options;
+    const peer = connect && (await resolveAddress(connect.hostname, connect.port));
+    const hostname = options.hostname ?? (peer?.family === "IPv6" ? "::" : "0.0.0.0");
     if ("reason" in loaded) {
-      refuseShimOptions(options, loaded.reason);
       return new UdpSocket(
         await PortableEngine.open({
-          hostname: options.hostname,
+          hostname,
           port: options.port,
-          connect: options.connect,
+          connect: peer && { hostname: peer.address, port: peer.port },
           receiveQueueDatagrams: options.receiveQueueDatagrams ?? RECEIVE_QUEUE_DATAGRAMS,
         }),
       );
     }
     const { native } = loaded;
-    const { connect } = options;
-    const peer = connect && (await resolveAddress(connect.hostname, connect.port));
-    const hostname = options.hostname ?? (peer?.family === "IPv6" ? "::" : "0.0.0.0");
     const local = await resolveAddress(hostname, options.port ?? 0);
     const fd = openSocket(native, local.family === "IPv6" ? AF_INET6 : AF_INET, (fd) =>
       setUp(native, fd, local, peer, options),

@@ -18,6 +18,9 @@ export const HAS_IPV6: boolean = Object.values(networkInterfaces()).some((addres
 );
 if (!HAS_IPV6) console.warn("IPv6 tests are skipped: no interface has ::1");
 
+/** A host that does not exist: its name is too long for one (RFC 1035), so no server is asked. */
+export const NO_HOST: string = `${"x".repeat(64)}.invalid`;
+
 /** A port of loopback that refuses datagrams: one that was just free. */
 export async function closedPort(): Promise<number> {
   const socket = await UdpSocket.bind({ hostname: "127.0.0.1" });

@@ -6,6 +6,7 @@ import {
   BACKENDS,
   connectedPair,
   HAS_IPV6,
+  NO_HOST,
   numbered,
   numberOf,
   openDescriptors,
@@ -65,7 +66,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
   });
 
   test("a host name that leads nowhere is refused", async () => {
-    const error = await rejection(UdpSocket.bind({ hostname: "no-such-host.invalid", backend }));
+    const error = await rejection(UdpSocket.bind({ hostname: NO_HOST, backend }));
     expect(error).toBeInstanceOf(Error);
   });
 

@@ -1,4 +1,4 @@
-/** Loading the shim: from source, bundled, compiled, in Workers, and on machines that have little. */
+/** Loading the shim: from source, bundled, compiled, in Workers, on machines that have little. */
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
