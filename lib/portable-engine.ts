@@ -7,6 +7,13 @@
  */
 
 import { SocketAddress } from "./address.ts";
+import {
+  type BunSocket,
+  fromBunError,
+  isIcmpError,
+  openBunSocket,
+  sendUnconnected,
+} from "./bun-socket.ts";
 import { typeError } from "./check.ts";
 import { newCounters, type SocketCounters } from "./counters.ts";
 import type { Engine, Membership } from "./engine.ts";
@@ -42,8 +49,6 @@ interface Queued {
   readonly peer: SocketAddress;
 }
 
-type BunSocket = Bun.udp.Socket<"buffer"> & Bun.udp.ConnectedSocket<"buffer">;
-
 /** A datagram that nobody took for this long is not left to `drain`, which may never come. */
 const SEND_RETRY_MS = 5;
 
@@ -78,7 +83,7 @@ export class PortableEngine implements Engine {
    */
   static async open(init: PortableInit): Promise<PortableEngine> {
     const engine = new PortableEngine(init.receiveQueueDatagrams);
-    const socket = await bunSocket({
+    const socket = await openBunSocket({
       ...(init.hostname === undefined ? {} : { hostname: init.hostname }),
       ...(init.port === undefined ? {} : { port: init.port }),
       ...(init.connect === undefined ? {} : { connect: init.connect }),
@@ -121,6 +126,7 @@ export class PortableEngine implements Engine {
   #onError(args: unknown[]): void {
     // Bun's types say socket, error; on Linux the error comes first. Either order is taken.
     const error = args.find((argument) => argument instanceof Error);
+    if (this.peerAddr === undefined && isIcmpError(error)) return;
     this.counters.receiveErrors++;
     this.#error = fromBunError(error, "recvmmsg");
     this.#wakeReaderLater();
@@ -212,8 +218,6 @@ export class PortableEngine implements Engine {
   ): Poll<number> {
     if (this.#socket === undefined) throw closedError("send");
     this.#throwSendError();
-    // All are checked before the first is sent.
-    if (Array.isArray(to)) for (let i = start; i < end; i++) destination(to, i);
     for (let i = start; i < end; i++) {
       const bytes = payloadBytes(bufs[i] as Payload);
       let result: boolean;
@@ -276,7 +280,7 @@ export class PortableEngine implements Engine {
       if (this.peerAddr !== undefined) return socket.send(bytes);
       if (address === undefined)
         throw new SocketError({ errno: 0, code: "EDESTADDRREQ", syscall: "send" });
-      return (socket as Bun.udp.Socket<"buffer">).send(bytes, address.port, address.address);
+      return sendUnconnected(socket, bytes, address);
     } catch (error) {
       throw fromBunError(error, "send");
     }
@@ -284,7 +288,8 @@ export class PortableEngine implements Engine {
 
   #waitWritable(waker: Waker): void {
     this.#writeWaker = waker;
-    setTimeout(() => this.#wakeWriter(), SEND_RETRY_MS);
+    // What keeps the process alive is the socket, as long as it does.
+    setTimeout(() => this.#wakeWriter(), SEND_RETRY_MS).unref();
   }
 
   bufferBytes(): { receive: number; send: number } {
@@ -363,31 +368,4 @@ export class PortableEngine implements Engine {
   release(): number | undefined {
     return undefined;
   }
-}
-
-async function bunSocket(options: object): Promise<BunSocket> {
-  try {
-    const socket = await Bun.udpSocket(options as Parameters<typeof Bun.udpSocket>[0]);
-    return socket as unknown as BunSocket;
-  } catch (error) {
-    const { name, syscall = "bind" } = error as { name?: string; syscall?: string };
-    throw name === "DNSException" ? error : fromBunError(error, syscall);
-  }
-}
-
-/** Bun's error as a `SocketError`, with what Bun told. */
-function fromBunError(error: unknown, syscall: string): SocketError {
-  if (error instanceof SocketError) return error;
-  const { errno, code, message } = (error ?? {}) as {
-    errno?: number;
-    code?: string;
-    message?: string;
-  };
-  return new SocketError({
-    errno: Math.abs(errno ?? 0),
-    code: code ?? "EIO",
-    syscall,
-    ...(message === undefined ? {} : { detail: message }),
-    cause: error,
-  });
 }

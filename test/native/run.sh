@@ -33,7 +33,7 @@ compiles() {
 
 # runs <launcher>...: runs what was compiled and counts its sections.
 runs() {
-  "$@" >"$OUT/log" 2>&1
+  timeout 120 "$@" >"$OUT/log" 2>&1
   local code=$? ok bad
   ok=$(grep -c '^ok ' "$OUT/log")
   bad=$(grep -c '^FAIL ' "$OUT/log")
