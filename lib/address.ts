@@ -188,6 +188,11 @@ export class SocketAddress {
     return `unix:${this.address.replace("\0", "@")}`;
   }
 
+  /** @internal Whether it is IPv4-mapped IPv6. */
+  get _isMapped(): boolean {
+    return this.family === "IPv6" && isMappedIPv4(this.#bytes(), 8);
+  }
+
   /** @internal The IPv4-mapped IPv6 form, in which a dual-stack socket sends to IPv4. */
   _toMapped(): SocketAddress {
     if (this.family !== "IPv4") return this;

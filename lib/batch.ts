@@ -6,6 +6,7 @@
 import type { ReceiveVector, ScatterVector, SendVector } from "../ffi/native.ts";
 import { knownAddresses, type SocketAddress } from "./address.ts";
 import { DgramBuffer } from "./buffer.ts";
+import { readMetadata } from "./control.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
 import { MessageBuilder, type MessageRules } from "./messages.ts";
@@ -39,6 +40,8 @@ export function fillTargets(vector: ReceiveVector, bufs: readonly Target[], run:
 export interface Told {
   readonly info: readonly DatagramInfo[] | undefined;
   readonly counters: SocketCounters;
+  /** The socket's own address, where it was asked for metadata. */
+  readonly local: SocketAddress | undefined;
 }
 
 /** Gives the targets of a run the datagrams that a receive put into their slots. */
@@ -49,7 +52,7 @@ export function storeReceived(
   told: Told,
 ): void {
   const { slot, start, count } = run;
-  const { info, counters } = told;
+  const { info, counters, local } = told;
   let bytes = 0;
   for (let i = 0; i < count; i++) {
     const buf = bufs[start + i] as Target;
@@ -66,6 +69,10 @@ export function storeReceived(
     const about = info?.[start + i];
     if (about !== undefined) {
       about._set(length, datagramLength, peerAt(vector, slot + i));
+      if (local !== undefined) {
+        const bytes = vector.controlLengthAt(slot + i);
+        readMetadata(vector.words, vector.controlIndex(slot + i), bytes, about, local);
+      }
     }
   }
   counters.datagramsReceived += count;
@@ -87,7 +94,7 @@ export function scatterReceived(
   targets: ScatterVector,
   bufs: readonly Target[],
   { start, count }: Omit<Run, "slot">,
-  { info, counters }: Told,
+  { info, counters, local }: Told,
 ): void {
   targets.reserve(count);
   let bytes = 0;
@@ -106,7 +113,11 @@ export function scatterReceived(
     targets.setPiece(i, batch.offsetAt(from + i), length);
     bytes += length;
     if (datagramLength > length) counters.datagramsTruncated++;
-    info?.[start + i]?._set(length, datagramLength, batch.peerAt(from + i));
+    const about = info?.[start + i];
+    if (about !== undefined) {
+      about._set(length, datagramLength, batch.peerAt(from + i));
+      if (local !== undefined) batch._readMetadata(from + i, about, local);
+    }
   }
   targets.scatter(batch.bytes, count);
   counters.datagramsReceived += count;

@@ -17,7 +17,8 @@ import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
 import { PoolBufIo } from "./pool-io.ts";
 import { checkTargets, type RecvRange } from "./recv.ts";
 import { RecvBatch } from "./recv-batch.ts";
-import { checkBatch, checkPeer, type SendBatch } from "./send.ts";
+import { checkBatch, checkPeer, type SendRange } from "./send.ts";
+import { SendBatch } from "./send-batch.ts";
 import { DatagramSocket, type RawPoolBufDatagramIo } from "./socket.ts";
 import {
   type AsSocketStats,
@@ -96,7 +97,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   override pollSendMany(
     waker: Waker | null,
     bufs: readonly Payload[],
-    batch?: SendBatch,
+    batch?: SendRange,
   ): Poll<number> {
     this._throwDeferredSendError();
     const { to, start, end } = checkBatch(bufs, batch);
@@ -151,6 +152,48 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   tryRecvBatch(batch: RecvBatch): number | WouldBlock {
     if (this._recvQueue?.isBusy) return WouldBlock;
     const result = this.pollRecvBatch(null, batch);
+    return result === Pending ? WouldBlock : result;
+  }
+
+  /**
+   * Sends what waits in `batch`, in order: how many went, which the batch no longer has. A partial
+   * count wins over `Pending` and over an error, which the next send throws.
+   */
+  pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
+    if (!(batch instanceof SendBatch)) throw typeError("batch", "SendBatch", batch);
+    this._throwDeferredSendError();
+    if (this.#isConnected) batch._forEachAddress((address) => checkPeer(this.peerAddr, address));
+    return this._engine.sendBatch(waker, batch);
+  }
+
+  /**
+   * Sends all that waits in `batch`, waiting whenever the socket is full, and answers how many
+   * went: all, unless an error or the signal ended it after the first. What did not go is still
+   * in the batch, which must not change until the promise settles.
+   */
+  sendBatch(batch: SendBatch, options?: WaitOptions): Promise<number> {
+    let sent = 0;
+    const poll = (waker: Waker): Poll<number> => {
+      do {
+        try {
+          const result = this.pollSendBatch(waker, batch);
+          if (result === Pending) return Pending;
+          sent += result;
+        } catch (error) {
+          if (sent === 0) throw error;
+          this._deferredSendError = error;
+          return sent;
+        }
+      } while (batch.length > 0);
+      return sent;
+    };
+    return this._runSend(poll, options?.signal, () => (sent > 0 ? sent : undefined));
+  }
+
+  /** Sends what goes now of `batch` (how many, as `pollSendBatch`), or answers `WouldBlock`. */
+  trySendBatch(batch: SendBatch): number | WouldBlock {
+    if (this._sendQueue?.isBusy) return WouldBlock;
+    const result = this.pollSendBatch(null, batch);
     return result === Pending ? WouldBlock : result;
   }
 

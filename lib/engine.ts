@@ -7,8 +7,11 @@
 import type { SocketAddress } from "./address.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
+import type { Capabilities, ReceiveMetadata } from "./metadata.ts";
+import type { TransmitClock } from "./options.ts";
 import type { Poll, Waker } from "./poll.ts";
 import type { RecvBatch } from "./recv-batch.ts";
+import type { SendBatch } from "./send-batch.ts";
 
 /** Which engine drives a socket. */
 export type Backend = "shim" | "portable";
@@ -65,6 +68,14 @@ export interface Engine extends UdpControls {
     end: number,
     to: SocketAddress | readonly SocketAddress[] | undefined,
   ): Poll<number>;
+
+  /** Sends what waits in `batch`: how many datagrams, which the batch no longer has. */
+  sendBatch(waker: Waker | null, batch: SendBatch): Poll<number>;
+
+  /** Asks for metadata of received datagrams: what was granted. */
+  receiveMetadata(wanted: ReceiveMetadata): Capabilities;
+  /** Lets datagrams say when they are to be sent. */
+  setTransmitTimes(clock: TransmitClock): void;
 
   /** The sizes of the kernel's buffers in bytes, as the kernel counts them. */
   bufferBytes(): { receive: number; send: number };

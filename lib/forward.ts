@@ -8,7 +8,7 @@ import type { DatagramInfo, Payload, Target } from "./info.ts";
 import type { WaitOptions } from "./operations.ts";
 import type { Poll, Waker, WouldBlock } from "./poll.ts";
 import { DatagramSocketRecv, type RecvManyOptions, type RecvRange } from "./recv.ts";
-import { DatagramSocketSend, type SendManyOptions, type SendBatch } from "./send.ts";
+import { DatagramSocketSend, type SendManyOptions, type SendRange } from "./send.ts";
 import type { UdpSocket } from "./udp.ts";
 
 /** A send half that forwards all to another, which it names. */
@@ -27,7 +27,7 @@ export abstract class AsDatagramSocketSend extends DatagramSocketSend {
   override pollSendMany(
     waker: Waker | null,
     bufs: readonly Payload[],
-    batch?: SendBatch,
+    batch?: SendRange,
   ): Poll<number> {
     return this.asDatagramSocketSend().pollSendMany(waker, bufs, batch);
   }
@@ -60,7 +60,7 @@ export abstract class AsDatagramSocketSend extends DatagramSocketSend {
     return this.asDatagramSocketSend().trySendTo(buf, address);
   }
 
-  override trySendMany(bufs: readonly Payload[], batch?: SendBatch): number | WouldBlock {
+  override trySendMany(bufs: readonly Payload[], batch?: SendRange): number | WouldBlock {
     return this.asDatagramSocketSend().trySendMany(bufs, batch);
   }
 }

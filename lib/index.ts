@@ -11,6 +11,7 @@ export { AsDatagramSocketRecv, AsDatagramSocketSend } from "./forward.ts";
 export { DatagramInfo, type Payload, type Target } from "./info.ts";
 export { DGRAM_HEADROOM, MAX_BUF_SIZE, MAX_DATAGRAM_SIZE } from "./limits.ts";
 export { MaybeConnectedSocket } from "./maybe-connected.ts";
+export type { Capabilities, Ecn, ReceiveMetadata, SendMetadata } from "./metadata.ts";
 export { isNonblocking, recvmmsg, sendmmsg } from "./mmsg.ts";
 export type { Offload } from "./offload.ts";
 export type { WaitOptions } from "./operations.ts";
@@ -32,7 +33,8 @@ export {
   type RecvRange,
 } from "./recv.ts";
 export { RecvBatch, type RecvBatchOptions } from "./recv-batch.ts";
-export { DatagramSocketSend, type SendManyOptions, type SendBatch } from "./send.ts";
+export { DatagramSocketSend, type SendManyOptions, type SendRange } from "./send.ts";
+export { SendBatch, type SendBatchOptions } from "./send-batch.ts";
 export { type PollShutdown, ShutdownConnection, shutdownConnection } from "./shutdown.ts";
 export { DatagramSocket, type DatagramSocketWithStats, RawPoolBufDatagramIo } from "./socket.ts";
 export {

@@ -5,6 +5,7 @@
 import type { SocketAddress } from "./address.ts";
 import { DgramBuffer } from "./buffer.ts";
 import { checkBytes, rangeError, typeError } from "./check.ts";
+import type { Ecn } from "./metadata.ts";
 
 /** Bytes to send: all of a `Uint8Array`, or the payload of a `DgramBuffer`. Not changed. */
 export type Payload = Uint8Array | DgramBuffer;
@@ -28,6 +29,31 @@ export class DatagramInfo {
   /** Who sent it. Absent for a Unix peer without a name. */
   peer: SocketAddress | undefined = undefined;
 
+  // What follows is there where `receiveMetadata` asked for it and the kernel granted it.
+
+  /** Where it was sent to: an address of this host, a multicast group or a broadcast address. */
+  destination: SocketAddress | undefined = undefined;
+  /** The interface it came by; 0 when not told. */
+  interfaceIndex = 0;
+  /** Where it was sent to before TPROXY or the like led it here. */
+  originalDestination: SocketAddress | undefined = undefined;
+  /** Its ECN field. */
+  ecn: Ecn | undefined = undefined;
+  /** When the kernel got it, in seconds since 1970; 0 when not told. */
+  timestampSeconds = 0;
+  /** The nanoseconds of that, 0..999999999. */
+  timestampNanoseconds = 0;
+  /** Its mark in this host's firewall (SO_MARK). */
+  mark: number | undefined = undefined;
+  /** Datagrams this socket had lost for want of room when it came: a total, modulo 2^32. */
+  socketDrops: number | undefined = undefined;
+
+  /** When the kernel got it, in nanoseconds since 1970; absent when not told. */
+  get timestampNs(): bigint | undefined {
+    if (this.timestampSeconds === 0) return undefined;
+    return BigInt(this.timestampSeconds) * 1_000_000_000n + BigInt(this.timestampNanoseconds);
+  }
+
   /** Whether the buffer was too small for it. */
   get truncated(): boolean {
     return this.datagramLength > this.length;
@@ -38,6 +64,14 @@ export class DatagramInfo {
     this.length = length;
     this.datagramLength = datagramLength;
     this.peer = peer;
+    this.destination = undefined;
+    this.interfaceIndex = 0;
+    this.originalDestination = undefined;
+    this.ecn = undefined;
+    this.timestampSeconds = 0;
+    this.timestampNanoseconds = 0;
+    this.mark = undefined;
+    this.socketDrops = undefined;
   }
 }
 

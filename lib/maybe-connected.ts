@@ -14,7 +14,7 @@ import {
   type DatagramSocketSend,
   destination,
   type SendManyOptions,
-  type SendBatch,
+  type SendRange,
 } from "./send.ts";
 
 /**
@@ -65,7 +65,7 @@ export class MaybeConnectedSocket<
   override pollSendMany(
     waker: Waker | null,
     bufs: readonly Payload[],
-    batch?: SendBatch,
+    batch?: SendRange,
   ): Poll<number> {
     return this.#inner.pollSendMany(waker, bufs, this.#checked(bufs, batch));
   }
@@ -76,12 +76,12 @@ export class MaybeConnectedSocket<
   }
 
   /** @throws SocketError with code `EISCONN` when the socket has another peer; none is sent then. */
-  override trySendMany(bufs: readonly Payload[], batch?: SendBatch): number | WouldBlock {
+  override trySendMany(bufs: readonly Payload[], batch?: SendRange): number | WouldBlock {
     return this.#inner.trySendMany(bufs, this.#checked(bufs, batch));
   }
 
   /** The batch without the destinations, when all of them are the peer. */
-  #checked<B extends SendBatch>(bufs: readonly Payload[], batch: B | undefined): B | undefined {
+  #checked<B extends SendRange>(bufs: readonly Payload[], batch: B | undefined): B | undefined {
     if (this.#peer === undefined || batch?.to === undefined) return batch;
     const { to, start, end } = checkBatch(bufs, batch);
     for (let i = start; i < end; i++) checkPeer(this.#peer, destination(to, i) as SocketAddress);

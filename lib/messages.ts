@@ -6,12 +6,15 @@
 import type { SendVector } from "../ffi/native.ts";
 import type { SocketAddress } from "./address.ts";
 import { ControlWriter } from "./control.ts";
+import { type SendMetadata, sameMetadata } from "./metadata.ts";
 import { MESSAGE_BYTES_MAX, SEGMENTS_MAX, type Segmentation } from "./segmentation.ts";
 
 /** What decides how datagrams of a socket become messages. */
 export interface MessageRules {
   /** Whether the socket is of IPv6, and writes IPv4 addresses as mapped ones. */
   readonly isIPv6: boolean;
+  /** Whether the peer that it is connected to is reached over IPv4. */
+  readonly isPeerIPv4: boolean;
   /** Says which datagrams may go as segments of one message; absent: none. */
   readonly segmentation: Segmentation | undefined;
 }
@@ -28,6 +31,7 @@ export class MessageBuilder {
   #firstSlot = 0;
   #datagrams = 0;
   #address: SocketAddress | undefined;
+  #metadata: SendMetadata | undefined;
   #segmentBytes = 0;
   #messageBytes = 0;
   #mayGrow = false;
@@ -43,8 +47,13 @@ export class MessageBuilder {
    * It joins its neighbours when it goes to the same peer and is as long, or shorter: then it is
    * the last that does.
    */
-  add(slots: number, length: number, address: SocketAddress | undefined): void {
-    if (this.#joins(length, address)) {
+  add(
+    slots: number,
+    length: number,
+    address: SocketAddress | undefined,
+    metadata?: SendMetadata,
+  ): void {
+    if (this.#joins(length, address) && sameMetadata(metadata, this.#metadata)) {
       this.#messageBytes += length;
       this.#datagrams++;
       if (length < this.#segmentBytes) this.#mayGrow = false;
@@ -54,6 +63,7 @@ export class MessageBuilder {
       const encoded = isIPv6 ? address?._toMapped()._encoded : address?._encoded;
       this.#vector.setDestination(this.#messages, encoded);
       this.#address = address;
+      this.#metadata = metadata;
       this.#firstSlot = this.#nextSlot;
       this.#datagrams = 1;
       this.#segmentBytes = this.#messageBytes = length;
@@ -80,12 +90,20 @@ export class MessageBuilder {
     );
   }
 
+  #isIPv4(): boolean {
+    const address = this.#address;
+    if (address === undefined) return this.#rules.isPeerIPv4;
+    return address.family === "IPv4" || address._isMapped;
+  }
+
   #finishMessage(): void {
     const vector = this.#vector;
     const m = this.#messages++;
     let controlBytes = 0;
-    if (this.#datagrams > 1) {
-      control.begin(vector.words, vector.controlIndex(m)).segmentBytes(this.#segmentBytes);
+    if (this.#datagrams > 1 || this.#metadata !== undefined) {
+      control.begin(vector.words, vector.controlIndex(m));
+      if (this.#datagrams > 1) control.segmentBytes(this.#segmentBytes);
+      if (this.#metadata !== undefined) control.metadata(this.#metadata, this.#isIPv4());
       controlBytes = control.byteLength;
     }
     const slots = this.#nextSlot - this.#firstSlot;

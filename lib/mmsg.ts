@@ -53,7 +53,7 @@ export function recvmmsg(
     if (result < 0 && done === 0) return failed(-result, "recvmmsg");
     if (result <= 0) return done;
     run.count = result;
-    storeReceived(received, bufs, run, { info, counters });
+    storeReceived(received, bufs, run, { info, counters, local: undefined });
     done += result;
     if (result < limit) return done;
   }
@@ -78,7 +78,7 @@ export function sendmmsg(
   for (let done = 0; done < end; ) {
     const limit = Math.min(end - done, BATCH_COUNT_MAX);
     // A raw descriptor: its owner sets it up, so nothing is offloaded behind its back.
-    const rules = { isIPv6, segmentation: undefined };
+    const rules = { isIPv6, isPeerIPv4: false, segmentation: undefined };
     fillPayloads(sending, bufs, { start: done, count: limit }, to, rules);
     const result = sending.send(fd, 0, limit);
     sending.release(limit);

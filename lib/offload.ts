@@ -75,7 +75,15 @@ function probe(native: Native): Offload {
 /** Whether the datagrams go in one message, and come whole in `messages`. */
 function passes(native: Native, from: number, to: number, messages: number): boolean {
   const counters = newCounters();
-  const init = { native, fd: from, nameCapacity: 28, isIPv6: false, isSegmenting: true, counters };
+  const init = {
+    native,
+    fd: from,
+    nameCapacity: 28,
+    isIPv6: false,
+    peer: undefined,
+    isSegmenting: true,
+    counters,
+  };
   const payloads = PROBE_BYTES.map((bytes, i) => new Uint8Array(bytes).fill(i + 1));
   const sent = new ShimSender(init).send(payloads, { start: 0, count: payloads.length }, undefined);
   if (sent !== payloads.length || counters.messagesSent !== 1) return false;

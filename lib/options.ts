@@ -7,6 +7,7 @@ import { SocketAddress } from "./address.ts";
 import { typeError } from "./check.ts";
 import type { Membership } from "./engine.ts";
 import { checkResult } from "./errors.ts";
+import { RECEIVE_METADATA, type ReceiveMetadata } from "./metadata.ts";
 
 export const SOL_SOCKET = 1;
 export const SO_BROADCAST = 6;
@@ -49,6 +50,27 @@ const MCAST_LEAVE_SOURCE_GROUP = 47;
 const GROUP_SOURCE_REQ_BYTES = 264;
 const GROUP_OFFSET = 8;
 const SOURCE_OFFSET = 136;
+
+const SO_TXTIME = 61;
+
+/** <time.h>. `fq` takes the monotonic clock, `etf` the one it was set up with. */
+const CLOCKS = { monotonic: 1, tai: 11 } as const;
+
+/** The clock that transmit times are of. */
+export type TransmitClock = keyof typeof CLOCKS;
+
+/** Which options turn on what, by level. */
+const METADATA_OPTIONS: Record<
+  keyof ReceiveMetadata,
+  { readonly socket?: number; readonly ip?: number; readonly ipv6?: number }
+> = {
+  destination: { ip: 8, ipv6: 49 },
+  originalDestination: { ip: 20, ipv6: 74 },
+  ecn: { ip: 13, ipv6: 66 },
+  timestamp: { socket: 35 },
+  mark: { socket: 75 },
+  socketDrops: { socket: 40 },
+};
 
 /** The options of one open IP socket. */
 export class IpOptions {
@@ -102,6 +124,34 @@ export class IpOptions {
         : membershipIPv6(group, membership, join);
     const result = this.#native.setOption(this.#fd, level, name, request);
     checkResult(result, "setsockopt", membership.group);
+  }
+
+  /** Turns on what is wanted of received datagrams: what the kernel granted. */
+  receiveMetadata(wanted: ReceiveMetadata): Record<keyof ReceiveMetadata, boolean> {
+    const entries = RECEIVE_METADATA.map((kind) => {
+      const value = wanted[kind];
+      return [kind, value !== undefined && this.#receiveKind(kind, value)];
+    });
+    return Object.fromEntries(entries);
+  }
+
+  /** An IPv6 socket gets both: datagrams over IPv4 come with the messages of IPv4. */
+  #receiveKind(kind: keyof ReceiveMetadata, enabled: boolean): boolean {
+    const { socket, ip, ipv6 } = METADATA_OPTIONS[kind];
+    const value = Number(enabled);
+    const set = (level: number, name: number | undefined) =>
+      name !== undefined && this.#native.setIntOption(this.#fd, level, name, value) >= 0;
+    const isSocketSet = set(SOL_SOCKET, socket);
+    const isIpSet = set(IPPROTO_IP, ip);
+    const isIPv6Set = this.#isIPv6 && set(IPPROTO_IPV6, ipv6);
+    return enabled && (isSocketSet || (this.#isIPv6 ? isIPv6Set : isIpSet));
+  }
+
+  /** Lets datagrams say when they are to be sent (SO_TXTIME). */
+  setTransmitTimes(clock: TransmitClock): void {
+    // `struct sock_txtime`: the clock, and flags: 0, no deadline mode, no reports of missed ones.
+    const request = new Uint8Array(Int32Array.of(CLOCKS[clock], 0).buffer);
+    checkResult(this.#native.setOption(this.#fd, SOL_SOCKET, SO_TXTIME, request), "setsockopt");
   }
 
   /** Has ICMP errors queued (ip(7), IP_RECVERR). */

@@ -25,9 +25,12 @@ import {
   storeDatagram,
   type Target,
 } from "./info.ts";
+import { type Capabilities, RECEIVE_METADATA, type ReceiveMetadata } from "./metadata.ts";
+import type { TransmitClock } from "./options.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 import { destination } from "./send.ts";
+import type { SendBatch } from "./send-batch.ts";
 
 /** What is queued at the most when nothing else is asked for: 4 MiB of datagrams of 1500 bytes. */
 export const RECEIVE_QUEUE_DATAGRAMS = 2800;
@@ -244,6 +247,29 @@ export class PortableEngine implements Engine {
     if (error === undefined) return;
     this.#sendError = undefined;
     throw error;
+  }
+
+  /** One by one; what is said about how to send is not what `Bun.udpSocket` can do. */
+  sendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
+    batch._refuseMetadata();
+    let sent = 0;
+    while (batch.length > 0) {
+      const to = batch._firstAddress;
+      const result = this.send(sent === 0 ? waker : null, [batch._firstCopy()], 0, 1, to);
+      if (result === Pending) return sent > 0 ? sent : Pending;
+      batch._sent(1);
+      sent++;
+    }
+    return sent;
+  }
+
+  receiveMetadata(_wanted: ReceiveMetadata): Capabilities {
+    const none = Object.fromEntries(RECEIVE_METADATA.map((kind) => [kind, false]));
+    return { ...(none as Capabilities), segmentation: false, coalescing: false };
+  }
+
+  setTransmitTimes(_clock: TransmitClock): void {
+    throw unsupportedError("setsockopt", "transmit times need the shim");
   }
 
   #sendOne(bytes: Uint8Array, address: SocketAddress | undefined): boolean {

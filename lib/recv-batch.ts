@@ -9,7 +9,8 @@
 import type { Native, ReceiveVector } from "../ffi/native.ts";
 import { knownAddresses, type SocketAddress } from "./address.ts";
 import { checkInteger } from "./check.ts";
-import { RECV_CONTROL_CAPACITY, segmentBytesOf } from "./control.ts";
+import { RECV_CONTROL_CAPACITY, readMetadata, segmentBytesOf } from "./control.ts";
+import { DatagramInfo } from "./info.ts";
 
 /** Bytes of room for one message: the longest UDP payload, coalesced or not, is shorter. */
 const SLOT_BYTES = 65_536;
@@ -53,6 +54,7 @@ export class RecvBatch {
   #vector: ReceiveVector | undefined;
   #length = 0;
   #messages = 0;
+  #local: SocketAddress | undefined;
   /** Peers of datagrams that were copied here; those of received ones are in the vector. */
   readonly #copiedPeers: (SocketAddress | undefined)[] = [];
   #isCopied = false;
@@ -104,6 +106,23 @@ export class RecvBatch {
     return knownAddresses.get(vector.words, vector.nameIndex(m), length);
   }
 
+  /** All that was told of it, written into `info`, which is answered. */
+  infoAt(i: number, info: DatagramInfo = new DatagramInfo()): DatagramInfo {
+    const length = this.lengthAt(i);
+    info._set(length, length, this.peerAt(i));
+    if (this.#local !== undefined) this._readMetadata(i, info, this.#local);
+    return info;
+  }
+
+  /** @internal Tells `info` what came with datagram `i`, on a socket bound to `local`. */
+  _readMetadata(i: number, info: DatagramInfo, local: SocketAddress): void {
+    const vector = this.#vector;
+    if (vector === undefined || this.#isCopied) return;
+    const m = this.messageAt(i);
+    const bytes = vector.controlLengthAt(m);
+    readMetadata(vector.words, vector.controlIndex(m), bytes, info, local);
+  }
+
   /** Which message datagram `i` came in. */
   messageAt(i: number): number {
     return this.#messageOf[i] as number;
@@ -139,8 +158,9 @@ export class RecvBatch {
   }
 
   /** @internal Receives up to `limit` messages: how many, or -errno. */
-  _receive(native: Native, fd: number, limit: number): number {
+  _receive(native: Native, fd: number, limit: number, local?: SocketAddress): number {
     const vector = this.#vectorOf(native);
+    this.#local = local;
     const count = vector.receive(fd, 0, Math.min(limit, this.messagesMax));
     this.#isCopied = false;
     this.#length = 0;

@@ -11,7 +11,7 @@ import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
 import type { UdpSocket } from "./udp.ts";
 
 /** Which datagrams of an array are sent, and where to. */
-export interface SendBatch {
+export interface SendRange {
   /** One destination for all, or one each. None: where the socket is connected to. */
   readonly to?: SocketAddress | readonly SocketAddress[] | undefined;
   /** The first datagram to send. Default 0. */
@@ -21,7 +21,7 @@ export interface SendBatch {
 }
 
 /** Options of `sendMany`. */
-export interface SendManyOptions extends SendBatch, WaitOptions {}
+export interface SendManyOptions extends SendRange, WaitOptions {}
 
 /**
  * Sends datagrams.
@@ -61,7 +61,7 @@ export abstract class DatagramSocketSend {
    *
    * @throws SocketError when not even the first could be sent.
    */
-  pollSendMany(waker: Waker | null, bufs: readonly Payload[], batch?: SendBatch): Poll<number> {
+  pollSendMany(waker: Waker | null, bufs: readonly Payload[], batch?: SendRange): Poll<number> {
     this._throwDeferredSendError();
     const { to, start, end } = checkBatch(bufs, batch);
     for (let i = start; i < end; i++) {
@@ -155,7 +155,7 @@ export abstract class DatagramSocketSend {
   }
 
   /** Sends what goes now of `bufs` (how many, as `pollSendMany`), or answers `WouldBlock`. */
-  trySendMany(bufs: readonly Payload[], batch?: SendBatch): number | WouldBlock {
+  trySendMany(bufs: readonly Payload[], batch?: SendRange): number | WouldBlock {
     if (this._sendQueue?.isBusy) return WouldBlock;
     const result = this.pollSendMany(null, bufs, batch);
     return result === Pending ? WouldBlock : result;
@@ -180,12 +180,12 @@ export abstract class DatagramSocketSend {
   }
 }
 
-function countOf(bufs: readonly Payload[], batch: SendBatch | undefined): number {
+function countOf(bufs: readonly Payload[], batch: SendRange | undefined): number {
   return batch?.count ?? bufs.length - (batch?.start ?? 0);
 }
 
 /** The batch without its first `done` datagrams. */
-function rest(bufs: readonly Payload[], batch: SendBatch | undefined, done: number): SendBatch {
+function rest(bufs: readonly Payload[], batch: SendRange | undefined, done: number): SendRange {
   return {
     to: batch?.to,
     start: (batch?.start ?? 0) + done,
@@ -201,7 +201,7 @@ export interface CheckedBatch {
 }
 
 /** Checks what `pollSendMany` was given, all of it before the first is sent. */
-export function checkBatch(bufs: readonly Payload[], batch: SendBatch | undefined): CheckedBatch {
+export function checkBatch(bufs: readonly Payload[], batch: SendRange | undefined): CheckedBatch {
   if (!Array.isArray(bufs)) throw typeError("bufs", "array", bufs);
   const start = batch?.start ?? 0;
   checkInteger("start", start, 0, bufs.length);

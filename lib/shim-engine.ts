@@ -15,12 +15,23 @@ import type { Engine, Membership } from "./engine.ts";
 import { ErrorQueueReader } from "./error-queue.ts";
 import { checkResult, closedError, SocketError } from "./errors.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
+import type { Capabilities, ReceiveMetadata } from "./metadata.ts";
 import { NO_OFFLOAD, type Offload } from "./offload.ts";
-import { IPPROTO_UDP, IpOptions, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, UDP_GRO } from "./options.ts";
+import {
+  IPPROTO_UDP,
+  IpOptions,
+  SO_RCVBUF,
+  SO_SNDBUF,
+  SOL_SOCKET,
+  type TransmitClock,
+  UDP_GRO,
+} from "./options.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
 import { callWaker, type Reactor, type Registration } from "./readiness.ts";
 import { BATCH_COUNT_MAX } from "./recv.ts";
 import type { RecvBatch } from "./recv-batch.ts";
+import { destination } from "./send.ts";
+import type { SendBatch } from "./send-batch.ts";
 import { ShimReceiver } from "./shim-receiver.ts";
 import { ShimSender } from "./shim-sender.ts";
 
@@ -74,7 +85,12 @@ export class ShimEngine implements Engine {
     const nameCapacity = this.#family === AF_UNIX ? UNIX_NAME_CAPACITY : IP_NAME_CAPACITY;
     const common = { native, fd, nameCapacity, counters: this.counters };
     const mayOffload = this.#family === AF_UNIX ? NO_OFFLOAD : offload;
-    this.#sender = new ShimSender({ ...common, isIPv6, isSegmenting: mayOffload.segmentation });
+    this.#sender = new ShimSender({
+      ...common,
+      isIPv6,
+      peer: this.peerAddr,
+      isSegmenting: mayOffload.segmentation,
+    });
     this.#isCoalescing =
       mayOffload.coalescing && native.setIntOption(fd, IPPROTO_UDP, UDP_GRO, 1) >= 0;
     this.#receiver = new ShimReceiver({ ...common, isCoalescing: this.#isCoalescing });
@@ -151,19 +167,39 @@ export class ShimEngine implements Engine {
     const interest = this.#registration.write;
     if (!interest.mayRun(waker)) return Pending;
     const result = this.#sender.send(bufs, { start, count: limit }, to);
-    if (result < 0) return this.#sendFailed(-result, waker, bufs, start, to);
+    if (result < 0) {
+      const address = destination(to, start);
+      return this.#sendFailed(-result, waker, { address, length: bufs[start]?.length ?? 0 });
+    }
     interest.moved(result);
     countSent(bufs, start, result, this.counters);
     if (result < limit) this.#findDroppedError();
     return result;
   }
 
+  sendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
+    if (this.#fd === -1) throw closedError("send");
+    this.#throwSendError();
+    const waiting = batch.length;
+    if (waiting === 0) return 0;
+    const interest = this.#registration.write;
+    if (!interest.mayRun(waker)) return Pending;
+    const address = batch._firstAddress;
+    const result = this.#sender.sendBatch(batch);
+    if (result < 0) {
+      return this.#sendFailed(-result, waker, { address, length: batch._firstLength });
+    }
+    interest.moved(result);
+    this.counters.datagramsSent += result;
+    this.counters.bytesSent += batch._sent(result);
+    if (result < waiting) this.#findDroppedError();
+    return result;
+  }
+
   #sendFailed(
     errno: number,
     waker: Waker | null,
-    bufs: readonly Payload[],
-    start: number,
-    to: SocketAddress | readonly SocketAddress[] | undefined,
+    { address, length }: { address: SocketAddress | undefined; length: number },
   ): Pending {
     const interest = this.#registration.write;
     if (errno === EAGAIN || errno === ENOBUFS) {
@@ -171,7 +207,7 @@ export class ShimEngine implements Engine {
       if (waker !== null) {
         // Nobody tells when a device's full queue has room again (ENOBUFS), nor when a full peer
         // has that this socket is not connected to: a Unix socket polls as writable then.
-        const isTold = errno === EAGAIN && (this.#family !== AF_UNIX || to === undefined);
+        const isTold = errno === EAGAIN && (this.#family !== AF_UNIX || address === undefined);
         if (isTold) interest.wait(waker);
         else interest.retryLater(waker);
       }
@@ -179,8 +215,7 @@ export class ShimEngine implements Engine {
     }
     this.counters.sendErrors++;
     this.#drainErrorQueue();
-    const address = Array.isArray(to) ? (to[start] as SocketAddress) : (to as SocketAddress);
-    const detail = `datagram of ${bufs[start]?.length} bytes`;
+    const detail = `datagram of ${length} bytes`;
     const about = address === undefined ? this.#about() : { address: address.toString() };
     throw new SocketError({ errno, syscall: "sendmmsg", detail, ...about });
   }
@@ -232,6 +267,22 @@ export class ShimEngine implements Engine {
       return this.#native.scratch[0] as number;
     };
     return { receive: read(SO_RCVBUF), send: read(SO_SNDBUF) };
+  }
+
+  receiveMetadata(wanted: ReceiveMetadata): Capabilities {
+    this.#openFd();
+    const granted = this.#options.receiveMetadata(wanted);
+    if (Object.values(granted).includes(true)) this.#receiver.readMetadata(this.localAddr);
+    return {
+      ...granted,
+      segmentation: this.#sender.isSegmenting,
+      coalescing: this.#isCoalescing,
+    };
+  }
+
+  setTransmitTimes(clock: TransmitClock): void {
+    this.#openFd();
+    this.#options.setTransmitTimes(clock);
   }
 
   setBroadcast(enabled: boolean): void {

@@ -5,7 +5,9 @@
  */
 
 import type { Native, ReceiveVector, ScatterVector } from "../ffi/native.ts";
+import type { SocketAddress } from "./address.ts";
 import { fillTargets, type Run, scatterReceived, storeReceived } from "./batch.ts";
+import { RECV_CONTROL_CAPACITY } from "./control.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { DatagramInfo, Target } from "./info.ts";
 import { RecvBatch } from "./recv-batch.ts";
@@ -28,13 +30,18 @@ export interface ShimReceiverInit {
   readonly counters: SocketCounters;
 }
 
+/** The socket's address once metadata is asked for: what came with datagrams is read then. */
+type Local = SocketAddress | undefined;
+
 /** Receives from one descriptor. */
 export class ShimReceiver {
   readonly #native: Native;
   readonly #fd: number;
   readonly #isCoalescing: boolean;
   readonly #counters: SocketCounters;
-  readonly #vector: ReceiveVector;
+  readonly #nameCapacity: number;
+  #vector: ReceiveVector;
+  #local: Local;
   /** Whether the last receive took all there was. */
   #isDrained = false;
   /** An errno behind a partial batch, for the next receive. */
@@ -52,7 +59,14 @@ export class ShimReceiver {
     this.#fd = fd;
     this.#isCoalescing = isCoalescing;
     this.#counters = counters;
+    this.#nameCapacity = nameCapacity;
     this.#vector = native.receiveVector(nameCapacity);
+  }
+
+  /** Reads metadata from now on, on a socket bound to `local`. */
+  readMetadata(local: SocketAddress): void {
+    this.#local = local;
+    this.#vector = this.#native.receiveVector(this.#nameCapacity, RECV_CONTROL_CAPACITY);
   }
 
   /** Whether the last receive took all there was, so that the next would find nothing. */
@@ -90,7 +104,7 @@ export class ShimReceiver {
       this.#advanceRest(rest, taken);
       return taken;
     }
-    const result = batch._receive(this.#native, this.#fd, batch.messagesMax);
+    const result = batch._receive(this.#native, this.#fd, batch.messagesMax, this.#local);
     this.#counters.receiveCalls++;
     if (result <= 0) return result;
     this.#isDrained = result < batch.messagesMax;
@@ -141,7 +155,8 @@ export class ShimReceiver {
     if (result > 0) {
       run.count = result;
       this.#counters.messagesReceived += result;
-      storeReceived(this.#vector, bufs, run, { info, counters: this.#counters });
+      const told = { info, counters: this.#counters, local: this.#local };
+      storeReceived(this.#vector, bufs, run, told);
     }
     return result;
   }
@@ -164,7 +179,7 @@ export class ShimReceiver {
     }
     const count = Math.min(limit, rest.length - this.#restFrom);
     scatterVector ??= this.#native.scatterVector();
-    const told = { info, counters: this.#counters };
+    const told = { info, counters: this.#counters, local: this.#local };
     scatterReceived(rest, this.#restFrom, scatterVector, bufs, { start, count }, told);
     this.#advanceRest(rest, count);
     return count;
@@ -173,7 +188,7 @@ export class ShimReceiver {
   /** As many messages as are likely to have `limit` datagrams. */
   #receiveMessages(batch: RecvBatch, limit: number): number {
     const messages = Math.min(batch.messagesMax, Math.ceil(limit / this.#perMessage));
-    const result = batch._receive(this.#native, this.#fd, messages);
+    const result = batch._receive(this.#native, this.#fd, messages, this.#local);
     this.#counters.receiveCalls++;
     if (result > 0) {
       this.#isDrained = result < messages;

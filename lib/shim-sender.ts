@@ -13,6 +13,7 @@ import type { Payload } from "./info.ts";
 import type { MessageRules } from "./messages.ts";
 import { Segmentation } from "./segmentation.ts";
 import { destination } from "./send.ts";
+import type { SendBatch } from "./send-batch.ts";
 import { warn } from "./warn.ts";
 
 /** What a `ShimSender` is made of. */
@@ -23,6 +24,8 @@ export interface ShimSenderInit {
   readonly nameCapacity: number;
   /** Whether the socket is of IPv6. */
   readonly isIPv6: boolean;
+  /** Where it is connected to. */
+  readonly peer: SocketAddress | undefined;
   /** Whether datagrams may go as segments (UDP_SEGMENT works here). */
   readonly isSegmenting: boolean;
   readonly counters: SocketCounters;
@@ -36,12 +39,19 @@ export class ShimSender {
   readonly #segmentation: Segmentation | undefined;
   readonly #rules: MessageRules;
 
-  constructor({ native, fd, nameCapacity, isIPv6, isSegmenting, counters }: ShimSenderInit) {
+  constructor(init: ShimSenderInit) {
+    const { native, fd, nameCapacity, isIPv6, peer, isSegmenting, counters } = init;
     this.#fd = fd;
     this.#counters = counters;
-    this.#vector = native.sendVector(nameCapacity, isSegmenting ? SEND_CONTROL_CAPACITY : 0);
+    this.#vector = native.sendVector(nameCapacity, SEND_CONTROL_CAPACITY);
     this.#segmentation = isSegmenting ? new Segmentation() : undefined;
-    this.#rules = { isIPv6, segmentation: this.#segmentation };
+    const isPeerIPv4 = peer !== undefined && (peer.family === "IPv4" || peer._isMapped);
+    this.#rules = { isIPv6, isPeerIPv4, segmentation: this.#segmentation };
+  }
+
+  /** Whether datagrams may go as segments. */
+  get isSegmenting(): boolean {
+    return this.#segmentation !== undefined;
   }
 
   /**
@@ -54,22 +64,42 @@ export class ShimSender {
     to: SocketAddress | readonly SocketAddress[] | undefined,
   ): number {
     for (;;) {
-      const messages = fillPayloads(this.#vector, bufs, run, to, this.#rules);
-      const result = this.#vector.send(this.#fd, 0, messages);
-      this.#counters.sendCalls++;
-      if (result >= 0) {
-        this.#counters.messagesSent += result;
-        return this.#vector.datagramsIn(result);
-      }
-      const isSegmented = this.#vector.datagramsIn(1) > 1;
-      const address = isSegmented ? destination(to, run.start) : undefined;
-      const segmentBytes = bufs[run.start]?.length ?? 0;
-      if (!isSegmented || !this.#segmentation?.refused(-result, address, segmentBytes)) {
+      const result = this.#sendMessages(fillPayloads(this.#vector, bufs, run, to, this.#rules));
+      if (
+        result >= 0 ||
+        !this.#isWorthAgain(-result, destination(to, run.start), bufs[run.start]?.length ?? 0)
+      ) {
         return result;
       }
-      this.#counters.segmentationRefusals++;
-      warnRefused(-result, segmentBytes);
     }
+  }
+
+  /** Sends what waits in `batch`, as `send`. */
+  sendBatch(batch: SendBatch): number {
+    for (;;) {
+      const result = this.#sendMessages(batch._fill(this.#vector, this.#rules));
+      if (result >= 0 || !this.#isWorthAgain(-result, batch._firstAddress, batch._firstLength)) {
+        return result;
+      }
+    }
+  }
+
+  /** One system call: how many datagrams went, or -errno. */
+  #sendMessages(messages: number): number {
+    const result = this.#vector.send(this.#fd, 0, messages);
+    this.#counters.sendCalls++;
+    if (result < 0) return result;
+    this.#counters.messagesSent += result;
+    return this.#vector.datagramsIn(result);
+  }
+
+  /** Whether the first message was refused for being made of segments, and will be no more. */
+  #isWorthAgain(errno: number, address: SocketAddress | undefined, bytes: number): boolean {
+    if (this.#vector.datagramsIn(1) === 1) return false;
+    if (!this.#segmentation?.refused(errno, address, bytes)) return false;
+    this.#counters.segmentationRefusals++;
+    warnRefused(errno, bytes);
+    return true;
   }
 }
 

@@ -6,6 +6,7 @@ import { checkInteger, rangeError, typeError } from "./check.ts";
 import type { Backend, Membership, UdpControls } from "./engine.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import { checkResult, SocketError, unsupportedError } from "./errors.ts";
+import { type Capabilities, RECEIVE_METADATA, type ReceiveMetadata } from "./metadata.ts";
 import { chooseOffload, type Offload } from "./offload.ts";
 import {
   type BufferSizes,
@@ -24,6 +25,7 @@ import {
   SO_REUSEPORT,
   SO_TYPE,
   SOL_SOCKET,
+  type TransmitClock,
 } from "./options.ts";
 import { PortableEngine, RECEIVE_QUEUE_DATAGRAMS } from "./portable-engine.ts";
 import { loadReactor, type ReactorResult } from "./readiness.ts";
@@ -144,6 +146,22 @@ export class UdpSocket extends EngineSocket implements UdpControls {
     return this;
   }
 
+  /**
+   * Asks for what can be told of received datagrams, all kinds that the kernel grants unless some
+   * are named, and answers which it will tell. `DatagramInfo` has them from the next receive on.
+   */
+  receiveMetadata(wanted: ReceiveMetadata = ALL_METADATA): Capabilities {
+    return this._engine.receiveMetadata(wanted);
+  }
+
+  /**
+   * Lets datagrams say when they are to be sent (`SendMetadata`), in nanoseconds of `clock`. The
+   * `fq` qdisc takes `"monotonic"`; without such a qdisc on the device the times have no effect.
+   */
+  setTransmitTimes(clock: TransmitClock): void {
+    this._engine.setTransmitTimes(clock);
+  }
+
   /** Whether datagrams may go to broadcast addresses. Default: they may not. */
   setBroadcast(enabled: boolean): void {
     this._engine.setBroadcast(enabled);
@@ -181,6 +199,10 @@ export class UdpSocket extends EngineSocket implements UdpControls {
     this._engine.dropMembership(membership);
   }
 }
+
+const ALL_METADATA: ReceiveMetadata = Object.fromEntries(
+  RECEIVE_METADATA.map((kind) => [kind, true]),
+);
 
 function checkBindOptions(options: UdpBindOptions): void {
   const { hostname, port = 0, connect, receiveQueueDatagrams = 1 } = options;

@@ -1,0 +1,228 @@
+/**
+ * Datagrams to send, lined up without a copy: each may have a prefix in front that lies elsewhere,
+ * an address, and more that is said about how to send it.
+ */
+
+import type { SendVector } from "../ffi/native.ts";
+import { checkAddress, type SocketAddress } from "./address.ts";
+import { DgramBuffer } from "./buffer.ts";
+import { checkBytes, checkInteger, rangeError } from "./check.ts";
+import { unsupportedError } from "./errors.ts";
+import { checkPayload, type Payload } from "./info.ts";
+import { DGRAM_HEADROOM } from "./limits.ts";
+import { MessageBuilder, type MessageRules } from "./messages.ts";
+import { checkMetadata, type SendMetadata } from "./metadata.ts";
+import { BATCH_COUNT_MAX } from "./recv.ts";
+import { encodeVarint, varintLength } from "./varint.ts";
+
+/** Options of a `SendBatch`. */
+export interface SendBatchOptions {
+  /** Datagrams it has room for, 1..1024. Default 64. */
+  readonly datagrams?: number | undefined;
+  /** Bytes a prefix may have, 0..1024. Default 16: two QUIC varints. */
+  readonly prefixBytes?: number | undefined;
+}
+
+/**
+ * A reusable line of datagrams. It borrows the payloads until they are sent, or the batch is
+ * cleared; prefixes it copies.
+ *
+ * @example
+ * ```ts
+ * const out = new SendBatch();
+ * for (let i = 0; i < received.length; i++) {
+ *   out.prefixVarint(flowId).pushSlice(received.bytes, received.offsetAt(i), received.lengthAt(i));
+ * }
+ * await tunnel.sendBatch(out);
+ * ```
+ */
+export class SendBatch {
+  /** Datagrams it has room for. */
+  readonly capacity: number;
+  /** Bytes a prefix may have. */
+  readonly prefixBytesMax: number;
+  readonly #prefixes: Uint8Array;
+  readonly #prefixLengths: Int32Array;
+  readonly #views: Uint8Array[] = [];
+  readonly #starts: Int32Array;
+  readonly #lengths: Int32Array;
+  readonly #addresses: (SocketAddress | undefined)[] = [];
+  readonly #metadata: (SendMetadata | undefined)[] = [];
+  #nextPrefixLength = 0;
+  #nextMetadata: SendMetadata | undefined;
+  /** Datagrams `#first` to `#end - 1` wait. */
+  #first = 0;
+  #end = 0;
+
+  constructor(options: SendBatchOptions = {}) {
+    const { datagrams = 64, prefixBytes = DGRAM_HEADROOM } = options;
+    checkInteger("datagrams", datagrams, 1, BATCH_COUNT_MAX);
+    checkInteger("prefixBytes", prefixBytes, 0, 1024);
+    this.capacity = datagrams;
+    this.prefixBytesMax = prefixBytes;
+    this.#prefixes = new Uint8Array(new ArrayBuffer(datagrams * prefixBytes));
+    this.#prefixLengths = new Int32Array(datagrams);
+    this.#starts = new Int32Array(datagrams);
+    this.#lengths = new Int32Array(datagrams);
+  }
+
+  /** Datagrams that wait to be sent. */
+  get length(): number {
+    return this.#end - this.#first;
+  }
+
+  /** Whether `push` would find no room: it is to be sent, or cleared. */
+  get isFull(): boolean {
+    return this.#end === this.capacity;
+  }
+
+  /**
+   * Puts `bytes`, which are copied, in front of the next datagram that is pushed.
+   *
+   * @throws RangeError when they are more than `prefixBytesMax`, or the batch is full.
+   */
+  prefix(bytes: Uint8Array): this {
+    checkBytes("bytes", bytes);
+    const start = this.#prefixRoom(bytes.length);
+    for (let i = 0; i < bytes.length; i++) this.#prefixes[start + i] = bytes[i] as number;
+    this.#nextPrefixLength = bytes.length;
+    return this;
+  }
+
+  /** Puts a QUIC varint in front of the next datagram that is pushed, as `prefix`. */
+  prefixVarint(value: number | bigint): this {
+    const start = this.#prefixRoom(varintLength(value));
+    this.#nextPrefixLength = encodeVarint(value, this.#prefixes, start);
+    return this;
+  }
+
+  /** Says how to send the datagrams that are pushed from now on; `undefined`: as usual. */
+  metadata(metadata: SendMetadata | undefined): this {
+    if (metadata !== undefined) checkMetadata(metadata);
+    this.#nextMetadata = metadata;
+    return this;
+  }
+
+  /**
+   * Lines up a datagram, for `to` or the peer that the socket is connected to.
+   *
+   * @throws RangeError when the batch is full.
+   */
+  push(payload: Payload, to?: SocketAddress): this {
+    checkPayload("payload", payload);
+    if (payload instanceof DgramBuffer) {
+      return this.#push(payload._bytes, payload._start, payload.length, to);
+    }
+    return this.#push(payload, 0, payload.length, to);
+  }
+
+  /** Lines up `length` bytes of `bytes` from `offset` on, as `push`. */
+  pushSlice(bytes: Uint8Array, offset: number, length: number, to?: SocketAddress): this {
+    checkBytes("bytes", bytes);
+    checkInteger("offset", offset, 0, bytes.length);
+    checkInteger("length", length, 0, bytes.length - offset);
+    return this.#push(bytes, offset, length, to);
+  }
+
+  /** Forgets all that waits. */
+  clear(): void {
+    this.#views.length = 0;
+    this.#first = this.#end = this.#nextPrefixLength = 0;
+    this.#nextMetadata = undefined;
+  }
+
+  #push(view: Uint8Array, start: number, length: number, to: SocketAddress | undefined): this {
+    if (to !== undefined) checkAddress("to", to);
+    this.#checkRoom();
+    const i = this.#end++;
+    this.#views[i] = view;
+    this.#starts[i] = start;
+    this.#lengths[i] = length;
+    this.#prefixLengths[i] = this.#nextPrefixLength;
+    this.#addresses[i] = to;
+    this.#metadata[i] = this.#nextMetadata;
+    this.#nextPrefixLength = 0;
+    return this;
+  }
+
+  #prefixRoom(length: number): number {
+    this.#checkRoom();
+    checkInteger("prefix length", length, 0, this.prefixBytesMax);
+    return this.#end * this.prefixBytesMax;
+  }
+
+  #checkRoom(): void {
+    if (this.isFull) throw rangeError("batch", `room for one more of ${this.capacity}`, "none");
+  }
+
+  /** @internal The address of the first datagram that waits. */
+  get _firstAddress(): SocketAddress | undefined {
+    return this.#addresses[this.#first];
+  }
+
+  /** @internal The length of the first datagram that waits. */
+  get _firstLength(): number {
+    return this.#lengthAt(this.#first);
+  }
+
+  /** @internal Whether all destinations that wait are among those that `accept` takes. */
+  _forEachAddress(accept: (address: SocketAddress) => void): void {
+    for (let i = this.#first; i < this.#end; i++) {
+      const address = this.#addresses[i];
+      if (address !== undefined) accept(address);
+    }
+  }
+
+  /** @throws SocketError when something is said about how to send. @internal */
+  _refuseMetadata(): void {
+    for (let i = this.#first; i < this.#end; i++) {
+      if (this.#metadata[i] !== undefined) {
+        throw unsupportedError("sendBatch", "metadata of datagrams needs the shim");
+      }
+    }
+  }
+
+  /** @internal Makes messages of all that waits: how many. */
+  _fill(vector: SendVector, rules: MessageRules): number {
+    vector.reserve(2 * this.length);
+    const builder = new MessageBuilder(vector, rules);
+    let slot = 0;
+    for (let i = this.#first; i < this.#end; i++) {
+      const before = slot;
+      const prefixLength = this.#prefixLengths[i] as number;
+      if (prefixLength > 0) {
+        vector.setBuffer(slot++, this.#prefixes, i * this.prefixBytesMax, prefixLength);
+      }
+      const length = this.#lengths[i] as number;
+      vector.setBuffer(slot++, this.#views[i] as Uint8Array, this.#starts[i] as number, length);
+      builder.add(slot - before, prefixLength + length, this.#addresses[i], this.#metadata[i]);
+    }
+    return builder.finish();
+  }
+
+  /** @internal Takes the first `count` that wait off the line: the bytes they were. */
+  _sent(count: number): number {
+    let bytes = 0;
+    for (let i = this.#first; i < this.#first + count; i++) bytes += this.#lengthAt(i);
+    this.#first += count;
+    if (this.#first === this.#end) this.#first = this.#end = 0;
+    return bytes;
+  }
+
+  /** @internal The first datagram that waits, in one piece, and its address. */
+  _firstCopy(): Uint8Array {
+    const i = this.#first;
+    const start = i * this.prefixBytesMax;
+    const prefix = this.#prefixes.subarray(start, start + (this.#prefixLengths[i] as number));
+    const from = this.#starts[i] as number;
+    const payload = (this.#views[i] as Uint8Array).subarray(
+      from,
+      from + (this.#lengths[i] as number),
+    );
+    return Buffer.concat([prefix, payload]);
+  }
+
+  #lengthAt(i: number): number {
+    return (this.#lengths[i] as number) + (this.#prefixLengths[i] as number);
+  }
+}
