@@ -6,7 +6,7 @@
 
 import type { Native } from "../ffi/native.ts";
 import { AF_INET, SocketAddress } from "./address.ts";
-import { rangeError } from "./check.ts";
+import { rangeError, typeError } from "./check.ts";
 import { newCounters } from "./counters.ts";
 import { IPPROTO_UDP, UDP_GRO } from "./options.ts";
 import { RecvBatch } from "./recv-batch.ts";
@@ -31,23 +31,41 @@ const SOCK_DGRAM = 2;
 
 let works: Offload | undefined;
 
-/** What may be used of what is `asked` for (default: all): that which works here. */
-export function chooseOffload(
-  native: Native,
-  asked: boolean | Partial<Offload> | undefined,
-): Offload {
+/** What can be asked for: both, neither, or each for itself. */
+type AskedOffload = boolean | Partial<Offload> | undefined;
+
+/**
+ * What may be used of what is `asked` for (default: all): that which works here. The environment
+ * variable is whoever runs the program: it switches off what the program asks for.
+ */
+export function chooseOffload(native: Native, asked: AskedOffload): Offload {
   const variable = process.env[OFFLOAD_VARIABLE] ?? "";
   if (!["on", "off", ""].includes(variable)) {
     throw rangeError(OFFLOAD_VARIABLE, '"on" or "off"', variable);
   }
-  const wanted = asked ?? variable !== "off";
-  if (wanted === false) return NO_OFFLOAD;
+  if (variable === "off" || asked === false) return NO_OFFLOAD;
   works ??= probe(native);
-  if (wanted === true) return works;
+  if (asked === undefined || asked === true) return works;
   return {
-    segmentation: works.segmentation && wanted.segmentation !== false,
-    coalescing: works.coalescing && wanted.coalescing !== false,
+    segmentation: works.segmentation && asked.segmentation !== false,
+    coalescing: works.coalescing && asked.coalescing !== false,
   };
+}
+
+/** Checks what was asked for: nothing is switched on by a misspelt "off". */
+export function checkOffload(asked: AskedOffload): void {
+  if (asked === undefined || typeof asked === "boolean") return;
+  if (typeof asked !== "object" || asked === null) {
+    throw typeError("offload", "boolean or object", asked);
+  }
+  for (const [name, value] of Object.entries(asked)) {
+    if (name !== "segmentation" && name !== "coalescing") {
+      throw rangeError("offload", '"segmentation" and "coalescing" only', name);
+    }
+    if (value !== undefined && typeof value !== "boolean") {
+      throw typeError(`offload.${name}`, "boolean", value);
+    }
+  }
 }
 
 function probe(native: Native): Offload {

@@ -7,7 +7,7 @@ import type { Backend, Membership, UdpControls } from "./engine.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import { checkResult, SocketError, unsupportedError } from "./errors.ts";
 import { type Capabilities, RECEIVE_METADATA, type ReceiveMetadata } from "./metadata.ts";
-import { chooseOffload, type Offload } from "./offload.ts";
+import { checkOffload, chooseOffload, type Offload } from "./offload.ts";
 import {
   type BufferSizes,
   checkBufferSizes,
@@ -63,7 +63,7 @@ export interface UdpBindOptions extends BufferSizes {
   /**
    * Whether datagrams may be joined to messages: sent as segments of one (GSO), received many at a
    * time (GRO). Nothing else changes by it but the speed. Default: where it works; the environment
-   * variable `DATAGRAM_SOCKET_OFFLOAD=off` switches both off.
+   * variable `DATAGRAM_SOCKET_OFFLOAD=off` switches both off, whatever is asked for.
    */
   readonly offload?: boolean | Partial<Offload> | undefined;
   /** An IPv6 socket that takes no IPv4. Shim only. */
@@ -217,6 +217,7 @@ function checkBindOptions(options: UdpBindOptions): void {
     checkInteger("connect.port", connect.port, 1, 65_535);
   }
   checkInteger("receiveQueueDatagrams", receiveQueueDatagrams, 1, 2 ** 31 - 1);
+  checkOffload(options.offload);
   checkBufferSizes(options);
 }
 
