@@ -39,18 +39,22 @@ export class Segmentation {
   }
 
   /**
-   * Learns from a message of segments that was refused with `errno`: whether it is worth sending
-   * its datagrams again, one by one.
+   * Whether a message may have been refused with `errno` for its segments.
    *
    * EIO is a device without checksum offload: no segment will ever pass. EINVAL and EMSGSIZE are
-   * segments longer than the path takes: shorter ones may pass, and to others these.
+   * segments longer than the path takes: shorter ones may pass, and to others these. But a wrong
+   * address is EINVAL too, and a datagram that is too long by itself EMSGSIZE.
    */
-  refused(errno: number, address: SocketAddress | undefined, segmentBytes: number): boolean {
+  static isRefusal(errno: number): boolean {
+    return errno === EIO || errno === EINVAL || errno === EMSGSIZE;
+  }
+
+  /** Learns that segments were refused with `errno` whose datagrams then went one by one. */
+  refused(errno: number, address: SocketAddress | undefined, segmentBytes: number): void {
     if (errno === EIO) {
       this.#isOn = false;
-      return true;
+      return;
     }
-    if (errno !== EINVAL && errno !== EMSGSIZE) return false;
     if (address === undefined) {
       this.#connectedLimit = segmentBytes - 1;
     } else {
@@ -58,6 +62,5 @@ export class Segmentation {
       if (this.#limits.size >= DESTINATIONS_MAX) this.#limits.clear();
       this.#limits.set(address, segmentBytes - 1);
     }
-    return true;
   }
 }

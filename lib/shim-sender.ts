@@ -38,6 +38,7 @@ export class ShimSender {
   readonly #vector: SendVector;
   readonly #segmentation: Segmentation | undefined;
   readonly #rules: MessageRules;
+  readonly #singleRules: MessageRules;
 
   constructor(init: ShimSenderInit) {
     const { native, fd, nameCapacity, isIPv6, peer, isSegmenting, counters } = init;
@@ -47,6 +48,7 @@ export class ShimSender {
     this.#segmentation = isSegmenting ? new Segmentation() : undefined;
     const isPeerIPv4 = peer !== undefined && (peer.family === "IPv4" || peer._isMapped);
     this.#rules = { isIPv6, isPeerIPv4, segmentation: this.#segmentation };
+    this.#singleRules = { isIPv6, isPeerIPv4, segmentation: undefined };
   }
 
   /** Whether datagrams may go as segments. */
@@ -56,32 +58,27 @@ export class ShimSender {
 
   /**
    * Sends the payloads of `run`, which are checked: how many went, or -errno if not even the
-   * first. A message of segments that is refused is sent again, datagram by datagram.
+   * first. When a message of segments is refused, all go again, datagram by datagram.
    */
   send(
     bufs: readonly Payload[],
     run: Omit<Run, "slot">,
     to: SocketAddress | readonly SocketAddress[] | undefined,
   ): number {
-    for (;;) {
-      const result = this.#sendMessages(fillPayloads(this.#vector, bufs, run, to, this.#rules));
-      if (
-        result >= 0 ||
-        !this.#isWorthAgain(-result, destination(to, run.start), bufs[run.start]?.length ?? 0)
-      ) {
-        return result;
-      }
-    }
+    const result = this.#sendMessages(fillPayloads(this.#vector, bufs, run, to, this.#rules));
+    if (!this.#mayBeSegments(result)) return result;
+    const singles = fillPayloads(this.#vector, bufs, run, to, this.#singleRules);
+    const bytes = bufs[run.start]?.length ?? 0;
+    return this.#sendAgain(singles, { errno: -result, address: destination(to, run.start), bytes });
   }
 
   /** Sends what waits in `batch`, as `send`. */
   sendBatch(batch: SendBatch): number {
-    for (;;) {
-      const result = this.#sendMessages(batch._fill(this.#vector, this.#rules));
-      if (result >= 0 || !this.#isWorthAgain(-result, batch._firstAddress, batch._firstLength)) {
-        return result;
-      }
-    }
+    const result = this.#sendMessages(batch._fill(this.#vector, this.#rules));
+    if (!this.#mayBeSegments(result)) return result;
+    const singles = batch._fill(this.#vector, this.#singleRules);
+    const { _firstAddress: address, _firstLength: bytes } = batch;
+    return this.#sendAgain(singles, { errno: -result, address, bytes });
   }
 
   /** One system call: how many datagrams went, or -errno. */
@@ -93,14 +90,27 @@ export class ShimSender {
     return this.#vector.datagramsIn(result);
   }
 
-  /** Whether the first message was refused for being made of segments, and will be no more. */
-  #isWorthAgain(errno: number, address: SocketAddress | undefined, bytes: number): boolean {
-    if (this.#vector.datagramsIn(1) === 1) return false;
-    if (!this.#segmentation?.refused(errno, address, bytes)) return false;
+  /** Whether the first message was refused, perhaps for being made of segments. */
+  #mayBeSegments(result: number): boolean {
+    return result < 0 && this.#vector.datagramsIn(1) > 1 && Segmentation.isRefusal(-result);
+  }
+
+  /** Sends datagrams one by one; if that works, it was the segments, and will not be again. */
+  #sendAgain(messages: number, { errno, address, bytes }: Refusal): number {
+    const result = this.#sendMessages(messages);
+    if (result < 0) return result;
+    this.#segmentation?.refused(errno, address, bytes);
     this.#counters.segmentationRefusals++;
     warnRefused(errno, bytes);
-    return true;
+    return result;
   }
+}
+
+/** A message of segments that the system did not take: of which length, to where. */
+interface Refusal {
+  readonly errno: number;
+  readonly address: SocketAddress | undefined;
+  readonly bytes: number;
 }
 
 let hasWarned = false;
