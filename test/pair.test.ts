@@ -216,15 +216,18 @@ describe("closing an end", () => {
   });
 
   test("twice, or from the wake of closing, does nothing more", () => {
-    const [a, b] = DatagramPair.create();
-    let wakes = 0;
-    a.pollRecv(() => {
-      wakes++;
+    const [a, b] = DatagramPair.create({ queueDatagrams: 1 });
+    const woken: string[] = [];
+    const closing = (name: string) => () => {
+      woken.push(name);
       a.close();
-    }, new Uint8Array(1));
+    };
+    a.trySend(ONE);
+    a.pollSend(closing("sender"), ONE);
+    a.pollRecv(closing("reader"), new Uint8Array(1));
     a.close();
     a.close();
-    expect(wakes).toBe(1);
+    expect(woken.toSorted()).toEqual(["reader", "sender"]);
     b.close();
   });
 

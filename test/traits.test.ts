@@ -12,6 +12,7 @@ import {
   type Payload,
   Pending,
   type Poll,
+  SocketAddress,
   type Target,
   type Waker,
   WouldBlock,
@@ -108,6 +109,20 @@ describe("a try", () => {
     socket.makeRoom();
     expect(await sent).toBe(3);
     expect(socket.sent).toEqual([1, 2, 3]);
+  });
+
+  test("does not overtake whoever waits, though there is room by now", async () => {
+    const socket = new BaseSocket();
+    socket.sendPlan.push("full");
+    const sent = socket.send(Uint8Array.of(1));
+    // There is room, and whoever waits is not told yet.
+    socket.sendPlan.length = 0;
+    expect(socket.trySend(Uint8Array.of(2))).toBe(WouldBlock);
+    expect(socket.trySendTo(Uint8Array.of(2), SocketAddress.abstract("x"))).toBe(WouldBlock);
+    expect(socket.trySendMany([Uint8Array.of(2)])).toBe(WouldBlock);
+    socket.makeRoom();
+    expect(await sent).toBe(1);
+    expect(socket.sent).toEqual([1]);
   });
 
   test("does not put a recv that waits to sleep for ever, and takes nothing from it", async () => {
