@@ -24,7 +24,9 @@ const IPPROTO_IPV6 = 41;
 /** <linux/in.h>, <linux/in6.h>, <asm-generic/socket.h>, <linux/udp.h>. */
 const IP_TOS = 1;
 const IP_PKTINFO = 8;
+const IP_RECVERR = 11;
 const IP_ORIGDSTADDR = 20;
+const IPV6_RECVERR = 25;
 const SO_TIMESTAMPNS = 35;
 const SO_MARK = 36;
 const SO_RXQ_OVFL = 40;
@@ -161,6 +163,54 @@ export class ControlReader {
 }
 
 const reader = new ControlReader();
+
+/** What `struct sock_extended_err` and the address behind it say: <linux/errqueue.h>. */
+export interface ExtendedError {
+  readonly errno: number;
+  readonly origin: number;
+  readonly type: number;
+  readonly code: number;
+  /** For EMSGSIZE the path's MTU. */
+  readonly info: number;
+  /** Who reported it; port 0. */
+  readonly offender: SocketAddress | undefined;
+}
+
+/** The error in the `bytes` of control messages from word `index` on, if there is one. */
+export function readExtendedError(
+  words: Int32Array,
+  index: number,
+  bytes: number,
+): ExtendedError | undefined {
+  reader.begin(words, index, bytes);
+  while (reader.next()) {
+    const isError =
+      reader.is(IPPROTO_IP, IP_RECVERR, 16) || reader.is(IPPROTO_IPV6, IPV6_RECVERR, 16);
+    if (!isError) continue;
+    const kinds = reader.word(1);
+    return {
+      errno: reader.word(0),
+      origin: kinds & 0xff,
+      type: (kinds >>> 8) & 0xff,
+      code: (kinds >>> 16) & 0xff,
+      info: reader.word(2) >>> 0,
+      offender: readOffender(),
+    };
+  }
+  return undefined;
+}
+
+/** The address behind the error: of family 0 when the kernel knows none. */
+function readOffender(): SocketAddress | undefined {
+  if (reader.is(reader.level, reader.type, 32)) {
+    const family = reader.word(4) & 0xffff;
+    if (family === AF_INET) return addressIPv4(AF_INET, reader.word(5));
+    if (family === AF_INET6 && reader.is(reader.level, reader.type, 44)) {
+      return addressIPv6(AF_INET6, 6);
+    }
+  }
+  return undefined;
+}
 
 /**
  * The stride in the `bytes` of control messages from word `index` on (udp(7), UDP_GRO: an int);

@@ -6,6 +6,7 @@
 
 import type { SocketAddress } from "./address.ts";
 import type { SocketCounters } from "./counters.ts";
+import type { TransportError } from "./error-queue.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
 import type { Capabilities, ReceiveMetadata } from "./metadata.ts";
 import type { TransmitClock } from "./options.ts";
@@ -74,6 +75,10 @@ export interface Engine extends UdpControls {
 
   /** Asks for metadata of received datagrams: what was granted. */
   receiveMetadata(wanted: ReceiveMetadata): Capabilities;
+  /** Has errors that the network reports told to `tell` instead of thrown by the next call. */
+  tellTransportErrors(tell: ((error: TransportError) => void) | undefined): void;
+  /** Whether IP may fragment datagrams. */
+  readonly mayFragment: boolean;
   /** Lets datagrams say when they are to be sent. */
   setTransmitTimes(clock: TransmitClock): void;
 

@@ -81,6 +81,14 @@ export function checkResult(result: number, syscall: string, address?: string): 
   });
 }
 
+/**
+ * Whether `error` says that a datagram was longer than its way takes (EMSGSIZE): normal where a
+ * transport probes for the path's MTU.
+ */
+export function isMessageSizeError(error: unknown): boolean {
+  return error instanceof SocketError && error.code === "EMSGSIZE";
+}
+
 /** Whether `error` says that a socket was closed under its user. */
 export function isClosedError(error: unknown): boolean {
   return error instanceof SocketError && error.code === "ERR_SOCKET_CLOSED";

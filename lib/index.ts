@@ -6,7 +6,8 @@ export { AsyncFd, pollRecvmmsg, pollSendmmsg } from "./async-fd.ts";
 export { DgramBuffer } from "./buffer.ts";
 export type { SocketCounters } from "./counters.ts";
 export type { Backend, Membership } from "./engine.ts";
-export { isClosedError, SocketError } from "./errors.ts";
+export type { TransportError } from "./error-queue.ts";
+export { isClosedError, isMessageSizeError, SocketError } from "./errors.ts";
 export { AsDatagramSocketRecv, AsDatagramSocketSend } from "./forward.ts";
 export { DatagramInfo, type Payload, type Target } from "./info.ts";
 export { DGRAM_HEADROOM, MAX_BUF_SIZE, MAX_DATAGRAM_SIZE } from "./limits.ts";
@@ -15,6 +16,7 @@ export type { Capabilities, Ecn, ReceiveMetadata, SendMetadata } from "./metadat
 export { isNonblocking, recvmmsg, sendmmsg } from "./mmsg.ts";
 export type { Offload } from "./offload.ts";
 export type { WaitOptions } from "./operations.ts";
+export type { PathMtuDiscovery, TransmitClock } from "./options.ts";
 export { DatagramPair, type DatagramPairOptions } from "./pair.ts";
 export { Pending, type Poll, pollFn, type Waker, WouldBlock } from "./poll.ts";
 export {

@@ -52,6 +52,20 @@ const GROUP_OFFSET = 8;
 const SOURCE_OFFSET = 136;
 
 const SO_TXTIME = 61;
+const IP_MTU_DISCOVER = 10;
+const IPV6_MTU_DISCOVER = 23;
+const PMTUDISC_WANT = 1;
+
+/** <linux/in.h>: IP_PMTUDISC_DONT, _DO and _PROBE. */
+const PATH_MTU_DISCOVERY = { off: 0, on: 2, probe: 3 } as const;
+
+/**
+ * What happens to datagrams that are longer than the path takes. `"off"`: they are fragmented.
+ * `"on"`: they are refused (`EMSGSIZE`), as far as the kernel knows the path. `"probe"`: they are
+ * sent whole whatever is known of the path, and refused only where the device takes no more:
+ * for transports that find the path's MTU by themselves (RFC 8899).
+ */
+export type PathMtuDiscovery = keyof typeof PATH_MTU_DISCOVERY;
 
 /** <time.h>. `fq` takes the monotonic clock, `etf` the one it was set up with. */
 const CLOCKS = { monotonic: 1, tai: 11 } as const;
@@ -145,6 +159,22 @@ export class IpOptions {
     const isIpSet = set(IPPROTO_IP, ip);
     const isIPv6Set = this.#isIPv6 && set(IPPROTO_IPV6, ipv6);
     return enabled && (isSocketSet || (this.#isIPv6 ? isIPv6Set : isIpSet));
+  }
+
+  /** Whether IP may fragment (ip(7), IP_MTU_DISCOVER: off, or by route). */
+  get mayFragment(): boolean {
+    const [level, name] = this.#isIPv6
+      ? [IPPROTO_IPV6, IPV6_MTU_DISCOVER]
+      : [IPPROTO_IP, IP_MTU_DISCOVER];
+    checkResult(this.#native.getIntOption(this.#fd, level as number, name as number), "getsockopt");
+    return (this.#native.scratch[0] as number) <= PMTUDISC_WANT;
+  }
+
+  /** Sets whether datagrams may be fragmented, and if not, whatever the path is known to take. */
+  setPathMtuDiscovery(mode: PathMtuDiscovery): void {
+    const value = PATH_MTU_DISCOVERY[mode];
+    if (this.#isIPv6) this.#set(IPPROTO_IPV6, IPV6_MTU_DISCOVER, value);
+    this.#set(IPPROTO_IP, IP_MTU_DISCOVER, value);
   }
 
   /** Lets datagrams say when they are to be sent (SO_TXTIME). */

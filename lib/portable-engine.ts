@@ -268,6 +268,13 @@ export class PortableEngine implements Engine {
     return { ...(none as Capabilities), segmentation: false, coalescing: false };
   }
 
+  tellTransportErrors(_tell: unknown): void {
+    throw unsupportedError("setsockopt", "transport errors need the shim");
+  }
+
+  /** As the system has it. */
+  readonly mayFragment = true;
+
   setTransmitTimes(_clock: TransmitClock): void {
     throw unsupportedError("setsockopt", "transmit times need the shim");
   }

@@ -124,7 +124,12 @@ export class Interest {
 export interface Registration {
   readonly read: Interest;
   readonly write: Interest;
+  /** Told of errors alone, which the kernel reports to whoever asks for nothing. */
+  readonly error: Interest;
 }
+
+/** Interests of a registration, which have neighbouring slots. */
+const INTERESTS = 3;
 
 /** A waker is somebody else's code: what it throws is reported, and others still get theirs. */
 export function callWaker(waker: Waker): void {
@@ -204,15 +209,17 @@ export class Reactor {
    */
   add(fd: number, { isOwned }: { readonly isOwned: boolean }): Registration {
     const slot = this.#freeSlots.pop() ?? this.#interests.length;
-    if (slot + 2 > SOCKETS_MAX) {
+    if (slot + INTERESTS > SOCKETS_MAX) {
       throw new SocketError({ errno: 0, code: "EMFILE", syscall: "socket" });
     }
     const read = new Interest(this, slot, fd, POLLIN);
     const write = new Interest(this, slot + 1, fd, POLLOUT);
     this.#interests[slot] = read;
+    const error = new Interest(this, slot + 2, fd, 0);
     this.#interests[slot + 1] = write;
+    this.#interests[slot + 2] = error;
     if (isOwned) this.#kernel.track(slot, fd);
-    return { read, write };
+    return { read, write, error };
   }
 
   /** Whether a socket of this thread has that descriptor. */
@@ -221,17 +228,18 @@ export class Reactor {
   }
 
   /** Lets a descriptor go: nothing in the kernel or here refers to it afterwards. */
-  remove({ read, write }: Registration): void {
-    for (const interest of [read, write]) {
+  remove({ read, write, error }: Registration): void {
+    const fd = read.fd;
+    for (const interest of [read, write, error]) {
       if (interest._token !== 0) this.#kernel.disarm(interest.fd, interest._token);
       interest._token = 0;
       interest._waker = null;
       this.#interests[interest.slot] = undefined;
       this.#kernel.track(interest.slot, -1);
+      // The helper thread's way needs a descriptor of its own for each interest (see #park).
+      if (interest.fd !== fd) this.#native.close(interest.fd);
+      interest.fd = -1;
     }
-    // The helper thread's way needs a descriptor of its own for each direction (see #park).
-    if (write.fd !== read.fd) this.#native.close(write.fd);
-    read.fd = write.fd = -1;
     this.#freeSlots.push(read.slot);
   }
 
@@ -332,7 +340,7 @@ export class Reactor {
 
   /** Has the bell rung once `interest` is ready; if the kernel cannot, tries at every turn. */
   #park(interest: Interest): void {
-    if (this.mode === "thread" && interest.events === POLLOUT) this.#separate(interest);
+    if (this.mode === "thread" && interest.events !== POLLIN) this.#separate(interest);
     this.#generation = (this.#generation + 1) % 2 ** 31;
     const token = this.#generation * 2 ** 20 + interest.slot + 1;
     const result = this.#kernel.arm(interest.fd, interest.events, token);
@@ -340,14 +348,14 @@ export class Reactor {
     else interest._token = token;
   }
 
-  /** epoll knows a descriptor once; the two directions park apart, so the second needs another. */
-  #separate(write: Interest): void {
-    const read = this.#interests[write.slot - 1];
-    if (read === undefined || write.fd !== read.fd) return;
-    const duplicate = this.#native.duplicate(write.fd);
+  /** epoll knows a descriptor once; interests park apart, so all but the first need another. */
+  #separate(interest: Interest): void {
+    const read = this.#interests[interest.slot - (interest.slot % INTERESTS)];
+    if (read === undefined || interest.fd !== read.fd) return;
+    const duplicate = this.#native.duplicate(interest.fd);
     if (duplicate < 0) return;
-    write.fd = duplicate;
-    this.#kernel.track(write.slot, duplicate);
+    interest.fd = duplicate;
+    this.#kernel.track(interest.slot, duplicate);
   }
 
   #onBell(): void {

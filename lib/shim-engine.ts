@@ -12,7 +12,7 @@ import { AF_INET6, AF_UNIX, SocketAddress } from "./address.ts";
 import { countSent } from "./batch.ts";
 import { newCounters, type SocketCounters } from "./counters.ts";
 import type { Engine, Membership } from "./engine.ts";
-import { ErrorQueueReader } from "./error-queue.ts";
+import { ErrorQueueReader, type TransportError } from "./error-queue.ts";
 import { checkResult, closedError, SocketError } from "./errors.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
 import type { Capabilities, ReceiveMetadata } from "./metadata.ts";
@@ -73,6 +73,13 @@ export class ShimEngine implements Engine {
   #fd: number;
   #isRef = true;
   #sendError: SocketError | undefined;
+  #tellError: ((error: TransportError) => void) | undefined;
+  readonly #onErrorQueued = () => {
+    if (this.#fd === -1 || this.#tellError === undefined) return;
+    this.#drainErrorQueue();
+    // The handler may have closed the socket.
+    if (this.#fd !== -1) this.#registration.error.wait(this.#onErrorQueued);
+  };
 
   constructor({ native, reactor, fd, offload = NO_OFFLOAD }: ShimEngineInit) {
     this.#native = native;
@@ -114,12 +121,17 @@ export class ShimEngine implements Engine {
     const limit = Math.min(end - start, BATCH_COUNT_MAX);
     if (limit === 0 && this.#fd !== -1) return 0;
     if (!this.#mayReceive(waker)) return Pending;
-    return this.#received(this.#receiver.receive(bufs, { start, count: limit }, info), waker);
+    const run = { start, count: limit };
+    let result = this.#receiver.receive(bufs, run, info);
+    if (this.#wasTold(result)) result = this.#receiver.receive(bufs, run, info);
+    return this.#received(result, waker);
   }
 
   receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
     if (!this.#mayReceive(waker)) return Pending;
-    return this.#received(this.#receiver.receiveBatch(batch), waker);
+    let result = this.#receiver.receiveBatch(batch);
+    if (this.#wasTold(result)) result = this.#receiver.receiveBatch(batch);
+    return this.#received(result, waker);
   }
 
   /** Whether to ask the kernel now; if not, `waker` is kept. */
@@ -166,7 +178,9 @@ export class ShimEngine implements Engine {
     if (limit === 0) return 0;
     const interest = this.#registration.write;
     if (!interest.mayRun(waker)) return Pending;
-    const result = this.#sender.send(bufs, { start, count: limit }, to);
+    const run = { start, count: limit };
+    let result = this.#sender.send(bufs, run, to);
+    if (this.#wasTold(result)) result = this.#sender.send(bufs, run, to);
     if (result < 0) {
       const address = destination(to, start);
       return this.#sendFailed(-result, waker, { address, length: bufs[start]?.length ?? 0 });
@@ -185,7 +199,8 @@ export class ShimEngine implements Engine {
     const interest = this.#registration.write;
     if (!interest.mayRun(waker)) return Pending;
     const address = batch._firstAddress;
-    const result = this.#sender.sendBatch(batch);
+    let result = this.#sender.sendBatch(batch);
+    if (this.#wasTold(result)) result = this.#sender.sendBatch(batch);
     if (result < 0) {
       return this.#sendFailed(-result, waker, { address, length: batch._firstLength });
     }
@@ -227,7 +242,7 @@ export class ShimEngine implements Engine {
    */
   #findDroppedError(): void {
     const errno = this.#drainErrorQueue();
-    if (errno === 0) return;
+    if (errno === 0 || this.#tellError !== undefined) return;
     this.counters.sendErrors++;
     this.#sendError = new SocketError({ errno, syscall: "sendmmsg", ...this.#about() });
   }
@@ -243,7 +258,23 @@ export class ShimEngine implements Engine {
     if (this.#family === AF_UNIX) return 0;
     this.#registration.read.sawError = false;
     errorQueueReader ??= new ErrorQueueReader(this.#native);
-    return errorQueueReader.drain(this.#fd);
+    return errorQueueReader.drain(this.#fd, this.#tellError);
+  }
+
+  /**
+   * Whether a call failed for nothing but an error that was reported before, and that whoever
+   * wants to be told of such errors has been told of now: then it is worth another try.
+   */
+  #wasTold(result: number): boolean {
+    if (result >= 0 || result === -EAGAIN || this.#tellError === undefined) return false;
+    return this.#drainErrorQueue() === -result;
+  }
+
+  tellTransportErrors(tell: ((error: TransportError) => void) | undefined): void {
+    this.#openFd();
+    this.#options.setReceiveErrors(tell !== undefined || this.peerAddr !== undefined);
+    this.#tellError = tell && ((error) => callWaker(() => tell(error)));
+    if (tell !== undefined) this.#registration.error.wait(this.#onErrorQueued);
   }
 
   /** ICMP errors reach a connected socket only; without the queue, some would be lost. */
@@ -278,6 +309,11 @@ export class ShimEngine implements Engine {
       segmentation: this.#sender.isSegmenting,
       coalescing: this.#isCoalescing,
     };
+  }
+
+  get mayFragment(): boolean {
+    this.#openFd();
+    return this.#options.mayFragment;
   }
 
   setTransmitTimes(clock: TransmitClock): void {

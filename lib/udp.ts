@@ -5,6 +5,7 @@ import { AF_INET, AF_INET6, type SocketAddress } from "./address.ts";
 import { checkInteger, rangeError, typeError } from "./check.ts";
 import type { Backend, Membership, UdpControls } from "./engine.ts";
 import { EngineSocket } from "./engine-socket.ts";
+import type { TransportError } from "./error-queue.ts";
 import { checkResult, SocketError, unsupportedError } from "./errors.ts";
 import { type Capabilities, RECEIVE_METADATA, type ReceiveMetadata } from "./metadata.ts";
 import { checkOffload, chooseOffload, type Offload } from "./offload.ts";
@@ -21,6 +22,8 @@ import {
 import {
   IPPROTO_IPV6,
   IPV6_V6ONLY,
+  IpOptions,
+  type PathMtuDiscovery,
   SO_REUSEADDR,
   SO_REUSEPORT,
   SO_TYPE,
@@ -66,6 +69,8 @@ export interface UdpBindOptions extends BufferSizes {
    * variable `DATAGRAM_SOCKET_OFFLOAD=off` switches both off, whatever is asked for.
    */
   readonly offload?: boolean | Partial<Offload> | undefined;
+  /** Whether IP may fragment datagrams. Default `"off"`: it may. Shim only. */
+  readonly pathMtuDiscovery?: PathMtuDiscovery | undefined;
   /** An IPv6 socket that takes no IPv4. Shim only. */
   readonly ipv6Only?: boolean | undefined;
   /** Datagrams that may wait for `recv` in the portable backend's queue. Default 2800. */
@@ -162,6 +167,24 @@ export class UdpSocket extends EngineSocket implements UdpControls {
     this._engine.setTransmitTimes(clock);
   }
 
+  /**
+   * Has errors that the network reports about datagrams sent told to `handler`: unreachable hosts
+   * and ports, datagrams too big, with who said it about which destination. They are not thrown
+   * then, a call that one of them would have failed goes through, and the socket stays open.
+   * `undefined`: back to throwing, which only a connected socket does.
+   */
+  onTransportError(handler: ((error: TransportError) => void) | undefined): void {
+    if (handler !== undefined && typeof handler !== "function") {
+      throw typeError("handler", "function", handler);
+    }
+    this._engine.tellTransportErrors(handler);
+  }
+
+  /** Whether IP may fragment the datagrams it sends. */
+  get mayFragment(): boolean {
+    return this._engine.mayFragment;
+  }
+
   /** Whether datagrams may go to broadcast addresses. Default: they may not. */
   setBroadcast(enabled: boolean): void {
     this._engine.setBroadcast(enabled);
@@ -205,7 +228,13 @@ const ALL_METADATA: ReceiveMetadata = Object.fromEntries(
 );
 
 function checkBindOptions(options: UdpBindOptions): void {
-  const { hostname, port = 0, connect, receiveQueueDatagrams = 1 } = options;
+  const {
+    hostname,
+    port = 0,
+    connect,
+    receiveQueueDatagrams = 1,
+    pathMtuDiscovery = "off",
+  } = options;
   if (hostname !== undefined && typeof hostname !== "string") {
     throw typeError("hostname", "string", hostname);
   }
@@ -215,6 +244,9 @@ function checkBindOptions(options: UdpBindOptions): void {
       throw typeError("connect.hostname", "string", connect.hostname);
     }
     checkInteger("connect.port", connect.port, 1, 65_535);
+  }
+  if (!["off", "on", "probe"].includes(pathMtuDiscovery)) {
+    throw rangeError("pathMtuDiscovery", '"off", "on" or "probe"', pathMtuDiscovery);
   }
   checkInteger("receiveQueueDatagrams", receiveQueueDatagrams, 1, 2 ** 31 - 1);
   checkOffload(options.offload);
@@ -266,6 +298,7 @@ function setUp(
   if (options.reuseAddress) setOption(native, fd, [SOL_SOCKET, SO_REUSEADDR], 1);
   const isIPv6 = local.family === "IPv6";
   if (isIPv6) setOption(native, fd, [IPPROTO_IPV6, IPV6_V6ONLY], Number(options.ipv6Only ?? false));
+  new IpOptions(native, fd, isIPv6).setPathMtuDiscovery(options.pathMtuDiscovery ?? "off");
   setBufferSizes(native, fd, options);
   checkResult(native.bind(fd, local._encoded), "bind", local.toString());
   if (peer === undefined) return;
