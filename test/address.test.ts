@@ -212,6 +212,26 @@ describe("every SocketAddress", () => {
     expect(() => checkAddress("to", "x")).toThrow('"to" expected SocketAddress, got "x"');
   });
 
+  test("a name that another one begins with is another address, a NUL behind it too", () => {
+    const [a, b] = [SocketAddress.abstract("a"), SocketAddress.abstract("a\0")];
+    expect([a.equals(b), b.equals(a), a.equals(SocketAddress.abstract("a"))]).toEqual([
+      false,
+      false,
+      true,
+    ]);
+  });
+
+  test("is read without the bytes that stand behind it", () => {
+    for (const name of ["a", "ab", "abc", "abcd"]) {
+      for (const address of [SocketAddress.unix(name), SocketAddress.abstract(name)]) {
+        const memory = memoryWith(address, 2, -1);
+        const decoded = SocketAddress._decode(memory, 2, rawOf(address).length);
+        expect(decoded.equals(address) && address.equals(decoded)).toBe(true);
+        expect([decoded._hash, decoded.address]).toEqual([address._hash, address.address]);
+      }
+    }
+  });
+
   test("equal ones have one hash, whatever made them", () => {
     fc.assert(
       fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), fc.nat(65_535), (text, port) => {

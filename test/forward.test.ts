@@ -120,6 +120,20 @@ describe("AsDatagramSocketSend", () => {
     expect(socket.sent).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
+  test("does not overtake who waits at the inner socket by a try", async () => {
+    const socket = new ConnectedBaseSocket(PEER);
+    const wrapper = new SendWrapper(socket);
+    socket.sendPlan.push("full");
+    const sent = socket.send(ONE);
+    // There is room, and whoever waits is not told yet.
+    socket.sendPlan.length = 0;
+    expect(wrapper.trySend(ONE)).toBe(WouldBlock);
+    expect(wrapper.trySendTo(ONE, PEER)).toBe(WouldBlock);
+    expect(wrapper.trySendMany([ONE])).toBe(WouldBlock);
+    socket.makeRoom();
+    expect(await sent).toBe(1);
+  });
+
   test("throws the inner socket's kept error, once for both", async () => {
     const socket = new BaseSocket();
     const wrapper = new SendWrapper(socket);
@@ -212,6 +226,17 @@ describe("AsDatagramSocketRecv", () => {
     expect((await batch).value?.buffers[0]?.asSlice()[0]).toBe(3);
     expect(settled.order).toEqual(["wrapper 1", "inner 1", "inner again 1", "wrapper again 1"]);
     expect(bufs.map((buf) => buf[0])).toEqual([1, 2, 4, 5]);
+  });
+
+  test("takes nothing from who waits at the inner socket by a try", async () => {
+    const socket = new BaseSocket();
+    const wrapper = new RecvWrapper(socket);
+    const received = socket.recv(new Uint8Array(1));
+    socket.arrived.push(ONE);
+    expect(wrapper.tryRecv(new Uint8Array(1))).toBe(WouldBlock);
+    expect(wrapper.tryRecvMany([new Uint8Array(1)])).toBe(WouldBlock);
+    socket.arrive();
+    expect(await received).toBe(1);
   });
 
   test("leaves the waker in place when there is none, and throws a kept error once", async () => {
