@@ -147,8 +147,10 @@ const LAYOUT_CONSTANTS: { readonly [name: string]: string } = {
   GROUP_SOURCE_REQ_BYTES: "sizeof(struct group_source_req)",
   GROUP_OFFSET: "offsetof(struct group_source_req, gsr_group)",
   SOURCE_OFFSET: "offsetof(struct group_source_req, gsr_source)",
-  ERRNO_WORD: "((sizeof(struct cmsghdr) + offsetof(struct sock_extended_err, ee_errno)) / 4)",
-  ORIGIN_WORD: "((sizeof(struct cmsghdr) + offsetof(struct sock_extended_err, ee_origin)) / 4)",
+  HEADER_BYTES: "sizeof(struct cmsghdr)",
+  LEVEL_WORD: "(offsetof(struct cmsghdr, cmsg_level) / 4)",
+  TYPE_WORD: "(offsetof(struct cmsghdr, cmsg_type) / 4)",
+  DATA_WORD: "(sizeof(struct cmsghdr) / 4)",
 };
 
 /** What a constant of lib/ is called that stands for one of C. */
