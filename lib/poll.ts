@@ -57,3 +57,15 @@ export function pollFn<T>(poll: (waker: Waker) => Poll<T>): Promise<T> {
     attempt();
   });
 }
+
+/**
+ * @internal A waker is somebody else's code: what it throws is reported, and others still get
+ * theirs.
+ */
+export function callWaker(waker: Waker): void {
+  try {
+    waker();
+  } catch (error) {
+    reportError(error);
+  }
+}

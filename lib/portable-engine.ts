@@ -27,7 +27,7 @@ import {
 } from "./info.ts";
 import { type Capabilities, RECEIVE_METADATA, type ReceiveMetadata } from "./metadata.ts";
 import type { TransmitClock } from "./options.ts";
-import { Pending, type Poll, type Waker } from "./poll.ts";
+import { callWaker, Pending, type Poll, type Waker } from "./poll.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 import { destination } from "./send.ts";
 import type { SendBatch } from "./send-batch.ts";
@@ -141,16 +141,20 @@ export class PortableEngine implements Engine {
     this.#wakeScheduled = true;
     setImmediate(() => {
       this.#wakeScheduled = false;
-      const waker = this.#readWaker;
-      this.#readWaker = null;
-      waker?.();
+      this.#wakeReader();
     });
+  }
+
+  #wakeReader(): void {
+    const waker = this.#readWaker;
+    this.#readWaker = null;
+    if (waker !== null) callWaker(waker);
   }
 
   #wakeWriter(): void {
     const waker = this.#writeWaker;
     this.#writeWaker = null;
-    waker?.();
+    if (waker !== null) callWaker(waker);
   }
 
   receive(
@@ -366,9 +370,7 @@ export class PortableEngine implements Engine {
     this.counters.datagramsDropped += this.#queue.length - this.#taken;
     this.#queue.length = this.#taken = 0;
     socket.close();
-    const reader = this.#readWaker;
-    this.#readWaker = null;
-    reader?.();
+    this.#wakeReader();
     this.#wakeWriter();
   }
 

@@ -26,7 +26,7 @@ import {
 } from "../ffi/native.ts";
 import { AF_UNIX } from "./address.ts";
 import { checkResult, SocketError } from "./errors.ts";
-import type { Waker } from "./poll.ts";
+import { callWaker, type Waker } from "./poll.ts";
 import { warn } from "./warn.ts";
 
 /** <poll.h>. */
@@ -130,15 +130,6 @@ export interface Registration {
 
 /** Interests of a registration, which have neighbouring slots. */
 const INTERESTS = 3;
-
-/** A waker is somebody else's code: what it throws is reported, and others still get theirs. */
-export function callWaker(waker: Waker): void {
-  try {
-    waker();
-  } catch (error) {
-    reportError(error);
-  }
-}
 
 /** What Bun's event loop watches for the reactor. */
 interface Bell {

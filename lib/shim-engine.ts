@@ -26,8 +26,8 @@ import {
   type TransmitClock,
   UDP_GRO,
 } from "./options.ts";
-import { Pending, type Poll, type Waker } from "./poll.ts";
-import { callWaker, type Reactor, type Registration } from "./readiness.ts";
+import { callWaker, Pending, type Poll, type Waker } from "./poll.ts";
+import type { Reactor, Registration } from "./readiness.ts";
 import { BATCH_COUNT_MAX } from "./recv.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 import { destination } from "./send.ts";
