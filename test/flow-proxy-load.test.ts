@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { isIntact, type LoadReport, runLoad } from "../examples/flow-proxy/load.ts";
+import { ANSWER_TIMEOUT_MS } from "../examples/flow-proxy/load-client.ts";
 import { openSocket } from "../examples/flow-proxy/open.ts";
 import { Questions } from "../examples/flow-proxy/question.ts";
 import { DgramBuffer, type SocketAddress, type UdpSocket } from "../lib/index.ts";
@@ -105,6 +106,25 @@ describe("the load generator", () => {
     expect(report.lost).toBeGreaterThanOrEqual(dropped);
     expect(report.answered + report.lost).toBe(report.sent);
     expect(isIntact(report)).toBe(true);
+  });
+
+  test.concurrent("tells of an answer that comes after it was given up", async () => {
+    await using server = await openSocket({ hostname: "127.0.0.1" });
+    const { address: hostname, port } = server.localAddr;
+    const load = runLoad({ target: { hostname, port }, clients: 1, durationMs: 1500 });
+    const first = Buffer.alloc(1500);
+    const { length, peer } = await server.recvFrom(first);
+    const answer = first.subarray(0, length);
+    await Bun.sleep(ANSWER_TIMEOUT_MS + 200);
+    await server.sendTo(answer, peer as SocketAddress);
+    await server.sendTo(answer, peer as SocketAddress);
+    const { sent, answered, lost, late, duplicated } = await load;
+    expect({ answered, lost, late, duplicated }).toEqual({
+      answered: 1,
+      lost: sent - 1,
+      late: 1,
+      duplicated: 1,
+    });
   });
 
   test.concurrent("fails by its exit code when an answer was altered, and when none came", async () => {

@@ -285,6 +285,27 @@ describe.each(BACKENDS)("the egress, on the %s backend", (backend) => {
     expect(egress.snapshot().up.datagrams).toBe(2);
   });
 
+  test("keeps a flow that has answers only", async () => {
+    const idleTimeoutMs = 300;
+    // A machine that stalls for half the timeout proves nothing, and gets another try.
+    for (let stalledMs = idleTimeoutMs; stalledMs > idleTimeoutMs / 2; ) {
+      const { upstream, egress, tunnel } = await openEgress({ idleTimeoutMs });
+      await tunnel.send(withFlowId(1, "question"));
+      const { peer } = await next(upstream);
+      const startMs = performance.now();
+      stalledMs = 0;
+      for (let beforeMs = startMs, nowMs = startMs; nowMs - startMs < 3 * idleTimeoutMs; ) {
+        await upstream.sendTo(Buffer.from("answer"), peer);
+        expect(read((await next(tunnel)).bytes)).toEqual({ id: 1, payload: "answer" });
+        await Bun.sleep(10);
+        beforeMs = nowMs;
+        nowMs = performance.now();
+        stalledMs = Math.max(stalledMs, nowMs - beforeMs);
+      }
+      if (stalledMs <= idleTimeoutMs / 2) expect(egress.snapshot().flowCounts.expired).toBe(0);
+    }
+  });
+
   test("counts the errors of a closed upstream port; the flow goes on when it is open", async () => {
     const upstream = { hostname: "127.0.0.1", port: await closedPort() };
     const egress = keep(await Egress.open({ listen: LOOPBACK, upstream, backend, ...LIMITS }));

@@ -130,14 +130,16 @@ export class BatchSender {
   readonly #buffers: DgramBuffer[] = [];
   readonly #to: SocketAddress[] = [];
   /** What is left: a part of `#buffers`. */
-  readonly #batch: { to: SocketAddress[] | undefined; start: number; count: number };
+  readonly #batch = {
+    to: undefined as SocketAddress[] | undefined,
+    start: 0,
+    count: 0,
+  };
   #failedBefore = false;
 
   constructor(socket: DatagramSocket, counts: HalfCounts) {
     this.#socket = socket;
     this.#counts = counts;
-    const to = socket.peerAddr === undefined ? this.#to : undefined;
-    this.#batch = { to, start: 0, count: 0 };
   }
 
   /** How many datagrams are waiting. */
@@ -145,12 +147,15 @@ export class BatchSender {
     return this.#batch.count;
   }
 
-  /** Adds a datagram; `to` if the socket is not connected. The buffer must keep until it is sent. */
+  /** Adds a datagram, with `to` always or never. The buffer must keep until it is sent. */
   add(buffer: DgramBuffer, to?: SocketAddress): void {
     const batch = this.#batch;
     const end = batch.start + batch.count++;
     this.#buffers[end] = buffer;
-    if (to !== undefined) this.#to[end] = to;
+    if (to !== undefined) {
+      this.#to[end] = to;
+      batch.to = this.#to;
+    }
   }
 
   /**
