@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { DgramBuffer, UdpSocket } from "../lib/index.ts";
 import {
   BACKENDS,
+  CHILD_TIMEOUT_MS,
   connectedPair,
   nextTurn,
   numbered,
@@ -33,33 +34,41 @@ const SCENARIOS: Record<string, number> = {
 
 describe("the process is kept alive as Bun's own socket keeps it", () => {
   const kinds = ["bun", ...BACKENDS, "unix"];
-  test.each(Object.entries(SCENARIOS))("%s", async (scenario, expected) => {
-    const children = await Promise.all(
-      kinds.map((kind) => runScript("keep-alive.ts", { args: [kind, scenario] })),
-    );
-    const ends = children.map(({ exitCode, signal, stderr }, i) => [
-      kinds[i],
-      exitCode,
-      signal,
-      stderr,
-    ]);
-    expect(ends).toEqual(kinds.map((kind) => [kind, expected, null, ""]));
-  });
+  test.each(Object.entries(SCENARIOS))(
+    "%s",
+    async (scenario, expected) => {
+      const children = await Promise.all(
+        kinds.map((kind) => runScript("keep-alive.ts", { args: [kind, scenario] })),
+      );
+      const ends = children.map(({ exitCode, signal, stderr }, i) => [
+        kinds[i],
+        exitCode,
+        signal,
+        stderr,
+      ]);
+      expect(ends).toEqual(kinds.map((kind) => [kind, expected, null, ""]));
+    },
+    CHILD_TIMEOUT_MS,
+  );
 });
 
 describe.each(BACKENDS)("%s backend", (backend) => {
-  test("wakers that throw are reported, and nobody else is harmed", async () => {
-    const child = await runScript("throwing-wakers.ts", { args: [backend] });
-    expect(child.stderr).toBe("");
-    expect(JSON.parse(child.stdout)).toEqual({
-      told: ["of a waker", "of a waker"],
-      length: 1,
-      own: 1,
-      isThrown: false,
-      isOpen: false,
-      after: 1,
-    });
-  });
+  test(
+    "wakers that throw are reported, and nobody else is harmed",
+    async () => {
+      const child = await runScript("throwing-wakers.ts", { args: [backend] });
+      expect(child.stderr).toBe("");
+      expect(JSON.parse(child.stdout)).toEqual({
+        told: ["of a waker", "of a waker"],
+        length: 1,
+        own: 1,
+        isThrown: false,
+        isOpen: false,
+        after: 1,
+      });
+    },
+    CHILD_TIMEOUT_MS,
+  );
 
   test("buffers that only a receive refers to survive collections", async () => {
     const { receiver, sender } = await connectedPair(backend);

@@ -17,6 +17,7 @@ import {
   WouldBlock,
 } from "../lib/index.ts";
 import {
+  CHILD_TIMEOUT_MS,
   closedPort,
   HAS_IPV6,
   numbered,
@@ -247,24 +248,28 @@ describe("blocking descriptors", () => {
     expect(thrown(() => isNonblocking(-1))).toBeInstanceOf(RangeError);
   });
 
-  test("twenty buffers and one datagram queued: 1 at once, though the socket blocks", async () => {
-    await using peer = await UdpSocket.bind({ hostname: "127.0.0.1" });
-    const answering = (async () => {
-      const { peer: client } = await peer.recvFrom(new Uint8Array(1));
-      await peer.sendTo(new Uint8Array([42]), client as SocketAddress);
-    })();
-    // bash opens a blocking UDP socket by that path, which Bun cannot.
-    const script = join(import.meta.dir, "children", "blocking-mmsg.ts");
-    const shell = `exec 3<>/dev/udp/127.0.0.1/${peer.localAddr.port}; exec "$0" "$1"`;
-    const child = await runCommand(["bash", "-c", shell, process.execPath, script]);
-    await answering;
-    expect(child.stderr).toBe("");
-    expect(JSON.parse(child.stdout)).toEqual({
-      isNonblocking: false,
-      sent: "2",
-      received: "1",
-      again: String(WouldBlock),
-      first: 42,
-    });
-  });
+  test(
+    "twenty buffers and one datagram queued: 1 at once, though the socket blocks",
+    async () => {
+      await using peer = await UdpSocket.bind({ hostname: "127.0.0.1" });
+      const answering = (async () => {
+        const { peer: client } = await peer.recvFrom(new Uint8Array(1));
+        await peer.sendTo(new Uint8Array([42]), client as SocketAddress);
+      })();
+      // bash opens a blocking UDP socket by that path, which Bun cannot.
+      const script = join(import.meta.dir, "children", "blocking-mmsg.ts");
+      const shell = `exec 3<>/dev/udp/127.0.0.1/${peer.localAddr.port}; exec "$0" "$1"`;
+      const child = await runCommand(["bash", "-c", shell, process.execPath, script]);
+      await answering;
+      expect(child.stderr).toBe("");
+      expect(JSON.parse(child.stdout)).toEqual({
+        isNonblocking: false,
+        sent: "2",
+        received: "1",
+        again: String(WouldBlock),
+        first: 42,
+      });
+    },
+    CHILD_TIMEOUT_MS,
+  );
 });

@@ -112,6 +112,9 @@ export function openDescriptors(): number {
   return readdirSync("/proc/self/fd").length;
 }
 
+/** For a test that starts processes, on a machine that is busy. */
+export const CHILD_TIMEOUT_MS = 60_000;
+
 /** How a child process ended. */
 export interface ChildResult {
   readonly exitCode: number | null;

@@ -1,0 +1,58 @@
+/**
+ * Ends Workers that receive, one after the other, and prints how many descriptors were open after
+ * the first few and after all; and whether sockets of this thread went on meanwhile.
+ */
+
+import { readdirSync } from "node:fs";
+import { UdpSocket } from "../../lib/index.ts";
+
+const WARM_UP = 5;
+const WORKERS = 40;
+
+function openDescriptors(): number {
+  return readdirSync("/proc/self/fd").length;
+}
+
+async function runWorker(): Promise<void> {
+  const worker = new Worker(new URL("receiving-worker.ts", import.meta.url).href);
+  await new Promise((resolve, reject) => {
+    worker.onmessage = resolve;
+    worker.onerror = reject;
+  });
+  const closed = new Promise((resolve) => worker.addEventListener("close", resolve));
+  worker.terminate();
+  await closed;
+}
+
+/** Ends when no descriptor was closed for a while: a Worker's go with its heap, a little later. */
+async function settledDescriptors(): Promise<number> {
+  let count = openDescriptors();
+  for (let steady = 0; steady < 10; steady++) {
+    Bun.gc(true);
+    await Bun.sleep(20);
+    const now = openDescriptors();
+    if (now < count) steady = 0;
+    count = now;
+  }
+  return count;
+}
+
+const socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+let echoes = 0;
+const echoing = (async () => {
+  for (;;) {
+    await socket.recv(new Uint8Array(1));
+    echoes++;
+  }
+})().catch(() => {});
+
+let before = 0;
+for (let i = 0; i < WARM_UP + WORKERS; i++) {
+  if (i === WARM_UP) before = await settledDescriptors();
+  await socket.sendTo(new Uint8Array(1), socket.localAddr);
+  await runWorker();
+}
+const after = await settledDescriptors();
+socket.close();
+await echoing;
+console.log(JSON.stringify({ before, after, echoes }));
