@@ -13,8 +13,12 @@ import { AddressMap } from "./address-map.ts";
 /** Datagrams a message: UDP_MAX_SEGMENTS of <linux/udp.h> before Linux 6.9 doubled it. */
 export const SEGMENTS_MAX = 64;
 
-/** Bytes of payload a message: 65535 less the headers of IPv4 and UDP. IPv6 would take 20 more. */
-export const MESSAGE_BYTES_MAX = 65_507;
+/**
+ * Bytes of payload a message of segments: with the headers of UDP, IPv6 and Ethernet 65535. Up to
+ * 65507 would be taken, but the kernel hands no device a frame of 65536 (GSO_LEGACY_MAX_SIZE of
+ * <linux/netdevice.h>) or more: it cuts it up by itself, which is three times slower.
+ */
+export const MESSAGE_BYTES_MAX = 65_473;
 
 /** Destinations remembered for taking shorter segments; beyond it they are learned anew. */
 const DESTINATIONS_MAX = 1024;
