@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Runs tests under the musl build of Bun, on a machine that has glibc: in a root of its own with
+# musl's loader, Bun, and this checkout, much as Alpine has it. Bun wants libstdc++, which Debian
+# has for glibc only; that loads under musl with musl-libstdcxx.c beside it.
+#
+# usage: test/native/musl.sh [test file]...
+# Exit code 77, with a line that says why, where the machine cannot do it.
+set -eu
+
+readonly CHECKOUT=$(cd "$(dirname "$0")/../.." && pwd)
+readonly LOADER=/lib/ld-musl-x86_64.so.1
+readonly LIBRARIES=/usr/lib/x86_64-linux-gnu
+
+skip() {
+  echo "skip musl: $1"
+  exit 77
+}
+
+[ "$(uname -m)" = x86_64 ] || skip "written for x86-64"
+[ "$(id -u)" = 0 ] || skip "needs root"
+[ -e "$LOADER" ] || skip "no $LOADER (Debian: musl)"
+command -v musl-gcc >/dev/null || skip "musl-gcc is not installed"
+command -v npm >/dev/null || skip "npm is not installed"
+unshare -m true 2>/dev/null || skip "unshare -m is not permitted"
+
+readonly ROOT=$(mktemp -d)
+trap 'rm -rf "$ROOT"' EXIT
+mkdir -p "$ROOT"/{app,bin,dev,etc,lib,proc,tmp}
+
+version=$(node -p "require('$CHECKOUT/package.json').devDependencies.bun")
+(cd "$ROOT/tmp" && npm pack --silent "@oven/bun-linux-x64-musl@$version" >/dev/null) ||
+  skip "npm has no @oven/bun-linux-x64-musl@$version for us"
+tar -xzf "$ROOT"/tmp/*.tgz -C "$ROOT/tmp"
+mv "$ROOT/tmp/package/bin/bun" "$ROOT/bin/bun"
+rm -rf "$ROOT"/tmp/*
+printf "127.0.0.1 localhost\n::1 localhost\n" >"$ROOT/etc/hosts"
+
+cp -L "$LOADER" "$ROOT/lib/ld-musl-x86_64.so.1"
+ln -s ld-musl-x86_64.so.1 "$ROOT/lib/libc.musl-x86_64.so.1"
+cp -L "$LIBRARIES/libstdc++.so.6" "$ROOT/lib/"
+cp -L /lib/x86_64-linux-gnu/libgcc_s.so.1 "$ROOT/lib/"
+musl-gcc -shared -fPIC -o "$ROOT/lib/ld-linux-x86-64.so.2" \
+  "$CHECKOUT/test/native/musl-libstdcxx.c"
+
+# A test wants bash, which may stay with its own libc.
+cp -L "$(command -v bash)" "$ROOT/bin/bash"
+ldd "$(command -v bash)" | grep -o '/[^ ]*' | while read -r library; do
+  mkdir -p "$ROOT$(dirname "$library")"
+  cp -L "$library" "$ROOT$library"
+done
+
+# The mounts are this namespace's own: they go with it.
+export ROOT CHECKOUT
+unshare -m --propagation private bash -eu -c '
+  mount -t proc proc "$ROOT/proc"
+  mount --rbind /dev "$ROOT/dev"
+  mount --bind "$CHECKOUT" "$ROOT/app"
+  exec chroot "$ROOT" /bin/bun test --cwd=/app --timeout 20000 "$@"' musl.sh "$@"
