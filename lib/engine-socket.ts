@@ -139,6 +139,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
    */
   pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
     if (!(batch instanceof RecvBatch)) throw typeError("batch", "RecvBatch", batch);
+    batch._clear();
     this._throwDeferredRecvError();
     return this._engine.receiveBatch(waker, batch);
   }

@@ -174,6 +174,7 @@ export class PortableEngine implements Engine {
       info?.[start + i]?._set(length, bytes.length, peer);
     }
     this.counters.datagramsReceived += available;
+    this.counters.messagesReceived += available;
     this.#drop(available);
     return available;
   }
@@ -187,6 +188,7 @@ export class PortableEngine implements Engine {
       this.counters.bytesReceived += bytes.length;
     }
     this.counters.datagramsReceived += available;
+    this.counters.messagesReceived += available;
     this.#drop(available);
     return available;
   }

@@ -14,7 +14,10 @@ import { DatagramInfo } from "./info.ts";
 
 /** Bytes of room for one message: the longest UDP payload, coalesced or not, is shorter. */
 const SLOT_BYTES = 65_536;
-/** Datagrams a message can have: UDP_MAX_SEGMENTS of <linux/udp.h>, since Linux 6.9. */
+/**
+ * Datagrams a message has at the most, as a rule: UDP_MAX_SEGMENTS of <linux/udp.h> since Linux
+ * 6.9. Whoever feeds a TUN device may join more.
+ */
 const MESSAGE_DATAGRAMS_MAX = 128;
 /** Bytes of room for a peer's address, a Unix one too. */
 const NAME_CAPACITY = 112;
@@ -47,16 +50,16 @@ export class RecvBatch {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Messages that one receive can take. */
   readonly messagesMax: number;
-  readonly #offsets: Int32Array;
-  readonly #lengths: Int32Array;
-  readonly #messageOf: Uint16Array;
+  #offsets: Int32Array;
+  #lengths: Int32Array;
+  #messageOf: Uint16Array;
   readonly #segmentBytes: Int32Array;
   #vector: ReceiveVector | undefined;
   #length = 0;
   #messages = 0;
   #local: SocketAddress | undefined;
-  /** Peers of datagrams that were copied here; those of received ones are in the vector. */
-  readonly #copiedPeers: (SocketAddress | undefined)[] = [];
+  /** About datagrams that were copied here; of received ones the vector tells. */
+  readonly #copiedInfo: DatagramInfo[] = [];
   #isCopied = false;
 
   constructor(options: RecvBatchOptions = {}) {
@@ -98,7 +101,7 @@ export class RecvBatch {
 
   /** Who sent it. Absent for a Unix peer without a name. */
   peerAt(i: number): SocketAddress | undefined {
-    if (this.#isCopied) return this.#copiedPeers[i];
+    if (this.#isCopied) return this.#copiedInfo[i]?.peer;
     const vector = this.#vector;
     const m = this.messageAt(i);
     const length = vector?.nameLengthAt(m) ?? 0;
@@ -108,6 +111,7 @@ export class RecvBatch {
 
   /** All that was told of it, written into `info`, which is answered. */
   infoAt(i: number, info: DatagramInfo = new DatagramInfo()): DatagramInfo {
+    if (this.#isCopied) return Object.assign(info, this.#copiedInfo[i]);
     const length = this.lengthAt(i);
     info._set(length, length, this.peerAt(i));
     if (this.#local !== undefined) this._readMetadata(i, info, this.#local);
@@ -139,10 +143,16 @@ export class RecvBatch {
    */
   _copyFrom(other: RecvBatch, from: number): number {
     const count = Math.min(other.length - from, this.messagesMax);
-    for (let i = 0; i < count; i++)
-      this._append(other.payload(from + i), other.peerAt(from + i), i);
-    if (count === 0) this.#length = this.#messages = 0;
+    for (let i = 0; i < count; i++) {
+      this._append(other.payload(from + i), undefined, i);
+      other.infoAt(from + i, this.#copiedInfo[i]);
+    }
     return count;
+  }
+
+  /** @internal Forgets what it has. */
+  _clear(): void {
+    this.#length = this.#messages = 0;
   }
 
   /** @internal Makes a copy of `bytes` datagram and message `i`; the caller does so in order. */
@@ -152,7 +162,8 @@ export class RecvBatch {
     this.#offsets[i] = offset;
     this.#lengths[i] = this.#segmentBytes[i] = bytes.length;
     this.#messageOf[i] = i;
-    this.#copiedPeers[i] = peer;
+    this.#copiedInfo[i] ??= new DatagramInfo();
+    this.#copiedInfo[i]._set(bytes.length, bytes.length, peer);
     this.#isCopied = true;
     this.#length = this.#messages = i + 1;
   }
@@ -177,6 +188,8 @@ export class RecvBatch {
     let offset = m * SLOT_BYTES;
     const end = offset + bytes;
     let i = this.#length;
+    const datagrams = i + (stride > 0 ? Math.ceil(bytes / stride) : 1);
+    if (datagrams > this.#offsets.length) this.#grow(datagrams);
     do {
       this.#offsets[i] = offset;
       this.#lengths[i] = Math.min(stride, end - offset);
@@ -185,6 +198,17 @@ export class RecvBatch {
       i++;
     } while (offset < end);
     this.#length = i;
+  }
+
+  #grow(datagrams: number): void {
+    const length = 2 * datagrams;
+    const [offsets, lengths, messageOf] = [this.#offsets, this.#lengths, this.#messageOf];
+    this.#offsets = new Int32Array(length);
+    this.#lengths = new Int32Array(length);
+    this.#messageOf = new Uint16Array(length);
+    this.#offsets.set(offsets);
+    this.#lengths.set(lengths);
+    this.#messageOf.set(messageOf);
   }
 
   #vectorOf(native: Native): ReceiveVector {

@@ -85,11 +85,8 @@ export class ShimReceiver {
     run: Omit<Run, "slot">,
     info: readonly DatagramInfo[] | undefined,
   ): number {
-    const errno = this.#deferredErrno;
-    if (errno !== 0) {
-      this.#deferredErrno = 0;
-      return -errno;
-    }
+    const errno = this.#takeDeferredErrno();
+    if (errno !== 0) return -errno;
     return this.#isCoalescing
       ? this.#receiveCoalesced(bufs, run, info)
       : this.#receiveDirect(bufs, run, info);
@@ -104,6 +101,8 @@ export class ShimReceiver {
       this.#advanceRest(rest, taken);
       return taken;
     }
+    const errno = this.#takeDeferredErrno();
+    if (errno !== 0) return -errno;
     const result = batch._receive(this.#native, this.#fd, batch.messagesMax, this.#local);
     this.#counters.receiveCalls++;
     if (result <= 0) return result;
@@ -120,6 +119,12 @@ export class ShimReceiver {
     const dropped = rest.length - this.#restFrom;
     this.#advanceRest(rest, dropped);
     return dropped;
+  }
+
+  #takeDeferredErrno(): number {
+    const errno = this.#deferredErrno;
+    this.#deferredErrno = 0;
+    return errno;
   }
 
   #receiveDirect(
