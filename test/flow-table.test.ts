@@ -107,7 +107,11 @@ test("the order of use agrees with an array under 20,000 random steps", () => {
     if (what === 0) {
       const oldest = model[0];
       const flow = add(`${step}`, nowMs);
-      if (model.length === 10 && oldest !== undefined && nowMs - oldest.usedMs >= EVICTABLE_AFTER_MS) {
+      if (
+        model.length === 10 &&
+        oldest !== undefined &&
+        nowMs - oldest.usedMs >= EVICTABLE_AFTER_MS
+      ) {
         gone.push((model.shift() as { flow: Flow }).flow.name);
       }
       if (model.length < 10) model.push({ flow: flow as Flow, usedMs: nowMs });
