@@ -40,6 +40,25 @@ export const ENDS: readonly Ends[] = [
 
 /** Room for what a test sends before it receives, where the system grants it. */
 const RECV_BUFFER_BYTES = 4 * 2 ** 20;
+const RECV_BUFFER_GRANTED_BYTES = await grantedBytes();
+if (RECV_BUFFER_GRANTED_BYTES < RECV_BUFFER_BYTES) {
+  console.warn(
+    `the largest batches are skipped: receive buffers of ${RECV_BUFFER_BYTES} bytes expected, ` +
+      `got ${RECV_BUFFER_GRANTED_BYTES} (net.core.rmem_max)`,
+  );
+}
+
+async function grantedBytes(): Promise<number> {
+  if (NO_OFFLOAD_REASON !== undefined) return 0;
+  await using socket = await UdpSocket.bind({ recvBufferBytes: RECV_BUFFER_BYTES });
+  return socket.bufferBytes.receive;
+}
+
+/** Whether that many bytes in that many datagrams can wait in the receive buffer together. */
+export function fitsRecvBuffer(datagrams: number, bytes: number): boolean {
+  // Each takes up to twice its length, and the kernel's own 1500 bytes, or fewer.
+  return 2 * bytes + 1500 * datagrams <= RECV_BUFFER_GRANTED_BYTES;
+}
 
 /** A sender, unconnected, and a receiver with a large receive buffer. */
 export interface Pair extends Disposable {

@@ -20,6 +20,7 @@ import {
   datagramsOf,
   ENDS,
   expectSame,
+  fitsRecvBuffer,
   NO_OFFLOAD_REASON,
   openEnds,
   type Received,
@@ -46,10 +47,11 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("offload", () => {
       "batches of datagrams of %d bytes arrive as they were, in as few messages as can be",
       async (bytes) => {
         for (const count of [1, 2, 63, 64, 65, 128, 129]) {
+          // Of the longest, no two go in one message, and not all fit the receive buffer.
+          const atOnce = bytes === 65_507 ? 1 : count;
+          if (!fitsRecvBuffer(atOnce, atOnce * bytes)) continue;
           using pair = await openEnds(ends);
           const { sender, receiver } = pair;
-          // The longest do not fit the receive buffer together.
-          const atOnce = bytes === 65_507 ? Math.min(count, 16) : count;
           const payloads = datagramsOf(times(count, bytes));
           const received: Received[] = [];
           for (let start = 0; start < count; start += atOnce) {
