@@ -6,7 +6,13 @@
 import { copySmall, hexGroups, zero } from "./bytes.ts";
 import { checkBytes, checkInteger, typeError } from "./check.ts";
 import { allocate, NO_BYTES, TailBuffer } from "./tail-buffer.ts";
-import { checkWhole, loadVarint, varintLength, writeVarint } from "./varint.ts";
+import {
+  checkWhole,
+  loadVarint,
+  varintLength,
+  varintLengthOfFirstByte,
+  writeVarint,
+} from "./varint.ts";
 
 const COUNT_MAX = Number.MAX_SAFE_INTEGER;
 
@@ -277,6 +283,30 @@ export class DgramBuffer extends TailBuffer {
     const value = loadVarint(this._bytes, this._start, length);
     this._start += length;
     return value;
+  }
+
+  /**
+   * As `readVarint`, for payload that anybody may have sent: absent, and nothing changed, when it
+   * ends before the varint does.
+   */
+  tryReadVarint(): number | bigint | undefined {
+    const left = this._end - this._start;
+    if (left === 0) return undefined;
+    const length = varintLengthOfFirstByte(this._bytes[this._start] as number);
+    return length > left ? undefined : this.readVarint();
+  }
+
+  /**
+   * Makes the buffer empty, with `headroom` zero bytes of headroom, whatever it had: what a buffer
+   * that is used again and again needs between two datagrams.
+   *
+   * @throws {RangeError} when `headroom` is no integer from 0 to the capacity.
+   */
+  reset(headroom: number): void {
+    checkInteger("headroom", headroom, 0, this._bytes.length);
+    zero(this._bytes, headroom);
+    this._start = headroom;
+    this._end = headroom;
   }
 
   /**

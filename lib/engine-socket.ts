@@ -251,6 +251,9 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     if (this.#isClosed) return;
     this.#isClosed = true;
     this._engine.close();
+    // Somebody's own poll may have put its waker in the place of theirs.
+    this._recvQueue?.wake();
+    this._sendQueue?.wake();
   }
 
   [Symbol.dispose](): void {

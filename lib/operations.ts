@@ -103,6 +103,14 @@ export class OperationQueue {
     if (isHead) this.#advance();
   }
 
+  /**
+   * Has the head polled again, if somebody waits: for when its waker may have been replaced by
+   * another poll's, and there is something to tell, such as that the socket is closed.
+   */
+  wake(): void {
+    this.#advance();
+  }
+
   /** Serves from the head on, as far as it goes. */
   #advance(): void {
     // From within a poll: whoever polls goes on when that is done.

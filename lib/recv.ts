@@ -181,7 +181,7 @@ export abstract class DatagramSocketRecv {
       yield batch;
       for (let i = 0; i < batch.length; i++) {
         const buffer = buffers[i] as DgramBuffer;
-        if (buffer.capacity >= capacity) resetTo(buffer, headroom);
+        if (buffer.capacity >= capacity) buffer.reset(headroom);
         // The caller took its memory (`intoParts`), and keeps it.
         else buffers[i] = DgramBuffer.withCapacityAndHeadroom(capacity, headroom);
       }
@@ -222,10 +222,4 @@ export function checkTargets(bufs: readonly Target[], batch: RecvRange | undefin
   if (!Array.isArray(info)) throw typeError("info", "array", info);
   for (let i = start; i < end && i < info.length; i++) checkInfo("info[]", info[i]);
   return end;
-}
-
-/** Makes a buffer empty again with the headroom it had at first, wherever its payload is. */
-function resetTo(buffer: DgramBuffer, headroom: number): void {
-  buffer.clear();
-  buffer.spliceHeadroom(headroom);
 }

@@ -296,6 +296,33 @@ describe("views and copies", () => {
     expect(clone.intoParts()[0].toHex()).toBe("00010203ff050607080901");
   });
 
+  test("tryReadVarint reads whole varints and leaves cut ones alone", () => {
+    for (const value of [0, 63, 64, 16_383, 16_384, 2 ** 30 - 1, 2 ** 30, 2n ** 62n - 1n]) {
+      const buffer = new DgramBuffer();
+      buffer.putVarint(value);
+      const whole = buffer.clone();
+      expect(whole.tryReadVarint()).toBe(value);
+      expect(whole.isEmpty).toBe(true);
+      buffer.truncate(buffer.length - 1);
+      const before = stateOf(buffer);
+      expect(buffer.tryReadVarint()).toBeUndefined();
+      expect(stateOf(buffer)).toBe(before);
+    }
+  });
+
+  test("reset leaves no payload and just the headroom asked for, all zero", () => {
+    const buffer = DgramBuffer.from(counting(10));
+    for (const headroom of [0, 4, 10]) {
+      buffer.reset(headroom);
+      expect([buffer.length, buffer.headroom, buffer.capacity]).toEqual([0, headroom, 10]);
+      expect(buffer.clone().intoParts()[0].toHex()).toBe("00".repeat(headroom));
+    }
+    for (const bad of [11, -1, 1.5, Number.NaN]) {
+      expect(() => buffer.reset(bad)).toThrow(RangeError);
+      expect(buffer.headroom).toBe(10);
+    }
+  });
+
   test("text groups the payload by four bytes", () => {
     const texts = ["[]", "[0x00, len=1]", "[0x000102, len=3]", "[0x00010203, len=4]"];
     for (const [index, length] of [0, 1, 3, 4].entries()) {

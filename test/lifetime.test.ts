@@ -145,3 +145,11 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 });
+
+test("close settles a promise whose waker another poll replaced", async () => {
+  const socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+  const waiting = socket.recv(new Uint8Array(8));
+  socket.pollRecv(() => {}, new Uint8Array(8));
+  socket.close();
+  await expect(waiting).rejects.toMatchObject({ code: "ERR_SOCKET_CLOSED" });
+});
