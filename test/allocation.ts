@@ -16,14 +16,14 @@ function watchGarbage(): WeakRef<object>[] {
   return Array.from({ length: WATCHED }, (_, index) => new WeakRef({ index }));
 }
 
-/** Whether the heap stayed untouched while `op` ran a million times. */
-async function leavesHeapAlone(op: (index: number) => void): Promise<boolean> {
+/** Whether the heap stayed untouched while `op` ran `calls` times. */
+async function leavesHeapAlone(op: (index: number) => void, calls: number): Promise<boolean> {
   Bun.gc(true);
   const watched = watchGarbage();
   // A reference just made keeps its object until the task ends.
   await new Promise((resolve) => setImmediate(resolve));
   const before = heapStats().heapSize;
-  for (let i = 0; i < CALLS; i++) op(i);
+  for (let i = 0; i < calls; i++) op(i);
   const after = heapStats().heapSize;
   return after === before && watched.every((ref) => ref.deref() !== undefined);
 }
@@ -31,11 +31,16 @@ async function leavesHeapAlone(op: (index: number) => void): Promise<boolean> {
 /**
  * Whether `op` allocates, judged over a million calls of it once compiled. What the engine
  * allocates for itself disturbs some attempts; an allocation per call disturbs every one.
+ *
+ * With fewer `calls`, each of which does something many times: whether it allocates each time.
  */
-export async function allocates(op: (index: number) => void): Promise<boolean> {
-  for (let i = 0; i < WARM_UP_CALLS; i++) op(i);
+export async function allocates(
+  op: (index: number) => void,
+  calls: number = CALLS,
+): Promise<boolean> {
+  for (let i = 0; i < Math.min(calls, WARM_UP_CALLS); i++) op(i);
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    if (await leavesHeapAlone(op)) return false;
+    if (await leavesHeapAlone(op, calls)) return false;
   }
   return true;
 }
