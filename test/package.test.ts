@@ -217,6 +217,16 @@ describe("lockfiles", () => {
     expect(npmLock.packages[""].devDependencies).toEqual(manifest.devDependencies);
   });
 
+  test("packages for other platforms are in it too, without which npm ci refuses", () => {
+    const entries = Object.entries<{ optionalDependencies?: object }>(npmLock.packages);
+    for (const [path, { optionalDependencies = {} }] of entries) {
+      for (const name of Object.keys(optionalDependencies)) {
+        const isLocked = Object.hasOwn(npmLock.packages, `node_modules/${name}`);
+        expect([path, name, isLocked]).toEqual([path, name, true]);
+      }
+    }
+  });
+
   test("no file names the host of a registry", () => {
     for (const file of ["package-lock.json", "bun.lock", ".npmrc", "bunfig.toml", "package.json"]) {
       const lines = read(file).split("\n");
