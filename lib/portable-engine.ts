@@ -257,11 +257,19 @@ export class PortableEngine implements Engine {
 
   /** One by one; what is said about how to send is not what `Bun.udpSocket` can do. */
   sendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
-    batch._refuseMetadata();
+    if (this.#socket === undefined) throw closedError("send");
+    batch._refuseMetadata("it needs the shim");
     let sent = 0;
     while (batch.length > 0) {
       const to = batch._firstAddress;
-      const result = this.send(sent === 0 ? waker : null, [batch._firstCopy()], 0, 1, to);
+      let result: Poll<number>;
+      try {
+        result = this.send(sent === 0 ? waker : null, [batch._firstCopy()], 0, 1, to);
+      } catch (error) {
+        if (sent === 0) throw error;
+        this.#sendError = error as SocketError;
+        return sent;
+      }
       if (result === Pending) return sent > 0 ? sent : Pending;
       batch._sent(1);
       sent++;
@@ -270,6 +278,7 @@ export class PortableEngine implements Engine {
   }
 
   receiveMetadata(_wanted: ReceiveMetadata): Capabilities {
+    if (this.#socket === undefined) throw closedError("setsockopt");
     const none = Object.fromEntries(RECEIVE_METADATA.map((kind) => [kind, false]));
     return { ...(none as Capabilities), segmentation: false, coalescing: false };
   }

@@ -173,11 +173,11 @@ export class SendBatch {
     }
   }
 
-  /** @throws SocketError when something is said about how to send. @internal */
-  _refuseMetadata(): void {
+  /** @throws SocketError for `reason` when something is said about how to send. @internal */
+  _refuseMetadata(reason: string): void {
     for (let i = this.#first; i < this.#end; i++) {
       if (this.#metadata[i] !== undefined) {
-        throw unsupportedError("sendBatch", "metadata of datagrams needs the shim");
+        throw unsupportedError("sendBatch", `metadata of datagrams: ${reason}`);
       }
     }
   }
@@ -205,7 +205,12 @@ export class SendBatch {
     let bytes = 0;
     for (let i = this.#first; i < this.#first + count; i++) bytes += this.#lengthAt(i);
     this.#first += count;
-    if (this.#first === this.#end) this.#first = this.#end = 0;
+    if (this.#first === this.#end) {
+      // A prefix that already waits for its payload moves along to the front.
+      const start = this.#end * this.prefixBytesMax;
+      this.#prefixes.copyWithin(0, start, start + this.#nextPrefixLength);
+      this.#first = this.#end = 0;
+    }
     return bytes;
   }
 

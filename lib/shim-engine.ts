@@ -196,6 +196,7 @@ export class ShimEngine implements Engine {
     this.#throwSendError();
     const waiting = batch.length;
     if (waiting === 0) return 0;
+    if (this.#family === AF_UNIX) batch._refuseMetadata("Unix datagrams have none");
     const interest = this.#registration.write;
     if (!interest.mayRun(waker)) return Pending;
     const address = batch._firstAddress;
