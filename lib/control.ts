@@ -101,7 +101,8 @@ export class ControlWriter {
   #packetInfoIPv6(source: SocketAddress | undefined, interfaceIndex: number): void {
     const data = this.#message(IPPROTO_IPV6, IPV6_PKTINFO, 20);
     for (let i = 0; i < 4; i++) this.#words[data + i] = source?._encoded.words[2 + i] ?? 0;
-    this.#words[data + 4] = interfaceIndex;
+    // A link-local address is one of its interface alone.
+    this.#words[data + 4] = interfaceIndex || (source?.scopeId ?? 0);
   }
 
   /** A header for `bytes` of data, which are cleared: the word where they start. */
@@ -224,6 +225,10 @@ export function segmentBytesOf(words: Int32Array, index: number, bytes: number):
   return 0;
 }
 
+/** The first two bytes of fe80::/10, in the order of the wire. */
+const LINK_LOCAL = 0x80fe;
+const LINK_LOCAL_MASK = 0xc0ff;
+
 /** An address put together from a control message, for the cache to look up. */
 const scratch = new Int32Array(7);
 
@@ -249,11 +254,11 @@ function readMessage(info: DatagramInfo, local: SocketAddress): void {
     info.destination = addressIPv4(localWord | AF_INET, reader.word(2));
   } else if (reader.is(IPPROTO_IPV6, IPV6_PKTINFO, 20)) {
     info.interfaceIndex = reader.word(4);
-    info.destination = addressIPv6(localWord | AF_INET6, 0);
+    info.destination = addressIPv6(localWord | AF_INET6, 0, info.interfaceIndex);
   } else if (reader.is(IPPROTO_IP, IP_ORIGDSTADDR, 16)) {
     info.originalDestination = addressIPv4(reader.word(0), reader.word(1));
   } else if (reader.is(IPPROTO_IPV6, IPV6_ORIGDSTADDR, 28)) {
-    info.originalDestination = addressIPv6(reader.word(0), 2);
+    info.originalDestination = addressIPv6(reader.word(0), 2, reader.word(6));
   } else if (reader.is(SOL_SOCKET, SO_TIMESTAMPNS, 16)) {
     // `struct timespec`: two 64-bit numbers; the seconds fit 53 bits for good.
     info.timestampSeconds = (reader.word(1) | 0) * 2 ** 32 + (reader.word(0) >>> 0);
@@ -272,9 +277,11 @@ function addressIPv4(familyAndPort: number, address: number): SocketAddress {
   return knownAddresses.get(scratch, 0, 16);
 }
 
-function addressIPv6(familyAndPort: number, firstWord: number): SocketAddress {
+/** `interfaceIndex`: what a link-local address, fe80::/10, gets as its zone. */
+function addressIPv6(familyAndPort: number, firstWord: number, interfaceIndex: number): SocketAddress {
   scratch.fill(0);
   scratch[0] = familyAndPort;
   for (let i = 0; i < 4; i++) scratch[2 + i] = reader.word(firstWord + i);
+  if (((scratch[2] as number) & LINK_LOCAL_MASK) === LINK_LOCAL) scratch[6] = interfaceIndex;
   return knownAddresses.get(scratch, 0, 28);
 }

@@ -31,7 +31,10 @@ export class DatagramInfo {
 
   // What follows is there where `receiveMetadata` asked for it and the kernel granted it.
 
-  /** Where it was sent to: an address of this host, a multicast group or a broadcast address. */
+  /**
+   * Where it was sent to: an address of this host, a multicast group or a broadcast address, with
+   * the socket's port. On a dual-stack socket, whose IPv4 peers are mapped addresses, this is IPv4.
+   */
   destination: SocketAddress | undefined = undefined;
   /** The interface it came by; 0 when not told. */
   interfaceIndex = 0;
@@ -45,7 +48,10 @@ export class DatagramInfo {
   timestampNanoseconds = 0;
   /** Its mark in this host's firewall (SO_MARK). */
   mark: number | undefined = undefined;
-  /** Datagrams this socket had lost for want of room when it came: a total, modulo 2^32. */
+  /**
+   * Datagrams this socket had lost for want of room when it came: a total, modulo 2^32. Absent
+   * while it is 0, of which the kernel does not tell.
+   */
   socketDrops: number | undefined = undefined;
 
   /** When the kernel got it, in nanoseconds since 1970; absent when not told. */

@@ -5,6 +5,7 @@
 
 import type { SendVector } from "../ffi/native.ts";
 import type { SocketAddress } from "./address.ts";
+import { typeError } from "./check.ts";
 import { ControlWriter } from "./control.ts";
 import { type SendMetadata, sameMetadata } from "./metadata.ts";
 import { MESSAGE_BYTES_MAX, SEGMENTS_MAX, type Segmentation } from "./segmentation.ts";
@@ -20,6 +21,14 @@ export interface MessageRules {
 }
 
 const control = new ControlWriter();
+
+/** @throws TypeError for an IPv6 source to an IPv4 destination, or the other way round. */
+function checkFamily(source: SocketAddress | undefined, isIPv4: boolean): void {
+  if (source === undefined) return;
+  if (isIPv4 ? source.family === "IPv6" && !source._isMapped : source.family !== "IPv6") {
+    throw typeError("source", `${isIPv4 ? "IPv4" : "IPv6"} address`, source.toString());
+  }
+}
 
 /** Takes datagrams in order, with the vector's slots that hold them, and makes messages. */
 export class MessageBuilder {
@@ -103,7 +112,11 @@ export class MessageBuilder {
     if (this.#datagrams > 1 || this.#metadata !== undefined) {
       control.begin(vector.words, vector.controlIndex(m));
       if (this.#datagrams > 1) control.segmentBytes(this.#segmentBytes);
-      if (this.#metadata !== undefined) control.metadata(this.#metadata, this.#isIPv4());
+      if (this.#metadata !== undefined) {
+        const isIPv4 = this.#isIPv4();
+        checkFamily(this.#metadata.source, isIPv4);
+        control.metadata(this.#metadata, isIPv4);
+      }
       controlBytes = control.byteLength;
     }
     const slots = this.#nextSlot - this.#firstSlot;

@@ -2,7 +2,7 @@
 
 import type { SocketAddress } from "./address.ts";
 import { checkAddress } from "./address.ts";
-import { checkInteger, typeError } from "./check.ts";
+import { checkInteger, rangeError, typeError } from "./check.ts";
 
 /**
  * Explicit Congestion Notification (RFC 3168 section 5): 0 not capable, 1 ECT(1), 2 ECT(0),
@@ -13,13 +13,16 @@ export type Ecn = 0 | 1 | 2 | 3;
 /** How to send a datagram. Objects may be used again; those with equal fields are equal. */
 export interface SendMetadata {
   readonly ecn?: Ecn | undefined;
-  /** The local IP address to send from (IP_PKTINFO); its port is ignored. Default: the route's. */
+  /**
+   * The local IP address to send from (IP_PKTINFO), of the destination's family; its port is
+   * ignored. Default: the route's.
+   */
   readonly source?: SocketAddress | undefined;
   /** The interface to send by. Default: the route's. */
   readonly interfaceIndex?: number | undefined;
   /**
-   * When to send, in nanoseconds of the clock that `transmitTimes` chose (SO_TXTIME). Works where
-   * the device has an `fq` or `etf` qdisc. Default: at once.
+   * When to send, in nanoseconds of the clock that `setTransmitTimes` chose, without which it is
+   * refused (`EINVAL`). Works where the device has an `fq` or `etf` qdisc. Default: at once.
    */
   readonly transmitTimeNs?: bigint | undefined;
 }
@@ -58,8 +61,14 @@ export type Capabilities = { readonly [Kind in keyof Required<ReceiveMetadata>]:
   readonly coalescing: boolean;
 };
 
+/** `ktime_t` of <linux/ktime.h>: signed 64 bits. */
+const TRANSMIT_TIME_NS_MAX = 2n ** 63n - 1n;
+
 /** Checks how to send. */
 export function checkMetadata(metadata: SendMetadata): void {
+  if (typeof metadata !== "object" || metadata === null) {
+    throw typeError("metadata", "object", metadata);
+  }
   const { ecn, source, interfaceIndex, transmitTimeNs } = metadata;
   if (ecn !== undefined) checkInteger("ecn", ecn, 0, 3);
   if (source !== undefined) {
@@ -67,8 +76,24 @@ export function checkMetadata(metadata: SendMetadata): void {
     if (source.family === "unix") throw typeError("source", "IP address", source.toString());
   }
   if (interfaceIndex !== undefined) checkInteger("interfaceIndex", interfaceIndex, 0, 2 ** 31 - 1);
-  if (transmitTimeNs !== undefined && typeof transmitTimeNs !== "bigint") {
+  if (transmitTimeNs === undefined) return;
+  if (typeof transmitTimeNs !== "bigint")
     throw typeError("transmitTimeNs", "bigint", transmitTimeNs);
+  if (transmitTimeNs < 0n || transmitTimeNs > TRANSMIT_TIME_NS_MAX) {
+    throw rangeError("transmitTimeNs", "0n..2n ** 63n - 1n", transmitTimeNs);
+  }
+}
+
+/** Checks what is wanted of received datagrams: nothing is switched on by a misspelt name. */
+export function checkReceiveMetadata(wanted: ReceiveMetadata): void {
+  if (typeof wanted !== "object" || wanted === null) throw typeError("wanted", "object", wanted);
+  for (const [name, value] of Object.entries(wanted)) {
+    if (!RECEIVE_METADATA.includes(name as keyof ReceiveMetadata)) {
+      throw rangeError("wanted", RECEIVE_METADATA.join(", "), name);
+    }
+    if (value !== undefined && typeof value !== "boolean") {
+      throw typeError(`wanted.${name}`, "boolean", value);
+    }
   }
 }
 

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import type { Native } from "../ffi/native.ts";
 import { SocketAddress } from "./address.ts";
-import { typeError } from "./check.ts";
+import { rangeError, typeError } from "./check.ts";
 import type { Membership } from "./engine.ts";
 import { checkResult } from "./errors.ts";
 import { RECEIVE_METADATA, type ReceiveMetadata } from "./metadata.ts";
@@ -91,6 +91,14 @@ export class IpOptions {
   readonly #native: Native;
   readonly #fd: number;
   readonly #isIPv6: boolean;
+  readonly #granted: Record<keyof ReceiveMetadata, boolean> = {
+    destination: false,
+    originalDestination: false,
+    ecn: false,
+    timestamp: false,
+    mark: false,
+    socketDrops: false,
+  };
 
   constructor(native: Native, fd: number, isIPv6: boolean) {
     this.#native = native;
@@ -140,13 +148,16 @@ export class IpOptions {
     checkResult(result, "setsockopt", membership.group);
   }
 
-  /** Turns on what is wanted of received datagrams: what the kernel granted. */
+  /**
+   * Turns on, or off, what is told of received datagrams: what is on then. Kinds that `wanted`
+   * does not name stay as they are.
+   */
   receiveMetadata(wanted: ReceiveMetadata): Record<keyof ReceiveMetadata, boolean> {
-    const entries = RECEIVE_METADATA.map((kind) => {
+    for (const kind of RECEIVE_METADATA) {
       const value = wanted[kind];
-      return [kind, value !== undefined && this.#receiveKind(kind, value)];
-    });
-    return Object.fromEntries(entries);
+      if (value !== undefined) this.#granted[kind] = this.#receiveKind(kind, value);
+    }
+    return { ...this.#granted };
   }
 
   /** An IPv6 socket gets both: datagrams over IPv4 come with the messages of IPv4. */
@@ -179,6 +190,7 @@ export class IpOptions {
 
   /** Lets datagrams say when they are to be sent (SO_TXTIME). */
   setTransmitTimes(clock: TransmitClock): void {
+    if (!Object.hasOwn(CLOCKS, clock)) throw rangeError("clock", '"monotonic" or "tai"', clock);
     // `struct sock_txtime`: the clock, and flags: 0, no deadline mode, no reports of missed ones.
     const request = new Uint8Array(Int32Array.of(CLOCKS[clock], 0).buffer);
     checkResult(this.#native.setOption(this.#fd, SOL_SOCKET, SO_TXTIME, request), "setsockopt");

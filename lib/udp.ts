@@ -7,7 +7,12 @@ import type { Backend, Membership, UdpControls } from "./engine.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import type { TransportError } from "./error-queue.ts";
 import { checkResult, SocketError, unsupportedError } from "./errors.ts";
-import { type Capabilities, RECEIVE_METADATA, type ReceiveMetadata } from "./metadata.ts";
+import {
+  type Capabilities,
+  checkReceiveMetadata,
+  RECEIVE_METADATA,
+  type ReceiveMetadata,
+} from "./metadata.ts";
 import { checkOffload, chooseOffload, type Offload } from "./offload.ts";
 import {
   type BufferSizes,
@@ -153,15 +158,22 @@ export class UdpSocket extends EngineSocket implements UdpControls {
 
   /**
    * Asks for what can be told of received datagrams, all kinds that the kernel grants unless some
-   * are named, and answers which it will tell. `DatagramInfo` has them from the next receive on.
+   * are named (`true`: on, `false`: off), and answers which it will tell from now on, those of
+   * earlier calls among them. `DatagramInfo` has them from the next receive on.
+   *
+   * @throws TypeError or RangeError for what is no kind, or no boolean.
    */
   receiveMetadata(wanted: ReceiveMetadata = ALL_METADATA): Capabilities {
+    checkReceiveMetadata(wanted);
     return this._engine.receiveMetadata(wanted);
   }
 
   /**
    * Lets datagrams say when they are to be sent (`SendMetadata`), in nanoseconds of `clock`. The
    * `fq` qdisc takes `"monotonic"`; without such a qdisc on the device the times have no effect.
+   *
+   * @throws RangeError for another clock, SocketError when the system refuses (`"tai"` needs the
+   * right to administer the network: `EPERM`).
    */
   setTransmitTimes(clock: TransmitClock): void {
     this._engine.setTransmitTimes(clock);
