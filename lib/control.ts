@@ -278,7 +278,11 @@ function addressIPv4(familyAndPort: number, address: number): SocketAddress {
 }
 
 /** `interfaceIndex`: what a link-local address, fe80::/10, gets as its zone. */
-function addressIPv6(familyAndPort: number, firstWord: number, interfaceIndex: number): SocketAddress {
+function addressIPv6(
+  familyAndPort: number,
+  firstWord: number,
+  interfaceIndex: number,
+): SocketAddress {
   scratch.fill(0);
   scratch[0] = familyAndPort;
   for (let i = 0; i < 4; i++) scratch[2 + i] = reader.word(firstWord + i);

@@ -24,6 +24,8 @@ const IPV6_MULTICAST_IF = 17;
 const IPV6_MULTICAST_HOPS = 18;
 const IPV6_MULTICAST_LOOP = 19;
 const IPV6_RECVERR = 25;
+const IPV6_TRANSPARENT = 75;
+const IPV6_FREEBIND = 78;
 
 export const IPPROTO_UDP = 17;
 /** <linux/udp.h>: receive offload. */
@@ -32,6 +34,8 @@ export const UDP_GRO = 104;
 const IPPROTO_IP = 0;
 const IP_TTL = 2;
 const IP_RECVERR = 11;
+const IP_FREEBIND = 15;
+const IP_TRANSPARENT = 19;
 const IP_MULTICAST_IF = 32;
 const IP_MULTICAST_TTL = 33;
 const IP_MULTICAST_LOOP = 34;
@@ -186,6 +190,18 @@ export class IpOptions {
     const value = PATH_MTU_DISCOVERY[mode];
     if (this.#isIPv6) this.#set(IPPROTO_IPV6, IPV6_MTU_DISCOVER, value);
     this.#set(IPPROTO_IP, IP_MTU_DISCOVER, value);
+  }
+
+  /** Lets it take what is led to it, and bind addresses of others (ip(7), IP_TRANSPARENT). */
+  setTransparent(): void {
+    if (this.#isIPv6) this.#set(IPPROTO_IPV6, IPV6_TRANSPARENT, 1);
+    else this.#set(IPPROTO_IP, IP_TRANSPARENT, 1);
+  }
+
+  /** Lets it bind addresses that are not there, or not yet (ip(7), IP_FREEBIND). */
+  setFreebind(): void {
+    if (this.#isIPv6) this.#set(IPPROTO_IPV6, IPV6_FREEBIND, 1);
+    else this.#set(IPPROTO_IP, IP_FREEBIND, 1);
   }
 
   /** Lets datagrams say when they are to be sent (SO_TXTIME). */

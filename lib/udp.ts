@@ -76,6 +76,13 @@ export interface UdpBindOptions extends BufferSizes {
   readonly offload?: boolean | Partial<Offload> | undefined;
   /** Whether IP may fragment datagrams. Default `"off"`: it may. Shim only. */
   readonly pathMtuDiscovery?: PathMtuDiscovery | undefined;
+  /**
+   * Takes what TPROXY rules of the firewall lead here, may bind and send from addresses of others
+   * (IP_TRANSPARENT). Needs the right to administer the network (`EPERM`). Shim only.
+   */
+  readonly transparent?: boolean | undefined;
+  /** May bind addresses that this host does not have, or not yet (IP_FREEBIND). Shim only. */
+  readonly freebind?: boolean | undefined;
   /** An IPv6 socket that takes no IPv4. Shim only. */
   readonly ipv6Only?: boolean | undefined;
   /** Datagrams that may wait for `recv` in the portable backend's queue. Default 2800. */
@@ -291,6 +298,8 @@ function refuseShimOptions(options: UdpBindOptions, reason: string): void {
   for (const name of [
     "reusePort",
     "reuseAddress",
+    "transparent",
+    "freebind",
     "ipv6Only",
     "recvBufferBytes",
     "sendBufferBytes",
@@ -310,7 +319,10 @@ function setUp(
   if (options.reuseAddress) setOption(native, fd, [SOL_SOCKET, SO_REUSEADDR], 1);
   const isIPv6 = local.family === "IPv6";
   if (isIPv6) setOption(native, fd, [IPPROTO_IPV6, IPV6_V6ONLY], Number(options.ipv6Only ?? false));
-  new IpOptions(native, fd, isIPv6).setPathMtuDiscovery(options.pathMtuDiscovery ?? "off");
+  const ipOptions = new IpOptions(native, fd, isIPv6);
+  ipOptions.setPathMtuDiscovery(options.pathMtuDiscovery ?? "off");
+  if (options.transparent) ipOptions.setTransparent();
+  if (options.freebind) ipOptions.setFreebind();
   setBufferSizes(native, fd, options);
   checkResult(native.bind(fd, local._encoded), "bind", local.toString());
   if (peer === undefined) return;
