@@ -207,7 +207,7 @@ function readOffender(): SocketAddress | undefined {
     const family = reader.word(4) & 0xffff;
     if (family === AF_INET) return addressIPv4(AF_INET, reader.word(5));
     if (family === AF_INET6 && reader.is(reader.level, reader.type, 44)) {
-      return addressIPv6(AF_INET6, 6);
+      return addressIPv6(AF_INET6, 6, reader.word(10));
     }
   }
   return undefined;
