@@ -1,0 +1,277 @@
+/*
+ * The contenders in C, in the roles of the programs in peers/: plain recvmmsg and sendmmsg, one
+ * datagram a message, or with GRO in and GSO out.
+ *
+ *   reference plain|offload sink SECONDS RECEIVE_BYTES
+ *   reference plain|offload drain LAPS RECEIVE_BYTES MESSAGES
+ *   reference plain|offload relay SECONDS RECEIVE_BYTES PORT
+ *   reference plain|offload relay-drain LAPS RECEIVE_BYTES MESSAGES PORT
+ *   reference plain|offload send SECONDS PORT...
+ *   reference plain echo
+ */
+#include "messages.h"
+#include "reference.h"
+#include <sys/wait.h>
+
+/* Datagrams that are looked at before anything is timed. */
+#define CHECKED 1000
+/* Laps of a drain that are not timed. */
+#define WARM_UP_LAPS 10
+#define LAPS_MAX 1000
+
+#define BYTES_MAX 2048
+
+/* Receives what is there from `in`, relays it to `out`: how many datagrams, -1 for none. */
+typedef int step(int in, int out);
+
+static int checks_left = CHECKED;
+
+static void check_received(const char *bytes, int length) {
+  if (checks_left == 0) return;
+  checks_left--;
+  if (check_datagram(bytes, length, 0, 0) >= 0) return;
+  fprintf(stderr, "received a datagram that nobody sent\n");
+  exit(1);
+}
+
+static void send_messages(int fd, struct mmsghdr *messages, int count) {
+  for (int sent = 0; sent < count;) {
+    int result = sendmmsg(fd, messages + sent, (unsigned)(count - sent), 0);
+    if (result < 0) die("sendmmsg");
+    sent += result;
+  }
+}
+
+/* ----------------------------------------------------------------------------- plain ---- */
+
+static struct {
+  struct mmsghdr messages[BATCH];
+  struct iovec vectors[BATCH][2];
+  struct sockaddr_in names[BATCH];
+  char bytes[BATCH][BYTES_MAX];
+} plain;
+
+static int receive_plain(int in, int out) {
+  (void)out;
+  for (int i = 0; i < BATCH; i++) {
+    plain.vectors[i][0] = (struct iovec){plain.bytes[i], BYTES_MAX};
+    plain.messages[i].msg_hdr = (struct msghdr){.msg_iov = plain.vectors[i],
+                                                .msg_iovlen = 1,
+                                                .msg_name = &plain.names[i],
+                                                .msg_namelen = sizeof plain.names[i]};
+  }
+  int count = recvmmsg(in, plain.messages, BATCH, MSG_DONTWAIT, NULL);
+  for (int i = 0; i < count && checks_left > 0; i++)
+    check_received(plain.bytes[i], (int)plain.messages[i].msg_len);
+  return count;
+}
+
+static int relay_plain(int in, int out) {
+  int count = receive_plain(in, out);
+  for (int i = 0; i < count; i++) {
+    plain.vectors[i][0] = (struct iovec){(void *)prefix(), PREFIX_BYTES};
+    plain.vectors[i][1] = (struct iovec){plain.bytes[i], plain.messages[i].msg_len};
+    plain.messages[i].msg_hdr =
+        (struct msghdr){.msg_iov = plain.vectors[i], .msg_iovlen = 2};
+  }
+  send_messages(out, plain.messages, count);
+  return count;
+}
+
+static void echo(void) {
+  int fd = loopback_socket(0, 0);
+  print_port(fd);
+  struct pollfd ready = {fd, POLLIN, 0};
+  checks_left = 0;
+  for (;;) {
+    int count = receive_plain(fd, -1);
+    if (count < 0) poll(&ready, 1, -1);
+    for (int i = 0; i < count; i++) plain.vectors[i][0].iov_len = plain.messages[i].msg_len;
+    if (count > 0) sendmmsg(fd, plain.messages, (unsigned)count, 0);
+  }
+}
+
+/* --------------------------------------------------------------------------- offload ---- */
+
+static struct offload_batch received;
+
+/* What leaves: one message for each that came, or more where the prefixes take it past 64 KB. */
+#define RELAYED_MAX (4 * MESSAGES)
+static struct {
+  struct mmsghdr messages[RELAYED_MAX];
+  struct iovec vectors[RELAYED_MAX];
+  struct segment_control control[RELAYED_MAX];
+  char bytes[RELAYED_MAX][SLOT_BYTES];
+} relayed;
+
+static int receive_offload(int in, int out) {
+  (void)out;
+  int count = receive_messages(in, &received), datagrams = 0;
+  for (int m = 0; m < count; m++) {
+    int length = (int)received.messages[m].msg_len, stride = message_stride(&received, m);
+    datagrams += (length + stride - 1) / stride;
+    for (int at = 0; at < length && checks_left > 0; at += stride)
+      check_received(received.bytes[m] + at, length - at < stride ? length - at : stride);
+  }
+  return count < 0 ? -1 : datagrams;
+}
+
+static void finish_message(int m, int length, int segment_bytes) {
+  relayed.vectors[m] = (struct iovec){relayed.bytes[m], (size_t)length};
+  relayed.messages[m].msg_hdr = (struct msghdr){.msg_iov = &relayed.vectors[m], .msg_iovlen = 1};
+  if (length > segment_bytes)
+    segmented_message(&relayed.messages[m].msg_hdr, &relayed.control[m],
+                      (unsigned short)segment_bytes);
+}
+
+static int relay_offload(int in, int out) {
+  int count = receive_messages(in, &received), datagrams = 0, messages = 0;
+  for (int m = 0; m < count; m++) {
+    int length = (int)received.messages[m].msg_len, stride = message_stride(&received, m);
+    int used = 0, segments = 0;
+    for (int at = 0; at < length; at += stride) {
+      int size = length - at < stride ? length - at : stride;
+      check_received(received.bytes[m] + at, size);
+      if (segments == BATCH || used + PREFIX_BYTES + size > MESSAGE_BYTES_MAX) {
+        finish_message(messages++, used, stride + PREFIX_BYTES);
+        used = segments = 0;
+      }
+      char *to = relayed.bytes[messages] + used;
+      memcpy(to, prefix(), PREFIX_BYTES);
+      memcpy(to + PREFIX_BYTES, received.bytes[m] + at, (size_t)size);
+      used += PREFIX_BYTES + size;
+      segments++;
+      datagrams++;
+    }
+    finish_message(messages++, used, stride + PREFIX_BYTES);
+  }
+  send_messages(out, relayed.messages, messages);
+  return count < 0 ? -1 : datagrams;
+}
+
+/* ----------------------------------------------------------------- sinks and relays ---- */
+
+static int measure_for(double seconds, int in, int out, step *run) {
+  struct measurement measurement = {0};
+  struct pollfd ready = {in, POLLIN, 0};
+  double warm = 0, end = 0;
+  while (end == 0 || now_us() < end) {
+    int count = run(in, out);
+    measurement.calls++;
+    if (count < 0) {
+      if (poll(&ready, 1, 1000) == 0 && end > 0) break;
+      continue;
+    }
+    measurement.datagrams += count;
+    measurement.total += count;
+    if (warm == 0) warm = now_us() + WARM_UP_US;
+    if (end == 0 && now_us() >= warm) {
+      measurement_start(&measurement);
+      end = measurement.start_us + seconds * 1e6;
+    }
+  }
+  measurement_print(&measurement);
+  return 0;
+}
+
+/* Has another process fill the queue of `in`, as peers in TypeScript do. */
+static void fill_queue(int in, const char *messages) {
+  char port[16];
+  snprintf(port, sizeof port, "%d", port_of(in));
+  int child = fork(), status = 0;
+  if (child == 0) {
+    execl("/proc/self/exe", "reference", "fill", port, messages, (char *)0);
+    _exit(127);
+  }
+  if (waitpid(child, &status, 0) < 0 || status != 0) die("fill");
+}
+
+static int measure_drain(int laps, const char *messages, int in, int out, step *run) {
+  static double times[LAPS_MAX];
+  double total = 0;
+  int expected = atoi(messages) * SEGMENTS;
+  for (int lap = -WARM_UP_LAPS; lap < laps; lap++) {
+    int taken = 0;
+    fill_queue(in, messages);
+    double start = now_us();
+    while (taken < expected) {
+      int count = run(in, out);
+      if (count < 0) {
+        fprintf(stderr, "drain expected %d datagrams, got %d\n", expected, taken);
+        return 1;
+      }
+      taken += count;
+    }
+    total += taken;
+    if (lap >= 0) times[lap] = (now_us() - start) * 1e3 / taken;
+  }
+  sort(times, laps);
+  printf("{\"nsPerDatagram\":%.1f,\"total\":%.0f}\n", times[laps / 2], total);
+  return 0;
+}
+
+/* --------------------------------------------------------------------------- senders ---- */
+
+/* Datagrams of a batch from `first` on that go in one message: the same 64 in as few as fit. */
+static int offload_messages(struct mmsghdr *messages, struct iovec *vectors,
+                            struct segment_control *control) {
+  int count = 0;
+  for (int first = 0; first < BATCH; first += SEGMENTS, count++) {
+    int segments = BATCH - first < SEGMENTS ? BATCH - first : SEGMENTS;
+    vectors[count] = (struct iovec){(void *)datagram(first), (size_t)segments * DATAGRAM_BYTES};
+    messages[count].msg_hdr = (struct msghdr){.msg_iov = &vectors[count], .msg_iovlen = 1};
+    if (segments > 1)
+      segmented_message(&messages[count].msg_hdr, &control[count], DATAGRAM_BYTES);
+  }
+  return count;
+}
+
+static int measure_send(double seconds, int offload, const char *const *ports, int port_count) {
+  static struct mmsghdr messages[BATCH];
+  static struct iovec vectors[BATCH];
+  static struct sockaddr_in names[BATCH];
+  static struct segment_control control[BATCH];
+  int fd = loopback_socket(port_count == 1 ? atoi(ports[0]) : 0, 0), count = BATCH;
+  if (offload) count = offload_messages(messages, vectors, control);
+  for (int i = 0; i < BATCH && !offload; i++) {
+    vectors[i] = (struct iovec){(void *)datagram(i), DATAGRAM_BYTES};
+    messages[i].msg_hdr = (struct msghdr){.msg_iov = &vectors[i], .msg_iovlen = 1};
+    if (port_count == 1) continue;
+    names[i].sin_family = AF_INET;
+    names[i].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    names[i].sin_port = htons((unsigned short)atoi(ports[i % port_count]));
+    messages[i].msg_hdr.msg_name = &names[i];
+    messages[i].msg_hdr.msg_namelen = sizeof names[i];
+  }
+  struct measurement measurement = {0};
+  double warm = now_us() + WARM_UP_US, end = 0;
+  while (end == 0 || now_us() < end) {
+    send_messages(fd, messages, count);
+    measurement.calls++;
+    measurement.datagrams += BATCH;
+    measurement.total += BATCH;
+    if (end > 0 || now_us() < warm) continue;
+    measurement_start(&measurement);
+    end = measurement.start_us + seconds * 1e6;
+  }
+  measurement_print(&measurement);
+  return 0;
+}
+
+int run_contender(int count, char **arguments) {
+  int offload = !strcmp(arguments[0], "offload");
+  const char *role = count > 1 ? arguments[1] : "";
+  if (!strcmp(role, "echo") && count == 2) echo();
+  if (!strcmp(role, "send") && count >= 4)
+    return measure_send(atof(arguments[2]), offload, (const char *const *)arguments + 3, count - 3);
+  int relays = strstr(role, "relay") != NULL, drains = strstr(role, "drain") != NULL;
+  if (count != 4 + drains + relays || (drains && atoi(arguments[2]) > LAPS_MAX)) return 2;
+  int in = loopback_socket(0, atoi(arguments[3]));
+  int out = relays ? loopback_socket(atoi(arguments[count - 1]), 0) : -1;
+  if (offload) enable_gro(in);
+  if (!drains) print_port(in);
+  step *run = relays ? (offload ? relay_offload : relay_plain)
+                     : (offload ? receive_offload : receive_plain);
+  return drains ? measure_drain(atoi(arguments[2]), arguments[4], in, out, run)
+                : measure_for(atof(arguments[2]), in, out, run);
+}
