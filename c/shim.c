@@ -10,7 +10,7 @@
  * given past its return, save where a SAFETY comment says who owns that memory and for how long.
  */
 
-#define SHIM_ABI 2
+#define SHIM_ABI 3
 
 typedef unsigned char u8;
 typedef unsigned int u32;
@@ -30,6 +30,7 @@ extern int setsockopt(int fd, int level, int name, const void *value, u32 length
 extern int getsockopt(int fd, int level, int name, void *value, u32 *length);
 extern int fcntl(int fd, int command, ...);
 extern int close(int fd);
+extern int clock_gettime(int clock, void *time);
 extern long send(int fd, const void *bytes, unsigned long length, int flags);
 extern long read(int fd, void *bytes, unsigned long length);
 extern void *mmap(void *at, unsigned long length, int protection, int flags, int fd, long offset);
@@ -234,6 +235,15 @@ int descriptor_duplicate(int fd) {
 /* Linux frees the number even when close fails, so there is nothing to try again. */
 int descriptor_close(int fd) {
   return (int)checked(close(fd));
+}
+
+/*
+ * Reads a clock of <time.h> into `time`: seconds, nanoseconds (`struct timespec`, 64 bits each).
+ *
+ * SAFETY: `time` is 16 bytes of the caller's, written before the return.
+ */
+int clock_read(int clock, void *time) {
+  return (int)checked(clock_gettime(clock, time));
 }
 
 /* --------------------------------------------------------- readiness: shared by both ways ---- */
@@ -654,6 +664,7 @@ static void *const entries[] = {
     (void *)descriptor_set_nonblocking,
     (void *)descriptor_duplicate,
     (void *)descriptor_close,
+    (void *)clock_read,
     (void *)reactor_create,
     (void *)reactor_bytes,
     (void *)reactor_descriptors_offset,

@@ -96,6 +96,11 @@ export class Native {
     return this.#shim.descriptor_close(fd);
   }
 
+  /** Reads a clock of <time.h>: 0, and the `struct timespec` in the first words of `scratch`. */
+  clock(clock: number): number {
+    return this.#shim.clock_read(clock, this.#scratchAddress);
+  }
+
   receiveVector(nameCapacity: number, controlCapacity = 0): ReceiveVector {
     return new ReceiveVector(this.#shim, nameCapacity, controlCapacity);
   }

@@ -34,6 +34,7 @@ export interface Shim {
   descriptor_set_nonblocking(fd: number): number;
   descriptor_duplicate(fd: number): number;
   descriptor_close(fd: number): number;
+  clock_read(clock: number, time: Address): number;
   reactor_create(): Address | null;
   reactor_bytes(): number;
   reactor_descriptors_offset(): number;
@@ -63,6 +64,7 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   descriptor_set_nonblocking: { args: ["i32"], returns: "i32" },
   descriptor_duplicate: { args: ["i32"], returns: "i32" },
   descriptor_close: { args: ["i32"], returns: "i32" },
+  clock_read: { args: ["i32", "ptr"], returns: "i32" },
   reactor_create: { args: [], returns: "ptr" },
   reactor_bytes: { args: [], returns: "u32" },
   reactor_descriptors_offset: { args: [], returns: "u32" },

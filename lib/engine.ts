@@ -81,6 +81,8 @@ export interface Engine extends UdpControls {
   readonly mayFragment: boolean;
   /** Lets datagrams say when they are to be sent. */
   setTransmitTimes(clock: TransmitClock): void;
+  /** What that clock shows. */
+  readonly transmitClockNs: bigint;
 
   /** The sizes of the kernel's buffers in bytes, as the kernel counts them. */
   bufferBytes(): { receive: number; send: number };

@@ -95,6 +95,7 @@ export class IpOptions {
   readonly #native: Native;
   readonly #fd: number;
   readonly #isIPv6: boolean;
+  #clock: number = CLOCKS.monotonic;
   readonly #granted: Record<keyof ReceiveMetadata, boolean> = {
     destination: false,
     originalDestination: false,
@@ -210,6 +211,15 @@ export class IpOptions {
     // `struct sock_txtime`: the clock, and flags: 0, no deadline mode, no reports of missed ones.
     const request = new Uint8Array(Int32Array.of(CLOCKS[clock], 0).buffer);
     checkResult(this.#native.setOption(this.#fd, SOL_SOCKET, SO_TXTIME, request), "setsockopt");
+    this.#clock = CLOCKS[clock];
+  }
+
+  /** What the clock of transmit times shows. */
+  get transmitClockNs(): bigint {
+    checkResult(this.#native.clock(this.#clock), "clock_gettime");
+    // `struct timespec`: two 64-bit numbers, of which the second fits in 32.
+    const [low, high, nanoseconds] = this.#native.scratch as unknown as [number, number, number];
+    return BigInt(high * 2 ** 32 + (low >>> 0)) * 1_000_000_000n + BigInt(nanoseconds);
   }
 
   /** Has ICMP errors queued (ip(7), IP_RECVERR). */

@@ -294,6 +294,10 @@ export class PortableEngine implements Engine {
     throw unsupportedError("setsockopt", "transmit times need the shim");
   }
 
+  get transmitClockNs(): bigint {
+    throw unsupportedError("clock_gettime", "transmit times need the shim");
+  }
+
   #sendOne(bytes: Uint8Array, address: SocketAddress | undefined): boolean {
     const socket = this.#socket;
     if (socket === undefined) throw closedError("send");

@@ -322,6 +322,11 @@ export class ShimEngine implements Engine {
     this.#options.setTransmitTimes(clock);
   }
 
+  get transmitClockNs(): bigint {
+    this.#openFd();
+    return this.#options.transmitClockNs;
+  }
+
   setBroadcast(enabled: boolean): void {
     this.#openFd();
     this.#options.setBroadcast(enabled);

@@ -187,6 +187,16 @@ export class UdpSocket extends EngineSocket implements UdpControls {
   }
 
   /**
+   * What the clock of `setTransmitTimes` shows, in nanoseconds; until one is chosen the monotonic
+   * one. Bun's own clocks (`process.hrtime`, `performance.now`) start with the process instead.
+   *
+   * @throws SocketError with code `ERR_NOT_SUPPORTED` without the shim.
+   */
+  get transmitClockNs(): bigint {
+    return this._engine.transmitClockNs;
+  }
+
+  /**
    * Has errors that the network reports about datagrams sent told to `handler`: unreachable hosts
    * and ports, datagrams too big, with who said it about which destination. They are not thrown
    * then, a call that one of them would have failed goes through, and the socket stays open.

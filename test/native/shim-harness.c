@@ -242,6 +242,18 @@ static void sockets_and_descriptors(void) {
   descriptor_close(other);
 }
 
+static void clocks(void) {
+  const int monotonic = 1;
+  long long before[2], read[2], after[2];
+  IS(clock_gettime(monotonic, before), 0);
+  IS(clock_read(monotonic, read), 0);
+  IS(clock_gettime(monotonic, after), 0);
+  long long times[3] = {before[0] * 1000000000 + before[1], read[0] * 1000000000 + read[1],
+                        after[0] * 1000000000 + after[1]};
+  TRUE(times[0] <= times[1] && times[1] <= times[2]);
+  IS(clock_read(12345, read), -EINVAL);
+}
+
 static void table_of_entries(void) {
   u32 count = sizeof entries / sizeof entries[0];
   IS(((int (*)(void))shim_entry(0))(), SHIM_ABI);
@@ -261,6 +273,7 @@ int main(int count, char **arguments) {
   run_section("batch errors", batch_errors);
   run_section("interrupted calls", interrupted_calls);
   run_section("sockets and descriptors", sockets_and_descriptors);
+  run_section("clocks", clocks);
   run_section("table of entries", table_of_entries);
   run_readiness();
   printf("%d passed, %d failed\n", checks_passed, checks_failed);
