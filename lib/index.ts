@@ -50,4 +50,10 @@ export {
 } from "./stats.ts";
 export { type HostAndPort, type UdpBindOptions, UdpSocket } from "./udp.ts";
 export { UnixDatagram, type UnixOptions } from "./unix.ts";
-export { decodeVarint, encodeVarint, VARINT_MAX, varintLength } from "./varint.ts";
+export {
+  decodeVarint,
+  encodeVarint,
+  VARINT_MAX,
+  varintLength,
+  varintLengthOfFirstByte,
+} from "./varint.ts";

@@ -124,6 +124,18 @@ export class SendBatch {
     return this.#push(bytes, offset, length, to);
   }
 
+  /**
+   * Forgets the first `count` datagrams that wait: one that the system refuses for good (too long,
+   * no route) would keep the others waiting.
+   *
+   * @throws RangeError when fewer wait.
+   */
+  drop(count: number): this {
+    checkInteger("count", count, 0, this.length);
+    this._sent(count);
+    return this;
+  }
+
   /** Forgets all that waits. */
   clear(): void {
     this.#views.length = 0;
