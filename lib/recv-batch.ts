@@ -169,10 +169,10 @@ export class RecvBatch {
   }
 
   /** @internal Receives up to `limit` messages: how many, or -errno. */
-  _receive(native: Native, fd: number, limit: number, local?: SocketAddress): number {
+  _receive(native: Native, fd: number, limit: number, local?: SocketAddress, flags = 0): number {
     const vector = this.#vectorOf(native);
     this.#local = local;
-    const count = vector.receive(fd, 0, Math.min(limit, this.messagesMax));
+    const count = vector.receive(fd, 0, Math.min(limit, this.messagesMax), flags);
     this.#isCopied = false;
     this.#length = 0;
     this.#messages = Math.max(0, count);

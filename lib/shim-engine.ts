@@ -12,6 +12,7 @@ import { AF_INET6, AF_UNIX, SocketAddress } from "./address.ts";
 import { countSent } from "./batch.ts";
 import { newCounters, type SocketCounters } from "./counters.ts";
 import type { Engine, Membership } from "./engine.ts";
+import { endCoalescing } from "./end-coalescing.ts";
 import { ErrorQueueReader, type TransportError } from "./error-queue.ts";
 import { checkResult, closedError, SocketError } from "./errors.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
@@ -380,11 +381,19 @@ export class ShimEngine implements Engine {
   }
 
   close(): void {
-    const fd = this.release();
+    const fd = this.#letGo();
     if (fd !== undefined) this.#native.close(fd);
   }
 
   release(): number | undefined {
+    const fd = this.#letGo();
+    if (fd !== undefined && this.#isCoalescing) {
+      this.counters.datagramsDropped += endCoalescing(this.#native, fd);
+    }
+    return fd;
+  }
+
+  #letGo(): number | undefined {
     const fd = this.#fd;
     if (fd === -1) return undefined;
     this.unref();
@@ -392,8 +401,6 @@ export class ShimEngine implements Engine {
     const wakers = [read.takeWaker(), write.takeWaker()];
     this.#reactor.remove(this.#registration);
     this.counters.datagramsDropped += this.#receiver.close();
-    // Whoever gets the descriptor expects one datagram a message.
-    if (this.#isCoalescing) this.#native.setIntOption(fd, IPPROTO_UDP, UDP_GRO, 0);
     this.#fd = -1;
     // Whoever waits polls again, and is told that the socket is closed.
     for (const waker of wakers) if (waker !== null) callWaker(waker);
