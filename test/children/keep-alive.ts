@@ -2,7 +2,8 @@
  * Opens a socket, does with it what a scenario says, and ends: with exit code 7 when the process
  * was still alive after a while, with 0 when nothing kept it.
  *
- * Arguments: which socket (`bun`: Bun's own, `shim`, `portable`, `unix`), and the scenario.
+ * Arguments: which socket (`bun`: Bun's own, `shim`, `portable`, `unix`), the scenario, and how
+ * long a while is in milliseconds.
  */
 
 import { SocketAddress, UdpSocket, UnixDatagram, WouldBlock } from "../../lib/index.ts";
@@ -13,7 +14,7 @@ interface KeptAlive {
   close(): void;
 }
 
-const [kind, scenario] = process.argv.slice(2) as [string, string];
+const [kind, scenario, whileMs] = process.argv.slice(2) as [string, string, string];
 
 async function open(): Promise<KeptAlive> {
   if (kind === "bun") {
@@ -85,4 +86,4 @@ const SCENARIOS: Record<string, (socket: KeptAlive) => unknown> = {
 };
 
 SCENARIOS[scenario]?.(await open());
-setTimeout(() => process.exit(7), 300).unref();
+setTimeout(() => process.exit(7), Number(whileMs)).unref();
