@@ -108,7 +108,10 @@ export class PortableEngine implements Engine {
       return;
     }
     this.#queue.push({ bytes, peer: this.#peer(address, port) });
-    this.#wakeReaderLater();
+    // Bun reads until the socket is empty, which under a flood it never is: a reader that waited
+    // for the end of the turn would find the queue full, and the rest dropped.
+    if (2 * (this.#queue.length - this.#taken) >= this.#queueMax) this.#wakeReader();
+    else this.#wakeReaderLater();
   }
 
   /** The same peer is the same object; forgotten all together when there are many. */
