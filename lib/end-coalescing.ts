@@ -19,28 +19,19 @@ const MSG_PEEK = 2;
  */
 export function endCoalescing(native: Native, fd: number): number {
   const batch = new RecvBatch();
+  /** Datagrams that are not the first of their message. */
   let coalesced = 0;
   if (native.setIntOption(fd, SOL_SOCKET, SO_PEEK_OFF, 0) >= 0) {
     while (batch._receive(native, fd, batch.messagesMax, undefined, MSG_PEEK) > 0) {
-      coalesced += coalescedIn(batch);
+      coalesced += batch.length - batch.messages;
     }
     native.setIntOption(fd, SOL_SOCKET, SO_PEEK_OFF, -1);
   }
   let dropped = 0;
   while (coalesced > 0 && batch._receive(native, fd, 1) > 0) {
     dropped += batch.length;
-    coalesced -= coalescedIn(batch);
+    coalesced -= batch.length - batch.messages;
   }
   native.setIntOption(fd, IPPROTO_UDP, UDP_GRO, 0);
   return dropped;
-}
-
-/** How many messages of a batch are of several datagrams. */
-function coalescedIn(batch: RecvBatch): number {
-  let count = 0;
-  for (let i = 1; i < batch.length; i++) {
-    const isSecond = batch.messageAt(i) === batch.messageAt(i - 1);
-    if (isSecond && (i === 1 || batch.messageAt(i - 2) !== batch.messageAt(i))) count++;
-  }
-  return count;
 }

@@ -1,8 +1,10 @@
 /** Offload switched off, wholly and in part: by option, and by the environment of a process. */
 
 import { describe, expect, test } from "bun:test";
+import { loadNative } from "../ffi/native.ts";
 import { type UdpBindOptions, UdpSocket } from "../lib/index.ts";
 import {
+  AVAILABLE,
   datagramsOf,
   expectSame,
   NO_OFFLOAD_REASON,
@@ -10,6 +12,27 @@ import {
   receiveAll,
 } from "./offload-tools.ts";
 import { rejection, runCommand } from "./sockets.ts";
+
+const loaded = loadNative();
+
+/** <linux/udp.h>; udp(7). */
+const IPPROTO_UDP = 17;
+const UDP_SEGMENT = 103;
+const UDP_GRO = 104;
+
+test.skipIf(!("native" in loaded) || process.env.DATAGRAM_SOCKET_OFFLOAD === "off")(
+  "what the kernel has options for passes the probe",
+  () => {
+    if (!("native" in loaded)) throw new Error(loaded.reason);
+    const { native } = loaded;
+    const fd = native.open(2, 2, 0);
+    const has = (name: number, value: number) =>
+      native.setIntOption(fd, IPPROTO_UDP, name, value) >= 0;
+    const expected = { segmentation: has(UDP_SEGMENT, 0), coalescing: has(UDP_GRO, 1) };
+    native.close(fd);
+    expect(AVAILABLE).toEqual(expected);
+  },
+);
 
 describe.skipIf(NO_OFFLOAD_REASON !== undefined)("switching offload off", () => {
   const options: readonly { offload: UdpBindOptions["offload"]; expected: number[] }[] = [
