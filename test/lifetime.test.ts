@@ -6,6 +6,7 @@ import {
   BACKENDS,
   CHILD_TIMEOUT_MS,
   connectedPair,
+  endedWell,
   nextTurn,
   numbered,
   numberOf,
@@ -57,8 +58,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     "wakers that throw are reported, and nobody else is harmed",
     async () => {
       const child = await runScript("throwing-wakers.ts", { args: [backend] });
-      expect(child.stderr).toBe("");
-      expect(JSON.parse(child.stdout)).toEqual({
+      expect(JSON.parse(endedWell(child))).toEqual({
         told: ["of a waker", "of a waker"],
         length: 1,
         own: 1,

@@ -137,6 +137,12 @@ export function runScript(name: string, options: ChildOptions = {}): Promise<Chi
   return runCommand([process.execPath, ...flags, script, ...args], env);
 }
 
+/** A child's result, if it ended by itself; what it wrote to stderr is shown if not. */
+export function endedWell({ exitCode, signal, stdout, stderr }: ChildResult): string {
+  if (exitCode === 0) return stdout;
+  throw new Error(`exit code 0 expected, got ${exitCode} by signal ${signal}: ${stderr}`);
+}
+
 /** Runs a command to its end. */
 export async function runCommand(
   command: readonly string[],
