@@ -75,7 +75,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
 
   /** The sizes of its buffers in the kernel, in bytes as the kernel counts them (socket(7)). */
   get bufferBytes(): { receive: number; send: number } {
-    return this._engine.bufferBytes();
+    return this._engine.controls.bufferBytes;
   }
 
   override pollSend(waker: Waker | null, buf: Payload): Poll<number> {

@@ -5,11 +5,11 @@
  */
 
 import type { SocketAddress } from "./address.ts";
+import type { UdpControls } from "./controls.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { TransportError } from "./error-queue.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
 import type { Capabilities, ReceiveMetadata } from "./metadata.ts";
-import type { TransmitClock } from "./options.ts";
 import type { Poll, Waker } from "./poll.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 import type { SendBatch } from "./send-batch.ts";
@@ -17,35 +17,16 @@ import type { SendBatch } from "./send-batch.ts";
 /** Which engine drives a socket. */
 export type Backend = "shim" | "portable";
 
-/** Multicast groups are joined and left by this. */
-export interface Membership {
-  /** The group's address. */
-  readonly group: string;
-  /** The only sender wanted (source-specific multicast, RFC 4607). Default: all. */
-  readonly source?: string | undefined;
-  /** The interface by one of its addresses. Default: the system's choice. */
-  readonly interfaceAddress?: string | undefined;
-}
-
-/** What UDP sockets let be set while they are open. */
-export interface UdpControls {
-  setBroadcast(enabled: boolean): void;
-  setTTL(ttl: number): void;
-  setMulticastTTL(ttl: number): void;
-  setMulticastLoopback(enabled: boolean): void;
-  setMulticastInterface(interfaceAddress: string): void;
-  addMembership(membership: Membership): void;
-  dropMembership(membership: Membership): void;
-}
-
 /** Moves the datagrams of one socket. Arguments are checked by then. */
-export interface Engine extends UdpControls {
+export interface Engine {
   readonly backend: Backend;
   readonly counters: SocketCounters;
   /** Where it is bound. */
   readonly localAddr: SocketAddress;
   /** Where it is connected to. */
   readonly peerAddr: SocketAddress | undefined;
+  /** Its settings. @throws SocketError when it is closed. */
+  readonly controls: UdpControls;
   /** Its descriptor; absent when closed, or where the engine has none. */
   readonly fd: number | undefined;
 
@@ -77,15 +58,6 @@ export interface Engine extends UdpControls {
   receiveMetadata(wanted: ReceiveMetadata): Capabilities;
   /** Has errors that the network reports told to `tell` instead of thrown by the next call. */
   tellTransportErrors(tell: ((error: TransportError) => void) | undefined): void;
-  /** Whether IP may fragment datagrams. */
-  readonly mayFragment: boolean;
-  /** Lets datagrams say when they are to be sent. */
-  setTransmitTimes(clock: TransmitClock): void;
-  /** What that clock shows. */
-  readonly transmitClockNs: bigint;
-
-  /** The sizes of the kernel's buffers in bytes, as the kernel counts them. */
-  bufferBytes(): { receive: number; send: number };
   ref(): void;
   unref(): void;
   /** Closes it, and wakes whoever waits. Idempotent. */

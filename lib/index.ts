@@ -4,13 +4,14 @@ export { type AddressFamily, SocketAddress } from "./address.ts";
 export { AddressMap } from "./address-map.ts";
 export { AsyncFd, pollRecvmmsg, pollSendmmsg } from "./async-fd.ts";
 export { DgramBuffer } from "./buffer.ts";
+export type { Membership } from "./controls.ts";
 export type { SocketCounters } from "./counters.ts";
-export type { Backend, Membership } from "./engine.ts";
+export type { Backend } from "./engine.ts";
 export type { TransportError } from "./error-queue.ts";
 export { isClosedError, isMessageSizeError, SocketError } from "./errors.ts";
 export { AsDatagramSocketRecv, AsDatagramSocketSend } from "./forward.ts";
 export { DatagramInfo, type Payload, type Target } from "./info.ts";
-export { DGRAM_HEADROOM, MAX_BUF_SIZE, MAX_DATAGRAM_SIZE } from "./limits.ts";
+export { BATCH_COUNT_MAX, DGRAM_HEADROOM, MAX_BUF_SIZE, MAX_DATAGRAM_SIZE } from "./limits.ts";
 export { MaybeConnectedSocket } from "./maybe-connected.ts";
 export type { Capabilities, Ecn, ReceiveMetadata, SendMetadata } from "./metadata.ts";
 export { isNonblocking, recvmmsg, sendmmsg } from "./mmsg.ts";
@@ -27,7 +28,6 @@ export {
   dgramBufferFactory,
 } from "./pool.ts";
 export {
-  BATCH_COUNT_MAX,
   type BatchesOptions,
   type DatagramBatch,
   DatagramSocketRecv,

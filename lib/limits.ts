@@ -25,3 +25,6 @@ export const DGRAM_HEADROOM = 16;
  * the kernel coalesces into one receive (`UDP_GRO`) or splits from one send (`UDP_SEGMENT`).
  */
 export const MAX_BUF_SIZE = 65536;
+
+/** Datagrams that one system call moves: UIO_MAXIOV of the kernel, beyond which it takes no more. */
+export const BATCH_COUNT_MAX = 1024;

@@ -10,8 +10,9 @@ import { checkInteger } from "./check.ts";
 import { newCounters } from "./counters.ts";
 import { SocketError, unsupportedError } from "./errors.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
+import { BATCH_COUNT_MAX } from "./limits.ts";
 import { WouldBlock } from "./poll.ts";
-import { BATCH_COUNT_MAX, checkTargets } from "./recv.ts";
+import { checkTargets } from "./recv.ts";
 import { checkBatch } from "./send.ts";
 
 const EAGAIN = 11;

@@ -5,7 +5,7 @@ import { networkInterfaces } from "node:os";
 import type { Native } from "../ffi/native.ts";
 import { SocketAddress } from "./address.ts";
 import { rangeError, typeError } from "./check.ts";
-import type { Membership } from "./engine.ts";
+import type { Membership, UdpControls } from "./controls.ts";
 import { checkResult } from "./errors.ts";
 import { RECEIVE_METADATA, type ReceiveMetadata } from "./metadata.ts";
 
@@ -91,7 +91,7 @@ const METADATA_OPTIONS: Record<
 };
 
 /** The options of one open IP socket. */
-export class IpOptions {
+export class IpOptions implements UdpControls {
   readonly #native: Native;
   readonly #fd: number;
   readonly #isIPv6: boolean;
@@ -143,7 +143,15 @@ export class IpOptions {
     }
   }
 
-  changeMembership(membership: Membership, join: boolean): void {
+  addMembership(membership: Membership): void {
+    this.#changeMembership(membership, true);
+  }
+
+  dropMembership(membership: Membership): void {
+    this.#changeMembership(membership, false);
+  }
+
+  #changeMembership(membership: Membership, join: boolean): void {
     const group = SocketAddress.ip(membership.group, 0);
     const [level, name, request] =
       group.family === "IPv4"
@@ -177,13 +185,19 @@ export class IpOptions {
     return enabled && (isSocketSet || (this.#isIPv6 ? isIPv6Set : isIpSet));
   }
 
+  get bufferBytes(): { receive: number; send: number } {
+    return {
+      receive: this.#getInt(SOL_SOCKET, SO_RCVBUF),
+      send: this.#getInt(SOL_SOCKET, SO_SNDBUF),
+    };
+  }
+
   /** Whether IP may fragment (ip(7), IP_MTU_DISCOVER: off, or by route). */
   get mayFragment(): boolean {
-    const [level, name] = this.#isIPv6
-      ? [IPPROTO_IPV6, IPV6_MTU_DISCOVER]
-      : [IPPROTO_IP, IP_MTU_DISCOVER];
-    checkResult(this.#native.getIntOption(this.#fd, level as number, name as number), "getsockopt");
-    return (this.#native.scratch[0] as number) <= PMTUDISC_WANT;
+    const mode = this.#isIPv6
+      ? this.#getInt(IPPROTO_IPV6, IPV6_MTU_DISCOVER)
+      : this.#getInt(IPPROTO_IP, IP_MTU_DISCOVER);
+    return mode <= PMTUDISC_WANT;
   }
 
   /** Sets whether datagrams may be fragmented, and if not, whatever the path is known to take. */
@@ -226,6 +240,11 @@ export class IpOptions {
   setReceiveErrors(enabled: boolean): void {
     if (this.#isIPv6) this.#set(IPPROTO_IPV6, IPV6_RECVERR, Number(enabled));
     this.#set(IPPROTO_IP, IP_RECVERR, Number(enabled));
+  }
+
+  #getInt(level: number, name: number): number {
+    checkResult(this.#native.getIntOption(this.#fd, level, name), "getsockopt");
+    return this.#native.scratch[0] as number;
   }
 
   #set(level: number, name: number, value: number): void {

@@ -7,6 +7,7 @@
  */
 
 import { SocketAddress } from "./address.ts";
+import { BunControls } from "./bun-controls.ts";
 import {
   type BunSocket,
   fromBunError,
@@ -14,9 +15,9 @@ import {
   openBunSocket,
   sendUnconnected,
 } from "./bun-socket.ts";
-import { typeError } from "./check.ts";
+import type { UdpControls } from "./controls.ts";
 import { newCounters, type SocketCounters } from "./counters.ts";
-import type { Engine, Membership } from "./engine.ts";
+import type { Engine } from "./engine.ts";
 import { closedError, SocketError, unsupportedError } from "./errors.ts";
 import {
   type DatagramInfo,
@@ -26,7 +27,6 @@ import {
   type Target,
 } from "./info.ts";
 import { type Capabilities, RECEIVE_METADATA, type ReceiveMetadata } from "./metadata.ts";
-import type { TransmitClock } from "./options.ts";
 import { callWaker, Pending, type Poll, type Waker } from "./poll.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 import { destination } from "./send.ts";
@@ -290,17 +290,6 @@ export class PortableEngine implements Engine {
     throw unsupportedError("setsockopt", "transport errors need the shim");
   }
 
-  /** As the system has it. */
-  readonly mayFragment = true;
-
-  setTransmitTimes(_clock: TransmitClock): void {
-    throw unsupportedError("setsockopt", "transmit times need the shim");
-  }
-
-  get transmitClockNs(): bigint {
-    throw unsupportedError("clock_gettime", "transmit times need the shim");
-  }
-
   #sendOne(bytes: Uint8Array, address: SocketAddress | undefined): boolean {
     const socket = this.#socket;
     if (socket === undefined) throw closedError("send");
@@ -321,56 +310,9 @@ export class PortableEngine implements Engine {
     setTimeout(() => this.#wakeWriter(), SEND_RETRY_MS).unref();
   }
 
-  bufferBytes(): { receive: number; send: number } {
-    throw unsupportedError("getsockopt", "the portable backend cannot read buffer sizes");
-  }
-
-  setBroadcast(enabled: boolean): void {
-    this.#configure((socket) => socket.setBroadcast(enabled));
-  }
-
-  setTTL(ttl: number): void {
-    this.#configure((socket) => socket.setTTL(ttl));
-  }
-
-  setMulticastTTL(ttl: number): void {
-    this.#configure((socket) => socket.setMulticastTTL(ttl));
-  }
-
-  setMulticastLoopback(enabled: boolean): void {
-    this.#configure((socket) => socket.setMulticastLoopback(enabled));
-  }
-
-  setMulticastInterface(interfaceAddress: string): void {
-    this.#configure((socket) => {
-      // Bun answers false, without an error, to what is no address.
-      if (!socket.setMulticastInterface(interfaceAddress)) {
-        throw typeError("interfaceAddress", "IP address", interfaceAddress);
-      }
-    });
-  }
-
-  addMembership({ group, source, interfaceAddress }: Membership): void {
-    this.#configure((socket) => {
-      if (source === undefined) socket.addMembership(group, interfaceAddress);
-      else socket.addSourceSpecificMembership(source, group, interfaceAddress);
-    });
-  }
-
-  dropMembership({ group, source, interfaceAddress }: Membership): void {
-    this.#configure((socket) => {
-      if (source === undefined) socket.dropMembership(group, interfaceAddress);
-      else socket.dropSourceSpecificMembership(source, group, interfaceAddress);
-    });
-  }
-
-  #configure(set: (socket: BunSocket) => void): void {
+  get controls(): UdpControls {
     if (this.#socket === undefined) throw closedError("setsockopt");
-    try {
-      set(this.#socket);
-    } catch (error) {
-      throw error instanceof TypeError ? error : fromBunError(error, "setsockopt");
-    }
+    return new BunControls(this.#socket);
   }
 
   ref(): void {

@@ -6,7 +6,7 @@
 import { DgramBuffer } from "./buffer.ts";
 import { checkInteger, typeError } from "./check.ts";
 import { checkInfo, checkTarget, DatagramInfo, type Target } from "./info.ts";
-import { DGRAM_HEADROOM, MAX_BUF_SIZE, MAX_DATAGRAM_SIZE } from "./limits.ts";
+import { BATCH_COUNT_MAX, DGRAM_HEADROOM, MAX_BUF_SIZE, MAX_DATAGRAM_SIZE } from "./limits.ts";
 import { OperationQueue, type WaitOptions } from "./operations.ts";
 import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
 import type { UdpSocket } from "./udp.ts";
@@ -41,9 +41,6 @@ export interface DatagramBatch {
   readonly buffers: readonly DgramBuffer[];
   readonly info: readonly DatagramInfo[];
 }
-
-/** Datagrams that one batch can have. */
-export const BATCH_COUNT_MAX = 1024;
 
 /**
  * Receives datagrams.

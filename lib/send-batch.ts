@@ -9,10 +9,9 @@ import { DgramBuffer } from "./buffer.ts";
 import { checkBytes, checkInteger, rangeError } from "./check.ts";
 import { unsupportedError } from "./errors.ts";
 import { checkPayload, type Payload } from "./info.ts";
-import { DGRAM_HEADROOM } from "./limits.ts";
+import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "./limits.ts";
 import { MessageBuilder, type MessageRules } from "./messages.ts";
 import { checkMetadata, type SendMetadata } from "./metadata.ts";
-import { BATCH_COUNT_MAX } from "./recv.ts";
 import { encodeVarint, varintLength } from "./varint.ts";
 
 /** Options of a `SendBatch`. */
@@ -136,7 +135,18 @@ export class SendBatch {
     return this;
   }
 
-  /** Forgets all that waits. */
+  /**
+   * Forgets the first `count` that wait: what follows one that the system will never take, as it
+   * is too long, can go then.
+   *
+   * @throws RangeError when there are not so many.
+   */
+  skip(count = 1): void {
+    checkInteger("count", count, 0, this.length);
+    this._sent(count);
+  }
+
+  /** Forgets all that waits, and what was said about how to send. */
   clear(): void {
     this.#views.length = 0;
     this.#first = this.#end = this.#nextPrefixLength = 0;

@@ -10,26 +10,19 @@
 import type { Native } from "../ffi/native.ts";
 import { AF_INET6, AF_UNIX, SocketAddress } from "./address.ts";
 import { countSent } from "./batch.ts";
+import type { UdpControls } from "./controls.ts";
 import { newCounters, type SocketCounters } from "./counters.ts";
-import type { Engine, Membership } from "./engine.ts";
 import { endCoalescing } from "./end-coalescing.ts";
+import type { Engine } from "./engine.ts";
 import { ErrorQueueReader, type TransportError } from "./error-queue.ts";
 import { checkResult, closedError, SocketError } from "./errors.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
+import { BATCH_COUNT_MAX } from "./limits.ts";
 import type { Capabilities, ReceiveMetadata } from "./metadata.ts";
 import { NO_OFFLOAD, type Offload } from "./offload.ts";
-import {
-  IPPROTO_UDP,
-  IpOptions,
-  SO_RCVBUF,
-  SO_SNDBUF,
-  SOL_SOCKET,
-  type TransmitClock,
-  UDP_GRO,
-} from "./options.ts";
+import { IPPROTO_UDP, IpOptions, UDP_GRO } from "./options.ts";
 import { callWaker, Pending, type Poll, type Waker } from "./poll.ts";
 import type { Reactor, Registration } from "./readiness.ts";
-import { BATCH_COUNT_MAX } from "./recv.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 import { destination } from "./send.ts";
 import type { SendBatch } from "./send-batch.ts";
@@ -273,7 +266,7 @@ export class ShimEngine implements Engine {
   }
 
   tellTransportErrors(tell: ((error: TransportError) => void) | undefined): void {
-    this.#openFd();
+    this.#checkOpen();
     this.#options.setReceiveErrors(tell !== undefined || this.peerAddr !== undefined);
     this.#tellError = tell && ((error) => callWaker(() => tell(error)));
     if (tell !== undefined) this.#registration.error.wait(this.#onErrorQueued);
@@ -294,16 +287,13 @@ export class ShimEngine implements Engine {
     return length < 0 ? undefined : readName(this.#native, length);
   }
 
-  bufferBytes(): { receive: number; send: number } {
-    const read = (option: number) => {
-      checkResult(this.#native.getIntOption(this.#openFd(), SOL_SOCKET, option), "getsockopt");
-      return this.#native.scratch[0] as number;
-    };
-    return { receive: read(SO_RCVBUF), send: read(SO_SNDBUF) };
+  get controls(): UdpControls {
+    this.#checkOpen();
+    return this.#options;
   }
 
   receiveMetadata(wanted: ReceiveMetadata): Capabilities {
-    this.#openFd();
+    this.#checkOpen();
     const granted = this.#options.receiveMetadata(wanted);
     if (Object.values(granted).includes(true)) this.#receiver.readMetadata(this.localAddr);
     return {
@@ -313,59 +303,8 @@ export class ShimEngine implements Engine {
     };
   }
 
-  get mayFragment(): boolean {
-    this.#openFd();
-    return this.#options.mayFragment;
-  }
-
-  setTransmitTimes(clock: TransmitClock): void {
-    this.#openFd();
-    this.#options.setTransmitTimes(clock);
-  }
-
-  get transmitClockNs(): bigint {
-    this.#openFd();
-    return this.#options.transmitClockNs;
-  }
-
-  setBroadcast(enabled: boolean): void {
-    this.#openFd();
-    this.#options.setBroadcast(enabled);
-  }
-
-  setTTL(ttl: number): void {
-    this.#openFd();
-    this.#options.setTTL(ttl);
-  }
-
-  setMulticastTTL(ttl: number): void {
-    this.#openFd();
-    this.#options.setMulticastTTL(ttl);
-  }
-
-  setMulticastLoopback(enabled: boolean): void {
-    this.#openFd();
-    this.#options.setMulticastLoopback(enabled);
-  }
-
-  setMulticastInterface(interfaceAddress: string): void {
-    this.#openFd();
-    this.#options.setMulticastInterface(interfaceAddress);
-  }
-
-  addMembership(membership: Membership): void {
-    this.#openFd();
-    this.#options.changeMembership(membership, true);
-  }
-
-  dropMembership(membership: Membership): void {
-    this.#openFd();
-    this.#options.changeMembership(membership, false);
-  }
-
-  #openFd(): number {
+  #checkOpen(): void {
     if (this.#fd === -1) throw closedError("setsockopt");
-    return this.#fd;
   }
 
   ref(): void {

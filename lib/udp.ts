@@ -3,7 +3,8 @@
 import type { Native } from "../ffi/native.ts";
 import { AF_INET, AF_INET6, type SocketAddress } from "./address.ts";
 import { checkInteger, rangeError, typeError } from "./check.ts";
-import type { Backend, Membership, UdpControls } from "./engine.ts";
+import type { Membership, UdpControls } from "./controls.ts";
+import type { Backend } from "./engine.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import type { TransportError } from "./error-queue.ts";
 import { checkResult, SocketError, unsupportedError } from "./errors.ts";
@@ -183,7 +184,7 @@ export class UdpSocket extends EngineSocket implements UdpControls {
    * right to administer the network: `EPERM`).
    */
   setTransmitTimes(clock: TransmitClock): void {
-    this._engine.setTransmitTimes(clock);
+    this._engine.controls.setTransmitTimes(clock);
   }
 
   /**
@@ -193,7 +194,7 @@ export class UdpSocket extends EngineSocket implements UdpControls {
    * @throws SocketError with code `ERR_NOT_SUPPORTED` without the shim.
    */
   get transmitClockNs(): bigint {
-    return this._engine.transmitClockNs;
+    return this._engine.controls.transmitClockNs;
   }
 
   /**
@@ -211,44 +212,44 @@ export class UdpSocket extends EngineSocket implements UdpControls {
 
   /** Whether IP may fragment the datagrams it sends. */
   get mayFragment(): boolean {
-    return this._engine.mayFragment;
+    return this._engine.controls.mayFragment;
   }
 
   /** Whether datagrams may go to broadcast addresses. Default: they may not. */
   setBroadcast(enabled: boolean): void {
-    this._engine.setBroadcast(enabled);
+    this._engine.controls.setBroadcast(enabled);
   }
 
   /** How many routers a datagram may pass, 1..255. Default: the system's, mostly 64. */
   setTTL(ttl: number): void {
     checkInteger("ttl", ttl, 1, 255);
-    this._engine.setTTL(ttl);
+    this._engine.controls.setTTL(ttl);
   }
 
   /** How many routers a multicast datagram may pass, 0..255. Default 1. */
   setMulticastTTL(ttl: number): void {
     checkInteger("ttl", ttl, 0, 255);
-    this._engine.setMulticastTTL(ttl);
+    this._engine.controls.setMulticastTTL(ttl);
   }
 
   /** Whether this host gets multicast datagrams that it sends. Default: it does. */
   setMulticastLoopback(enabled: boolean): void {
-    this._engine.setMulticastLoopback(enabled);
+    this._engine.controls.setMulticastLoopback(enabled);
   }
 
   /** Which interface multicast leaves by: an IPv4 address of it, or for IPv6 `::%eth0`. */
   setMulticastInterface(interfaceAddress: string): void {
-    this._engine.setMulticastInterface(interfaceAddress);
+    this._engine.controls.setMulticastInterface(interfaceAddress);
   }
 
   /** Joins a multicast group. */
   addMembership(membership: Membership): void {
-    this._engine.addMembership(membership);
+    this._engine.controls.addMembership(membership);
   }
 
   /** Leaves a multicast group. */
   dropMembership(membership: Membership): void {
-    this._engine.dropMembership(membership);
+    this._engine.controls.dropMembership(membership);
   }
 }
 
