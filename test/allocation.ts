@@ -44,3 +44,23 @@ export async function allocates(
   }
   return true;
 }
+
+/** How often `allocatesOften` runs what it judges. */
+const ROUNDS = 8000;
+const WARM_UP_ROUNDS = 2000;
+
+/**
+ * Whether `round`, which is longer than the `op` of `allocates`, allocates as much as some fifty
+ * small objects each time: half a million of them make the garbage collector run.
+ */
+export async function allocatesOften(round: () => void): Promise<boolean> {
+  for (let i = 0; i < WARM_UP_ROUNDS; i++) round();
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    Bun.gc(true);
+    const watched = watchGarbage();
+    await new Promise((resolve) => setImmediate(resolve));
+    for (let i = 0; i < ROUNDS; i++) round();
+    if (watched.every((ref) => ref.deref() !== undefined)) return false;
+  }
+  return true;
+}
