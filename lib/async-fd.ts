@@ -5,10 +5,10 @@
 
 import type { SocketAddress } from "./address.ts";
 import { checkInteger } from "./check.ts";
-import { closedError, unsupportedError } from "./errors.ts";
+import { closedError, SocketError, unsupportedError } from "./errors.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
 import { recvmmsg, sendmmsg } from "./mmsg.ts";
-import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
+import { callWaker, Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
 import { loadReactor, type Reactor, type Registration } from "./readiness.ts";
 
 /**
@@ -37,12 +37,16 @@ export class AsyncFd {
   /**
    * Watches an open descriptor, which keeps the process alive until `close`.
    *
-   * @throws SocketError with code `ERR_NOT_SUPPORTED` where the shim does not work.
+   * @throws SocketError with code `EEXIST` when it is watched already, by a socket of this thread
+   * for instance; `ERR_NOT_SUPPORTED` where the shim does not work.
    */
   static async open(fd: number): Promise<AsyncFd> {
     checkInteger("fd", fd, 0, 2 ** 31 - 1);
     const loaded = await loadReactor();
     if ("reason" in loaded) throw unsupportedError("AsyncFd.open", loaded.reason);
+    if (loaded.reactor.has(fd)) {
+      throw new SocketError({ errno: 17, syscall: "AsyncFd.open", address: `fd ${fd}` });
+    }
     return new AsyncFd(fd, loaded.reactor);
   }
 
@@ -59,16 +63,25 @@ export class AsyncFd {
     this.#open().write.wait(waker);
   }
 
-  /** Stops watching; the descriptor stays open. Idempotent. */
+  /** Stops watching, and wakes whoever waits; the descriptor stays open. Idempotent. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    const { read, write } = this.#registration;
+    const wakers = [read.takeWaker(), write.takeWaker()];
     this.#reactor.remove(this.#registration);
     this.#reactor.unref();
+    // Whoever waits polls again, and is told.
+    for (const waker of wakers) if (waker !== null) callWaker(waker);
   }
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** @throws SocketError with code `ERR_SOCKET_CLOSED` after `close`. */
+  checkOpen(): void {
+    this.#open();
   }
 
   #open(): Registration {
@@ -84,6 +97,7 @@ export function pollRecvmmsg(
   bufs: readonly Target[],
   info?: readonly DatagramInfo[],
 ): Poll<number> {
+  ready.checkOpen();
   const result = recvmmsg(ready.fd, bufs, info);
   if (result !== WouldBlock) return result;
   ready.waitReadable(waker);
@@ -97,6 +111,7 @@ export function pollSendmmsg(
   bufs: readonly Payload[],
   to?: SocketAddress | readonly SocketAddress[],
 ): Poll<number> {
+  ready.checkOpen();
   const result = sendmmsg(ready.fd, bufs, to);
   if (result !== WouldBlock) return result;
   ready.waitWritable(waker);

@@ -4,13 +4,15 @@
  */
 
 import { loadNative, type Native, type ReceiveVector, type SendVector } from "../ffi/native.ts";
-import { AF_INET6, type SocketAddress } from "./address.ts";
+import { AF_INET6, AF_UNIX, type SocketAddress } from "./address.ts";
 import { fillPayloads, fillTargets, storeReceived } from "./batch.ts";
 import { checkInteger } from "./check.ts";
 import { newCounters } from "./counters.ts";
+import { ErrorQueueReader } from "./error-queue.ts";
 import { SocketError, unsupportedError } from "./errors.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
 import { BATCH_COUNT_MAX } from "./limits.ts";
+import { IpOptions } from "./options.ts";
 import { WouldBlock } from "./poll.ts";
 import { checkTargets } from "./recv.ts";
 import { checkBatch } from "./send.ts";
@@ -25,7 +27,11 @@ interface Vectors {
   readonly sending: SendVector;
 }
 
+/** Errors kept for next calls; more of them than descriptors in trouble at a time. */
+const DEFERRED_MAX = 1024;
+
 let vectors: Vectors | undefined;
+let errorQueueReader: ErrorQueueReader | undefined;
 
 /**
  * Receives what is there into `bufs`, one datagram each, in order: how many, or `WouldBlock` when
@@ -41,7 +47,8 @@ export function recvmmsg(
   bufs: readonly Target[],
   info?: readonly DatagramInfo[],
 ): number | WouldBlock {
-  const { received } = open("recvmmsg", fd);
+  const { native, received } = open("recvmmsg", fd);
+  throwDeferred(native, fd, "recvmmsg");
   const count = checkTargets(bufs, undefined);
   const counters = newCounters();
   for (let done = 0; done < count; ) {
@@ -52,6 +59,7 @@ export function recvmmsg(
     const result = received.receive(fd, 0, limit);
     received.release(limit);
     if (result < 0 && done === 0) return failed(-result, "recvmmsg");
+    if (result < 0 && result !== -EAGAIN) defer(native, fd, "recvmmsg", -result);
     if (result <= 0) return done;
     run.count = result;
     storeReceived(received, bufs, run, { info, counters, local: undefined });
@@ -66,7 +74,7 @@ export function recvmmsg(
  * `to` is one destination for all, one each, or absent for a connected socket.
  *
  * @throws SocketError when not even the first could be sent; an error behind it comes with the
- * next call that starts at the first unsent datagram.
+ * next call, once.
  */
 export function sendmmsg(
   fd: number,
@@ -75,7 +83,33 @@ export function sendmmsg(
 ): number | WouldBlock {
   const { native, sending } = open("sendmmsg", fd);
   const { end } = checkBatch(bufs, { to });
-  const isIPv6 = to !== undefined && native.name(fd) >= 0 && family(native) === AF_INET6;
+  throwDeferred(native, fd, "sendmmsg");
+  const socketFamily = native.name(fd) < 0 ? -1 : family(native);
+  if (to !== undefined || end < 2 || socketFamily === AF_UNIX) {
+    return sendAll({ native, sending }, fd, bufs, to, socketFamily === AF_INET6);
+  }
+  // The kernel drops the error that ends a batch early. One that ICMP reported is found again in
+  // the error queue, if there is one; the descriptor is left as it was.
+  const options = new IpOptions(native, fd, socketFamily === AF_INET6);
+  const hadQueue = options.receivesErrors;
+  if (!hadQueue) options.setReceiveErrors(true);
+  try {
+    const sent = sendAll({ native, sending }, fd, bufs, to, socketFamily === AF_INET6);
+    if (sent !== WouldBlock && sent < end) defer(native, fd, "sendmmsg", drainErrors(native, fd));
+    return sent;
+  } finally {
+    if (!hadQueue) options.setReceiveErrors(false);
+  }
+}
+
+function sendAll(
+  { sending }: Pick<Vectors, "native" | "sending">,
+  fd: number,
+  bufs: readonly Payload[],
+  to: SocketAddress | readonly SocketAddress[] | undefined,
+  isIPv6: boolean,
+): number | WouldBlock {
+  const end = bufs.length;
   for (let done = 0; done < end; ) {
     const limit = Math.min(end - done, BATCH_COUNT_MAX);
     // A raw descriptor: its owner sets it up, so nothing is offloaded behind its back.
@@ -115,6 +149,38 @@ function open(what: string, fd: number): Vectors {
     };
   }
   return vectors;
+}
+
+/** Errors behind a partial batch, for the next call on that descriptor. */
+const deferred = new Map<string, number>();
+
+/** Which socket a descriptor is: its number alone may be another's by the next call. */
+function identity(native: Native, fd: number, syscall: string): string {
+  const own = native.name(fd);
+  const ownWords = native.scratch.slice(0, (own + 3) >> 2).join();
+  const peer = native.peerName(fd);
+  return `${syscall} ${fd} ${ownWords} ${native.scratch.slice(0, (peer + 3) >> 2).join()}`;
+}
+
+function defer(native: Native, fd: number, syscall: string, errno: number): void {
+  if (errno === 0) return;
+  // Descriptors that are never used again would stay here.
+  if (deferred.size >= DEFERRED_MAX) deferred.clear();
+  deferred.set(identity(native, fd, syscall), errno);
+}
+
+function throwDeferred(native: Native, fd: number, syscall: string): void {
+  if (deferred.size === 0) return;
+  const key = identity(native, fd, syscall);
+  const errno = deferred.get(key);
+  if (errno === undefined) return;
+  deferred.delete(key);
+  throw new SocketError({ errno, syscall });
+}
+
+function drainErrors(native: Native, fd: number): number {
+  errorQueueReader ??= new ErrorQueueReader(native);
+  return errorQueueReader.drain(fd);
 }
 
 function failed(errno: number, syscall: string): WouldBlock {

@@ -236,6 +236,13 @@ export class IpOptions implements UdpControls {
     return BigInt(high * 2 ** 32 + (low >>> 0)) * 1_000_000_000n + BigInt(nanoseconds);
   }
 
+  /** Whether ICMP errors are queued. */
+  get receivesErrors(): boolean {
+    return this.#isIPv6
+      ? this.#getInt(IPPROTO_IPV6, IPV6_RECVERR) !== 0
+      : this.#getInt(IPPROTO_IP, IP_RECVERR) !== 0;
+  }
+
   /** Has ICMP errors queued (ip(7), IP_RECVERR). */
   setReceiveErrors(enabled: boolean): void {
     if (this.#isIPv6) this.#set(IPPROTO_IPV6, IPV6_RECVERR, Number(enabled));

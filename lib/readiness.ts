@@ -33,6 +33,8 @@ import { warn } from "./warn.ts";
 const POLLIN = 1;
 const POLLOUT = 4;
 const POLLERR = 8;
+/** errno(3) of Linux. */
+const EBUSY = 16;
 
 const SOCK_STREAM = 1;
 
@@ -334,7 +336,12 @@ export class Reactor {
     if (this.mode === "thread" && interest.events !== POLLIN) this.#separate(interest);
     this.#generation = (this.#generation + 1) % 2 ** 31;
     const token = this.#generation * 2 ** 20 + interest.slot + 1;
-    const result = this.#kernel.arm(interest.fd, interest.events, token);
+    let result = this.#kernel.arm(interest.fd, interest.events, token);
+    if (result === -EBUSY) {
+      // Old kernels take nothing while what they have to tell is not taken.
+      this.#onBell();
+      result = this.#kernel.arm(interest.fd, interest.events, token);
+    }
     if (result < 0) this.#heat(interest);
     else interest._token = token;
   }

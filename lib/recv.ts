@@ -115,8 +115,8 @@ export abstract class DatagramSocketRecv {
   }
 
   /**
-   * Waits until there is a datagram, and takes as many as there are, one a buffer: how many. No
-   * buffers, no wait: 0.
+   * Waits until there is a datagram, and takes as many as there are, one a buffer: how many, 1024
+   * at the most. No buffers, no wait: 0.
    */
   recvMany(bufs: readonly Target[], options?: RecvManyOptions): Promise<number> {
     return this._runRecv((waker) => {

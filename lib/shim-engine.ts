@@ -150,13 +150,21 @@ export class ShimEngine implements Engine {
     const interest = this.#registration.read;
     if (errno === EAGAIN) {
       this.counters.receiveWouldBlocks++;
-      if (interest.sawError) this.#drainErrorQueue();
-      if (waker !== null) interest.wait(waker);
-      return Pending;
+      // One that came since the kernel was asked is as good as one that it told.
+      const queued = interest.sawError ? this.#drainErrorQueue() : 0;
+      if (queued === 0 || this.#tellError !== undefined) {
+        if (waker !== null) interest.wait(waker);
+        return Pending;
+      }
+      throw this.#receiveError(queued);
     }
-    this.counters.receiveErrors++;
     this.#drainErrorQueue();
-    throw new SocketError({ errno, syscall: "recvmmsg", ...this.#about() });
+    throw this.#receiveError(errno);
+  }
+
+  #receiveError(errno: number): SocketError {
+    this.counters.receiveErrors++;
+    return new SocketError({ errno, syscall: "recvmmsg", ...this.#about() });
   }
 
   send(
@@ -326,9 +334,9 @@ export class ShimEngine implements Engine {
 
   release(): number | undefined {
     const fd = this.#letGo();
-    if (fd !== undefined && this.#isCoalescing) {
-      this.counters.datagramsDropped += endCoalescing(this.#native, fd);
-    }
+    if (fd === undefined || this.#family === AF_UNIX) return fd;
+    if (this.#isCoalescing) this.counters.datagramsDropped += endCoalescing(this.#native, fd);
+    this.#options.setReceiveErrors(false);
     return fd;
   }
 

@@ -5,9 +5,12 @@ import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  AsyncFd,
   DatagramInfo,
   DgramBuffer,
   isNonblocking,
+  pollFn,
+  pollRecvmmsg,
   recvmmsg,
   SocketAddress,
   SocketError,
@@ -215,6 +218,30 @@ describe("errors", () => {
     expect(error).toMatchObject({ code: "EMSGSIZE", syscall: "sendmmsg" });
     expect(sendmmsg(fd, bufs.slice(3), address)).toBe(1);
     expect(recvmmsg(fd, targets(9))).toBe(3);
+  });
+
+  test("a refusal behind the first datagram: the count now, the error at the next call, once", async () => {
+    const to = { hostname: "127.0.0.1", port: await closedPort() };
+    const fd = descriptorOf(await UdpSocket.connect(to));
+    // On loopback the refusal of the first is there before the second is sent.
+    expect(sendmmsg(fd, numbered(5))).toBe(1);
+    const refused = { name: "SocketError", code: "ECONNREFUSED", syscall: "sendmmsg" };
+    expect(thrown(() => sendmmsg(fd, numbered(1)))).toMatchObject(refused);
+    expect(sendmmsg(fd, numbered(1))).toBe(1);
+  });
+
+  test("a pollRecvmmsg that waits is told when its AsyncFd closes", async () => {
+    const { fd } = await udp();
+    const ready = await AsyncFd.open(fd);
+    const waiting = pollFn((waker) => pollRecvmmsg(ready, waker, targets(1)));
+    ready.close();
+    await expect(waiting).rejects.toMatchObject({ code: "ERR_SOCKET_CLOSED" });
+  });
+
+  test("a descriptor that a socket has cannot be watched apart", async () => {
+    using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    const opening = AsyncFd.open(socket.asRawIo() as number);
+    await expect(opening).rejects.toMatchObject({ code: "EEXIST" });
   });
 
   test("what is no socket, no descriptor or no number is refused", () => {
