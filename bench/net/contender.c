@@ -95,13 +95,15 @@ static void echo(void) {
 
 static struct offload_batch received;
 
-/* What leaves: one message for each that came, or more where the prefixes take it past 64 KB. */
+/*
+ * What leaves, gathered from where it came, which beats copying it together: one message for each
+ * that came, or more where the prefixes take it past 64 KB.
+ */
 #define RELAYED_MAX (4 * MESSAGES)
 static struct {
   struct mmsghdr messages[RELAYED_MAX];
-  struct iovec vectors[RELAYED_MAX];
   struct segment_control control[RELAYED_MAX];
-  char bytes[RELAYED_MAX][SLOT_BYTES];
+  struct iovec vectors[RELAYED_MAX * BATCH][2];
 } relayed;
 
 static int receive_offload(int in, int out) {
@@ -116,10 +118,11 @@ static int receive_offload(int in, int out) {
   return count < 0 ? -1 : datagrams;
 }
 
-static void finish_message(int m, int length, int segment_bytes) {
-  relayed.vectors[m] = (struct iovec){relayed.bytes[m], (size_t)length};
-  relayed.messages[m].msg_hdr = (struct msghdr){.msg_iov = &relayed.vectors[m], .msg_iovlen = 1};
-  if (length > segment_bytes)
+/* The last `segments` of `vectors` segments, as message `m`. */
+static void finish_message(int m, int vectors, int segments, int segment_bytes) {
+  relayed.messages[m].msg_hdr = (struct msghdr){.msg_iov = relayed.vectors[vectors - segments],
+                                                .msg_iovlen = 2 * (size_t)segments};
+  if (segments > 1)
     segmented_message(&relayed.messages[m].msg_hdr, &relayed.control[m],
                       (unsigned short)segment_bytes);
 }
@@ -133,17 +136,17 @@ static int relay_offload(int in, int out) {
       int size = length - at < stride ? length - at : stride;
       check_received(received.bytes[m] + at, size);
       if (segments == BATCH || used + PREFIX_BYTES + size > MESSAGE_BYTES_MAX) {
-        finish_message(messages++, used, stride + PREFIX_BYTES);
+        finish_message(messages++, datagrams, segments, stride + PREFIX_BYTES);
         used = segments = 0;
       }
-      char *to = relayed.bytes[messages] + used;
-      memcpy(to, prefix(), PREFIX_BYTES);
-      memcpy(to + PREFIX_BYTES, received.bytes[m] + at, (size_t)size);
+      struct iovec *pieces = relayed.vectors[datagrams];
+      pieces[0] = (struct iovec){(void *)prefix(), PREFIX_BYTES};
+      pieces[1] = (struct iovec){received.bytes[m] + at, (size_t)size};
       used += PREFIX_BYTES + size;
       segments++;
       datagrams++;
     }
-    finish_message(messages++, used, stride + PREFIX_BYTES);
+    finish_message(messages++, datagrams, segments, stride + PREFIX_BYTES);
   }
   send_messages(out, relayed.messages, messages);
   return count < 0 ? -1 : datagrams;

