@@ -2,7 +2,7 @@
 
 import { afterEach, describe, expect, test } from "bun:test";
 import { Egress } from "../examples/flow-proxy/egress.ts";
-import { addFlowId, takeFlowId } from "../examples/flow-proxy/flow-id.ts";
+import { flowIdLength } from "../examples/flow-proxy/flow-id.ts";
 import { Ingress } from "../examples/flow-proxy/ingress.ts";
 import { isIntact, runLoad } from "../examples/flow-proxy/load.ts";
 import { Origin } from "../examples/flow-proxy/origin.ts";
@@ -13,6 +13,7 @@ import {
   type HostAndPort,
   type SocketAddress,
   UdpSocket,
+  varintLength,
 } from "../lib/index.ts";
 import { BACKENDS, closedPort } from "./sockets.ts";
 
@@ -57,32 +58,38 @@ async function until(isSo: () => boolean): Promise<void> {
 function withFlowId(id: number | bigint, payload: string): DgramBuffer {
   const buffer = DgramBuffer.withCapacityAndHeadroom(2000, 16);
   buffer.putSlice(new TextEncoder().encode(payload));
-  addFlowId(buffer, id);
+  buffer.tryAddVarintPrefix(id);
   return buffer;
 }
 
 function read(bytes: Uint8Array): { id: number | bigint | undefined; payload: string } {
   const buffer = DgramBuffer.fromSlice(bytes);
-  return { id: takeFlowId(buffer), payload: new TextDecoder().decode(buffer.asSlice()) };
+  return { id: buffer.tryReadVarint(), payload: new TextDecoder().decode(buffer.asSlice()) };
 }
 
 describe("a flow ID", () => {
-  test("is put in front of a datagram and taken off again, at every length", () => {
+  const AROUND = 3;
+
+  /** A datagram among others: where it is. */
+  function among(datagram: Uint8Array): [bytes: Uint8Array, offset: number, length: number] {
+    const bytes = new Uint8Array(datagram.length + 2 * AROUND + 8).fill(0xff);
+    bytes.set(datagram, AROUND);
+    return [bytes, AROUND, datagram.length];
+  }
+
+  test("is as long as its first byte says, with and without a datagram behind it", () => {
     for (const id of [0, 63, 64, 16_383, 16_384, 2 ** 30 - 1, 2 ** 30, 2n ** 62n - 1n]) {
-      const buffer = withFlowId(id, "payload");
-      expect(read(buffer.asSlice())).toEqual({ id, payload: "payload" });
+      for (const payload of ["payload", ""]) {
+        const datagram = withFlowId(id, payload).asSlice();
+        expect(flowIdLength(...among(datagram))).toBe(varintLength(id));
+      }
     }
   });
 
-  test("is absent, and the datagram unchanged, when it is cut off", () => {
+  test("is absent when it is cut off, whatever is behind the datagram", () => {
     for (const bytes of [[], [0x40], [0x80, 1, 2], [0xc0, 1, 2, 3, 4, 5, 6]]) {
-      const buffer = DgramBuffer.fromSlice(Uint8Array.from(bytes));
-      expect([takeFlowId(buffer), [...buffer.asSlice()]]).toEqual([undefined, bytes]);
+      expect(flowIdLength(...among(Uint8Array.from(bytes)))).toBe(0);
     }
-  });
-
-  test("is refused where there is no headroom for it", () => {
-    expect(() => addFlowId(DgramBuffer.fromSlice(Uint8Array.of(1)), 1)).toThrow(RangeError);
   });
 });
 

@@ -1,58 +1,58 @@
 /**
- * Batches in and out of a socket, in the poll style of the library: nothing is allocated for a
- * datagram, and who cannot go on leaves a waker and returns.
+ * Batches in and out of a socket, in the poll style of the library: datagrams are sent on from
+ * where they were received, nothing is allocated for one, and who cannot go on leaves a waker and
+ * returns.
  */
 
 import {
-  DatagramInfo,
-  type DatagramSocket,
+  BATCH_COUNT_MAX,
   DGRAM_HEADROOM,
-  DgramBuffer,
   isClosedError,
   MAX_DATAGRAM_SIZE,
   Pending,
   type Poll,
-  type RecvRange,
-  type SocketAddress,
+  RecvBatch,
+  SendBatch,
   SocketError,
+  type UdpSocket,
   type Waker,
 } from "../../lib/index.ts";
 import type { HalfCounts } from "./counts.ts";
+import { FLOW_ID_BYTES_MAX } from "./flow-id.ts";
 
-/** Datagrams taken by one system call, at the most. */
-export const BATCH_DATAGRAMS = 64;
+/** Messages taken by one system call, at the most; each may have many datagrams. */
+const BATCH_MESSAGES = 64;
+
+/** The longest datagram from the tunnel. */
+export const TUNNEL_DATAGRAM_BYTES_MAX: number = DGRAM_HEADROOM + MAX_DATAGRAM_SIZE;
 
 /** Errors that one receive takes in a row before it pauses, so that a lasting one does not spin. */
 const RECEIVE_ERRORS_MAX = 16;
 const RECEIVE_PAUSE_MS = 10;
 
-/**
- * An empty buffer for one datagram of up to 1500 bytes, with `headroom` in front. Without any, it
- * has room for a flow ID that comes with the datagram.
- */
-export function newBuffer(headroom: number): DgramBuffer {
-  return DgramBuffer.withCapacityAndHeadroom(DGRAM_HEADROOM + MAX_DATAGRAM_SIZE, headroom);
-}
+/** What batches are received from. */
+export type BatchSource = Pick<UdpSocket, "pollRecvBatch">;
+/** What batches are sent by. */
+export type BatchTarget = Pick<UdpSocket, "pollSendBatch">;
 
-/** Makes a buffer of `newBuffer(headroom)` as it was. */
-export function resetBuffer(buffer: DgramBuffer, headroom: number): void {
-  buffer.clear();
-  if (headroom > 0) buffer.spliceHeadroom(headroom);
+/** A line of datagrams for a socket that all flows share: as long as they get. */
+export function newSendBatch(): SendBatch {
+  return new SendBatch({ datagrams: BATCH_COUNT_MAX, prefixBytes: FLOW_ID_BYTES_MAX });
 }
 
 /**
- * Receives as `pollRecvMany` does, but counts errors instead of throwing them: they are ICMP's
+ * Receives as `pollRecvBatch` does, but counts errors instead of throwing them: they are ICMP's
  * about earlier datagrams, and what came is behind them. A closed socket is pending for ever.
  */
 export function receiveBatch(
-  socket: DatagramSocket,
+  socket: BatchSource,
   waker: Waker,
-  into: { readonly buffers: readonly DgramBuffer[]; readonly batch: RecvRange },
+  batch: RecvBatch,
   counts: HalfCounts,
 ): Poll<number> {
   for (let errors = 0; errors < RECEIVE_ERRORS_MAX; errors++) {
     try {
-      return socket.pollRecvMany(waker, into.buffers, into.batch);
+      return socket.pollRecvBatch(waker, batch);
     } catch (error) {
       if (isClosedError(error)) return Pending;
       if (!(error instanceof SocketError)) throw error;
@@ -63,12 +63,74 @@ export function receiveBatch(
   return Pending;
 }
 
+/**
+ * Sends what goes of a batch: whether that was all. With a waker, it is called when the rest may
+ * go.
+ *
+ * An error costs one datagram at the most. ICMP's about an earlier datagram costs none: the
+ * second try goes through. If that fails too, the error is about the datagram itself (too long,
+ * no route, a firewall's), which is dropped.
+ */
+export function flushBatch(
+  socket: BatchTarget,
+  waker: Waker | null,
+  batch: SendBatch,
+  counts: HalfCounts,
+): boolean {
+  let failedBefore = false;
+  while (batch.length > 0) {
+    try {
+      if (socket.pollSendBatch(waker, batch) === Pending) return false;
+      failedBefore = false;
+    } catch (error) {
+      if (isClosedError(error)) {
+        batch.clear();
+        return true;
+      }
+      if (!(error instanceof SocketError)) throw error;
+      counts.socketErrors++;
+      if (failedBefore) {
+        counts.drops.failed++;
+        batch.drop(1);
+      }
+      failedBefore = !failedBefore;
+    }
+  }
+  return true;
+}
+
 /** What a `Receiver` does with its datagrams. */
 export interface Sink {
-  /** Takes one datagram, to be sent at the next `flush`. The buffer is lent until that is done. */
-  take(buffer: DgramBuffer, info: DatagramInfo, nowMs: number): void;
+  /** Whether it takes no more until what it took is sent. */
+  readonly isFull: boolean;
+  /** Takes datagram `i` of a batch, which is lent until `flush` has sent it. */
+  take(batch: RecvBatch, i: number, nowMs: number): void;
   /** Sends what was taken: whether all is done. If not, `waker` is called to try again. */
   flush(waker: Waker): boolean;
+}
+
+/** Lines up what is taken for one socket: `take` pushes what it keeps into `out`. */
+export function sinkInto(
+  socket: BatchTarget,
+  out: SendBatch,
+  counts: HalfCounts,
+  take: Sink["take"],
+): Sink {
+  return {
+    get isFull() {
+      return out.isFull;
+    },
+    take,
+    flush: (waker) => flushBatch(socket, waker, out, counts),
+  };
+}
+
+/** What a `Receiver` is made of. */
+export interface ReceiverInit {
+  readonly sink: Sink;
+  readonly counts: HalfCounts;
+  /** Longer datagrams are counted and dropped. */
+  readonly datagramBytesMax: number;
 }
 
 /**
@@ -76,137 +138,38 @@ export interface Sink {
  * on, nothing is received: the kernel's buffer fills instead, which is the backpressure of UDP.
  */
 export class Receiver {
-  readonly #socket: DatagramSocket;
-  readonly #sink: Sink;
-  readonly #counts: HalfCounts;
-  readonly #headroom: number;
-  readonly #buffers: DgramBuffer[];
-  readonly #info: DatagramInfo[];
-  readonly #into: { readonly buffers: DgramBuffer[]; readonly batch: RecvRange };
-  #used = 0;
+  readonly #socket: BatchSource;
+  readonly #init: ReceiverInit;
+  readonly #batch = new RecvBatch({ messages: BATCH_MESSAGES });
+  /** Datagrams of the batch before it were taken, or dropped. */
+  #next = 0;
+  #receivedAtMs = 0;
 
-  constructor(
-    socket: DatagramSocket,
-    { sink, counts, headroom }: { sink: Sink; counts: HalfCounts; headroom: number },
-  ) {
+  constructor(socket: BatchSource, init: ReceiverInit) {
     this.#socket = socket;
-    this.#sink = sink;
-    this.#counts = counts;
-    this.#headroom = headroom;
-    this.#buffers = Array.from({ length: BATCH_DATAGRAMS }, () => newBuffer(headroom));
-    this.#info = this.#buffers.map(() => new DatagramInfo());
-    this.#into = { buffers: this.#buffers, batch: { info: this.#info } };
+    this.#init = init;
   }
 
   /** Goes on as far as it can, and is its own waker. To be called once; closing ends it. */
   readonly run = (): void => {
-    for (;;) {
-      if (!this.#sink.flush(this.run)) return;
-      this.#recycle();
-      const count = receiveBatch(this.#socket, this.run, this.#into, this.#counts);
-      if (count === Pending) return;
-      this.#used = count;
-      const nowMs = performance.now();
-      for (let i = 0; i < count; i++) {
-        const info = this.#info[i] as DatagramInfo;
-        if (info.truncated) this.#counts.drops.oversize++;
-        else this.#sink.take(this.#buffers[i] as DgramBuffer, info, nowMs);
+    const { sink, counts } = this.#init;
+    while (sink.flush(this.run)) {
+      if (this.#next >= this.#batch.length) {
+        this.#next = 0;
+        if (receiveBatch(this.#socket, this.run, this.#batch, counts) === Pending) return;
+        this.#receivedAtMs = performance.now();
       }
+      this.#takeOn();
     }
   };
 
-  #recycle(): void {
-    for (let i = 0; i < this.#used; i++) {
-      resetBuffer(this.#buffers[i] as DgramBuffer, this.#headroom);
-    }
-    this.#used = 0;
-  }
-}
-
-/** Datagrams on their way out of a socket. */
-export class BatchSender {
-  readonly #socket: DatagramSocket;
-  readonly #counts: HalfCounts;
-  readonly #buffers: DgramBuffer[] = [];
-  readonly #to: SocketAddress[] = [];
-  /** What is left: a part of `#buffers`. */
-  readonly #batch = {
-    to: undefined as SocketAddress[] | undefined,
-    start: 0,
-    count: 0,
-  };
-  #failedBefore = false;
-
-  constructor(socket: DatagramSocket, counts: HalfCounts) {
-    this.#socket = socket;
-    this.#counts = counts;
-  }
-
-  /** How many datagrams are waiting. */
-  get count(): number {
-    return this.#batch.count;
-  }
-
-  /** Adds a datagram, with `to` always or never. The buffer must keep until it is sent. */
-  add(buffer: DgramBuffer, to?: SocketAddress): void {
+  #takeOn(): void {
+    const { sink, counts, datagramBytesMax } = this.#init;
     const batch = this.#batch;
-    const end = batch.start + batch.count++;
-    this.#buffers[end] = buffer;
-    if (to !== undefined) {
-      this.#to[end] = to;
-      batch.to = this.#to;
-    }
-  }
-
-  /**
-   * Sends what goes: whether that was all. With a waker, it is called when the rest may go.
-   *
-   * An error costs one datagram at the most. ICMP's about an earlier datagram costs none: the
-   * second try goes through. If that fails too, the error is about the datagram itself (too long,
-   * no route, a firewall's), which is dropped.
-   */
-  flush(waker: Waker | null): boolean {
-    const batch = this.#batch;
-    while (batch.count > 0) {
-      try {
-        const sent = this.#socket.pollSendMany(waker, this.#buffers, batch);
-        if (sent === Pending) return false;
-        this.#skip(sent);
-      } catch (error) {
-        if (isClosedError(error)) this.#skip(batch.count);
-        else this.#failed(error);
-      }
-    }
-    batch.start = 0;
-    return true;
-  }
-
-  /** Gives up what is left: how many those were. */
-  dropRest(): number {
-    const { count } = this.#batch;
-    this.#batch.start = this.#batch.count = 0;
-    return count;
-  }
-
-  /** Forgets the buffers it sent, so that they can be collected. */
-  forget(): void {
-    this.#buffers.length = 0;
-  }
-
-  #skip(count: number): void {
-    this.#batch.start += count;
-    this.#batch.count -= count;
-    this.#failedBefore = false;
-  }
-
-  #failed(error: unknown): void {
-    if (!(error instanceof SocketError)) throw error;
-    this.#counts.socketErrors++;
-    if (this.#failedBefore) {
-      this.#counts.drops.failed++;
-      this.#skip(1);
-    } else {
-      this.#failedBefore = true;
+    while (this.#next < batch.length && !sink.isFull) {
+      const i = this.#next++;
+      if (batch.lengthAt(i) > datagramBytesMax) counts.drops.oversize++;
+      else sink.take(batch, i, this.#receivedAtMs);
     }
   }
 }

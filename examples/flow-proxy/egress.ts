@@ -9,14 +9,14 @@
 import {
   AddressMap,
   type Backend,
-  type DatagramInfo,
-  type DgramBuffer,
+  decodeVarint,
   type HostAndPort,
+  SendBatch,
   type SocketAddress,
   SocketError,
   type UdpSocket,
 } from "../../lib/index.ts";
-import { Receiver, type Sink } from "./batch.ts";
+import { Receiver, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./batch.ts";
 import {
   addCounters,
   type HalfCounts,
@@ -25,7 +25,7 @@ import {
   sentBy,
   sumCounters,
 } from "./counts.ts";
-import { type FlowId, takeFlowId } from "./flow-id.ts";
+import { type FlowId, flowIdLength } from "./flow-id.ts";
 import { expiryIntervalMs, FlowTable } from "./flow-table.ts";
 import { openSocket } from "./open.ts";
 import { Outbox } from "./outbox.ts";
@@ -33,6 +33,11 @@ import { UpstreamFlow } from "./upstream-flow.ts";
 
 /** Asked for each upstream socket, which carries one client's datagrams. */
 const UPSTREAM_BUFFER_BYTES = 2 ** 18;
+
+/** Flows that are sent to together, each by a batch of its own. */
+const SENDING_FLOWS_MAX = 64;
+/** Datagrams that are sent to a flow together. */
+const FLOW_BATCH_DATAGRAMS = 64;
 
 export interface EgressOptions {
   /** Where ingresses send to. Port 0: the system's choice, see `localAddr`. */
@@ -58,8 +63,10 @@ export class Egress {
   /** Upstream sockets, and the sum of those that are closed. */
   readonly #open = new Set<UdpSocket>();
   readonly #closedCounters;
-  /** Flows that were given datagrams in this batch. */
-  readonly #touched: UpstreamFlow[] = [];
+  /** The first `#sendingCount` have a batch each, the one at the same index. */
+  readonly #sending: UpstreamFlow[] = [];
+  readonly #sendBatches: SendBatch[] = [];
+  #sendingCount = 0;
 
   private constructor(tunnel: UdpSocket, options: EgressOptions) {
     this.#options = options;
@@ -72,7 +79,11 @@ export class Egress {
       expiryIntervalMs(options.idleTimeoutMs),
     );
     const counts = this.#counts;
-    new Receiver(tunnel, { sink: this.#up(), counts, headroom: 0 }).run();
+    new Receiver(tunnel, {
+      sink: this.#up(),
+      counts,
+      datagramBytesMax: TUNNEL_DATAGRAM_BYTES_MAX,
+    }).run();
   }
 
   /** @throws SocketError when the socket cannot be opened. */
@@ -117,32 +128,44 @@ export class Egress {
   #up(): Sink {
     const { drops } = this.#counts;
     return {
-      take: (buffer: DgramBuffer, { peer }: DatagramInfo, nowMs: number) => {
-        const id = takeFlowId(buffer);
-        if (id === undefined) {
+      isFull: false,
+      take: (batch, i, nowMs) => {
+        const { bytes } = batch;
+        const offset = batch.offsetAt(i);
+        const length = batch.lengthAt(i);
+        const idLength = flowIdLength(bytes, offset, length);
+        if (idLength === 0) {
           drops.malformed++;
           return;
         }
-        const flow = this.#flowOf(peer as SocketAddress, id, nowMs);
+        const id = decodeVarint(bytes, offset);
+        const flow = this.#flowOf(batch.peerAt(i) as SocketAddress, id, nowMs);
         if (flow === undefined) {
           drops.refused++;
           return;
         }
-        flow.add(buffer);
-        if (!flow.isTouched) {
-          flow.isTouched = true;
-          this.#touched.push(flow);
-        }
+        if (flow.needsBatch) this.#lend(flow);
+        flow.add(bytes, offset + idLength, length - idLength);
       },
       flush: () => {
-        for (const flow of this.#touched) {
-          flow.isTouched = false;
-          flow.flush();
-        }
-        this.#touched.length = 0;
+        this.#flush();
         return true;
       },
     };
+  }
+
+  /** Gives a flow a batch to send by, until the next flush. */
+  #lend(flow: UpstreamFlow): void {
+    if (this.#sendingCount === SENDING_FLOWS_MAX) this.#flush();
+    const i = this.#sendingCount++;
+    this.#sendBatches[i] ??= new SendBatch({ datagrams: FLOW_BATCH_DATAGRAMS, prefixBytes: 0 });
+    this.#sending[i] = flow;
+    flow.lend(this.#sendBatches[i]);
+  }
+
+  #flush(): void {
+    for (let i = 0; i < this.#sendingCount; i++) (this.#sending[i] as UpstreamFlow).giveBack();
+    this.#sendingCount = 0;
   }
 
   #flowOf(ingress: SocketAddress, id: FlowId, nowMs: number): UpstreamFlow | undefined {

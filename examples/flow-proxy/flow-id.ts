@@ -1,27 +1,23 @@
 /**
  * What goes through the tunnel: `[flow ID][datagram]`, the flow ID as a QUIC varint (RFC 9000,
- * section 16). It is written into the headroom and taken off the front; the datagram stays where
- * it was received.
+ * section 16). It is sent as a piece of its own, and read where it was received; the datagram
+ * behind it stays where it is.
  */
 
-import type { DgramBuffer } from "../../lib/index.ts";
+import { varintLengthOfFirstByte } from "../../lib/index.ts";
 
 /** A flow's number: a `bigint` only beyond 2^53. */
 export type FlowId = number | bigint;
 
-/** Puts the flow ID in front of a datagram, whose buffer has headroom for it. */
-export function addFlowId(buffer: DgramBuffer, id: FlowId): void {
-  if (!buffer.tryAddVarintPrefix(id)) {
-    throw new RangeError(`headroom expected for flow ID ${id}, got ${buffer.headroom} bytes`);
-  }
-}
+/** Bytes of a flow ID, at the most (RFC 9000, section 16). */
+export const FLOW_ID_BYTES_MAX = 8;
 
-/** Takes the flow ID off the front; absent, and nothing changed, when there is no whole one. */
-export function takeFlowId(buffer: DgramBuffer): FlowId | undefined {
-  try {
-    return buffer.readVarint();
-  } catch (error) {
-    if (error instanceof RangeError) return undefined;
-    throw error;
-  }
+/**
+ * How many bytes the flow ID takes in front of the datagram that is `length` bytes of `bytes` from
+ * `offset` on: 0 when there is no whole one, so nothing for `decodeVarint`.
+ */
+export function flowIdLength(bytes: Uint8Array, offset: number, length: number): number {
+  if (length === 0) return 0;
+  const idLength = varintLengthOfFirstByte(bytes[offset] as number);
+  return idLength <= length ? idLength : 0;
 }

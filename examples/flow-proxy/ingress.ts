@@ -10,15 +10,13 @@
 import {
   AddressMap,
   type Backend,
-  type DatagramInfo,
-  DGRAM_HEADROOM,
-  type DgramBuffer,
+  decodeVarint,
   type HostAndPort,
+  MAX_DATAGRAM_SIZE,
   type SocketAddress,
   type UdpSocket,
-  type Waker,
 } from "../../lib/index.ts";
-import { BatchSender, Receiver, type Sink } from "./batch.ts";
+import { newSendBatch, Receiver, type Sink, sinkInto, TUNNEL_DATAGRAM_BYTES_MAX } from "./batch.ts";
 import {
   type HalfCounts,
   type HalfSnapshot,
@@ -26,7 +24,7 @@ import {
   sentBy,
   sumCounters,
 } from "./counts.ts";
-import { addFlowId, type FlowId, takeFlowId } from "./flow-id.ts";
+import { type FlowId, flowIdLength } from "./flow-id.ts";
 import { expiryIntervalMs, FlowEntry, FlowTable } from "./flow-table.ts";
 import { openSocket } from "./open.ts";
 
@@ -80,8 +78,16 @@ export class Ingress {
       },
     });
     const counts = this.#counts;
-    const up = new Receiver(clients, { sink: this.#up(), counts, headroom: DGRAM_HEADROOM });
-    const down = new Receiver(tunnel, { sink: this.#down(), counts, headroom: 0 });
+    const up = new Receiver(clients, {
+      sink: this.#up(),
+      counts,
+      datagramBytesMax: MAX_DATAGRAM_SIZE,
+    });
+    const down = new Receiver(tunnel, {
+      sink: this.#down(),
+      counts,
+      datagramBytesMax: TUNNEL_DATAGRAM_BYTES_MAX,
+    });
     this.#expiry = setInterval(
       () => this.#flows.expire(performance.now()),
       expiryIntervalMs(options.idleTimeoutMs),
@@ -135,19 +141,15 @@ export class Ingress {
 
   /** Client to tunnel. */
   #up(): Sink {
-    const sender = new BatchSender(this.#tunnel, this.#counts);
-    return {
-      take: (buffer: DgramBuffer, { peer }: DatagramInfo, nowMs: number) => {
-        const flow = this.#flowOf(peer as SocketAddress, nowMs);
-        if (flow === undefined) {
-          this.#counts.drops.refused++;
-          return;
-        }
-        addFlowId(buffer, flow.id);
-        sender.add(buffer);
-      },
-      flush: (waker: Waker) => sender.flush(waker),
-    };
+    const out = newSendBatch();
+    return sinkInto(this.#tunnel, out, this.#counts, (batch, i, nowMs) => {
+      const flow = this.#flowOf(batch.peerAt(i) as SocketAddress, nowMs);
+      if (flow === undefined) {
+        this.#counts.drops.refused++;
+        return;
+      }
+      out.prefixVarint(flow.id).pushSlice(batch.bytes, batch.offsetAt(i), batch.lengthAt(i));
+    });
   }
 
   #flowOf(client: SocketAddress, nowMs: number): ClientFlow | undefined {
@@ -166,24 +168,24 @@ export class Ingress {
 
   /** Tunnel to client. */
   #down(): Sink {
-    const sender = new BatchSender(this.#clients, this.#counts);
+    const out = newSendBatch();
     const { drops } = this.#counts;
-    return {
-      take: (buffer: DgramBuffer, _info: DatagramInfo, nowMs: number) => {
-        const id = takeFlowId(buffer);
-        if (id === undefined) {
-          drops.malformed++;
-          return;
-        }
-        const flow = this.#byId.get(id);
-        if (flow === undefined) {
-          drops.unknownFlow++;
-          return;
-        }
-        this.#flows.touch(flow, nowMs);
-        sender.add(buffer, flow.client);
-      },
-      flush: (waker: Waker) => sender.flush(waker),
-    };
+    return sinkInto(this.#clients, out, this.#counts, (batch, i, nowMs) => {
+      const { bytes } = batch;
+      const offset = batch.offsetAt(i);
+      const length = batch.lengthAt(i);
+      const idLength = flowIdLength(bytes, offset, length);
+      if (idLength === 0) {
+        drops.malformed++;
+        return;
+      }
+      const flow = this.#byId.get(decodeVarint(bytes, offset));
+      if (flow === undefined) {
+        drops.unknownFlow++;
+        return;
+      }
+      this.#flows.touch(flow, nowMs);
+      out.pushSlice(bytes, offset + idLength, length - idLength, flow.client);
+    });
   }
 }

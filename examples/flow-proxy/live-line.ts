@@ -33,6 +33,11 @@ export function movedBySockets({ sockets }: HalfSnapshot): number {
   return sockets.datagramsReceived + sockets.datagramsSent;
 }
 
+/** The messages they were, of which one may carry many. */
+export function messagesOfSockets({ sockets }: HalfSnapshot): number {
+  return sockets.messagesReceived + sockets.messagesSent;
+}
+
 /** The system calls this took, those that found nothing or no room included. */
 export function callsOfSockets({ sockets }: HalfSnapshot): number {
   return sockets.receiveCalls + sockets.sendCalls;

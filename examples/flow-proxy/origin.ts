@@ -1,15 +1,7 @@
 /** An upstream for demonstrations: sends every datagram back to where it came from. */
 
-import type {
-  Backend,
-  DatagramInfo,
-  DgramBuffer,
-  HostAndPort,
-  SocketAddress,
-  UdpSocket,
-  Waker,
-} from "../../lib/index.ts";
-import { BatchSender, Receiver } from "./batch.ts";
+import type { Backend, HostAndPort, SocketAddress, UdpSocket } from "../../lib/index.ts";
+import { newSendBatch, Receiver, sinkInto, TUNNEL_DATAGRAM_BYTES_MAX } from "./batch.ts";
 import { newHalfCounts } from "./counts.ts";
 import { openSocket } from "./open.ts";
 
@@ -25,12 +17,11 @@ export class Origin {
   private constructor(socket: UdpSocket) {
     this.#socket = socket;
     const counts = newHalfCounts();
-    const sender = new BatchSender(socket, counts);
-    const sink = {
-      take: (buffer: DgramBuffer, { peer }: DatagramInfo) => sender.add(buffer, peer),
-      flush: (waker: Waker) => sender.flush(waker),
-    };
-    new Receiver(socket, { sink, counts, headroom: 0 }).run();
+    const out = newSendBatch();
+    const sink = sinkInto(socket, out, counts, (batch, i) => {
+      out.pushSlice(batch.bytes, batch.offsetAt(i), batch.lengthAt(i), batch.peerAt(i));
+    });
+    new Receiver(socket, { sink, counts, datagramBytesMax: TUNNEL_DATAGRAM_BYTES_MAX }).run();
   }
 
   /** @throws SocketError when the socket cannot be opened. */

@@ -1,92 +1,99 @@
 /**
- * Where the answers of all flows meet on their way into the tunnel. Flows receive straight into
- * its buffers, one behind the other, and what came in one turn of the event loop leaves in one
- * batch. While it is full, flows wait: their answers stay in the kernel.
+ * Where the answers of all flows meet on their way into the tunnel. Flows receive into its batches,
+ * and what came in one turn of the event loop leaves together, straight from there. While all its
+ * batches are taken, flows wait: their answers stay in the kernel.
  */
 
-import {
-  DatagramInfo,
-  type DatagramSocket,
-  DGRAM_HEADROOM,
-  type DgramBuffer,
-  type RecvRange,
-  type SocketAddress,
-  type Waker,
-} from "../../lib/index.ts";
-import { BatchSender, newBuffer, resetBuffer } from "./batch.ts";
+import { MAX_DATAGRAM_SIZE, RecvBatch, type SocketAddress, type Waker } from "../../lib/index.ts";
+import { type BatchTarget, flushBatch, newSendBatch } from "./batch.ts";
 import type { HalfCounts } from "./counts.ts";
+import type { FlowId } from "./flow-id.ts";
 
-/** Datagrams it holds: four batches of a busy upstream. */
-const OUTBOX_DATAGRAMS = 256;
-/** Datagrams that one flow takes at a time. */
-const FLOW_BATCH_DATAGRAMS = 32;
+/** Batches it has: so many flows can answer in a turn before what they said is sent. */
+const OUTBOX_BATCHES = 32;
+/** Messages that one flow takes at a time. */
+const FLOW_BATCH_MESSAGES = 32;
+
+/** Whose answers they are. */
+export interface Answerer {
+  readonly ingress: SocketAddress;
+  readonly id: FlowId;
+}
 
 /** Collects datagrams for one socket that is not connected. */
 export class Outbox {
-  /** The buffers to receive into: `room` says which part. */
-  readonly buffers: DgramBuffer[] = [];
-  readonly info: DatagramInfo[] = [];
-  readonly #sender: BatchSender;
-  readonly #room: RecvRange & { start: number; count: number };
-  readonly #waiting: Waker[] = [];
+  readonly #socket: BatchTarget;
+  readonly #counts: HalfCounts;
+  readonly #out = newSendBatch();
+  /** The first `#filled` have answers of the flow at the same index; all others are free. */
+  readonly #batches: RecvBatch[] = [];
+  readonly #flows: Answerer[] = [];
   #filled = 0;
+  /** The next answer to line up: datagram `#next` of batch `#current`. */
+  #current = 0;
+  #next = 0;
+  readonly #waiting: Waker[] = [];
   #flushScheduled = false;
 
-  constructor(socket: DatagramSocket, counts: HalfCounts) {
-    this.#sender = new BatchSender(socket, counts);
-    for (let i = 0; i < OUTBOX_DATAGRAMS; i++) {
-      this.buffers.push(newBuffer(DGRAM_HEADROOM));
-      this.info.push(new DatagramInfo());
-    }
-    this.#room = { info: this.info, start: 0, count: 0 };
+  constructor(socket: BatchTarget, counts: HalfCounts) {
+    this.#socket = socket;
+    this.#counts = counts;
   }
 
-  /** The part to receive into next; absent, and `waker` is called later, when it is full. */
-  room(waker: Waker): RecvRange | undefined {
-    if (this.#filled === OUTBOX_DATAGRAMS && !this.#flush()) {
+  /** The batch to receive into next; absent, and `waker` is called later, when all are taken. */
+  room(waker: Waker): RecvBatch | undefined {
+    // Flows that waited are called by a flush, and may take all batches again.
+    while (this.#filled === OUTBOX_BATCHES) {
+      if (this.#flush()) continue;
       this.#waiting.push(waker);
       return undefined;
     }
-    this.#room.start = this.#filled;
-    this.#room.count = Math.min(OUTBOX_DATAGRAMS - this.#filled, FLOW_BATCH_DATAGRAMS);
-    return this.#room;
+    const i = this.#filled;
+    this.#batches[i] ??= new RecvBatch({ messages: FLOW_BATCH_MESSAGES });
+    return this.#batches[i];
   }
 
-  /** Takes `count` datagrams that were received into the room; `keep` prepares or refuses each. */
-  commit(
-    count: number,
-    to: SocketAddress,
-    keep: (buffer: DgramBuffer, i: number) => boolean,
-  ): void {
-    const end = this.#filled + count;
-    for (let i = this.#filled; i < end; i++) {
-      const buffer = this.buffers[i] as DgramBuffer;
-      if (keep(buffer, i)) this.#put(i, buffer, to);
-      else resetBuffer(buffer, DGRAM_HEADROOM);
-    }
-    if (!this.#flushScheduled && this.#filled > 0) {
-      this.#flushScheduled = true;
-      // Runs when all sockets that are ready in this turn have been called.
-      queueMicrotask(this.#flush);
-    }
-  }
-
-  /** Keeps the filled buffers together: one that was refused is behind them. */
-  #put(i: number, buffer: DgramBuffer, to: SocketAddress): void {
-    this.buffers[i] = this.buffers[this.#filled] as DgramBuffer;
-    this.buffers[this.#filled++] = buffer;
-    this.#sender.add(buffer, to);
+  /** Takes what was received into the room. */
+  commit(flow: Answerer): void {
+    this.#flows[this.#filled++] = flow;
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    // Runs when all sockets that are ready in this turn have been called.
+    queueMicrotask(this.#flush);
   }
 
   /** Sends what goes: whether there is room again. */
   readonly #flush = (): boolean => {
     this.#flushScheduled = false;
-    if (!this.#sender.flush(this.#flush)) return this.#filled < OUTBOX_DATAGRAMS;
-    for (let i = 0; i < this.#filled; i++) {
-      resetBuffer(this.buffers[i] as DgramBuffer, DGRAM_HEADROOM);
-    }
-    this.#filled = 0;
+    do {
+      this.#lineUp();
+      if (!flushBatch(this.#socket, this.#flush, this.#out, this.#counts)) {
+        return this.#filled < OUTBOX_BATCHES;
+      }
+    } while (this.#current < this.#filled);
+    this.#filled = this.#current = 0;
     for (const waker of this.#waiting.splice(0)) waker();
     return true;
   };
+
+  /** Puts answers into the line until it is full. */
+  #lineUp(): void {
+    for (; this.#current < this.#filled; this.#current++, this.#next = 0) {
+      const batch = this.#batches[this.#current] as RecvBatch;
+      const flow = this.#flows[this.#current] as Answerer;
+      while (this.#next < batch.length) {
+        if (this.#out.isFull) return;
+        this.#push(batch, this.#next++, flow);
+      }
+    }
+  }
+
+  #push(batch: RecvBatch, i: number, { id, ingress }: Answerer): void {
+    const length = batch.lengthAt(i);
+    if (length > MAX_DATAGRAM_SIZE) {
+      this.#counts.drops.oversize++;
+      return;
+    }
+    this.#out.prefixVarint(id).pushSlice(batch.bytes, batch.offsetAt(i), length, ingress);
+  }
 }

@@ -1,7 +1,7 @@
 /** What is printed at the end: tables for people, or one JSON object. */
 
 import { dropsTotal, type HalfSnapshot } from "./counts.ts";
-import { callsOfSockets, formatRate, movedBySockets } from "./live-line.ts";
+import { callsOfSockets, formatRate, messagesOfSockets, movedBySockets } from "./live-line.ts";
 import { isIntact, type LoadReport } from "./load.ts";
 
 /** All there is to tell of a run. */
@@ -46,6 +46,9 @@ function halvesTable({ halves, seconds, backend }: Summary): string {
     row("system calls", callsOfSockets),
     row("datagrams/system call", (half) =>
       (movedBySockets(half) / Math.max(1, callsOfSockets(half))).toFixed(1),
+    ),
+    row("datagrams/message", (half) =>
+      (movedBySockets(half) / Math.max(1, messagesOfSockets(half))).toFixed(1),
     ),
     row("socket errors", (half) => half.socketErrors),
     row("drops", dropsTotal),

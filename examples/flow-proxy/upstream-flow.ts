@@ -2,10 +2,10 @@
  * One flow of the egress: its connected upstream socket, with what goes there and what comes back.
  */
 
-import { type DgramBuffer, Pending, type SocketAddress, type UdpSocket } from "../../lib/index.ts";
-import { BatchSender, receiveBatch } from "./batch.ts";
+import { Pending, SendBatch, type SocketAddress, type UdpSocket } from "../../lib/index.ts";
+import { flushBatch, receiveBatch } from "./batch.ts";
 import type { HalfCounts } from "./counts.ts";
-import { addFlowId, type FlowId } from "./flow-id.ts";
+import type { FlowId } from "./flow-id.ts";
 import { FlowEntry } from "./flow-table.ts";
 import type { Outbox } from "./outbox.ts";
 
@@ -26,13 +26,12 @@ export interface FlowSurroundings {
 export class UpstreamFlow extends FlowEntry {
   readonly ingress: SocketAddress;
   readonly id: FlowId;
-  /** Whether it is among those to flush; the egress's to know. */
-  isTouched = false;
   readonly #around: FlowSurroundings;
   /** Copies of what came before the socket was open; absent afterwards. */
-  #early: DgramBuffer[] | undefined = [];
+  #early: Uint8Array[] | undefined = [];
   #socket: UdpSocket | undefined;
-  #sender: BatchSender | undefined;
+  /** Lent by the egress while there is something to send. */
+  #out: SendBatch | undefined;
   #isClosed = false;
 
   constructor(ingress: SocketAddress, id: FlowId, around: FlowSurroundings) {
@@ -55,29 +54,50 @@ export class UpstreamFlow extends FlowEntry {
       return;
     }
     this.#socket = socket;
-    this.#sender = new BatchSender(socket, this.#around.counts);
-    for (const buffer of this.#early ?? []) this.#sender.add(buffer);
+    const early = this.#early ?? [];
     this.#early = undefined;
-    this.flush();
-    this.#sender.forget();
+    if (early.length > 0) {
+      const out = new SendBatch({ datagrams: early.length, prefixBytes: 0 });
+      for (const datagram of early) out.push(datagram);
+      this.#send(socket, out);
+    }
     this.#receive();
   }
 
-  /** Takes a datagram to send at the next flush. The buffer is lent until then. */
-  add(buffer: DgramBuffer): void {
-    if (this.#sender !== undefined) {
-      this.#sender.add(buffer);
+  /** Whether it is to be lent a batch before the next `add`. */
+  get needsBatch(): boolean {
+    return this.#socket !== undefined && this.#out === undefined;
+  }
+
+  /** Lends it an empty batch to line up datagrams in. */
+  lend(batch: SendBatch): void {
+    this.#out = batch;
+  }
+
+  /** Sends what was added, and gives the batch back, empty. */
+  giveBack(): void {
+    if (this.#out !== undefined) this.#send(this.#socket as UdpSocket, this.#out);
+    this.#out = undefined;
+  }
+
+  /** Takes a datagram to send, which is lent until the batch is given back. */
+  add(bytes: Uint8Array, offset: number, length: number): void {
+    const out = this.#out;
+    if (out !== undefined) {
+      if (out.isFull) this.#send(this.#socket as UdpSocket, out);
+      out.pushSlice(bytes, offset, length);
     } else if (this.#early !== undefined && this.#early.length < OPENING_DATAGRAMS_MAX) {
-      this.#early.push(buffer.clone());
+      this.#early.push(bytes.slice(offset, offset + length));
     } else {
       this.#around.counts.drops.opening++;
     }
   }
 
-  /** Sends what was added. What a full socket does not take is dropped: others must not wait. */
-  flush(): void {
-    if (this.#sender === undefined || this.#sender.flush(null)) return;
-    this.#around.counts.drops.blocked += this.#sender.dropRest();
+  /** Sends a batch. What a full socket does not take is dropped: others must not wait. */
+  #send(socket: UdpSocket, batch: SendBatch): void {
+    if (flushBatch(socket, null, batch, this.#around.counts)) return;
+    this.#around.counts.drops.blocked += batch.length;
+    batch.clear();
   }
 
   /** Closes it: how many datagrams were still waiting for the socket to open. */
@@ -94,23 +114,11 @@ export class UpstreamFlow extends FlowEntry {
     const { outbox, counts, touch } = this.#around;
     const socket = this.#socket as UdpSocket;
     while (!this.#isClosed) {
-      const room = outbox.room(this.#receive);
-      if (room === undefined) return;
-      const into = { buffers: outbox.buffers, batch: room };
-      const count = receiveBatch(socket, this.#receive, into, counts);
-      if (count === Pending) return;
+      const batch = outbox.room(this.#receive);
+      if (batch === undefined) return;
+      if (receiveBatch(socket, this.#receive, batch, counts) === Pending) return;
       touch(this, performance.now());
-      outbox.commit(count, this.ingress, this.#prepare);
+      outbox.commit(this);
     }
-  };
-
-  readonly #prepare = (buffer: DgramBuffer, i: number): boolean => {
-    const { outbox, counts } = this.#around;
-    if (outbox.info[i]?.truncated) {
-      counts.drops.oversize++;
-      return false;
-    }
-    addFlowId(buffer, this.id);
-    return true;
   };
 }
