@@ -43,7 +43,7 @@ const SPIN_MS = 0.1;
 /** Sockets that may be tried at every turn; further ones park at once. */
 const HOT_MAX = 64;
 /** Datagrams that one direction of a socket may move in a turn. */
-const SOCKET_TURN_DATAGRAMS = 512;
+const SOCKET_TURN_DATAGRAMS = 2048;
 /** How long all of them together may take in a turn. */
 const TURN_MS = 1;
 /** How long after a failed try comes the next, where the kernel tells nobody: doubled each time. */

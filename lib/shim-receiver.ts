@@ -15,6 +15,13 @@ import { RecvBatch } from "./recv-batch.ts";
 /** Datagrams that a receive is always ready for. */
 const EXPECTED_MIN = 4;
 
+/**
+ * Datagrams to take into a batch at a time. More messages that are each full of them would push
+ * one another out of the processor's cache (C alone: 102 ns a datagram at 4 messages a receive,
+ * 335 at 32).
+ */
+const BATCH_DATAGRAMS = 256;
+
 /** Memory to receive into that no socket of this thread has datagrams left in. */
 const idleBatches: RecvBatch[] = [];
 let scatterVector: ScatterVector | undefined;
@@ -103,11 +110,8 @@ export class ShimReceiver {
     }
     const errno = this.#takeDeferredErrno();
     if (errno !== 0) return -errno;
-    const result = batch._receive(this.#native, this.#fd, batch.messagesMax, this.#local);
-    this.#counters.receiveCalls++;
+    const result = this.#receiveMessages(batch, BATCH_DATAGRAMS);
     if (result <= 0) return result;
-    this.#isDrained = result < batch.messagesMax;
-    this.#counters.messagesReceived += result;
     this.#count(batch);
     return batch.length;
   }
