@@ -11,7 +11,13 @@ import { type EncodedAddress, ReceiveVector, ScatterVector, SendVector } from ".
 
 export { SOCKETS_MAX } from "./layout.ts";
 export { NativeReactor, type ReadinessMode } from "./reactor.ts";
-export { type EncodedAddress, ReceiveVector, ScatterVector, SendVector } from "./vector.ts";
+export {
+  type EncodedAddress,
+  type Message,
+  ReceiveVector,
+  ScatterVector,
+  SendVector,
+} from "./vector.ts";
 
 /** Bytes of the longest socket address: `sockaddr_un`, 110, filled up to whole words. */
 export const NAME_CAPACITY_MAX = 112;

@@ -228,15 +228,15 @@ export interface EncodedAddress {
   readonly length: number;
 }
 
-/** What a message is made of. */
+/** What a message is made of. Only read during the call: one object will do for all. */
 export interface Message {
   /** The first of the slots that it has, one behind the other. */
-  readonly slot: number;
-  readonly slots: number;
+  slot: number;
+  slots: number;
   /** How many datagrams that is. */
-  readonly datagrams: number;
+  datagrams: number;
   /** Bytes of control messages. */
-  readonly controlBytes: number;
+  controlBytes: number;
 }
 
 /** A vector to send with: buffers in slots, and messages made of one slot or of several. */

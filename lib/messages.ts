@@ -3,7 +3,7 @@
  * segments of one (lib/segmentation.ts).
  */
 
-import type { SendVector } from "../ffi/native.ts";
+import type { Message, SendVector } from "../ffi/native.ts";
 import type { SocketAddress } from "./address.ts";
 import { typeError } from "./check.ts";
 import { ControlWriter } from "./control.ts";
@@ -21,6 +21,8 @@ export interface MessageRules {
 }
 
 const control = new ControlWriter();
+/** Made once: there may be as many messages as datagrams. */
+const message: Message = { slot: 0, slots: 0, datagrams: 0, controlBytes: 0 };
 
 /** @throws TypeError for an IPv6 source to an IPv4 destination, or the other way round. */
 function checkFamily(source: SocketAddress | undefined, isIPv4: boolean): void {
@@ -108,7 +110,7 @@ export class MessageBuilder {
   #finishMessage(): void {
     const vector = this.#vector;
     const m = this.#messages++;
-    let controlBytes = 0;
+    message.controlBytes = 0;
     if (this.#datagrams > 1 || this.#metadata !== undefined) {
       control.begin(vector.words, vector.controlIndex(m));
       if (this.#datagrams > 1) control.segmentBytes(this.#segmentBytes);
@@ -117,15 +119,12 @@ export class MessageBuilder {
         checkFamily(this.#metadata.source, isIPv4);
         control.metadata(this.#metadata, isIPv4);
       }
-      controlBytes = control.byteLength;
+      message.controlBytes = control.byteLength;
     }
-    const slots = this.#nextSlot - this.#firstSlot;
-    vector.setMessage(m, {
-      slot: this.#firstSlot,
-      slots,
-      datagrams: this.#datagrams,
-      controlBytes,
-    });
+    message.slot = this.#firstSlot;
+    message.slots = this.#nextSlot - this.#firstSlot;
+    message.datagrams = this.#datagrams;
+    vector.setMessage(m, message);
     this.#datagrams = 0;
   }
 }
