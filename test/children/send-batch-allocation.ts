@@ -1,0 +1,49 @@
+/**
+ * Forwards batches of 64 datagrams by the thousand: prints how many bytes one batch allocates, and
+ * how many it does with one small object a datagram more.
+ */
+
+import { RecvBatch, SendBatch, UdpSocket, WouldBlock } from "../../lib/index.ts";
+import { bytesAllocated } from "../allocation.ts";
+
+const BATCH = 64;
+
+const options = {
+  hostname: "127.0.0.1",
+  backend: "shim",
+  offload: process.argv[2] === "on",
+} as const;
+using receiver = await UdpSocket.bind(options);
+using sender = await UdpSocket.bind(options);
+const batch = new SendBatch({ datagrams: BATCH });
+const received = new RecvBatch({ messages: 8 });
+const payload = new Uint8Array(100);
+const prefix = new Uint8Array(3);
+const metadata = [{ ecn: 1 }, { ecn: 2 }] as const;
+const to = receiver.localAddr;
+
+/** Sends a batch, half of it with varints in front, and receives it. */
+function forward(each: (i: number) => void): void {
+  for (let i = 0; i < BATCH; i++) {
+    each(i);
+    batch.metadata(metadata[(i >> 4) & 1]);
+    if (i < BATCH / 2) batch.prefixVarint(i).pushSlice(payload, 10, 80, to);
+    else batch.prefix(prefix).push(payload, to);
+  }
+  sender.trySendBatch(batch);
+  let count = 0;
+  while (count < BATCH) {
+    const got = receiver.tryRecvBatch(received);
+    if (got === WouldBlock) throw new Error(`${BATCH} datagrams expected, got ${count}`);
+    count += got;
+  }
+}
+
+const kept: object[] = [];
+const bytes = bytesAllocated(() => forward(() => {}));
+const leakyBytes = bytesAllocated(() =>
+  forward((i) => {
+    kept[0] = { i };
+  }),
+);
+console.log(JSON.stringify({ bytes, leakyBytes }));
