@@ -37,7 +37,7 @@ export interface ReceiveMetadata {
   readonly ecn?: boolean | undefined;
   /** `timestampNs` (SO_TIMESTAMPNS). */
   readonly timestamp?: boolean | undefined;
-  /** `mark` (SO_RCVMARK, Linux 5.19, with the right to set marks). */
+  /** `mark` (SO_RCVMARK, Linux 5.19; older kernels want the right to set marks for it). */
   readonly mark?: boolean | undefined;
   /** `socketDrops` (SO_RXQ_OVFL). */
   readonly socketDrops?: boolean | undefined;
