@@ -100,8 +100,7 @@ export class Namespaces implements Disposable {
   async send(plan: SendPlan, options: EndOptions = {}): Promise<SendReport> {
     const namespace = this[options.end ?? "sender"];
     const child = spawnEnd({ namespace, mode: "send", plan, prefix: options.prefix });
-    const [line] = await linesOf(child, 1);
-    return JSON.parse(line as string);
+    return new Lines(child).next();
   }
 }
 
@@ -134,20 +133,31 @@ function spawnEnd({
   });
 }
 
-/** Reads lines that an end prints, and fails with what it complains of when it prints fewer. */
-async function linesOf(child: End, count: number): Promise<string[]> {
-  let text = "";
-  const reader = child.stdout.getReader();
-  const decoder = new TextDecoder();
-  for (;;) {
-    const lines = text.split("\n");
-    if (lines.length > count) {
-      reader.releaseLock();
-      return lines.slice(0, count);
+/** The lines that an end prints. */
+class Lines {
+  readonly #child: End;
+  readonly #chunks: AsyncIterator<Uint8Array>;
+  readonly #decoder = new TextDecoder();
+  #text = "";
+
+  constructor(child: End) {
+    this.#child = child;
+    this.#chunks = child.stdout[Symbol.asyncIterator]();
+  }
+
+  /** The next line as JSON; fails with what the end complains of when there is none. */
+  async next<T>(): Promise<T> {
+    for (;;) {
+      const end = this.#text.indexOf("\n");
+      if (end !== -1) {
+        const line = this.#text.slice(0, end);
+        this.#text = this.#text.slice(end + 1);
+        return JSON.parse(line);
+      }
+      const { value, done } = await this.#chunks.next();
+      if (done) throw new Error(`the end failed: ${await new Response(this.#child.stderr).text()}`);
+      this.#text += this.#decoder.decode(value, { stream: true });
     }
-    const { value, done } = await reader.read();
-    if (done) throw new Error(`the end failed: ${await new Response(child.stderr).text()}`);
-    text += decoder.decode(value, { stream: true });
   }
 }
 
@@ -156,9 +166,11 @@ export class RunningReceiver implements Disposable {
   /** What it said when it was bound. */
   readonly started: Started;
   readonly #child: End;
+  readonly #lines: Lines;
 
-  private constructor(child: End, started: Started) {
+  private constructor(child: End, lines: Lines, started: Started) {
     this.#child = child;
+    this.#lines = lines;
     this.started = started;
   }
 
@@ -168,8 +180,8 @@ export class RunningReceiver implements Disposable {
     prefix: readonly string[] | undefined,
   ): Promise<RunningReceiver> {
     const child = spawnEnd({ namespace, mode: "receive", plan, prefix });
-    const [line] = await linesOf(child, 1);
-    return new RunningReceiver(child, JSON.parse(line as string));
+    const lines = new Lines(child);
+    return new RunningReceiver(child, lines, await lines.next());
   }
 
   /** Where it is bound. */
@@ -178,9 +190,8 @@ export class RunningReceiver implements Disposable {
   }
 
   /** What it was told of the datagrams, once all came. */
-  async told(): Promise<ToldInfo[]> {
-    const [line] = await linesOf(this.#child, 1);
-    return JSON.parse(line as string);
+  told(): Promise<ToldInfo[]> {
+    return this.#lines.next();
   }
 
   [Symbol.dispose](): void {
