@@ -28,6 +28,7 @@ import {
 } from "./info.ts";
 import { type Capabilities, RECEIVE_METADATA, type ReceiveMetadata } from "./metadata.ts";
 import { callWaker, Pending, type Poll, type Waker } from "./poll.ts";
+import { checkEntries } from "./recv.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 import { destination } from "./send.ts";
 import type { SendBatch } from "./send-batch.ts";
@@ -169,6 +170,7 @@ export class PortableEngine implements Engine {
   ): Poll<number> {
     const available = this.#available(waker, end - start);
     if (available === Pending) return Pending;
+    checkEntries(bufs, info, start, start + available);
     for (let i = 0; i < available; i++) {
       const { bytes, peer } = this.#queue[this.#taken + i] as Queued;
       const length = storeDatagram(bufs[start + i] as Target, bytes);

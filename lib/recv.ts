@@ -205,18 +205,35 @@ export abstract class DatagramSocketRecv {
   }
 }
 
-/** Checks what `pollRecvMany` was given: the index behind the last buffer to use. */
-export function checkTargets(bufs: readonly Target[], batch: RecvRange | undefined): number {
+/**
+ * Checks what `pollRecvMany` was given: the index behind the last buffer to use. Of the buffers
+ * the first `checkedAhead`; who leaves some out has `checkEntries` check them before they are used.
+ */
+export function checkTargets(
+  bufs: readonly Target[],
+  batch: RecvRange | undefined,
+  checkedAhead: number = Number.POSITIVE_INFINITY,
+): number {
   if (!Array.isArray(bufs)) throw typeError("bufs", "array", bufs);
   const start = batch?.start ?? 0;
   checkInteger("start", start, 0, bufs.length);
   const count = batch?.count ?? bufs.length - start;
   checkInteger("count", count, 0, bufs.length - start);
   const end = start + count;
-  for (let i = start; i < end; i++) checkTarget("bufs[]", bufs[i]);
   const info = batch?.info;
-  if (info === undefined) return end;
-  if (!Array.isArray(info)) throw typeError("info", "array", info);
-  for (let i = start; i < end && i < info.length; i++) checkInfo("info[]", info[i]);
+  if (info !== undefined && !Array.isArray(info)) throw typeError("info", "array", info);
+  checkEntries(bufs, info, start, Math.min(end, start + checkedAhead));
   return end;
+}
+
+/** Checks buffers `start` to `end - 1` and what is told of them. */
+export function checkEntries(
+  bufs: readonly Target[],
+  info: readonly DatagramInfo[] | undefined,
+  start: number,
+  end: number,
+): void {
+  for (let i = start; i < end; i++) checkTarget("bufs[]", bufs[i]);
+  if (info === undefined) return;
+  for (let i = start; i < end && i < info.length; i++) checkInfo("info[]", info[i]);
 }

@@ -10,6 +10,7 @@ import { fillTargets, type Run, scatterReceived, storeReceived } from "./batch.t
 import { RECV_CONTROL_CAPACITY } from "./control.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { DatagramInfo, Target } from "./info.ts";
+import { checkEntries } from "./recv.ts";
 import { RecvBatch } from "./recv-batch.ts";
 
 /** Datagrams that a receive is always ready for. */
@@ -139,9 +140,10 @@ export class ShimReceiver {
     this.#vector.reserve(limit);
     // Setting up a slot costs as much as a short datagram: only as many as are likely, first.
     const first = Math.min(limit, this.#expected);
+    checkEntries(bufs, info, start, start + first);
     let total = this.#receiveRun(bufs, { slot: 0, start, count: first }, info);
     if (total < 0) return total;
-    if (total === first && first < limit) {
+    if (total === first && first < limit && areUsable(bufs, info, start + first, start + limit)) {
       const rest = { slot: first, start: start + first, count: limit - first };
       const more = this.#receiveRun(bufs, rest, info);
       if (more > 0) total += more;
@@ -187,6 +189,8 @@ export class ShimReceiver {
       this.#restFrom = 0;
     }
     const count = Math.min(limit, rest.length - this.#restFrom);
+    // What was received stays here when this throws.
+    checkEntries(bufs, info, start, start + count);
     scatterVector ??= this.#native.scatterVector();
     const told = { info, counters: this.#counters, local: this.#local };
     scatterReceived(rest, this.#restFrom, scatterVector, bufs, { start, count }, told);
@@ -222,3 +226,18 @@ export class ShimReceiver {
 
 /** errno(3) of Linux. */
 const EAGAIN = 11;
+
+/** Whether buffers are good. What is wrong with one is said when a receive begins with it. */
+function areUsable(
+  bufs: readonly Target[],
+  info: readonly DatagramInfo[] | undefined,
+  start: number,
+  end: number,
+): boolean {
+  try {
+    checkEntries(bufs, info, start, end);
+    return true;
+  } catch {
+    return false;
+  }
+}
