@@ -262,6 +262,15 @@ describe("the drop counter", () => {
       expect([last.length, last.socketDrops]).toEqual([1, sent - received]);
     }
     expect(receiver.counters.datagramsDropped).toBe(0);
+    // An info that told of losses tells of none where nothing is told.
+    const info = [new DatagramInfo()];
+    await sender.sendTo(new Uint8Array(1), to);
+    await receiver.recvMany([new Uint8Array(1)], { info });
+    expect(info[0]?.socketDrops).toBe(sent + 1 - (received + 1));
+    receiver.receiveMetadata({ socketDrops: false });
+    await sender.sendTo(new Uint8Array(1), to);
+    await receiver.recvMany([new Uint8Array(1)], { info });
+    expect(info[0]?.socketDrops).toBeUndefined();
   });
 
   test("is absent while nothing was lost", async () => {

@@ -172,6 +172,20 @@ describe("the interface", () => {
     for (const info of await receiveInfo(ends.receiver, 3)) expect(info.interfaceIndex).toBe(LO);
   });
 
+  test.skipIf(NO_OFFLOAD_REASON !== undefined)(
+    "splits messages where it changes, and only there",
+    async () => {
+      using ends = await openIPv4();
+      const asked = [LO, LO, undefined, undefined, LO];
+      await sendEach(
+        ends,
+        asked.map((interfaceIndex) => ({ interfaceIndex })),
+      );
+      await receiveInfo(ends.receiver, asked.length);
+      expect(ends.sender.counters.messagesSent).toBe(3);
+    },
+  );
+
   test("that does not exist is refused by the system, and nothing is sent", async () => {
     using ends = await openIPv4();
     const error = await rejection(sendEach(ends, [{ interfaceIndex: NO_INTERFACE }]));

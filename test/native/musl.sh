@@ -25,7 +25,7 @@ unshare -m true 2>/dev/null || skip "unshare -m is not permitted"
 
 readonly ROOT=$(mktemp -d)
 trap 'rm -rf "$ROOT"' EXIT
-mkdir -p "$ROOT"/{app,bin,dev,etc,lib,proc,tmp}
+mkdir -p "$ROOT"/{app,bin,dev,etc,lib,proc,sys,tmp}
 
 version=$(node -p "require('$CHECKOUT/package.json').devDependencies.bun")
 (cd "$ROOT/tmp" && npm pack --silent "@oven/bun-linux-x64-musl@$version" >/dev/null) ||
@@ -54,5 +54,6 @@ export ROOT CHECKOUT
 unshare -m --propagation private bash -eu -c '
   mount -t proc proc "$ROOT/proc"
   mount --rbind /dev "$ROOT/dev"
+  mount --rbind /sys "$ROOT/sys"
   mount --bind "$CHECKOUT" "$ROOT/app"
   exec chroot "$ROOT" /bin/bun test --cwd=/app --timeout 20000 "$@"' musl.sh "$@"
