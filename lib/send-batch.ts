@@ -135,17 +135,6 @@ export class SendBatch {
     return this;
   }
 
-  /**
-   * Forgets the first `count` that wait: what follows one that the system will never take, as it
-   * is too long, can go then.
-   *
-   * @throws RangeError when there are not so many.
-   */
-  skip(count = 1): void {
-    checkInteger("count", count, 0, this.length);
-    this._sent(count);
-  }
-
   /** Forgets all that waits, and what was said about how to send. */
   clear(): void {
     this.#views.length = 0;

@@ -88,8 +88,8 @@ describe("a datagram", () => {
       [() => batch.prefix("text" as never), TypeError, "bytes"],
       [() => batch.prefixVarint(-1), RangeError, "value"],
       [() => batch.prefixVarint(2n ** 62n), RangeError, "value"],
-      [() => batch.skip(2), RangeError, "count"],
-      [() => batch.skip(-1), RangeError, "count"],
+      [() => batch.drop(2), RangeError, "count"],
+      [() => batch.drop(-1), RangeError, "count"],
     ];
     for (const [call, type, about] of cases) {
       const error = thrown(call);
@@ -317,7 +317,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
       expect(batch.length).toBe(2);
     }
     // Without the one that is too long, what is behind it goes.
-    batch.skip();
+    batch.drop(1);
     expect(await sender.sendBatch(batch)).toBe(1);
     const buf = bytes(9);
     expect([await receiver.recv(buf), await receiver.recv(buf)]).toEqual([1, 3]);
