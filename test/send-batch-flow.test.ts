@@ -269,7 +269,7 @@ test.each(BACKENDS)("thousands of batches arrive intact and in order: %s", async
 });
 
 test.each(["on", "off"])(
-  "in the steady state sends allocate nothing per datagram, with offload %s",
+  "in the steady state batches with metadata allocate nothing per datagram, with offload %s",
   async (offload) => {
     const { stdout, stderr, exitCode } = await runScript("send-batch-allocation.ts", {
       args: [offload],

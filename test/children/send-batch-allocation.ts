@@ -1,9 +1,9 @@
 /**
- * Forwards batches of 64 datagrams by the thousand: prints how many bytes one batch allocates, and
- * how many it does with one small object a datagram more.
+ * Forwards batches of 64 datagrams with metadata by the thousand: prints how many bytes one batch
+ * allocates, and how many it does with one small object a datagram more.
  */
 
-import { RecvBatch, SendBatch, UdpSocket, WouldBlock } from "../../lib/index.ts";
+import { DatagramInfo, RecvBatch, SendBatch, UdpSocket, WouldBlock } from "../../lib/index.ts";
 import { bytesAllocated } from "../allocation.ts";
 
 const BATCH = 64;
@@ -21,8 +21,10 @@ const payload = new Uint8Array(100);
 const prefix = new Uint8Array(3);
 const metadata = [{ ecn: 1 }, { ecn: 2 }] as const;
 const to = receiver.localAddr;
+const info = new DatagramInfo();
+receiver.receiveMetadata();
 
-/** Sends a batch, half of it with varints in front, and receives it. */
+/** Sends a batch, half of it with varints in front, and receives it with all that is told. */
 function forward(each: (i: number) => void): void {
   for (let i = 0; i < BATCH; i++) {
     each(i);
@@ -35,6 +37,7 @@ function forward(each: (i: number) => void): void {
   while (count < BATCH) {
     const got = receiver.tryRecvBatch(received);
     if (got === WouldBlock) throw new Error(`${BATCH} datagrams expected, got ${count}`);
+    for (let i = 0; i < got; i++) received.infoAt(i, info);
     count += got;
   }
 }
