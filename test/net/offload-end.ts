@@ -114,6 +114,8 @@ async function send({ hostname, connect, steps, refuseErrno }: SendPlan): Promis
     ends.map(() => end),
     ends,
   );
+  // Warnings are told in a later turn than they are given.
+  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
   return { messages, refusals, warnings };
 }
 
