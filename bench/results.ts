@@ -1,0 +1,30 @@
+/** What a run of the benchmarks leaves behind: one JSON file, from which tables and plots are made. */
+
+/** One figure set of one contender in one round. */
+export interface Sample {
+  readonly suite: "micro" | "net" | "growth" | "start";
+  /** What was measured, e.g. "receive", "relay", "headroom, pooled", "batch size". */
+  readonly scenario: string;
+  /** Who, e.g. "datagram-socket", "Bun.udpSocket", "C, GRO/GSO". */
+  readonly peer: string;
+  /** Where on the scenario's axes: datagram bytes, batch size, flows ... */
+  readonly parameters: Readonly<Record<string, number>>;
+  readonly round: number;
+  /**
+   * Named with their unit last: rate (datagrams/s), gbitPerS, userUs, systemUs, cpuUs (a datagram),
+   * p50Us, p99Us, p999Us, arrived (0..1), datagramsPerCall, memoryGrowthBytes, ns, bytesAllocated ...
+   */
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+/** One run: a JSON file in bench/results/. */
+export interface Results {
+  readonly machine: { cpu: string; cores: number; kernel: string; memoryGiB: number };
+  /** bun, node, deno, gcc, library ... */
+  readonly versions: Record<string, string>;
+  /** With "-dirty" where the checkout has changes. */
+  readonly commit: string;
+  readonly startedAt: string;
+  readonly command: string;
+  readonly samples: readonly Sample[];
+}
