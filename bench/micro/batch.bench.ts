@@ -1,0 +1,93 @@
+/** Going through the datagrams of a batch that was received: what each costs by every view. */
+
+import { DatagramInfo, DgramBuffer, RecvBatch } from "../../lib/index.ts";
+import type { Comparison, Way } from "./comparison.ts";
+import { connectedPair, DATAGRAM_BYTES, done, makePayloads } from "./loopback.ts";
+
+const BATCH = 64;
+
+const { receiver, sender } = await connectedPair();
+const payloads = makePayloads(BATCH);
+
+async function receivedBatch(): Promise<RecvBatch> {
+  const batch = new RecvBatch({ messages: BATCH });
+  done(sender.trySendMany(payloads));
+  const count = done(receiver.tryRecvBatch(batch));
+  if (count !== BATCH) throw new Error(`expected ${BATCH} datagrams, got ${count}`);
+  return batch;
+}
+
+const batch = await receivedBatch();
+const buffers = payloads.map(() => DgramBuffer.withCapacity(DATAGRAM_BYTES));
+const infos = payloads.map(() => new DatagramInfo());
+done(sender.trySendMany(payloads));
+const received = done(receiver.tryRecvMany(buffers, { info: infos }));
+if (received !== BATCH) throw new Error(`expected ${BATCH} datagrams, got ${received}`);
+const info = new DatagramInfo();
+
+/** Each adds up the lengths, so that all did the same. */
+const ways: readonly Way[] = [
+  {
+    name: "RecvBatch: offsetAt, lengthAt",
+    run() {
+      let sum = 0;
+      // The first byte is looked at, as its place was asked for.
+      for (let i = 0; i < batch.length; i++) {
+        sum += batch.lengthAt(i) + (batch.bytes[batch.offsetAt(i)] as number) - i;
+      }
+      return sum;
+    },
+  },
+  {
+    name: "RecvBatch: peerAt, lengthAt",
+    run() {
+      let sum = 0;
+      for (let i = 0; i < batch.length; i++) {
+        if (batch.peerAt(i)?.port === sender.localAddr.port) sum += batch.lengthAt(i);
+      }
+      return sum;
+    },
+  },
+  {
+    name: "RecvBatch: infoAt into one DatagramInfo",
+    run() {
+      let sum = 0;
+      for (let i = 0; i < batch.length; i++) sum += batch.infoAt(i, info).length;
+      return sum;
+    },
+  },
+  {
+    name: "RecvBatch: payload",
+    run() {
+      let sum = 0;
+      for (let i = 0; i < batch.length; i++) sum += batch.payload(i).length;
+      return sum;
+    },
+  },
+  {
+    name: "recvMany: DatagramInfo",
+    run() {
+      let sum = 0;
+      for (const one of infos) sum += one.length;
+      return sum;
+    },
+  },
+  {
+    name: "recvMany: DgramBuffer's asSlice",
+    run() {
+      let sum = 0;
+      for (const buffer of buffers) sum += buffer.asSlice().length;
+      return sum;
+    },
+  },
+];
+
+export const comparisons: readonly Comparison[] = [
+  {
+    scenario: "batch, a datagram of it",
+    parameters: { datagrams: BATCH },
+    operations: BATCH,
+    ways,
+    expected: BATCH * DATAGRAM_BYTES,
+  },
+];

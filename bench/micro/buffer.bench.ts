@@ -1,0 +1,185 @@
+/**
+ * Every operation of a `DgramBuffer`, on 1200 bytes of payload where it matters. The ratios are to
+ * the prefix that everything is about. A public member without a benchmark is an error.
+ */
+
+import { DGRAM_HEADROOM, DgramBuffer } from "../../lib/index.ts";
+import { type Comparison, keep, type Way } from "./comparison.ts";
+
+const PAYLOAD = new Uint8Array(new ArrayBuffer(1300), 100, 1200).fill(7);
+const CAPACITY = DGRAM_HEADROOM + PAYLOAD.length;
+const PREFIX = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+
+/** A buffer with headroom, the payload and room behind it. */
+function filled(): DgramBuffer {
+  const buffer = DgramBuffer.withCapacityAndHeadroom(CAPACITY + 64, DGRAM_HEADROOM);
+  buffer.putSlice(PAYLOAD);
+  return buffer;
+}
+
+/** Names begin with the member. What a run adds it takes off again, by `truncate` or `advance`. */
+const prefixWays: readonly Way[] = (() => {
+  const buffer = filled();
+  const spliced = DgramBuffer.withCapacity(CAPACITY);
+  spliced.putSlice(PAYLOAD);
+  return [
+    {
+      name: "tryAddPrefix, 8 bytes, advance",
+      run() {
+        keep(buffer.tryAddPrefix(PREFIX));
+        buffer.advance(PREFIX.length);
+      },
+    },
+    {
+      name: "tryAddVarintPrefix, 4 bytes, advance",
+      run() {
+        keep(buffer.tryAddVarintPrefix(1_000_000));
+        buffer.advance(4);
+      },
+    },
+    {
+      name: "readVarint, 4 bytes, tryAddVarintPrefix",
+      run() {
+        keep(buffer.tryAddVarintPrefix(1_000_000));
+        keep(buffer.readVarint());
+      },
+    },
+    {
+      name: "tryReadVarint, 4 bytes, tryAddVarintPrefix",
+      run() {
+        keep(buffer.tryAddVarintPrefix(1_000_000));
+        keep(buffer.tryReadVarint());
+      },
+    },
+    {
+      name: "spliceHeadroom, in place, tryAddPrefix, truncate",
+      run() {
+        spliced.spliceHeadroom(PREFIX.length);
+        keep(spliced.tryAddPrefix(PREFIX));
+        spliced.truncate(PAYLOAD.length);
+      },
+    },
+    {
+      name: "spliceHeadroom, into new memory, fromSlice",
+      run: () => DgramBuffer.fromSlice(PAYLOAD).spliceHeadroom(PREFIX.length),
+    },
+  ];
+})();
+
+const makingWays: readonly Way[] = [
+  { name: "new DgramBuffer", run: () => keep(new DgramBuffer()) },
+  { name: "fromSlice", run: () => keep(DgramBuffer.fromSlice(PAYLOAD)) },
+  { name: "withCapacity", run: () => keep(DgramBuffer.withCapacity(CAPACITY)) },
+  {
+    name: "withCapacityAndHeadroom",
+    run: () => keep(DgramBuffer.withCapacityAndHeadroom(CAPACITY, DGRAM_HEADROOM)),
+  },
+  {
+    name: "fromVecWithHeadroom",
+    run: () => keep(DgramBuffer.fromVecWithHeadroom(PAYLOAD, DGRAM_HEADROOM)),
+  },
+  { name: "from", run: () => keep(DgramBuffer.from(PAYLOAD)) },
+  (() => {
+    const buffer = filled();
+    return { name: "clone", run: () => keep(buffer.clone()) };
+  })(),
+  {
+    name: "intoParts, from",
+    run: () => keep(DgramBuffer.from(PAYLOAD).intoParts()),
+  },
+];
+
+const lookingWays: readonly Way[] = (() => {
+  const buffer = filled();
+  return [
+    { name: "length", run: () => keep(buffer.length) },
+    { name: "isEmpty", run: () => keep(buffer.isEmpty) },
+    { name: "headroom", run: () => keep(buffer.headroom) },
+    { name: "capacity", run: () => keep(buffer.capacity) },
+    { name: "spareCapacity", run: () => keep(buffer.spareCapacity) },
+    { name: "asSlice, the view that is there", run: () => keep(buffer.asSlice()) },
+    { name: "asMutSlice, the view that is there", run: () => keep(buffer.asMutSlice()) },
+    {
+      name: "asSlice, a new view, tryAddPrefix, advance",
+      run() {
+        keep(buffer.tryAddPrefix(PREFIX));
+        keep(buffer.asSlice());
+        buffer.advance(PREFIX.length);
+        keep(buffer.asSlice());
+      },
+    },
+    { name: "toString", run: () => keep(buffer.toString()) },
+  ];
+})();
+
+const emptyingWays: readonly Way[] = (() => {
+  const buffer = filled();
+  return [
+    {
+      name: "putSlice, 1200 bytes, reset",
+      run() {
+        buffer.reset(DGRAM_HEADROOM);
+        buffer.putSlice(PAYLOAD);
+      },
+    },
+    {
+      name: "putBytes, 1200 bytes, clear",
+      run() {
+        buffer.clear();
+        buffer.putBytes(7, PAYLOAD.length);
+      },
+    },
+    {
+      name: "put, 1200 bytes, clear",
+      run() {
+        buffer.clear();
+        buffer.put(PAYLOAD);
+      },
+    },
+    { name: "reset", run: () => buffer.reset(DGRAM_HEADROOM) },
+    { name: "clear", run: () => buffer.clear() },
+  ];
+})();
+
+/** What appends an integer, which is cut off again. */
+const puttingWays: readonly Way[] = (() => {
+  const buffer = filled();
+  const cut = (_appended: unknown) => buffer.truncate(PAYLOAD.length);
+  return [
+    { name: "putU8, truncate", run: () => cut(buffer.putU8(200)) },
+    { name: "putI8, truncate", run: () => cut(buffer.putI8(-100)) },
+    { name: "putU16, truncate", run: () => cut(buffer.putU16(60_000)) },
+    { name: "putU16Le, truncate", run: () => cut(buffer.putU16Le(60_000)) },
+    { name: "putI16, truncate", run: () => cut(buffer.putI16(-30_000)) },
+    { name: "putI16Le, truncate", run: () => cut(buffer.putI16Le(-30_000)) },
+    { name: "putU32, truncate", run: () => cut(buffer.putU32(4e9)) },
+    { name: "putU32Le, truncate", run: () => cut(buffer.putU32Le(4e9)) },
+    { name: "putI32, truncate", run: () => cut(buffer.putI32(-2e9)) },
+    { name: "putI32Le, truncate", run: () => cut(buffer.putI32Le(-2e9)) },
+    { name: "putU64, truncate", run: () => cut(buffer.putU64(2 ** 52)) },
+    { name: "putU64Le, truncate", run: () => cut(buffer.putU64Le(2 ** 52)) },
+    { name: "putI64, truncate", run: () => cut(buffer.putI64(-(2 ** 52))) },
+    { name: "putI64Le, truncate", run: () => cut(buffer.putI64Le(-(2 ** 52))) },
+    { name: "putVarint, 4 bytes, truncate", run: () => cut(buffer.putVarint(1_000_000)) },
+  ];
+})();
+
+const ways = [...prefixWays, ...emptyingWays, ...puttingWays, ...lookingWays, ...makingWays];
+
+/** Public members of the class and of what it extends. */
+function publicMembers(): string[] {
+  const prototypes = [DgramBuffer.prototype, Object.getPrototypeOf(DgramBuffer.prototype)];
+  const members = [...prototypes, DgramBuffer].flatMap((object) =>
+    Object.getOwnPropertyNames(object).filter((name) => !name.startsWith("_")),
+  );
+  const ofEveryClass = new Set(["constructor", "prototype", "name"]);
+  return members.filter((name) => !ofEveryClass.has(name));
+}
+
+const named = new Set(ways.flatMap(({ name }) => name.split(", ")));
+const missing = publicMembers().filter((name) => !named.has(name));
+if (missing.length > 0) throw new Error(`no benchmark of DgramBuffer's ${missing.join(", ")}`);
+
+export const comparisons: readonly Comparison[] = [
+  { scenario: "DgramBuffer", parameters: { bytes: PAYLOAD.length }, ways },
+];
