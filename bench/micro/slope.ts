@@ -21,11 +21,11 @@ export function slopes(samples: readonly Sample[], scenario: string, name: strin
 function slopeOf(small: Sample, large: Sample): Sample["figures"] {
   const more = batchOf(large) - batchOf(small);
   const bytes = ({ figures, parameters }: Sample) =>
-    Number(figures["bytesAllocated"]) * Number(parameters["batch"]);
+    Number(figures.bytesAllocated) * Number(parameters.batch);
   // Less for more datagrams is a page here or there.
   return { bytesAllocated: Math.max(0, Math.round((bytes(large) - bytes(small)) / more)) };
 }
 
 function batchOf({ parameters }: Sample): number {
-  return Number(parameters["batch"]);
+  return Number(parameters.batch);
 }
