@@ -1,6 +1,6 @@
 /*
  * The system calls that Bun does not offer, and nothing else: batches of datagrams, sockets and
- * their options, and a bell that rings Bun's event loop when a descriptor becomes ready.
+ * their options, and ways to have Bun's event loop told when a descriptor becomes ready.
  *
  * Compiled at run time by the TinyCC inside Bun, on machines that may have no C headers, so it
  * includes none: every struct below is kernel ABI, the same on x86-64 and arm64, glibc and musl.
@@ -10,7 +10,7 @@
  * given past its return, save where a SAFETY comment says who owns that memory and for how long.
  */
 
-#define SHIM_ABI 3
+#define SHIM_ABI 4
 
 typedef unsigned char u8;
 typedef unsigned int u32;
@@ -29,10 +29,10 @@ extern int getpeername(int fd, void *address, u32 *length);
 extern int setsockopt(int fd, int level, int name, const void *value, u32 length);
 extern int getsockopt(int fd, int level, int name, void *value, u32 *length);
 extern int fcntl(int fd, int command, ...);
+extern int dup3(int from, int to, int flags);
 extern int close(int fd);
 extern int clock_gettime(int clock, void *time);
 extern long send(int fd, const void *bytes, unsigned long length, int flags);
-extern long read(int fd, void *bytes, unsigned long length);
 extern void *mmap(void *at, unsigned long length, int protection, int flags, int fd, long offset);
 extern void *memcpy(void *to, const void *from, unsigned long length);
 extern int munmap(void *at, unsigned long length);
@@ -53,12 +53,9 @@ extern int pthread_sigmask(int how, const void *set, void *old);
 #else
 #error "datagram-socket: the shim knows x86-64 and arm64 only"
 #endif
-#define SYS_IO_URING_SETUP 425
-#define SYS_IO_URING_ENTER 426
 
 #define EINTR 4
 #define EAGAIN 11
-#define EBUSY 16
 
 /* A call that is interrupted this often has a signal storm to report. */
 #define EINTR_RETRIES_MAX 64
@@ -246,250 +243,10 @@ int clock_read(int clock, void *time) {
   return (int)checked(clock_gettime(clock, time));
 }
 
-/* --------------------------------------------------------- readiness: shared by both ways ---- */
+/* ------------------------------------------------------------------------------ readiness ---- */
 
 #define PROT_READ_WRITE 3
-#define MAP_SHARED_POPULATE 0x8001
 #define MAP_PRIVATE_ANONYMOUS 0x22
-
-/* Tokens name who waits: a token of 0 is nobody, for requests whose end interests nobody. */
-struct ready {
-  u64 token;
-  u32 events;
-  u32 padding;
-};
-
-#define SOCKETS_MAX 65536
-
-/*
- * All that one JavaScript thread waits with. It lives in memory of its own, which JavaScript sees
- * as an ArrayBuffer: when the thread's heap goes, the buffer's destructor (reactor_destroy) runs,
- * and every descriptor the thread still had is closed, terminated Workers included.
- */
-struct reactor {
-  i32 mode; /* 0 none, 1 io_uring, 2 thread */
-  i32 bell; /* where one byte wakes the event loop; owned */
-
-  i32 ring;
-  u32 ring_bytes;
-  u32 sqe_bytes;
-  u32 sq_head, sq_tail, sq_mask, sq_array, sq_flags;
-  u32 cq_head, cq_tail, cq_mask, cqes;
-  u8 *rings;
-  struct sqe *sqes;
-
-  i32 watched; /* epoll: one-shot interests, set by the JavaScript thread */
-  i32 watcher; /* epoll: `watched` and `quit`, waited on by the helper thread */
-  i32 quit;    /* a socket pair whose end of life is the helper's order to stop */
-  i32 quit_end;
-  u64 thread;
-
-  i32 descriptors[SOCKETS_MAX]; /* fd + 1 of every open socket by its slot, 0 for none */
-};
-
-/* SAFETY: owned by the ArrayBuffer made over it, freed by reactor_destroy. */
-struct reactor *reactor_create(void) {
-  void *memory = mmap(0, sizeof(struct reactor), PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
-  if (memory == (void *)-1) return 0;
-  struct reactor *reactor = memory;
-  reactor->bell = reactor->ring = -1;
-  reactor->watched = reactor->watcher = reactor->quit = reactor->quit_end = -1;
-  return reactor;
-}
-
-/* ------------------------------------------------------------------ readiness by io_uring ---- */
-
-struct sqe {
-  u8 opcode;
-  u8 flags;
-  unsigned short priority;
-  i32 fd;
-  u64 offset;
-  u64 address;
-  u32 length;
-  u32 operation_flags;
-  u64 user_data;
-  u64 padding[3];
-};
-
-struct cqe {
-  u64 user_data;
-  i32 result;
-  u32 flags;
-};
-
-struct ring_parameters {
-  u32 sq_entries, cq_entries, flags, sq_thread_cpu, sq_thread_idle, features, wq_fd, reserved[3];
-  struct {
-    u32 head, tail, ring_mask, ring_entries, flags, dropped, array, reserved;
-    u64 user_address;
-  } sq;
-  struct {
-    u32 head, tail, ring_mask, ring_entries, overflow, cqes, flags, reserved;
-    u64 user_address;
-  } cq;
-};
-
-_Static_assert(sizeof(struct sqe) == 64, "io_uring_sqe");
-_Static_assert(sizeof(struct cqe) == 16, "io_uring_cqe");
-_Static_assert(sizeof(struct ring_parameters) == 120, "io_uring_params");
-
-#define IORING_OFF_SQES 0x10000000
-#define IORING_SETUP_CQSIZE (1u << 3)
-#define IORING_SETUP_CLAMP (1u << 4)
-#define IORING_SETUP_COOP_TASKRUN (1u << 8)
-#define IORING_FEAT_SINGLE_MMAP (1u << 0)
-#define IORING_FEAT_NODROP (1u << 1)
-#define IORING_ENTER_GETEVENTS 1u
-#define IORING_SQ_CQ_OVERFLOW 2u
-#define IORING_OP_POLL_ADD 6
-#define IORING_OP_POLL_REMOVE 7
-#define IORING_OP_SEND 26
-#define IOSQE_IO_LINK 4
-#define ENOSYS 38
-
-#define SQ_ENTRIES 8
-#define CQ_ENTRIES 4096
-
-static volatile u32 *ring_word(struct reactor *reactor, u32 offset) {
-  return (volatile u32 *)(reactor->rings + offset);
-}
-
-static void ring_close(struct reactor *reactor) {
-  if (reactor->sqes) munmap(reactor->sqes, reactor->sqe_bytes);
-  if (reactor->rings) munmap(reactor->rings, reactor->ring_bytes);
-  if (reactor->ring >= 0) close(reactor->ring);
-  reactor->sqes = 0;
-  reactor->rings = 0;
-  reactor->ring = -1;
-}
-
-/* Makes io_uring the way that `bell` is rung; -EPERM or -ENOSYS where it is forbidden or absent. */
-int ring_open(struct reactor *reactor, int bell) {
-  struct ring_parameters parameters;
-  long ring = -1;
-  /* Kernels before 5.19 know no COOP_TASKRUN, which saves interrupts to a busy thread. */
-  for (u32 cooperative = IORING_SETUP_COOP_TASKRUN;; cooperative = 0) {
-    u8 *bytes = (u8 *)&parameters;
-    for (u32 i = 0; i < sizeof parameters; i++) bytes[i] = 0;
-    parameters.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | cooperative;
-    parameters.cq_entries = CQ_ENTRIES;
-    ring = checked(syscall(SYS_IO_URING_SETUP, (long)SQ_ENTRIES, &parameters));
-    if (ring >= 0 || !cooperative) break;
-  }
-  if (ring < 0) return (int)ring;
-  reactor->ring = (i32)ring;
-  u32 needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP;
-  if ((parameters.features & needed) != needed) {
-    ring_close(reactor);
-    return -ENOSYS;
-  }
-  u32 sq_bytes = parameters.sq.array + parameters.sq_entries * (u32)sizeof(u32);
-  u32 cq_bytes = parameters.cq.cqes + parameters.cq_entries * (u32)sizeof(struct cqe);
-  reactor->ring_bytes = sq_bytes > cq_bytes ? sq_bytes : cq_bytes;
-  reactor->sqe_bytes = parameters.sq_entries * (u32)sizeof(struct sqe);
-  void *rings = mmap(0, reactor->ring_bytes, PROT_READ_WRITE, MAP_SHARED_POPULATE, (int)ring, 0);
-  void *sqes = mmap(0, reactor->sqe_bytes, PROT_READ_WRITE, MAP_SHARED_POPULATE, (int)ring,
-                    IORING_OFF_SQES);
-  reactor->rings = rings == (void *)-1 ? 0 : rings;
-  reactor->sqes = sqes == (void *)-1 ? 0 : sqes;
-  if (!reactor->rings || !reactor->sqes) {
-    ring_close(reactor);
-    return -ENOSYS;
-  }
-  reactor->sq_head = parameters.sq.head;
-  reactor->sq_tail = parameters.sq.tail;
-  reactor->sq_mask = *ring_word(reactor, parameters.sq.ring_mask);
-  reactor->sq_array = parameters.sq.array;
-  reactor->sq_flags = parameters.sq.flags;
-  reactor->cq_head = parameters.cq.head;
-  reactor->cq_tail = parameters.cq.tail;
-  reactor->cq_mask = *ring_word(reactor, parameters.cq.ring_mask);
-  reactor->cqes = parameters.cq.cqes;
-  reactor->bell = bell;
-  reactor->mode = 1;
-  return 0;
-}
-
-static struct sqe *ring_next(struct reactor *reactor, u32 *tail, int opcode, int fd, u64 token) {
-  u32 index = *tail & reactor->sq_mask;
-  struct sqe *entry = &reactor->sqes[index];
-  u8 *bytes = (u8 *)entry;
-  for (u32 i = 0; i < sizeof *entry; i++) bytes[i] = 0;
-  entry->opcode = (u8)opcode;
-  entry->fd = fd;
-  entry->user_data = token;
-  ((u32 *)(reactor->rings + reactor->sq_array))[index] = index;
-  (*tail)++;
-  return entry;
-}
-
-/*
- * Hands the entries up to `tail` to the kernel. Every submission enters the kernel before it
- * returns, so the queue is empty between calls and the system call orders the stores: no atomics.
- */
-static int ring_submit(struct reactor *reactor, u32 tail, u32 count) {
-  *ring_word(reactor, reactor->sq_tail) = tail;
-  long result;
-  int tries = 0;
-  do {
-    result = checked(syscall(SYS_IO_URING_ENTER, (long)reactor->ring, (long)count, 0L,
-                             (long)IORING_ENTER_GETEVENTS, (void *)0, 0L));
-  } while (result == -EINTR && ++tries < EINTR_RETRIES_MAX);
-  if (result == (long)count) return 0;
-  /* What was not taken must not be submitted by a later call. */
-  *ring_word(reactor, reactor->sq_tail) = *ring_word(reactor, reactor->sq_head);
-  return result < 0 ? (int)result : -EBUSY;
-}
-
-/*
- * Once `fd` has one of `events` (POLLIN, POLLOUT; at once if it has them now), rings the bell and
- * leaves `token` for reactor_reap. One time only.
- *
- * SAFETY: the byte sent is static; the kernel holds its own reference to the file until the
- * request ends, which is why ring_disarm comes before close.
- */
-static int ring_arm(struct reactor *reactor, int fd, u32 events, u64 token) {
-  static const u8 byte = 1;
-  u32 tail = *ring_word(reactor, reactor->sq_tail);
-  struct sqe *poll = ring_next(reactor, &tail, IORING_OP_POLL_ADD, fd, token);
-  poll->operation_flags = events;
-  poll->flags = IOSQE_IO_LINK;
-  struct sqe *ring = ring_next(reactor, &tail, IORING_OP_SEND, reactor->bell, 0);
-  ring->address = (u64)(unsigned long)&byte;
-  ring->length = 1;
-  ring->operation_flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-  return ring_submit(reactor, tail, 2);
-}
-
-static int ring_disarm(struct reactor *reactor, u64 token) {
-  u32 tail = *ring_word(reactor, reactor->sq_tail);
-  ring_next(reactor, &tail, IORING_OP_POLL_REMOVE, -1, 0)->address = token;
-  return ring_submit(reactor, tail, 1);
-}
-
-static int ring_reap(struct reactor *reactor, struct ready *out, u32 capacity) {
-  if (*ring_word(reactor, reactor->sq_flags) & IORING_SQ_CQ_OVERFLOW)
-    syscall(SYS_IO_URING_ENTER, (long)reactor->ring, 0L, 0L, (long)IORING_ENTER_GETEVENTS,
-            (void *)0, 0L);
-  u32 head = *ring_word(reactor, reactor->cq_head);
-  u32 tail = *ring_word(reactor, reactor->cq_tail);
-  u32 count = 0;
-  while (head != tail && count < capacity) {
-    struct cqe *entry = (struct cqe *)(reactor->rings + reactor->cqes) + (head & reactor->cq_mask);
-    if (entry->user_data != 0) {
-      out[count].token = entry->user_data;
-      /* A request that failed or was cancelled counts as ready: who waited looks for himself. */
-      out[count].events = entry->result < 0 ? 0 : (u32)entry->result;
-      count++;
-    }
-    head++;
-  }
-  *ring_word(reactor, reactor->cq_head) = head;
-  return (int)count;
-}
-
-/* --------------------------------------------------------- readiness by a helper thread ---- */
 
 #define EPOLLIN 1u
 #define EPOLLONESHOT (1u << 30)
@@ -514,6 +271,70 @@ __attribute__((packed))
 #endif
 ;
 
+/* Tokens name who waits. */
+struct ready {
+  u64 token;
+  u32 events;
+  u32 padding;
+};
+
+#define SOCKETS_MAX 65536
+
+/*
+ * All that one JavaScript thread waits with: an epoll instance of its own for its sockets, which
+ * something else has to watch, since the thread sleeps in Bun's event loop. Two ways to do that:
+ * Bun's loop itself watches it (loop_open), or a helper thread does and rings (helper_open).
+ *
+ * It lives in memory of its own, which JavaScript sees as an ArrayBuffer: when the thread's heap
+ * goes, the buffer's destructor (reactor_destroy) runs, and every descriptor the thread still had
+ * is closed, terminated Workers included.
+ */
+struct reactor {
+  i32 watched; /* epoll: the sockets that are waited for */
+
+  /* The helper thread's. */
+  i32 has_helper;
+  i32 bell;    /* where one byte wakes the event loop; owned */
+  i32 watcher; /* epoll: `watched` and `quit` */
+  i32 quit;    /* a socket pair whose end of life is the helper's order to stop */
+  i32 quit_end;
+  u64 thread;
+
+  i32 descriptors[SOCKETS_MAX]; /* fd + 1 of every open socket by its slot, 0 for none */
+};
+
+/* SAFETY: owned by the ArrayBuffer made over it, freed by reactor_destroy. */
+struct reactor *reactor_create(void) {
+  void *memory = mmap(0, sizeof(struct reactor), PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+  if (memory == (void *)-1) return 0;
+  struct reactor *reactor = memory;
+  reactor->watched = reactor->bell = reactor->watcher = reactor->quit = reactor->quit_end = -1;
+  return reactor;
+}
+
+/*
+ * Has Bun's event loop watch `watched` itself. `bell` is a descriptor that the loop, whose epoll
+ * instance is `loop`, watches for reading with `data`: the number is made to mean `watched`, and
+ * is watched again in the same words. Bun then finds the bell readable whenever a socket is ready,
+ * cannot read it (ENOTSOCK), and says so.
+ *
+ * The kernel knows what is watched by file and number, so what Bun does to the number from here on
+ * (to change its interest, or to stop watching before it closes it) it does to this watch.
+ */
+int loop_open(struct reactor *reactor, int loop, int bell, u64 data) {
+  struct epoll_event event;
+  event.events = EPOLLIN;
+  event.data = data;
+  long result = checked(reactor->watched = epoll_create1(EPOLL_CLOEXEC));
+  /* The file that `bell` was is closed by this, and no longer watched. */
+  if (result >= 0) result = checked(dup3(reactor->watched, bell, EPOLL_CLOEXEC));
+  if (result >= 0) result = checked(epoll_ctl(loop, EPOLL_CTL_ADD, bell, &event));
+  if (result >= 0) return 0;
+  if (reactor->watched >= 0) close(reactor->watched);
+  reactor->watched = -1;
+  return (int)result;
+}
+
 /*
  * Rings the bell each time something in `watched` becomes ready. It takes nothing out of it, so
  * it shares no memory that JavaScript writes while it runs, and needs no atomics.
@@ -535,14 +356,15 @@ static void *helper_main(void *argument) {
 static void helper_close(struct reactor *reactor) {
   if (reactor->quit_end >= 0) close(reactor->quit_end);
   reactor->quit_end = -1;
-  if (reactor->mode == 2) pthread_join(reactor->thread, 0);
+  if (reactor->has_helper) pthread_join(reactor->thread, 0);
+  reactor->has_helper = 0;
   if (reactor->quit >= 0) close(reactor->quit);
   if (reactor->watcher >= 0) close(reactor->watcher);
   if (reactor->watched >= 0) close(reactor->watched);
   reactor->watched = reactor->watcher = reactor->quit = -1;
 }
 
-/* Makes a helper thread the way that `bell` is rung. */
+/* Has a helper thread watch `watched` and send bytes to `bell`, which Bun's event loop hears. */
 int helper_open(struct reactor *reactor, int bell) {
   int ends[2];
   long result = checked(reactor->watched = epoll_create1(EPOLL_CLOEXEC));
@@ -574,13 +396,17 @@ int helper_open(struct reactor *reactor, int bell) {
     helper_close(reactor);
     return (int)result;
   }
-  reactor->mode = 2;
+  reactor->has_helper = 1;
   return 0;
 }
 
-static int helper_arm(struct reactor *reactor, int fd, u32 events, u64 token) {
+/*
+ * Has `fd` reported with `token` while it has one of `events`; errors are reported always. With
+ * `is_once` it is reported one time and then forgotten.
+ */
+int reactor_arm(struct reactor *reactor, int fd, u32 events, int is_once, u64 token) {
   struct epoll_event event;
-  event.events = events | EPOLLONESHOT;
+  event.events = is_once ? events | EPOLLONESHOT : events;
   event.data = token;
   long result = checked(epoll_ctl(reactor->watched, EPOLL_CTL_MOD, fd, &event));
   if (result == -ENOENT)
@@ -588,7 +414,14 @@ static int helper_arm(struct reactor *reactor, int fd, u32 events, u64 token) {
   return (int)result;
 }
 
-static int helper_reap(struct reactor *reactor, struct ready *out, u32 capacity) {
+/* Ends what reactor_arm began. To be done before `fd` is closed: a duplicate would be reported. */
+int reactor_disarm(struct reactor *reactor, int fd) {
+  struct epoll_event event;
+  return (int)checked(epoll_ctl(reactor->watched, EPOLL_CTL_DEL, fd, &event));
+}
+
+/* Who is ready, `capacity` of them at most. SAFETY: `out` is the caller's, for the call only. */
+int reactor_reap(struct reactor *reactor, struct ready *out, u32 capacity) {
   struct epoll_event events[EPOLL_EVENTS_MAX];
   u32 limit = capacity < EPOLL_EVENTS_MAX ? capacity : EPOLL_EVENTS_MAX;
   long count = checked(epoll_wait(reactor->watched, events, (int)limit, 0));
@@ -599,26 +432,6 @@ static int helper_reap(struct reactor *reactor, struct ready *out, u32 capacity)
   return count == -EINTR ? 0 : (int)count;
 }
 
-/* --------------------------------------------------------------- readiness: the entries ---- */
-
-int reactor_arm(struct reactor *reactor, int fd, u32 events, u64 token) {
-  if (reactor->mode == 1) return ring_arm(reactor, fd, events, token);
-  return helper_arm(reactor, fd, events, token);
-}
-
-/* Ends what reactor_arm began, so that `fd` can be closed and its address is free at once. */
-int reactor_disarm(struct reactor *reactor, int fd, u64 token) {
-  if (reactor->mode == 1) return ring_disarm(reactor, token);
-  struct epoll_event event;
-  return (int)checked(epoll_ctl(reactor->watched, EPOLL_CTL_DEL, fd, &event));
-}
-
-/* Who is ready, `capacity` of them at most. SAFETY: `out` is the caller's, for the call only. */
-int reactor_reap(struct reactor *reactor, struct ready *out, u32 capacity) {
-  if (reactor->mode == 1) return ring_reap(reactor, out, capacity);
-  return helper_reap(reactor, out, capacity);
-}
-
 /*
  * The destructor of the ArrayBuffer over a reactor: ends the helper, closes every descriptor.
  * Runs on whichever thread finalizes the heap, when no JavaScript of that heap runs any more.
@@ -627,7 +440,6 @@ void reactor_destroy(void *memory, void *context) {
   struct reactor *reactor = memory;
   (void)context;
   helper_close(reactor);
-  ring_close(reactor);
   for (int i = 0; i < SOCKETS_MAX; i++)
     if (reactor->descriptors[i]) close(reactor->descriptors[i] - 1);
   if (reactor->bell >= 0) close(reactor->bell);
@@ -669,7 +481,7 @@ static void *const entries[] = {
     (void *)reactor_bytes,
     (void *)reactor_descriptors_offset,
     (void *)reactor_destroy,
-    (void *)ring_open,
+    (void *)loop_open,
     (void *)helper_open,
     (void *)reactor_arm,
     (void *)reactor_disarm,

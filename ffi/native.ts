@@ -10,7 +10,7 @@ import type { Shim } from "./symbols.ts";
 import { type EncodedAddress, ReceiveVector, ScatterVector, SendVector } from "./vector.ts";
 
 export { SOCKETS_MAX } from "./layout.ts";
-export { NativeReactor, type ReadinessMode } from "./reactor.ts";
+export { NativeReactor } from "./reactor.ts";
 export {
   type EncodedAddress,
   type Message,

@@ -1,20 +1,21 @@
 /**
- * The native half of readiness: one-shot "tell me when this descriptor is ready", told by a byte
- * on a socket (the bell) that Bun's event loop watches. lib/readiness.ts decides when to ask.
+ * The native half of readiness: "tell me when this descriptor is ready", asked of an epoll
+ * instance that Bun's event loop watches, or a helper thread. lib/readiness/ decides when to ask.
  */
 
 import { type Pointer, toArrayBuffer } from "bun:ffi";
+import { findWatch } from "./event-loop.ts";
 import { READY, SOCKETS_MAX } from "./layout.ts";
 import type { ShimResult } from "./load.ts";
 import { addressOf } from "./memory.ts";
-
-/** How the kernel is asked: by io_uring, or by a helper thread where io_uring is forbidden. */
-export type ReadinessMode = "io_uring" | "thread";
 
 /** Ready descriptors taken by one `reap`. */
 const REAP_MAX = 64;
 
 const READY_WORDS = READY.size / 4;
+
+/** errno(3) of Linux. */
+const ENOENT = 2;
 
 /** `toArrayBuffer` as bun:ffi documents it; its types leave the destructor out. */
 const viewWithDestructor = toArrayBuffer as (
@@ -53,11 +54,20 @@ export class NativeReactor {
     this.#readyAddress = addressOf(this.#ready);
   }
 
-  /** Starts ringing `bell`, a descriptor that is the reactor's from then on; 0 or -errno. */
-  open(mode: ReadinessMode, bell: number): number {
-    return mode === "io_uring"
-      ? this.#shim.ring_open(this.#address, bell)
-      : this.#shim.helper_open(this.#address, bell);
+  /**
+   * Puts the reactor in the place of `bell`, which the event loop of this thread watches: from
+   * then on the loop finds it readable, and cannot read it, whenever something is ready. 0, or
+   * -errno: -ENOENT where the loop cannot be found.
+   */
+  openInLoop(bell: number): number {
+    const watch = findWatch(bell);
+    if (watch === undefined) return -ENOENT;
+    return this.#shim.loop_open(this.#address, watch.epoll, bell, watch.data);
+  }
+
+  /** Starts a thread that sends a byte to `bell`, which becomes the reactor's; 0 or -errno. */
+  openWithHelper(bell: number): number {
+    return this.#shim.helper_open(this.#address, bell);
   }
 
   /** Notes that `slot` has `fd` open, which is then closed with the heap; -1: no longer. */
@@ -65,17 +75,20 @@ export class NativeReactor {
     this.#descriptors[slot] = fd + 1;
   }
 
-  /** Rings once when `fd` has one of `events`; `token` (1..2^53-1) says who waited. */
-  arm(fd: number, events: number, token: number): number {
-    return this.#shim.reactor_arm(this.#address, fd, events, token);
+  /**
+   * Has `fd` told while it has one of `events`, or, with `isOnce`, the first time that it has;
+   * `token` (1..2^53-1) says who waited. Arming again replaces what was asked before.
+   */
+  arm(fd: number, events: number, token: number, isOnce: boolean): number {
+    return this.#shim.reactor_arm(this.#address, fd, events, isOnce ? 1 : 0, token);
   }
 
-  /** Takes back `arm(fd, _, token)`. To be done before `fd` is closed. */
-  disarm(fd: number, token: number): number {
-    return this.#shim.reactor_disarm(this.#address, fd, token);
+  /** Takes `arm` back. To be done before `fd` is closed. */
+  disarm(fd: number): number {
+    return this.#shim.reactor_disarm(this.#address, fd);
   }
 
-  /** Takes the descriptors that became ready: how many, REAP_MAX at most, or -errno. */
+  /** Takes the descriptors that are ready: how many, REAP_MAX at most, or -errno. */
   reap(): number {
     return this.#shim.reactor_reap(this.#address, this.#readyAddress, REAP_MAX);
   }

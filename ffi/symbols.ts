@@ -39,10 +39,16 @@ export interface Shim {
   reactor_bytes(): number;
   reactor_descriptors_offset(): number;
   reactor_destroy(reactor: Address, context: Address): void;
-  ring_open(reactor: Address, bell: number): number;
+  loop_open(reactor: Address, loop: number, bell: number, data: bigint): number;
   helper_open(reactor: Address, bell: number): number;
-  reactor_arm(reactor: Address, fd: number, events: number, token: number): number;
-  reactor_disarm(reactor: Address, fd: number, token: number): number;
+  reactor_arm(
+    reactor: Address,
+    fd: number,
+    events: number,
+    isOnce: number,
+    token: number,
+  ): number;
+  reactor_disarm(reactor: Address, fd: number): number;
   reactor_reap(reactor: Address, out: Address, capacity: number): number;
 }
 
@@ -69,9 +75,9 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   reactor_bytes: { args: [], returns: "u32" },
   reactor_descriptors_offset: { args: [], returns: "u32" },
   reactor_destroy: { args: ["ptr", "ptr"], returns: "void" },
-  ring_open: { args: ["ptr", "i32"], returns: "i32" },
+  loop_open: { args: ["ptr", "i32", "i32", "u64"], returns: "i32" },
   helper_open: { args: ["ptr", "i32"], returns: "i32" },
-  reactor_arm: { args: ["ptr", "i32", "u32", "u64"], returns: "i32" },
-  reactor_disarm: { args: ["ptr", "i32", "u64"], returns: "i32" },
+  reactor_arm: { args: ["ptr", "i32", "u32", "i32", "u64"], returns: "i32" },
+  reactor_disarm: { args: ["ptr", "i32"], returns: "i32" },
   reactor_reap: { args: ["ptr", "ptr", "u32"], returns: "i32" },
 };

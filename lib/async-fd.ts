@@ -9,7 +9,9 @@ import { closedError, SocketError, unsupportedError } from "./errors.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
 import { recvmmsg, sendmmsg } from "./mmsg.ts";
 import { callWaker, Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
-import { loadReactor, type Reactor, type Registration } from "./readiness.ts";
+import type { Registration } from "./readiness/interest.ts";
+import { loadReactor } from "./readiness/load.ts";
+import type { Reactor } from "./readiness/reactor.ts";
 
 /**
  * Tells when a descriptor is worth a try. The descriptor stays its owner's, who closes it after

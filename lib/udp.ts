@@ -37,7 +37,7 @@ import {
   type TransmitClock,
 } from "./options.ts";
 import { PortableEngine, RECEIVE_QUEUE_DATAGRAMS } from "./portable-engine.ts";
-import { loadReactor, type ReactorResult } from "./readiness.ts";
+import { loadReactor, type ReactorResult } from "./readiness/load.ts";
 import { ShimEngine } from "./shim-engine.ts";
 import { warn } from "./warn.ts";
 

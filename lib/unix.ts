@@ -18,7 +18,7 @@ import {
 } from "./open.ts";
 import type { WaitOptions } from "./operations.ts";
 import type { Poll, Waker, WouldBlock } from "./poll.ts";
-import { loadReactor, type ReactorResult } from "./readiness.ts";
+import { loadReactor, type ReactorResult } from "./readiness/load.ts";
 import { ShimEngine } from "./shim-engine.ts";
 import { checkAdoptable } from "./udp.ts";
 
