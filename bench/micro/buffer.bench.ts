@@ -180,6 +180,31 @@ const named = new Set(ways.flatMap(({ name }) => name.split(", ")));
 const missing = publicMembers().filter((name) => !named.has(name));
 if (missing.length > 0) throw new Error(`no benchmark of DgramBuffer's ${missing.join(", ")}`);
 
+/** Not one buffer again and again, whose fields the engine may keep in registers, but a batch. */
+const BATCH = 64;
+const batch = Array.from({ length: BATCH }, filled);
+const batchWays: readonly Way[] = [
+  {
+    name: "tryAddPrefix, 8 bytes, advance",
+    run() {
+      for (const buffer of batch) {
+        if (buffer.tryAddPrefix(PREFIX)) buffer.advance(PREFIX.length);
+      }
+    },
+  },
+  {
+    name: "tryAddVarintPrefix, 4 bytes, advance",
+    run() {
+      for (const buffer of batch) {
+        if (buffer.tryAddVarintPrefix(1_000_000)) buffer.advance(4);
+      }
+    },
+  },
+];
+
+const parameters = { bytes: PAYLOAD.length };
+
 export const comparisons: readonly Comparison[] = [
-  { scenario: "DgramBuffer", parameters: { bytes: PAYLOAD.length }, ways },
+  { scenario: "DgramBuffer", parameters, ways },
+  { scenario: "DgramBuffer, each of 64", parameters, operations: BATCH, ways: batchWays },
 ];

@@ -1,0 +1,43 @@
+/** How plots look: one drawing for light and for dark pages, on whatever is behind it. */
+
+import type { Config } from "vega-lite";
+
+/** What has another colour on a dark page. */
+const INK = { light: "#1f2328", dark: "#e6edf3" };
+const FAINT = { light: "#d1d9e0", dark: "#3d444d" };
+
+/** Colours of marks: far enough from white and from black. */
+export const OURS = "#e8590c";
+export const OURS_ALSO = "#f2a154";
+export const OTHERS = "#4a90d9";
+export const LIMIT = "#868e96";
+
+export const THEME: Config = {
+  background: "transparent",
+  font: "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif",
+  view: { stroke: null },
+  axis: {
+    labelColor: INK.light,
+    titleColor: INK.light,
+    titleFontWeight: "normal",
+    domainColor: FAINT.light,
+    gridColor: FAINT.light,
+    tickColor: FAINT.light,
+    labelFontSize: 11,
+    titleFontSize: 11,
+  },
+  header: { labelColor: INK.light, titleColor: INK.light, labelFontSize: 12 },
+  legend: { labelColor: INK.light, titleColor: INK.light, labelFontSize: 11 },
+  text: { color: INK.light, fontSize: 10 },
+  title: { color: INK.light, fontSize: 13, anchor: "start" },
+};
+
+/** Makes a plot follow the page: rules of a style sheet go before an element's own colours. */
+export function forLightAndDark(svg: string): string {
+  const rules = [INK, FAINT].flatMap(({ light, dark }) =>
+    ["fill", "stroke"].map((property) => `[${property}="${light}"]{${property}:${dark}}`),
+  );
+  const style = `<style>@media (prefers-color-scheme: dark){${rules.join("")}}</style>`;
+  const end = svg.indexOf(">") + 1;
+  return `${svg.slice(0, end)}${style}${svg.slice(end)}\n`;
+}
