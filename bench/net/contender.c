@@ -3,41 +3,29 @@
  * datagram a message, or with GRO in and GSO out.
  *
  *   reference plain|offload sink SECONDS RECEIVE_BYTES
- *   reference plain|offload drain LAPS RECEIVE_BYTES MESSAGES
+ *   reference plain|offload drain LAPS RECEIVE_BYTES DATAGRAMS
  *   reference plain|offload relay SECONDS RECEIVE_BYTES PORT
- *   reference plain|offload relay-drain LAPS RECEIVE_BYTES MESSAGES PORT
+ *   reference plain|offload relay-drain LAPS RECEIVE_BYTES DATAGRAMS PORT
  *   reference plain|offload send SECONDS PORT...
- *   reference plain echo
+ *   reference plain echo RECEIVE_BYTES
  */
 #include "messages.h"
 #include "reference.h"
-#include <sys/wait.h>
 
-/* Datagrams that are looked at before anything is timed. */
-#define CHECKED 1000
-/* Laps of a drain that are not timed. */
+/* Laps of a drain that are not timed, as in peers/meter.ts. */
 #define WARM_UP_LAPS 10
 #define LAPS_MAX 1000
 
-#define BYTES_MAX 2048
+#define BYTES_MAX (DATAGRAM_BYTES + 64)
 
 /* Receives what is there from `in`, relays it to `out`: how many datagrams, -1 for none. */
 typedef int step(int in, int out);
-
-static int checks_left = CHECKED;
-
-static void check_received(const char *bytes, int length) {
-  if (checks_left == 0) return;
-  checks_left--;
-  if (check_datagram(bytes, length, 0, 0) >= 0) return;
-  fprintf(stderr, "received a datagram that nobody sent\n");
-  exit(1);
-}
 
 static void send_messages(int fd, struct mmsghdr *messages, int count) {
   for (int sent = 0; sent < count;) {
     int result = sendmmsg(fd, messages + sent, (unsigned)(count - sent), 0);
     if (result < 0) die("sendmmsg");
+    calls_made++;
     sent += result;
   }
 }
@@ -51,8 +39,7 @@ static struct {
   char bytes[BATCH][BYTES_MAX];
 } plain;
 
-static int receive_plain(int in, int out) {
-  (void)out;
+static int receive_unchecked(int in) {
   for (int i = 0; i < BATCH; i++) {
     plain.vectors[i][0] = (struct iovec){plain.bytes[i], BYTES_MAX};
     plain.messages[i].msg_hdr = (struct msghdr){.msg_iov = plain.vectors[i],
@@ -61,7 +48,14 @@ static int receive_plain(int in, int out) {
                                                 .msg_namelen = sizeof plain.names[i]};
   }
   int count = recvmmsg(in, plain.messages, BATCH, MSG_DONTWAIT, NULL);
-  for (int i = 0; i < count && checks_left > 0; i++)
+  calls_made++;
+  return count;
+}
+
+static int receive_plain(int in, int out) {
+  (void)out;
+  int count = receive_unchecked(in);
+  for (int i = 0; i < count; i++)
     check_received(plain.bytes[i], (int)plain.messages[i].msg_len);
   return count;
 }
@@ -78,16 +72,16 @@ static int relay_plain(int in, int out) {
   return count;
 }
 
-static void echo(void) {
-  int fd = loopback_socket(0, 0);
+static void echo(int receive_bytes) {
+  int fd = loopback_socket(0, receive_bytes);
   print_port(fd);
   struct pollfd ready = {fd, POLLIN, 0};
-  checks_left = 0;
   for (;;) {
-    int count = receive_plain(fd, -1);
+    /* Questions have numbers, which their asker checks. */
+    int count = receive_unchecked(fd);
     if (count < 0) poll(&ready, 1, -1);
     for (int i = 0; i < count; i++) plain.vectors[i][0].iov_len = plain.messages[i].msg_len;
-    if (count > 0) sendmmsg(fd, plain.messages, (unsigned)count, 0);
+    if (count > 0) send_messages(fd, plain.messages, count);
   }
 }
 
@@ -112,7 +106,7 @@ static int receive_offload(int in, int out) {
   for (int m = 0; m < count; m++) {
     int length = (int)received.messages[m].msg_len, stride = message_stride(&received, m);
     datagrams += (length + stride - 1) / stride;
-    for (int at = 0; at < length && checks_left > 0; at += stride)
+    for (int at = 0; at < length; at += stride)
       check_received(received.bytes[m] + at, length - at < stride ? length - at : stride);
   }
   return count < 0 ? -1 : datagrams;
@@ -157,45 +151,27 @@ static int relay_offload(int in, int out) {
 static int measure_for(double seconds, int in, int out, step *run) {
   struct measurement measurement = {0};
   struct pollfd ready = {in, POLLIN, 0};
-  double warm = 0, end = 0;
-  while (end == 0 || now_us() < end) {
+  for (;;) {
     int count = run(in, out);
-    measurement.calls++;
-    if (count < 0) {
-      if (poll(&ready, 1, 1000) == 0 && end > 0) break;
-      continue;
-    }
-    measurement.datagrams += count;
-    measurement.total += count;
-    if (warm == 0) warm = now_us() + WARM_UP_US;
-    if (end == 0 && now_us() >= warm) {
-      measurement_start(&measurement);
-      end = measurement.start_us + seconds * 1e6;
-    }
+    if (count < 0) poll(&ready, 1, -1);
+    else if (measurement_count(&measurement, count, seconds)) return 0;
   }
-  measurement_print(&measurement);
-  return 0;
 }
 
-/* Has another process fill the queue of `in`, as peers in TypeScript do. */
-static void fill_queue(int in, const char *messages) {
-  char port[16];
-  snprintf(port, sizeof port, "%d", port_of(in));
-  int child = fork(), status = 0;
-  if (child == 0) {
-    execl("/proc/self/exe", "reference", "fill", port, messages, (char *)0);
-    _exit(127);
-  }
-  if (waitpid(child, &status, 0) < 0 || status != 0) die("fill");
+/* Has whoever started this fill the queue: it answers with a byte. */
+static void await_fill(int in) {
+  char answer;
+  print_port(in);
+  if (read(STDIN_FILENO, &answer, 1) != 1) die("fill");
 }
 
-static int measure_drain(int laps, const char *messages, int in, int out, step *run) {
+static int measure_drain(int laps, int expected, int in, int out, step *run) {
   static double times[LAPS_MAX];
-  double total = 0;
-  int expected = atoi(messages) * SEGMENTS;
+  struct measurement measurement = {0};
   for (int lap = -WARM_UP_LAPS; lap < laps; lap++) {
     int taken = 0;
-    fill_queue(in, messages);
+    if (lap == 0) measurement_start(&measurement);
+    await_fill(in);
     double start = now_us();
     while (taken < expected) {
       int count = run(in, out);
@@ -205,11 +181,13 @@ static int measure_drain(int laps, const char *messages, int in, int out, step *
       }
       taken += count;
     }
-    total += taken;
+    measurement.total += taken;
+    measurement.datagrams += taken;
     if (lap >= 0) times[lap] = (now_us() - start) * 1e3 / taken;
   }
+  measurement_print(&measurement);
   sort(times, laps);
-  printf("{\"nsPerDatagram\":%.1f,\"total\":%.0f}\n", times[laps / 2], total);
+  printf("{\"ns\":%.1f}\n", times[laps / 2]);
   return 0;
 }
 
@@ -247,24 +225,15 @@ static int measure_send(double seconds, int offload, const char *const *ports, i
     messages[i].msg_hdr.msg_namelen = sizeof names[i];
   }
   struct measurement measurement = {0};
-  double warm = now_us() + WARM_UP_US, end = 0;
-  while (end == 0 || now_us() < end) {
-    send_messages(fd, messages, count);
-    measurement.calls++;
-    measurement.datagrams += BATCH;
-    measurement.total += BATCH;
-    if (end > 0 || now_us() < warm) continue;
-    measurement_start(&measurement);
-    end = measurement.start_us + seconds * 1e6;
-  }
-  measurement_print(&measurement);
+  do send_messages(fd, messages, count);
+  while (!measurement_count(&measurement, BATCH, seconds));
   return 0;
 }
 
 int run_contender(int count, char **arguments) {
   int offload = !strcmp(arguments[0], "offload");
   const char *role = count > 1 ? arguments[1] : "";
-  if (!strcmp(role, "echo") && count == 2) echo();
+  if (!strcmp(role, "echo") && count == 3) echo(atoi(arguments[2]));
   if (!strcmp(role, "send") && count >= 4)
     return measure_send(atof(arguments[2]), offload, (const char *const *)arguments + 3, count - 3);
   int relays = strstr(role, "relay") != NULL, drains = strstr(role, "drain") != NULL;
@@ -275,6 +244,6 @@ int run_contender(int count, char **arguments) {
   if (!drains) print_port(in);
   step *run = relays ? (offload ? relay_offload : relay_plain)
                      : (offload ? receive_offload : receive_plain);
-  return drains ? measure_drain(atoi(arguments[2]), arguments[4], in, out, run)
+  return drains ? measure_drain(atoi(arguments[2]), atoi(arguments[4]), in, out, run)
                 : measure_for(atof(arguments[2]), in, out, run);
 }

@@ -1,29 +1,53 @@
 /**
  * The datagrams of the network benchmarks: 64 different ones, the same in C (reference.c), so that
- * whoever receives one can tell whether it is as it was sent.
+ * whoever receives one can tell whether it is as it was sent. Their length and how many go in a
+ * batch, the environment says.
  */
 
+import process from "node:process";
+
+/** Variables of a peer's environment. */
+export const BYTES_VARIABLE = "DATAGRAM_BENCH_BYTES";
+export const BATCH_VARIABLE = "DATAGRAM_BENCH_BATCH";
+
+/** Their length where nobody says one. */
+export const DEFAULT_DATAGRAM_BYTES = 1200;
+/** Datagrams a batch where nobody says how many. */
+export const DEFAULT_BATCH = 64;
+
 /** Their length. */
-export const DATAGRAM_BYTES = 1200;
+export const DATAGRAM_BYTES: number = Number(process.env[BYTES_VARIABLE] ?? DEFAULT_DATAGRAM_BYTES);
 
-/** Datagrams of a message that the C programs send by GSO: 65,507 bytes is the most IPv4 takes. */
-export const SEGMENTS: number = Math.min(64, Math.floor(65_507 / DATAGRAM_BYTES));
+/** Datagrams a batch. */
+export const BATCH: number = Number(process.env[BATCH_VARIABLE] ?? DEFAULT_BATCH);
 
-/** Datagrams a batch, and as many different ones there are. */
-export const BATCH = 64;
+/** Room for a datagram and what a relay puts in front of it. */
+export const SLOT_BYTES: number = DATAGRAM_BYTES + 64;
 
 /** What a relay puts in front of each. */
 export const PREFIX: Uint8Array<ArrayBuffer> = Uint8Array.from({ length: 8 }, (_, i) => 0xc0 + i);
 
-/** Each in memory of its own, as a caller's are. */
+/** How many different ones there are. */
+const DIFFERENT = 64;
+
+/** A batch: each in memory of its own, as a caller's are. */
 export const datagrams: readonly Uint8Array<ArrayBuffer>[] = Array.from({ length: BATCH }, (_, i) =>
+  Uint8Array.from({ length: DATAGRAM_BYTES }, (_, at) => (i % DIFFERENT) + 7 * at),
+);
+
+const expected = Array.from({ length: DIFFERENT }, (_, i) =>
   Uint8Array.from({ length: DATAGRAM_BYTES }, (_, at) => i + 7 * at),
 );
 
+/** Datagrams of a message that the C programs send by GSO: 65,507 bytes is the most IPv4 takes. */
+export function segmentsOf(bytes: number): number {
+  return Math.min(DIFFERENT, Math.floor(65_507 / bytes));
+}
+
 /** @throws Error when `bytes` are none of them. */
 export function checkDatagram(bytes: Uint8Array): void {
-  const expected = datagrams[bytes[0] ?? BATCH];
-  if (expected === undefined || Buffer.compare(bytes, expected) !== 0) {
+  const sent = expected[bytes[0] ?? DIFFERENT];
+  if (sent === undefined || Buffer.compare(bytes, sent) !== 0) {
     throw new Error(`received ${bytes.length} bytes that nobody sent`);
   }
 }

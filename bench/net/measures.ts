@@ -1,122 +1,225 @@
 /** Runs one contender in one role, with what it needs on the other side, and hands its figures on. */
 
-import { readFileSync } from "node:fs";
-import { DATAGRAM_BYTES, PREFIX, SEGMENTS } from "./datagrams.ts";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PREFIX, segmentsOf } from "./datagrams.ts";
 import {
-  type Contender,
   type Line,
+  type Program,
   type Running,
-  referencePath,
-  run,
-  startApart,
-  startContender,
+  runTool,
   startLoad,
+  startRole,
 } from "./processes.ts";
+import { usageOf, usedBetween } from "./usage.ts";
 
-/** Rate and cost of receiving, sending or relaying. */
-export interface Throughput {
-  /** Datagrams a second. */
-  readonly rate: number;
-  /** Processor time of a datagram in microseconds: in the program, in the kernel, both. */
-  readonly userUs: number;
-  readonly systemUs: number;
-  readonly cpuUs: number;
-  readonly datagramsPerCall: number;
-  /** Which part of what was sent or relayed arrived; the rest found a full socket. */
-  readonly arrived: number | undefined;
+/** Figures by name, the unit last: see bench/results.ts. */
+export type Figures = Record<string, number>;
+
+/** What is measured, and for how long. */
+export interface Where {
+  /** Of a datagram. */
+  readonly bytes: number;
+  readonly seconds: number;
 }
 
-/** Round trips, one at a time. */
-export interface Trips {
-  readonly p50Us: number;
-  readonly p99Us: number;
-}
-
-/** How long a sender goes on after its receiver is done: one that starves would look fast. */
-const LONGER_SECONDS = 1;
+/** The receive buffer that a socket has by default. */
+export const DEFAULT_RECEIVE_BYTES = 0;
 /** Bytes of the receive buffer of relays and sinks: with the default, 3 messages by GSO fill it. */
 const FLOOD_RECEIVE_BYTES = 2 ** 20;
-/** Start and warm-up of a receiver, in which it is sent to already. */
-const BEFORE_SECONDS = 1;
-
-/** Bytes of the receive buffer that a queue is filled in. */
-const DRAIN_RECEIVE_BYTES = 4 * 2 ** 20;
-/** What a datagram takes of it as the kernel counts, at the most. */
-const DRAIN_BYTES_A_DATAGRAM = 2560;
+/** Bytes of the receive buffer that many flows share, or that a queue is filled in. */
+const LONG_RECEIVE_BYTES = 4 * 2 ** 20;
+/** What a datagram takes of it beside its bytes, as the kernel counts, at the most. */
+const OVERHEAD_BYTES = 1360;
 const DRAIN_MESSAGES_MAX = 60;
 
-/** How a sink is measured. */
-export interface SinkOptions {
-  readonly seconds: number;
-  /** Bytes of the receive buffer to ask the kernel for; 0: its default. */
-  readonly receiveBytes?: number;
-}
+const BYTES_A_MIB = 2 ** 20;
+
+/** A sender is measured for this part of its receiver's time, so that it is done before. */
+const SENDER_PART = 0.6;
 
 /** What a contender receives of a flood by GSO, for so long. */
 export async function measureSink(
-  contender: Contender,
-  { seconds, receiveBytes = FLOOD_RECEIVE_BYTES }: SinkOptions,
-): Promise<Throughput> {
-  const sink = startApart(contender, "sink", seconds, receiveBytes);
-  return throughput(await flooded(sink, seconds));
+  contender: Program,
+  where: Where,
+  receiveBytes: number = FLOOD_RECEIVE_BYTES,
+): Promise<Figures> {
+  await using sink = startRole(contender, where, "sink", where.seconds, receiveBytes);
+  return throughput(await flooded(sink, where.bytes), where.bytes);
+}
+
+/** What a contender receives with so many sockets, one datagram each in turn. */
+export async function measureSinks(
+  contender: Program,
+  { bytes, seconds, sockets }: Where & { readonly sockets: number },
+): Promise<Figures> {
+  await using sink = startRole(
+    contender,
+    { bytes },
+    "sink",
+    seconds,
+    DEFAULT_RECEIVE_BYTES,
+    sockets,
+  );
+  const { ports } = await sink.next<{ ports: number[] }>();
+  await using _load = startLoad(bytes, "spread", ...ports);
+  return throughput(await sink.next(), bytes);
 }
 
 /** What a contender relays of a flood by GSO, for so long. */
-export function measureRelay(contender: Contender, seconds: number): Promise<Throughput> {
-  return throughputTo({ sockets: 1, prefixBytes: PREFIX.length }, ([port]) => {
-    const relay = startApart(contender, "relay", seconds, FLOOD_RECEIVE_BYTES, port as number);
-    return flooded(relay, seconds);
+export function measureRelay(contender: Program, where: Where): Promise<Figures> {
+  const collector = { sockets: 1, prefixBytes: PREFIX.length };
+  return throughputTo(collector, where, async ([port]) => {
+    const role = ["relay", where.seconds, FLOOD_RECEIVE_BYTES, port as number];
+    await using relay = startRole(contender, where, ...role);
+    return await flooded(relay, where.bytes);
   });
 }
 
 /** What a contender sends for so long, to one peer or to many. */
 export function measureSender(
-  contender: Contender,
-  { seconds, peers }: { readonly seconds: number; readonly peers: number },
-): Promise<Throughput> {
-  return throughputTo({ sockets: peers, prefixBytes: 0 }, (ports) =>
-    startApart(contender, "send", seconds, ...ports).next(),
-  );
-}
-
-/** How many nanoseconds a datagram takes out of a queue that is full. */
-export async function measureSinkDrain(contender: Contender, laps: number): Promise<number> {
-  const sink = startApart(contender, "drain", laps, DRAIN_RECEIVE_BYTES, drainMessages());
-  return (await sink.next()).nsPerDatagram as number;
-}
-
-/** How many nanoseconds a datagram takes out of a queue that is full, and on to a port. */
-export async function measureRelayDrain(contender: Contender, laps: number): Promise<number> {
-  const collector = { sockets: 1, prefixBytes: PREFIX.length };
-  const { line } = await collected(collector, ([port]) => {
-    const role = ["relay-drain", laps, DRAIN_RECEIVE_BYTES, drainMessages(), port as number];
-    return startApart(contender, ...role).next();
+  contender: Program,
+  where: Where & { readonly peers: number },
+): Promise<Figures> {
+  return throughputTo({ sockets: where.peers, prefixBytes: 0 }, where, async (ports) => {
+    await using sender = startRole(contender, where, "send", where.seconds, ...ports);
+    return await sender.next();
   });
-  return line.nsPerDatagram as number;
+}
+
+/** How fast a queue is emptied that is full. */
+export interface Drain {
+  readonly bytes: number;
+  readonly laps: number;
+}
+
+/** What a datagram costs that is taken out of a queue that is full. */
+export async function measureSinkDrain(contender: Program, drain: Drain): Promise<Figures> {
+  const messages = drainMessages(drain.bytes);
+  const role = ["drain", drain.laps, LONG_RECEIVE_BYTES, messages * segmentsOf(drain.bytes)];
+  await using sink = startRole(contender, drain, ...role);
+  return (await drained(sink, drain.bytes, messages)).figures;
+}
+
+/** What a datagram costs that is taken out of a queue that is full, and on to a port. */
+export async function measureRelayDrain(contender: Program, drain: Drain): Promise<Figures> {
+  const messages = drainMessages(drain.bytes);
+  const queue = [LONG_RECEIVE_BYTES, messages * segmentsOf(drain.bytes)];
+  const collector = { sockets: 1, prefixBytes: PREFIX.length };
+  const { result } = await collected(collector, drain.bytes, async ([port]) => {
+    const role = ["relay-drain", drain.laps, ...queue, port as number];
+    await using relay = startRole(contender, drain, ...role);
+    return await drained(relay, drain.bytes, messages);
+  });
+  return result.figures;
 }
 
 /** Round trips to a contender that answers: `trips` of them, with a pause after each. */
-export async function measureEcho(
-  contender: Contender,
-  runs: readonly { readonly trips: number; readonly gapUs: number }[],
-): Promise<Trips[]> {
-  const echo = startContender(contender, "echo");
-  const port = String((await echo.next()).port);
-  const results = runs.map(({ trips, gapUs }) =>
-    run([referencePath(), "ping", port, String(trips), String(gapUs)]),
-  );
-  await echo.kill();
-  return results.map(({ p50Us, p99Us }) => ({ p50Us: Number(p50Us), p99Us: Number(p99Us) }));
+export function measurePing(
+  contender: Program,
+  {
+    bytes,
+    trips,
+    gapUs,
+  }: { readonly bytes: number; readonly trips: number; readonly gapUs: number },
+): Promise<Figures> {
+  return measureEcho(contender, bytes, (port) => ["ping", port, trips, gapUs]);
 }
 
-/** The result of a receiver that is sent to as fast as it goes. */
-async function flooded(receiver: Running, seconds: number): Promise<Line> {
+/** Round trips of many flows, each with one datagram on the way. */
+export function measureFlows(
+  contender: Program,
+  { bytes, seconds, flows }: Where & { readonly flows: number },
+): Promise<Figures> {
+  return measureEcho(contender, bytes, (port) => ["flows", port, flows, seconds]);
+}
+
+/** What two processes of a contender move over a Unix socket: one sends, one receives. */
+export async function measureUnix(contender: Program, where: Where): Promise<Figures> {
+  const folder = mkdtempSync(join(tmpdir(), "datagram-bench-"));
+  const path = join(folder, "socket");
+  try {
+    await using sink = startRole(contender, where, "unix-sink", where.seconds, path);
+    await sink.next();
+    const role = ["unix-send", where.seconds * SENDER_PART, path];
+    await using sender = startRole(contender, { ...where, half: "load" }, ...role);
+    const sent = throughput(await sender.next(), where.bytes);
+    const received = throughput(await sink.next(), where.bytes);
+    const sum = (name: "userUs" | "systemUs" | "cpuUs" | "memoryGrowthBytes") =>
+      (received[name] as number) + (sent[name] as number);
+    return {
+      ...received,
+      userUs: sum("userUs"),
+      systemUs: sum("systemUs"),
+      cpuUs: sum("cpuUs"),
+      memoryGrowthBytes: sum("memoryGrowthBytes"),
+    };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** How long a contender takes from its start to its first datagram, and the memory it has then. */
+export async function measureStart(contender: Program, bytes: number): Promise<Figures> {
+  await using started = startRole(contender, { bytes }, "start", DEFAULT_RECEIVE_BYTES);
+  const { port } = await started.next();
+  // More than one message would do no harm: the first ends it.
+  runTool("load", bytes, "fill", port as number, 1);
+  const { ms, residentBytes } = await started.next();
+  return { ms: ms as number, residentMiB: (residentBytes as number) / BYTES_A_MIB };
+}
+
+async function measureEcho(
+  contender: Program,
+  bytes: number,
+  tool: (port: number) => (string | number)[],
+): Promise<Figures> {
+  await using echo = startRole(contender, { bytes }, "echo", LONG_RECEIVE_BYTES);
+  const port = (await echo.next()).port as number;
+  const before = usageOf(echo.pid);
+  const {
+    trips = 0,
+    lost = 0,
+    seconds = 1,
+    ...percentiles
+  } = runTool("load", bytes, ...tool(port));
+  const after = usageOf(echo.pid);
+  const used = usedBetween(before, after);
+  return {
+    ...percentiles,
+    rate: trips / seconds,
+    userUs: used.userUs / trips,
+    systemUs: used.systemUs / trips,
+    cpuUs: used.cpuUs / trips,
+    arrived: trips / (trips + lost),
+    memoryGrowthBytes: after.residentBytes - before.residentBytes,
+  };
+}
+
+/** The result of a receiver that is sent to as fast as it goes, until it has what it wants. */
+async function flooded(receiver: Running, bytes: number, sockets = 1): Promise<Line> {
   const { port } = await receiver.next();
-  const floodSeconds = BEFORE_SECONDS + seconds + LONGER_SECONDS;
-  const flood = startLoad("flood", port as number, floodSeconds);
-  const line = await receiver.next();
-  await flood.kill();
-  return line;
+  await using _flood = startLoad(bytes, "flood", port as number, sockets);
+  return await receiver.next();
+}
+
+/** Fills the queue of a receiver whenever it asks for it, and takes its results. */
+async function drained(
+  receiver: Running,
+  bytes: number,
+  messages: number,
+): Promise<{ readonly figures: Figures; readonly total: number }> {
+  for (;;) {
+    const line = await receiver.next();
+    if (line.port === undefined) {
+      const { rate: _, gbitPerS: __, ...costs } = throughput(line, bytes);
+      const { ns } = await receiver.next();
+      return { figures: { ...costs, ns: ns as number }, total: line.total as number };
+    }
+    runTool("load", bytes, "fill", line.port, messages);
+    receiver.answer();
+  }
 }
 
 /** What receives and checks what is sent. */
@@ -127,44 +230,49 @@ interface Collector {
 
 async function throughputTo(
   collector: Collector,
+  { bytes }: Where,
   use: (ports: readonly number[]) => Promise<Line>,
-): Promise<Throughput> {
-  const { line, datagrams } = await collected(collector, use);
-  return { ...throughput(line), arrived: datagrams / Number(line.total) };
+): Promise<Figures> {
+  const { result, datagrams } = await collected(collector, bytes, use);
+  return { ...throughput(result, bytes), arrived: datagrams / Number(result.total) };
 }
 
-/** What `use` printed that sent to the ports it got, and how many datagrams arrived there. */
-async function collected(
+/** What `use` answered that sent to the ports it got, and how many datagrams arrived there. */
+async function collected<Result>(
   { sockets, prefixBytes }: Collector,
-  use: (ports: readonly number[]) => Promise<Line>,
-): Promise<{ line: Line; datagrams: number }> {
-  const collector = startLoad("collect", sockets, prefixBytes);
-  const line = await use((await collector.next<{ ports: number[] }>()).ports);
+  bytes: number,
+  use: (ports: readonly number[]) => Promise<Result>,
+): Promise<{ readonly result: Result; readonly datagrams: number }> {
+  await using collector = startLoad(bytes, "collect", sockets, prefixBytes);
+  const result = await use((await collector.next<{ ports: number[] }>()).ports);
   collector.endInput();
   const { datagrams = 0, bad } = await collector.next();
   if (bad !== 0 || datagrams === 0) {
     throw new Error(`${datagrams} datagrams arrived, ${bad} of them not as they were sent`);
   }
-  return { line, datagrams };
+  return { result, datagrams };
 }
 
 /** How many messages fit in the receive buffer that the kernel grants (socket(7)). */
-function drainMessages(): number {
+function drainMessages(bytes: number): number {
   const granted = Number(readFileSync("/proc/sys/net/core/rmem_max", "utf8"));
-  const bytes = 2 * Math.min(DRAIN_RECEIVE_BYTES, granted);
-  const fitting = Math.floor(bytes / (SEGMENTS * DRAIN_BYTES_A_DATAGRAM));
+  const room = 2 * Math.min(LONG_RECEIVE_BYTES, granted);
+  const fitting = Math.floor(room / (segmentsOf(bytes) * (bytes + OVERHEAD_BYTES)));
   return Math.max(1, Math.min(fitting, DRAIN_MESSAGES_MAX));
 }
 
-function throughput(line: Line): Throughput {
-  const { datagrams = 0, calls = 0, seconds = 0, userSeconds = 0, systemSeconds = 0 } = line;
-  if (datagrams === 0) throw new Error(`expected datagrams of ${DATAGRAM_BYTES} bytes, got none`);
+/** The figures of what peers/meter.ts and reference.c print. */
+export function throughput(line: Line, bytes: number): Figures {
+  const { datagrams = 0, calls, seconds = 0, userSeconds = 0, systemSeconds = 0 } = line;
+  if (datagrams === 0) throw new Error(`expected datagrams of ${bytes} bytes, got none`);
+  const rate = datagrams / seconds;
   return {
-    rate: datagrams / seconds,
+    rate,
+    gbitPerS: (rate * bytes * 8) / 1e9,
     userUs: (userSeconds * 1e6) / datagrams,
     systemUs: (systemSeconds * 1e6) / datagrams,
     cpuUs: ((userSeconds + systemSeconds) * 1e6) / datagrams,
-    datagramsPerCall: datagrams / calls,
-    arrived: undefined,
+    ...(calls !== undefined && { datagramsPerCall: datagrams / calls }),
+    memoryGrowthBytes: line.memoryGrowthBytes ?? 0,
   };
 }

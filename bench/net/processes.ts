@@ -1,25 +1,23 @@
 /** The processes of the network benchmarks: started, heard line by line, and ended. */
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { setPriority, tmpdir } from "node:os";
-import { join } from "node:path";
-import { DATAGRAM_BYTES } from "./datagrams.ts";
+import { setPriority } from "node:os";
+import { BYTES_VARIABLE } from "./datagrams.ts";
+import { referencePath } from "./programs.ts";
 
 /** What a program prints: a JSON object a line. */
 export type Line = Record<string, number>;
 
 /** A program that takes the roles of peers/peer.ts. */
-export interface Contender {
-  readonly name: string;
-  readonly command: readonly string[];
+export interface Program {
+  /** What starts it, for datagrams of so many bytes. */
+  readonly command: (bytes: number) => readonly string[];
   readonly env?: Readonly<Record<string, string>>;
 }
 
-const REFERENCE_VARIABLE = "DATAGRAM_BENCH_REFERENCE";
-const REFERENCE_FILES = ["reference.c", "collect.c", "contender.c"];
-
 /** What a benchmark runs at, where it may: other programs of the machine disturb it less then. */
 const NICE = -15;
+/** What takes longer does not come: no role is silent for so long, no tool runs for so long. */
+const TIMEOUT_MS = 10_000;
 
 /** Lets this process and those it starts go before others, if it may: whether it may. */
 export function raisePriority(): boolean {
@@ -31,89 +29,99 @@ export function raisePriority(): boolean {
   }
 }
 
-/** Compiles the C program, which is removed at exit: its path, which peers learn as well. */
-export function compileReference(): string {
-  const folder = mkdtempSync(join(tmpdir(), "datagram-bench-"));
-  process.on("exit", () => {
-    // Some would wait for ever.
-    for (const child of running) child.kill();
-    rmSync(folder, { recursive: true, force: true });
-  });
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
-  const path = join(folder, "reference");
-  const files = REFERENCE_FILES.map((file) => join(import.meta.dir, file));
-  run(["gcc", "-O2", `-DDATAGRAM_BYTES=${DATAGRAM_BYTES}`, "-o", path, ...files]);
-  process.env[REFERENCE_VARIABLE] = path;
-  return path;
-}
-
-/** The path of the C program that a parent compiled. */
-export function referencePath(): string {
-  const path = process.env[REFERENCE_VARIABLE];
-  if (path === undefined) throw new Error(`${REFERENCE_VARIABLE} is not set`);
-  return path;
-}
-
-/** The command of a peer in TypeScript. */
-export function peer(file: string): readonly string[] {
-  return [process.execPath, join(import.meta.dir, "peers", file)];
-}
-
 /** A running process. */
-export interface Running {
-  /** The next line it prints. */
+export interface Running extends AsyncDisposable {
+  readonly pid: number;
+  /** The next line it prints. @throws Error when it ends, or stays silent for too long. */
   next<Printed = Line>(): Promise<Printed>;
+  /** Answers it, on its standard input. */
+  answer(): void;
   /** Ends its standard input. */
   endInput(): void;
   /** Ends it, if it still runs, and waits until it is gone. */
   kill(): Promise<void>;
 }
 
-/** Those that run. */
+/** Those that run: some would do so for ever. */
 const running = new Set<Bun.Subprocess>();
+process.on("exit", () => {
+  for (const child of running) child.kill();
+});
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
 
 /** Starts a program that prints JSON objects, one a line. */
-export function start(
-  command: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-): Running {
+function start(command: readonly string[], env: Readonly<Record<string, string>>): Running {
   const child = Bun.spawn([...command], {
     stdin: "pipe",
     stdout: "pipe",
     stderr: "inherit",
-    env: { ...process.env, ...env, NODE_NO_WARNINGS: "1" },
+    env: { ...process.env, NODE_NO_WARNINGS: "1", NO_COLOR: "1", ...env },
   });
   running.add(child);
   void child.exited.then(() => running.delete(child));
   const lines = readLines(child.stdout);
+  const kill = async () => {
+    child.kill("SIGKILL");
+    await child.exited;
+  };
   return {
+    pid: child.pid,
     async next<Printed>() {
+      const timer = setTimeout(() => child.kill("SIGKILL"), TIMEOUT_MS);
       const { value, done } = await lines.next();
-      if (done) throw new Error(`${command.join(" ")} ended without a result`);
+      clearTimeout(timer);
+      if (done) throw new Error(`${command.slice(3).join(" ")} ended or hung without a result`);
       return JSON.parse(value) as Printed;
     },
-    endInput: () => void child.stdin.end(),
-    async kill() {
-      child.kill();
-      await child.exited;
+    answer: () => {
+      child.stdin.write("\n");
+      child.stdin.flush();
     },
+    endInput: () => void child.stdin.end(),
+    kill,
+    [Symbol.asyncDispose]: kill,
   };
 }
 
-/** Starts a contender in a role. */
-export function startContender({ command, env }: Contender, ...role: (string | number)[]): Running {
-  return start([...command, ...role.map(String)], env);
+/** Where something runs: contenders and loads have a half of the processors each. */
+type Half = "contender" | "load";
+
+/** Starts a program in a role, on its half of the processors. */
+export function startRole(
+  { command, env }: Program,
+  { bytes, half = "contender" }: { readonly bytes: number; readonly half?: Half },
+  ...role: (string | number)[]
+): Running {
+  const whole = [...on(half), ...command(bytes), ...role.map(String)];
+  return start(whole, { [BYTES_VARIABLE]: String(bytes), ...env });
 }
 
-/** Starts a contender in a role, on processors that no load gets. */
-export function startApart(contender: Contender, ...role: (string | number)[]): Running {
-  const command = [referencePath(), "on", "contender", ...contender.command];
-  return startContender({ ...contender, command }, ...role);
+/** Starts a program that needs all processors. */
+export function startEverywhere(
+  { command, env = {} }: Program,
+  bytes: number,
+  ...role: (string | number)[]
+): Running {
+  return start([...command(bytes), ...role.map(String)], {
+    [BYTES_VARIABLE]: String(bytes),
+    ...env,
+  });
 }
 
-/** Starts the C program as a tool that is a contender's load, on processors of its own. */
-export function startLoad(...tool: (string | number)[]): Running {
-  return start([referencePath(), "on", "load", referencePath(), ...tool.map(String)]);
+/** Starts the C program as a tool that is a contender's load. */
+export function startLoad(bytes: number, ...tool: (string | number)[]): Running {
+  return startRole(REFERENCE, { bytes, half: "load" }, ...tool);
+}
+
+/** Runs the C program as a tool to its end: what it printed, if anything. */
+export function runTool(half: Half, bytes: number, ...tool: (string | number)[]): Line {
+  return run([...on(half), referencePath(bytes), ...tool.map(String)]);
+}
+
+const REFERENCE: Program = { command: (bytes) => [referencePath(bytes)] };
+
+function on(half: Half): readonly string[] {
+  return [referencePath(), "on", half];
 }
 
 async function* readLines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, void, void> {
@@ -129,9 +137,14 @@ async function* readLines(stream: ReadableStream<Uint8Array>): AsyncGenerator<st
 }
 
 /** Runs a program to its end: the JSON it printed, if any. */
-export function run(command: readonly string[]): Line {
-  const { exitCode, stdout } = Bun.spawnSync([...command], { stderr: "inherit" });
-  if (exitCode !== 0) throw new Error(`${command.join(" ")} expected exit code 0, got ${exitCode}`);
+function run(command: readonly string[]): Line {
+  const { exitCode, stdout } = Bun.spawnSync([...command], {
+    stderr: "inherit",
+    timeout: TIMEOUT_MS,
+  });
+  if (exitCode !== 0) {
+    throw new Error(`${command.slice(3).join(" ")} expected exit code 0, got ${exitCode}`);
+  }
   const text = stdout.toString().trim();
   return text === "" ? {} : (JSON.parse(text) as Line);
 }

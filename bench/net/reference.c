@@ -2,18 +2,17 @@
  * The load and the limit of the network benchmarks, in C: what the kernel gives to a program that
  * does nothing else. Prints one JSON object a line.
  *
- * Tools:
- *   reference flood PORT SECONDS            sends by GSO as fast as it can
- *   reference fill PORT MESSAGES            sends that many messages by GSO
- *   reference ping PORT COUNT GAP_US        round trips, one at a time
- *   reference collect SOCKETS PREFIX_BYTES  receives and checks, until its standard input ends
- *   reference on load|contender COMMAND...  runs a command on its half of the processors
- *
- * Contenders (contender.c), which take the same roles as the programs in peers/:
- *   reference plain|offload ROLE ...
+ *   reference flood|fill|ping|flows|spread ...  loads for contenders (load.c)
+ *   reference collect SOCKETS PREFIX_BYTES      receives and checks, until its input ends (collect.c)
+ *   reference gauge                             how fast the machine is right now (gauge.c)
+ *   reference on load|contender COMMAND...      runs a command on its half of the processors
+ *   reference plain|offload ROLE ...            contenders in the roles of peers/ (contender.c)
+ *   reference unix ROLE ...                     the same for Unix datagrams (unix.c)
  */
 #include "reference.h"
 #include <sched.h>
+
+double calls_made;
 
 void die(const char *what) {
   perror(what);
@@ -39,6 +38,7 @@ int loopback_socket(int connect_to, int receive_bytes) {
   int fd = socket(AF_INET, SOCK_DGRAM, 0);
   struct sockaddr_in address = {.sin_family = AF_INET};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (fd < 0) die("socket");
   if (receive_bytes &&
       setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes))
     die("SO_RCVBUF");
@@ -84,12 +84,33 @@ int check_datagram(const char *bytes, int length, int prefix_bytes, int briefly)
   return memcmp(bytes + prefix_bytes, datagram(i), DATAGRAM_BYTES) ? -1 : i;
 }
 
+void check_received(const char *bytes, int length) {
+  static int left = CHECKED;
+  if (left == 0) return;
+  left--;
+  if (check_datagram(bytes, length, 0, 0) >= 0) return;
+  fprintf(stderr, "received %d bytes that nobody sent\n", length);
+  exit(1);
+}
+
 /* ---------------------------------------------------------------------- measurements ---- */
 
+/* Bytes of memory in use, as /proc/self/statm (proc(5)) tells: its second number, in pages. */
+static double resident_bytes(void) {
+  double pages = 0;
+  FILE *file = fopen("/proc/self/statm", "r");
+  if (file == NULL) return 0;
+  if (fscanf(file, "%*f %lf", &pages) != 1) pages = 0;
+  fclose(file);
+  return pages * (double)sysconf(_SC_PAGESIZE);
+}
+
 void measurement_start(struct measurement *measurement) {
-  measurement->start_us = now_us();
-  measurement->datagrams = measurement->calls = 0;
+  measurement->resident = resident_bytes();
+  measurement->datagrams = 0;
+  measurement->calls = calls_made;
   getrusage(RUSAGE_SELF, &measurement->before);
+  measurement->start_us = now_us();
 }
 
 static double seconds_between(struct timeval from, struct timeval to) {
@@ -101,62 +122,30 @@ void measurement_print(const struct measurement *measurement) {
   double seconds = (now_us() - measurement->start_us) / 1e6;
   getrusage(RUSAGE_SELF, &after);
   printf("{\"datagrams\":%.0f,\"total\":%.0f,\"calls\":%.0f,\"seconds\":%f,\"userSeconds\":%f,"
-         "\"systemSeconds\":%f}\n",
-         measurement->datagrams, measurement->total, measurement->calls, seconds,
+         "\"systemSeconds\":%f,\"memoryGrowthBytes\":%.0f}\n",
+         measurement->datagrams, measurement->total, calls_made - measurement->calls, seconds,
          seconds_between(measurement->before.ru_utime, after.ru_utime),
-         seconds_between(measurement->before.ru_stime, after.ru_stime));
+         seconds_between(measurement->before.ru_stime, after.ru_stime),
+         resident_bytes() - measurement->resident);
+  fflush(stdout);
 }
 
-/* ----------------------------------------------------------------------------- tools ---- */
-
-static int segmenting_socket(int port) {
-  int fd = loopback_socket(port, 0), bytes = DATAGRAM_BYTES;
-  if (setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &bytes, sizeof bytes)) die("UDP_SEGMENT");
-  return fd;
-}
-
-static int flood(int port, double seconds) {
-  int fd = segmenting_socket(port);
-  double end = now_us() + seconds * 1e6, sent = 0;
-  while (now_us() < end)
-    if (send(fd, datagram(0), SEGMENTS * DATAGRAM_BYTES, 0) > 0) sent += SEGMENTS;
-  printf("{\"datagrams\":%.0f}\n", sent);
-  return 0;
-}
-
-static int fill(int port, int messages) {
-  int fd = segmenting_socket(port);
-  for (int i = 0; i < messages; i++)
-    if (send(fd, datagram(0), SEGMENTS * DATAGRAM_BYTES, 0) < 0) die("send");
-  return 0;
-}
-
-static int ping(int port, int count, int gap_us) {
-  int fd = loopback_socket(port, 0);
-  struct timeval timeout = {1, 0};
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-  char data[DATAGRAM_BYTES] = {0};
-  double *trips = calloc((size_t)count, sizeof *trips);
-  int lost = 0, done = 0;
-  for (int i = 0; i < count; i++) {
-    double start = now_us();
-    memcpy(data, &i, sizeof i);
-    send(fd, data, sizeof data, 0);
-    int answer = -1;
-    while (answer != i) {
-      if (recv(fd, data, sizeof data, 0) < 0) break;
-      memcpy(&answer, data, sizeof answer);
-    }
-    if (answer == i) trips[done++] = now_us() - start;
-    else lost++;
-    if (gap_us) usleep((unsigned)gap_us);
+int measurement_count(struct measurement *measurement, int datagrams, double seconds) {
+  static double warm_us = 0;
+  double now = now_us();
+  measurement->total += datagrams;
+  measurement->datagrams += datagrams;
+  if (warm_us == 0) warm_us = now + WARM_UP_US;
+  if (measurement->start_us == 0) {
+    if (now >= warm_us) measurement_start(measurement);
+    return 0;
   }
-  sort(trips, done);
-  if (done == 0) return 1;
-  printf("{\"p50Us\":%.2f,\"p99Us\":%.2f,\"p999Us\":%.2f,\"lost\":%d}\n", trips[done / 2],
-         trips[done * 99 / 100], trips[(long)done * 999 / 1000], lost);
-  return 0;
+  if (now < measurement->start_us + seconds * 1e6) return 0;
+  measurement_print(measurement);
+  return 1;
 }
+
+/* ----------------------------------------------------------------------------- roles ---- */
 
 /*
  * Load and contender on processors of their own: a scheduler that wakes a receiver on the sender's
@@ -177,14 +166,15 @@ static int run_on(const char *half, char **command) {
 
 int main(int count, char **arguments) {
   const char *role = count > 1 ? arguments[1] : "";
-  if (!strcmp(role, "flood") && count == 4) return flood(atoi(arguments[2]), atof(arguments[3]));
-  if (!strcmp(role, "fill") && count == 4) return fill(atoi(arguments[2]), atoi(arguments[3]));
-  if (!strcmp(role, "ping") && count == 5)
-    return ping(atoi(arguments[2]), atoi(arguments[3]), atoi(arguments[4]));
-  if (!strcmp(role, "collect") && count == 4) return collect(atoi(arguments[2]), atoi(arguments[3]));
-  if (!strcmp(role, "on") && count > 3) return run_on(arguments[2], arguments + 3);
-  if (!strcmp(role, "plain") || !strcmp(role, "offload"))
-    return run_contender(count - 1, arguments + 1);
-  fprintf(stderr, "usage: reference flood|fill|ping|collect|plain|offload ...\n");
-  return 2;
+  int result = 2;
+  if (!strcmp(role, "collect") && count == 4)
+    result = collect(atoi(arguments[2]), atoi(arguments[3]));
+  else if (!strcmp(role, "gauge") && count == 2) result = gauge();
+  else if (!strcmp(role, "on") && count > 3) result = run_on(arguments[2], arguments + 3);
+  else if (!strcmp(role, "plain") || !strcmp(role, "offload"))
+    result = run_contender(count - 1, arguments + 1);
+  else if (!strcmp(role, "unix")) result = run_unix(count - 1, arguments + 1);
+  else if (count > 1) result = run_load(count - 1, arguments + 1);
+  if (result == 2) fprintf(stderr, "reference: unknown role or arguments\n");
+  return result;
 }

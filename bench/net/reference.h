@@ -37,8 +37,10 @@
 /* What a relay puts in front of each. */
 #define PREFIX_BYTES 8
 
-/* How long everybody runs before being timed. */
-#define WARM_UP_US 5e5
+/* How long everybody runs before being timed, as in peers/meter.ts. */
+#define WARM_UP_US 3e5
+/* Datagrams that are looked at before anything is timed, as in peers/meter.ts. */
+#define CHECKED 1000
 
 void die(const char *what);
 double now_us(void);
@@ -59,16 +61,31 @@ const char *prefix(void);
  */
 int check_datagram(const char *bytes, int length, int prefix_bytes, int briefly);
 
+/* Ends the program if one of the first CHECKED datagrams that a contender got is none of ours. */
+void check_received(const char *bytes, int length);
+
 /* What was used since: printed as one JSON object with the counts. */
 struct measurement {
-  double start_us, datagrams, calls, total;
+  double start_us, datagrams, calls, total, resident;
   struct rusage before;
 };
 void measurement_start(struct measurement *measurement);
 void measurement_print(const struct measurement *measurement);
 
+/*
+ * Counts what a contender received or sent, and times it once it is warm: whether the time is up,
+ * and the result printed.
+ */
+int measurement_count(struct measurement *measurement, int datagrams, double seconds);
+
+/* The system calls of this process that received or sent. */
+extern double calls_made;
+
 /* The roles of other files: each runs to its end. */
 int run_contender(int count, char **arguments);
+int run_unix(int count, char **arguments);
+int run_load(int count, char **arguments);
 int collect(int sockets, int prefix_bytes);
+int gauge(void);
 
 #endif

@@ -1,29 +1,23 @@
 /** `Bun.udpSocket`, used as its documentation shows and as fast as it goes. */
 
 import { UdpSocket } from "../../../lib/index.ts";
-import { BATCH, datagrams, PREFIX } from "../datagrams.ts";
-import { type Ingress, runPeer } from "./peer.ts";
+import { BATCH, datagrams, PREFIX, SLOT_BYTES } from "../datagrams.ts";
+import { type Ingress, type Opened, runPeer } from "./peer.ts";
 
 const HOSTNAME = "127.0.0.1";
-/** Room for a datagram and its prefix. */
-const SLOT_BYTES = 2048;
 
-type Data = (data: Buffer<ArrayBuffer>) => void;
+type Socket = Bun.udp.Socket<"buffer">;
+type OnData = (socket: Socket, data: Buffer<ArrayBuffer>, port: number, address: string) => void;
 
 await runPeer({
   sink: ({ recvBufferBytes, received }) =>
-    listen(recvBufferBytes, (data) => {
+    listen(recvBufferBytes, (_socket, data) => {
       if (received.isChecking) received.check(data);
-      received.count(1, 1);
+      received.count(1);
     }),
 
-  async echo() {
-    const socket = await Bun.udpSocket({
-      hostname: HOSTNAME,
-      socket: { data: (self, data, port, address) => void self.send(data, port, address) },
-    });
-    return socket.port;
-  },
+  echo: ({ recvBufferBytes }) =>
+    listen(recvBufferBytes, (socket, data, port, address) => void socket.send(data, port, address)),
 
   relay,
 
@@ -31,24 +25,21 @@ await runPeer({
     const [port = 0] = ports;
     if (ports.length === 1) {
       const socket = await Bun.udpSocket({ connect: { hostname: HOSTNAME, port } });
-      return () => sendAll((batch) => socket.sendMany(batch), [...datagrams], 1);
+      return { send: () => sendAll((batch) => socket.sendMany(batch), [...datagrams], 1) };
     }
     const socket = await Bun.udpSocket({ hostname: HOSTNAME });
     const batch = datagrams.flatMap((data, i) => [data, ports[i % ports.length] ?? 0, HOSTNAME]);
-    return () => sendAll((rest) => socket.sendMany(rest), batch, 3);
+    return { send: () => sendAll((rest) => socket.sendMany(rest), batch, 3) };
   },
 });
 
 /** Opens a socket whose receive buffer has a size: `Bun.udpSocket` has no option for it. */
-async function listen(recvBufferBytes: number | undefined, data: Data): Promise<number> {
-  const handler = { data: (_socket: unknown, bytes: Buffer<ArrayBuffer>) => data(bytes) };
-  if (recvBufferBytes === undefined) {
-    return (await Bun.udpSocket({ hostname: HOSTNAME, socket: handler })).port;
-  }
+async function listen(recvBufferBytes: number | undefined, data: OnData): Promise<Opened> {
+  const socket = { data };
+  if (recvBufferBytes === undefined) return Bun.udpSocket({ hostname: HOSTNAME, socket });
   const fd = (await UdpSocket.bind({ hostname: HOSTNAME, recvBufferBytes })).intoFd();
   // It adopts descriptors, though its types do not say so.
-  const socket = await Bun.udpSocket({ fd, socket: handler } as object);
-  return socket.port;
+  return Bun.udpSocket({ fd, socket } as object);
 }
 
 /** Sends a batch of `stride` elements a datagram; what does not go at once, goes later. */
@@ -65,7 +56,7 @@ async function sendAll<Element>(
 }
 
 /** Prefixes datagrams as they come and sends them 64 at a time, or once no more are there. */
-async function relay({ recvBufferBytes, received }: Ingress, to: number): Promise<number> {
+async function relay({ recvBufferBytes, received }: Ingress, to: number): Promise<Opened> {
   const out = await Bun.udpSocket({ connect: { hostname: HOSTNAME, port: to } });
   const slots = Array.from({ length: BATCH }, () => {
     const slot = new Uint8Array(new ArrayBuffer(SLOT_BYTES));
@@ -76,10 +67,10 @@ async function relay({ recvBufferBytes, received }: Ingress, to: number): Promis
   const flush = () => {
     for (let sent = 0; sent < batch.length; )
       sent += out.sendMany(sent ? batch.slice(sent) : batch);
-    received.count(batch.length, 1);
+    received.count(batch.length);
     batch.length = 0;
   };
-  return listen(recvBufferBytes, (data) => {
+  return listen(recvBufferBytes, (_socket, data) => {
     if (received.isChecking) received.check(data);
     const slot = slots[batch.length] as Uint8Array<ArrayBuffer>;
     slot.set(data, PREFIX.length);

@@ -1,7 +1,8 @@
 /** This library's batches, which take datagrams from where the kernel put them. */
 
 import { RecvBatch, SendBatch, UdpSocket } from "../../../lib/index.ts";
-import { PREFIX } from "../datagrams.ts";
+import { BATCH, datagrams, PREFIX } from "../datagrams.ts";
+import { callsOf } from "./calls.ts";
 import { runPeer } from "./peer.ts";
 
 const HOSTNAME = "127.0.0.1";
@@ -14,10 +15,10 @@ await runPeer({
       for (;;) {
         const count = await socket.recvBatch(batch);
         for (let i = 0; received.isChecking && i < count; i++) received.check(batch.payload(i));
-        received.count(count, 1);
+        received.count(count);
       }
     })();
-    return socket.localAddr.port;
+    return { port: socket.localAddr.port, calls: callsOf(socket) };
   },
 
   async relay({ recvBufferBytes, received }, to) {
@@ -34,9 +35,19 @@ await runPeer({
           line.prefix(PREFIX).pushSlice(batch.bytes, batch.offsetAt(i), batch.lengthAt(i));
         }
         await out.sendBatch(line);
-        received.count(count, 1);
+        received.count(count);
       }
     })();
-    return ingress.localAddr.port;
+    return { port: ingress.localAddr.port, calls: callsOf(ingress, out) };
+  },
+
+  async sender([port = 0]) {
+    const socket = await UdpSocket.connect({ hostname: HOSTNAME, port });
+    const line = new SendBatch({ datagrams: BATCH });
+    const send = async () => {
+      for (let i = 0; i < BATCH; i++) line.push(datagrams[i] as Uint8Array<ArrayBuffer>);
+      await socket.sendBatch(line);
+    };
+    return { send, calls: callsOf(socket) };
   },
 });

@@ -1,46 +1,32 @@
 /** This library's `recvMany` and `sendMany`, with its defaults unless the environment says otherwise. */
 
-import { DatagramInfo, DgramBuffer, SocketAddress, UdpSocket } from "../../../lib/index.ts";
-import { BATCH, datagrams, PREFIX } from "../datagrams.ts";
-import { type Ingress, runPeer } from "./peer.ts";
+import {
+  DatagramInfo,
+  type DatagramSocket,
+  DgramBuffer,
+  SocketAddress,
+  UdpSocket,
+  UnixDatagram,
+} from "../../../lib/index.ts";
+import { BATCH, datagrams, PREFIX, SLOT_BYTES } from "../datagrams.ts";
+import { callsOf } from "./calls.ts";
+import { type Ingress, type Opened, type Received, runPeer } from "./peer.ts";
 
 const HOSTNAME = "127.0.0.1";
-const BYTES_MAX = 2048;
-
-const buffers = Array.from({ length: BATCH }, () => new Uint8Array(BYTES_MAX));
-const info = buffers.map(() => new DatagramInfo());
+/** The portable backend has no option for the receive buffer: a queue of its own follows. */
+const isPortable = process.env.DATAGRAM_SOCKET_BACKEND === "portable";
 
 await runPeer({
   async sink({ recvBufferBytes, received }) {
-    const socket = await UdpSocket.bind({ hostname: HOSTNAME, recvBufferBytes });
-    void (async () => {
-      for (;;) {
-        const count = await socket.recvMany(buffers, received.isChecking ? { info } : undefined);
-        for (let i = 0; received.isChecking && i < count; i++) {
-          received.check((buffers[i] as Uint8Array).subarray(0, info[i]?.length));
-        }
-        received.count(count, 1);
-      }
-    })();
-    return socket.localAddr.port;
+    const socket = await listen(recvBufferBytes);
+    void receive(socket, received);
+    return { port: socket.localAddr.port, calls: callsOf(socket) };
   },
 
-  async echo() {
-    const socket = await UdpSocket.bind({ hostname: HOSTNAME });
-    void (async () => {
-      const payloads: Uint8Array[] = [];
-      const to: SocketAddress[] = [];
-      for (;;) {
-        const count = await socket.recvMany(buffers, { info });
-        for (let i = 0; i < count; i++) {
-          const { length, peer } = info[i] as DatagramInfo;
-          payloads[i] = (buffers[i] as Uint8Array).subarray(0, length);
-          if (peer) to[i] = peer;
-        }
-        await socket.sendMany(payloads, { to, count });
-      }
-    })();
-    return socket.localAddr.port;
+  async echo({ recvBufferBytes }) {
+    const socket = await listen(recvBufferBytes);
+    void answer(socket);
+    return { port: socket.localAddr.port };
   },
 
   relay,
@@ -49,20 +35,70 @@ await runPeer({
     const [port = 0] = ports;
     if (ports.length === 1) {
       const socket = await UdpSocket.connect({ hostname: HOSTNAME, port });
-      return async () => void (await socket.sendMany(datagrams));
+      return { send: async () => void (await socket.sendMany(datagrams)), calls: callsOf(socket) };
     }
     const socket = await UdpSocket.bind({ hostname: HOSTNAME });
     const to = datagrams.map((_, i) => SocketAddress.ip(HOSTNAME, ports[i % ports.length] ?? 0));
-    return async () => void (await socket.sendMany(datagrams, { to }));
+    return {
+      send: async () => void (await socket.sendMany(datagrams, { to })),
+      calls: callsOf(socket),
+    };
+  },
+
+  async unixSink(path, received) {
+    const socket = await UnixDatagram.bind(path);
+    void receive(socket, received);
+    return { port: 0, calls: callsOf(socket) };
+  },
+
+  async unixSender(connect) {
+    const socket = await UnixDatagram.unbound({ connect });
+    return { send: async () => void (await socket.sendMany(datagrams)), calls: callsOf(socket) };
   },
 });
 
+function listen(recvBufferBytes: number | undefined): Promise<UdpSocket> {
+  return UdpSocket.bind({ hostname: HOSTNAME, ...(!isPortable && { recvBufferBytes }) });
+}
+
+function newBuffers(): Uint8Array<ArrayBuffer>[] {
+  return Array.from({ length: BATCH }, () => new Uint8Array(SLOT_BYTES));
+}
+
+async function receive(socket: DatagramSocket, received: Received): Promise<void> {
+  const buffers = newBuffers();
+  const info = buffers.map(() => new DatagramInfo());
+  for (;;) {
+    const count = await socket.recvMany(buffers, received.isChecking ? { info } : undefined);
+    for (let i = 0; received.isChecking && i < count; i++) {
+      received.check((buffers[i] as Uint8Array).subarray(0, info[i]?.length));
+    }
+    received.count(count);
+  }
+}
+
+async function answer(socket: UdpSocket): Promise<void> {
+  const buffers = newBuffers();
+  const info = buffers.map(() => new DatagramInfo());
+  const payloads: Uint8Array[] = [];
+  const to: SocketAddress[] = [];
+  for (;;) {
+    const count = await socket.recvMany(buffers, { info });
+    for (let i = 0; i < count; i++) {
+      const { length, peer } = info[i] as DatagramInfo;
+      payloads[i] = (buffers[i] as Uint8Array).subarray(0, length);
+      if (peer) to[i] = peer;
+    }
+    await socket.sendMany(payloads, { to, count });
+  }
+}
+
 /** Receives behind headroom, and puts the prefix there. */
-async function relay({ recvBufferBytes, received }: Ingress, to: number): Promise<number> {
-  const ingress = await UdpSocket.bind({ hostname: HOSTNAME, recvBufferBytes });
+async function relay({ recvBufferBytes, received }: Ingress, to: number): Promise<Opened> {
+  const ingress = await listen(recvBufferBytes);
   const out = await UdpSocket.connect({ hostname: HOSTNAME, port: to });
   const line = Array.from({ length: BATCH }, () =>
-    DgramBuffer.withCapacityAndHeadroom(BYTES_MAX, PREFIX.length),
+    DgramBuffer.withCapacityAndHeadroom(SLOT_BYTES, PREFIX.length),
   );
   void (async () => {
     for (;;) {
@@ -78,8 +114,8 @@ async function relay({ recvBufferBytes, received }: Ingress, to: number): Promis
         buffer.advance(PREFIX.length);
         buffer.truncate(0);
       }
-      received.count(count, 1);
+      received.count(count);
     }
   })();
-  return ingress.localAddr.port;
+  return { port: ingress.localAddr.port, calls: callsOf(ingress, out) };
 }

@@ -1,44 +1,42 @@
-/** Measures what a peer does, in its own process, and prints it. */
+/**
+ * Measures what a peer does, in its own process, and prints it. Runs on Bun, Node and Deno.
+ *
+ * Clocks are looked at where datagrams are counted, not by timers: a runtime that is flooded may
+ * come to its timers when the flood is over, and would then measure silence.
+ */
 
-import { BATCH, checkDatagram, SEGMENTS } from "../datagrams.ts";
-import { referencePath, run } from "../processes.ts";
-import { median } from "../statistics.ts";
+import { readSync, writeSync } from "node:fs";
+import { performance } from "node:perf_hooks";
+import process from "node:process";
+import { median } from "../../statistics.ts";
+import { BATCH, checkDatagram } from "../datagrams.ts";
+import type { Opened, Received, Sender } from "./peer.ts";
 
 /** How long everybody runs before being timed. */
-const WARM_UP_MS = 500;
+const WARM_UP_MS = 300;
 /** Datagrams that are looked at before. */
 const CHECKED = 1000;
 /** Laps of a drain that are not timed. */
 const WARM_UP_LAPS = 10;
-/** A queue that takes longer to drain lost some when it was filled. */
-const DRAIN_TIMEOUT_MS = 2000;
-/** Between two looks at the clock. */
-const CALLS_A_LOOK = 8;
+/** Datagrams between two looks at the clock, where they come one by one. */
+const DATAGRAMS_A_LOOK = 64;
+/** Between two laps: what was received last may still be on the stack, and a socket goes idle. */
+const LAP_PAUSE_MS = 1;
 
-/** Hears what a peer received or relayed. */
-export interface Received {
-  /** Whether each datagram, as it came, is to be given to `check` before it is counted. */
-  readonly isChecking: boolean;
-  check(bytes: Uint8Array): void;
-  /** Counts datagrams that came by `calls` receives. */
-  count(datagrams: number, calls: number): void;
-}
+/** Opens what receives. */
+export type Open = (received: Received) => Promise<Opened>;
 
-/** Opens what receives: the port it listens on. */
-export type Open = (received: Received) => Promise<number>;
-
-/** Prints a JSON object in a line of its own. */
+/** Prints a JSON object in a line of its own, at once. */
 export function print(value: object): void {
-  process.stdout.write(`${JSON.stringify(value)}\n`);
+  writeSync(1, `${JSON.stringify(value)}\n`);
 }
 
-class Counter implements Received {
+/** Counts, and calls `onWake` whenever `wakeAt` datagrams were counted. */
+class Meter implements Received {
   isChecking = true;
   total = 0;
-  calls = 0;
-  /** Called once, when `total` is at least `goal`. */
-  onGoal: () => void = () => {};
-  goal = Number.POSITIVE_INFINITY;
+  wakeAt = 1;
+  onWake: () => void = () => {};
   #checked = 0;
 
   check(bytes: Uint8Array): void {
@@ -46,104 +44,135 @@ class Counter implements Received {
     if (++this.#checked === CHECKED) this.isChecking = false;
   }
 
-  count(datagrams: number, calls: number): void {
+  count(datagrams: number): void {
     this.total += datagrams;
-    this.calls += calls;
-    if (this.total < this.goal) return;
-    this.goal = Number.POSITIVE_INFINITY;
-    this.onGoal();
+    if (this.total >= this.wakeAt) this.onWake();
   }
 }
 
 /** What was counted and used since it was made. */
 class Measurement {
-  readonly #counter: Counter;
+  readonly startMs: number;
+  readonly #meter: Meter;
+  readonly #calls: (() => number) | undefined;
   readonly #total: number;
-  readonly #calls: number;
-  readonly #startMs = performance.now();
+  readonly #callsBefore: number | undefined;
+  readonly #residentBytes = process.memoryUsage.rss();
   readonly #before = process.cpuUsage();
 
-  constructor(counter: Counter) {
-    this.#counter = counter;
-    this.#total = counter.total;
-    this.#calls = counter.calls;
+  constructor(meter: Meter, calls: (() => number) | undefined) {
+    this.#meter = meter;
+    this.#calls = calls;
+    this.#total = meter.total;
+    this.#callsBefore = calls?.();
+    this.startMs = performance.now();
   }
 
   print(): void {
-    const { user, system } = process.cpuUsage(this.#before);
-    const seconds = (performance.now() - this.#startMs) / 1e3;
-    const { total, calls } = this.#counter;
+    const { user, system } = process.cpuUsage();
+    const seconds = (performance.now() - this.startMs) / 1e3;
+    const { total } = this.#meter;
+    const calls = this.#calls?.();
     print({
       datagrams: total - this.#total,
       total,
-      calls: calls - this.#calls,
+      ...(calls !== undefined && { calls: calls - (this.#callsBefore as number) }),
       seconds,
-      userSeconds: user / 1e6,
-      systemSeconds: system / 1e6,
+      userSeconds: (user - this.#before.user) / 1e6,
+      systemSeconds: (system - this.#before.system) / 1e6,
+      memoryGrowthBytes: process.memoryUsage.rss() - this.#residentBytes,
     });
   }
 }
 
-/** Prints the port, and what came in `seconds`, from a while after the first datagram on. */
-export async function measureFor(seconds: number, open: Open): Promise<void> {
-  const counter = new Counter();
-  counter.goal = 1;
-  counter.onGoal = () => setTimeout(begin, WARM_UP_MS);
-  const begin = () => {
-    const measurement = new Measurement(counter);
-    setTimeout(() => {
+/** Has the meter print what is counted in `seconds`, from a while after the first count on. */
+function timed(meter: Meter, seconds: number, calls: () => (() => number) | undefined, end = exit) {
+  let warmMs: number | undefined;
+  let measurement: Measurement | undefined;
+  meter.onWake = () => {
+    meter.wakeAt = meter.total + DATAGRAMS_A_LOOK;
+    const nowMs = performance.now();
+    warmMs ??= nowMs + WARM_UP_MS;
+    if (measurement === undefined) {
+      if (nowMs >= warmMs) measurement = new Measurement(meter, calls());
+    } else if (nowMs >= measurement.startMs + seconds * 1e3) {
       measurement.print();
-      process.exit(0);
-    }, seconds * 1e3);
+      meter.wakeAt = Number.POSITIVE_INFINITY;
+      end();
+    }
   };
-  print({ port: await open(counter) });
+}
+
+function exit(): void {
+  process.exit(0);
+}
+
+/** Prints the ports of what `sockets` calls open, and what came in `seconds`. */
+export async function measureFor(seconds: number, open: Open, sockets = 1): Promise<void> {
+  const meter = new Meter();
+  const opened: Opened[] = [];
+  timed(meter, seconds, () => sumOfCalls(opened));
+  while (opened.length < sockets) opened.push(await open(meter));
+  const ports = opened.map(({ port }) => port);
+  print({ port: ports[0], ports });
+}
+
+function sumOfCalls(opened: readonly Opened[]): (() => number) | undefined {
+  const calls = opened.flatMap((one) => one.calls ?? []);
+  if (calls.length < opened.length) return undefined;
+  return () => calls.reduce((sum, ofOne) => sum + ofOne(), 0);
 }
 
 /**
  * Prints how long a datagram takes when the queue is full already: then no sender is the limit,
- * and none needs a processor.
+ * and none needs a processor. Before every lap the port is printed, and standard input waited for,
+ * which blocks the event loop, so that nothing is received while the queue is filled.
  */
-export async function measureDrain(laps: number, messages: number, open: Open): Promise<void> {
-  const counter = new Counter();
-  const port = await open(counter);
-  const fill = [referencePath(), "fill", String(port), String(messages)];
-  const datagrams = messages * SEGMENTS;
+export async function measureDrain(laps: number, datagrams: number, open: Open): Promise<void> {
+  const meter = new Meter();
+  const { port, calls } = await open(meter);
   const times: number[] = [];
+  let measurement: Measurement | undefined;
   for (let lap = -WARM_UP_LAPS; lap < laps; lap++) {
     const drained = Promise.withResolvers<number>();
-    counter.goal = counter.total + datagrams;
-    counter.onGoal = () => drained.resolve(performance.now());
-    const { total } = counter;
-    const tooLate = () =>
-      drained.reject(new Error(`drain expected ${datagrams}, got ${counter.total - total}`));
-    // Blocks the event loop, so that nothing is received meanwhile.
-    run(fill);
-    const timer = setTimeout(tooLate, DRAIN_TIMEOUT_MS);
+    meter.wakeAt = meter.total + datagrams;
+    meter.onWake = () => {
+      meter.wakeAt = Number.POSITIVE_INFINITY;
+      drained.resolve(performance.now());
+    };
+    if (lap === 0) measurement = new Measurement(meter, calls);
+    print({ port });
+    readSync(0, new Uint8Array(1));
     const startMs = performance.now();
     const endMs = await drained.promise;
-    clearTimeout(timer);
     if (lap >= 0) times.push(((endMs - startMs) * 1e6) / datagrams);
-    // What was received last may still be on the stack; and the socket is to go idle.
-    await Bun.sleep(1);
+    await new Promise((resolve) => setTimeout(resolve, LAP_PAUSE_MS));
   }
-  print({ nsPerDatagram: median(times), total: counter.total });
-  process.exit(0);
+  measurement?.print();
+  print({ ns: median(times) });
+  exit();
 }
 
-/** Prints how many datagrams `send`, which sends one batch, got out in `seconds`. */
-export async function measureSend(seconds: number, send: () => Promise<void>): Promise<void> {
-  const counter = new Counter();
-  const runUntil = async (endMs: number) => {
-    while (performance.now() < endMs) {
-      for (let i = 0; i < CALLS_A_LOOK; i++) {
-        await send();
-        counter.count(BATCH, 1);
-      }
-    }
+/** Prints how many datagrams a sender got out in `seconds`; `goesOn`: until it is killed. */
+export async function measureSend(
+  seconds: number,
+  { send, calls }: Sender,
+  goesOn = false,
+): Promise<void> {
+  const meter = new Meter();
+  timed(meter, seconds, () => calls, goesOn ? () => {} : exit);
+  for (;;) {
+    await send();
+    meter.count(BATCH);
+  }
+}
+
+/** Prints how long it took from the start of the process to the first datagram, and its memory. */
+export async function measureStart(open: Open): Promise<void> {
+  const meter = new Meter();
+  meter.onWake = () => {
+    print({ ms: performance.now(), residentBytes: process.memoryUsage.rss() });
+    exit();
   };
-  await runUntil(performance.now() + WARM_UP_MS);
-  const measurement = new Measurement(counter);
-  await runUntil(performance.now() + seconds * 1e3);
-  measurement.print();
-  process.exit(0);
+  print({ port: (await open(meter)).port });
 }

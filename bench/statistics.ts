@@ -1,4 +1,4 @@
-/** Medians, and how figures are written. */
+/** Medians, and how ratios are written. */
 
 /** The middle one of `values`, or the upper of the two. */
 export function median(values: readonly number[]): number {
@@ -6,14 +6,6 @@ export function median(values: readonly number[]): number {
   const middle = sorted[Math.floor(sorted.length / 2)];
   if (middle === undefined) throw new RangeError("values expected at least one, got none");
   return middle;
-}
-
-/** The median of each field of `samples`, which all have the same ones. */
-export function medianOfEach<Sample extends object>(samples: readonly Sample[]): Sample {
-  const fields = Object.keys(samples[0] ?? {}) as (keyof Sample)[];
-  return Object.fromEntries(
-    fields.map((field) => [field, median(samples.map((sample) => Number(sample[field])))]),
-  ) as Sample;
 }
 
 /** How many times `base` a value is. */

@@ -1,0 +1,78 @@
+/**
+ * Takes samples on a machine that is not always as fast: each between two looks at a gauge, and
+ * again when that tells of a slow spell. A sample that fails is taken again as well.
+ */
+
+import { DEFAULT_DATAGRAM_BYTES } from "./datagrams.ts";
+import type { Figures } from "./measures.ts";
+import { runTool } from "./processes.ts";
+
+/** How many times a sample is taken, at the most. */
+const ATTEMPTS_MAX = 3;
+/** A gauge this much above a good one of the run tells of a slow spell. */
+const SLOW_GAUGE = 1.15;
+/** Looks at the gauge before the first sample. */
+const FIRST_LOOKS = 10;
+
+/** Takes the samples of one run. */
+export class Sampler {
+  readonly #gauges: number[] = [];
+  readonly #failures: string[] = [];
+  #repeatMsLeft: number;
+
+  /** Takes samples again for so long in all, and no longer. */
+  constructor(repeatSeconds: number) {
+    this.#repeatMsLeft = repeatSeconds * 1e3;
+    for (let look = 0; look < FIRST_LOOKS; look++) this.#gauge();
+  }
+
+  /** What went wrong, whether or not another attempt went better. */
+  get failures(): readonly string[] {
+    return this.#failures;
+  }
+
+  /**
+   * A gauge above this tells of a slow spell. What is good is the lower quartile of all so far:
+   * the very best is a lucky moment, which would make everything else look slow.
+   */
+  get slowGaugeUs(): number {
+    const sorted = this.#gauges.toSorted((a, b) => a - b);
+    return SLOW_GAUGE * (sorted[Math.floor(sorted.length / 4)] as number);
+  }
+
+  /**
+   * What `measure` answers, with `gaugeUs` and `attempts` among the figures: of several attempts
+   * the one in the fastest spell. Undefined where every attempt failed.
+   */
+  async take(what: string, measure: () => Promise<Figures>): Promise<Figures | undefined> {
+    let best: Figures | undefined;
+    let attempts = 0;
+    while (attempts < ATTEMPTS_MAX && (attempts === 0 || this.#repeatMsLeft > 0)) {
+      const startMs = performance.now();
+      const figures = await this.#attempt(what, measure);
+      if (attempts++ > 0) this.#repeatMsLeft -= performance.now() - startMs;
+      if (figures === undefined) continue;
+      const gaugeUs = figures.gaugeUs as number;
+      if (gaugeUs < (best?.gaugeUs ?? Number.POSITIVE_INFINITY)) best = figures;
+      if (gaugeUs <= this.slowGaugeUs) break;
+    }
+    return best && { ...best, attempts };
+  }
+
+  async #attempt(what: string, measure: () => Promise<Figures>): Promise<Figures | undefined> {
+    const before = this.#gauge();
+    try {
+      const figures = await measure();
+      return { ...figures, gaugeUs: Math.max(before, this.#gauge()) };
+    } catch (error) {
+      this.#failures.push(`${what}: ${(error as Error).message}`);
+      return undefined;
+    }
+  }
+
+  #gauge(): number {
+    const { gaugeUs } = runTool("contender", DEFAULT_DATAGRAM_BYTES, "gauge");
+    this.#gauges.push(gaugeUs as number);
+    return gaugeUs as number;
+  }
+}
