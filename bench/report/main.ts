@@ -2,27 +2,27 @@
  * Makes what the README shows of the results in bench/results: its tables, and the plots in
  * bench/plots. With `--compare` it prints instead what moved since an older run.
  *
- *     npm run bench:report [-- --compare OLD.json] [-- --results FOLDER]
+ *     npm run bench:report [-- --compare OLD.json --results FOLDER --readme FILE --plots FOLDER]
  */
 
-import { join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { movesBetween, printMoves } from "./compare.ts";
 import { draw } from "./draw.ts";
 import { replaceMarked } from "./markdown.ts";
-import { measuredOn, overview } from "./overview.ts";
+import { machineOf, overview } from "./overview.ts";
 import { type Plot, plotsOf } from "./plots.ts";
 import { latestSamples, loadFile, loadFolder, type ResultsFile, seriesOf } from "./series.ts";
-import { completeTables, targetTable, unexplained, verdictsOf } from "./tables.ts";
+import { completeTables, targetTable, verdictsOf, wrongReasons } from "./tables.ts";
 
 const ROOT = join(import.meta.dir, "../..");
-const README = join(ROOT, "README.md");
-const PLOTS = "bench/plots";
 
 const { values } = parseArgs({
   options: {
     compare: { type: "string" },
     results: { type: "string", default: join(ROOT, "bench/results") },
+    readme: { type: "string", default: join(ROOT, "README.md") },
+    plots: { type: "string", default: join(ROOT, "bench/plots") },
   },
 });
 const files = await loadFolder(values.results);
@@ -32,25 +32,24 @@ else await compare(files, await loadFile(values.compare));
 async function report(files: readonly ResultsFile[]): Promise<void> {
   const samples = latestSamples(files);
   const plots = plotsOf(seriesOf(samples));
-  for (const plot of plots) await Bun.write(join(ROOT, fileOf(plot)), await draw(plot));
+  for (const plot of plots) await Bun.write(pathOf(plot), await draw(plot));
   const verdicts = verdictsOf(samples);
   const all = [
-    ...plots.map((plot) => `![${plot.title}](${fileOf(plot)})`),
-    `**Targets.** "ratio" is ours over the other's, "speed-up" the other's over ours, "difference" ours less the other's.`,
+    ...plots.map((plot) => `![${plot.title}](${relative(dirname(values.readme), pathOf(plot))})`),
+    "What was to be reached: a ratio is ours over the other's, a speed-up the other's over ours, a " +
+      "difference ours less the other's.",
     targetTable(verdicts),
     completeTables(samples),
-    ...files.map(
-      (file) => `\`${file.command}\` at ${file.commit.slice(0, 12)}: ${measuredOn(file)}`,
-    ),
+    ...files.map((file) => `\`${file.command}\`, commit ${file.commit}: ${machineOf(file)}`),
   ];
-  let readme = await Bun.file(README).text();
-  readme = replaceMarked(readme, "figures", overview(samples, files.at(-1) as ResultsFile));
+  const newest = files.at(-1) as ResultsFile;
+  let readme = await Bun.file(values.readme).text();
+  readme = replaceMarked(readme, "figures", overview(samples, newest));
   readme = replaceMarked(readme, "figures: all", all.join("\n\n"));
-  await Bun.write(README, readme);
-  console.log(
-    `README.md and ${plots.length} plots, from ${files.map(({ path }) => path).join(", ")}`,
-  );
-  for (const target of unexplained(verdicts)) console.log(`missed, and nobody says why: ${target}`);
+  await Bun.write(values.readme, readme);
+  const sources = files.map(({ path }) => path).join(", ");
+  console.log(`${values.readme} and ${plots.length} plots, from ${sources}`);
+  for (const wrong of wrongReasons(verdicts)) console.log(wrong);
 }
 
 async function compare(files: readonly ResultsFile[], old: ResultsFile): Promise<void> {
@@ -60,6 +59,6 @@ async function compare(files: readonly ResultsFile[], old: ResultsFile): Promise
   printMoves(movesBetween(old.samples, latestSamples(newer)));
 }
 
-function fileOf({ name }: Plot): string {
-  return `${PLOTS}/${name}.svg`;
+function pathOf({ name }: Plot): string {
+  return join(values.plots, `${name}.svg`);
 }

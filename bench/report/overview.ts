@@ -59,6 +59,11 @@ const ROWS: readonly Row[] = [
   },
 ];
 
+const HOW =
+  "Medians of several rounds. The last two columns say how many times as good: the median of what " +
+  "each round says. Absolute figures move from machine to machine; these are made by " +
+  "`npm run bench:net`, `npm run bench:micro` and `npm run bench:report`. More: [figures](#figures).";
+
 /** The table, and what it was measured on. Lines that nobody measured are left out. */
 export function overview(samples: readonly Sample[], latest: Results): string {
   const series = seriesOf(samples);
@@ -68,7 +73,7 @@ export function overview(samples: readonly Sample[], latest: Results): string {
   });
   if (rows.length === 0) throw new Error("no line of the overview was measured");
   const headings = [`${placeOf(BYTES)}, loopback`, "Bun", OURS, "C", "times Bun", "of C"];
-  return `${table(headings, rows)}\n\n${measuredOn(latest)}`;
+  return `${table(headings, rows)}\n\n${machineOf(latest)} ${HOW}`;
 }
 
 function cells(
@@ -118,16 +123,12 @@ function timesAsGood(row: Row, against: string, samples: readonly Sample[]): num
   return judge(target, samples).value;
 }
 
-/** Which machine and which software. */
-export function measuredOn({ machine, versions, startedAt }: Results): string {
+/** Which machine, which software and when. */
+export function machineOf({ machine, versions, startedAt }: Results): string {
   const { cpu, cores, memoryGiB, kernel } = machine;
   const software = Object.entries(versions)
     .filter(([name]) => name !== "library" && name !== "mitata")
     .map(([name, version]) => `${name} ${version}`);
-  return (
-    `${cpu}, ${cores} processors, ${memoryGiB} GiB, Linux ${kernel}; ${software.join(", ")}; ` +
-    `${startedAt.slice(0, 10)}. Medians; ratios are taken within a round, "times" and "of" say how ` +
-    "many times as good. Absolute figures move from machine to machine: run " +
-    "`npm run bench:net`, `npm run bench:micro` and `npm run bench:report` on yours."
-  );
+  const hardware = `${cpu}, ${cores} processors, ${memoryGiB} GiB, Linux ${kernel}`;
+  return `${hardware}; ${software.join(", ")}; ${startedAt.slice(0, 10)}.`;
 }

@@ -195,15 +195,13 @@ const CURVES: readonly Curve[] = [
 ];
 
 function growth(series: readonly Series[]): Plot | undefined {
-  const curves = CURVES.flatMap((curve) => {
-    const values = series.flatMap(({ scenario, peer, parameters, medians }): Datum[] => {
-      const [at, cost] = [parameters[curve.axis], medians[curve.figure]];
-      const isOn = scenario === curve.scenario && at !== undefined && cost !== undefined;
-      return isOn ? [{ peer, at, cost }] : [];
-    });
-    return values.length === 0 ? [] : [curvePanel(curve, values)];
-  });
-  if (curves.length === 0) return undefined;
+  const drawn = CURVES.map((curve) => ({ curve, values: curveOf(curve, series) })).filter(
+    ({ values }) => values.length > 0,
+  );
+  if (drawn.length === 0) return undefined;
+  const peers = new Set(drawn.flatMap(({ values }) => values.map(({ peer }) => peer)));
+  const legend = PEERS.filter((peer) => peers.has(peer));
+  const curves = drawn.map(({ curve, values }) => curvePanel(curve, values, legend));
   return {
     name: "growth",
     title: "What a datagram costs as things grow, both axes logarithmic",
@@ -211,28 +209,77 @@ function growth(series: readonly Series[]): Plot | undefined {
   };
 }
 
-function curvePanel({ axis, title }: Curve, values: Datum[]) {
-  const log = { type: "log" } as const;
+interface Point {
+  readonly peer: string;
+  readonly at: number;
+  readonly cost: number;
+}
+
+function curveOf({ scenario, axis, figure }: Curve, series: readonly Series[]): Point[] {
+  return series.flatMap((one) => {
+    const [at, cost] = [one.parameters[axis], one.medians[figure]];
+    if (one.scenario !== scenario || at === undefined || cost === undefined) return [];
+    return [{ peer: one.peer, at, cost }];
+  });
+}
+
+function curvePanel({ axis, title }: Curve, values: Point[], legend: string[]) {
   return {
     data: { values },
     width: 190,
     height: 150,
     mark: { type: "line", point: true },
     encoding: {
-      x: { field: "at", type: "quantitative", title: axis, scale: log, axis: { tickCount: 4 } },
-      y: { field: "cost", type: "quantitative", title, scale: log, axis: { tickCount: 4 } },
+      x: logAxis(
+        "at",
+        axis,
+        values.map(({ at }) => at),
+        true,
+      ),
+      y: logAxis(
+        "cost",
+        title,
+        values.map(({ cost }) => cost),
+      ),
       color: {
         field: "peer",
         type: "nominal",
         scale: { domain: PEERS, range: COLORS },
-        legend: { title: null, orient: "bottom", columns: 3, values: curvePeers(values) },
+        legend: { title: null, orient: "bottom", labelLimit: 240, values: legend },
       },
     },
   } as const;
 }
 
-function curvePeers(values: readonly Datum[]): string[] {
-  return PEERS.filter((peer) => values.some((value) => value.peer === peer));
+/** How Vega is to write a tick: 0.5, 1,024, 65k. */
+const TICK_LABEL =
+  "format(datum.value, datum.value < 1 ? '~g' : datum.value < 10000 ? ',' : '.2~s')";
+
+/** A logarithmic axis from 1, 2 or 5 to 1, 2 or 5; or with ticks where the values are. */
+function logAxis(field: string, title: string, values: readonly number[], isExact = false) {
+  const ticks = isExact ? [...new Set(values)].sort((a, b) => a - b) : roundTicks(values);
+  const domain = [ticks.at(0) as number, ticks.at(-1) as number];
+  return {
+    field,
+    title,
+    type: "quantitative",
+    scale: { type: "log", domain, nice: false },
+    axis: { values: ticks, labelExpr: TICK_LABEL, labelBound: false, labelOverlap: false },
+  } as const;
+}
+
+/** Powers of ten, those between which the values lie; where these are few, twice and 5 times too. */
+function roundTicks(values: readonly number[]): number[] {
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const steps = most / least > 50 ? [1] : [1, 2, 5];
+  const ticks: number[] = [];
+  for (let power = Math.floor(Math.log10(least)); 10 ** power <= most; power++) {
+    ticks.push(...steps.map((step) => Number((step * 10 ** power).toPrecision(1))));
+  }
+  ticks.push(10 ** Math.ceil(Math.log10(most)));
+  const first = ticks.findLastIndex((tick) => tick <= least);
+  const last = ticks.findIndex((tick) => tick >= most);
+  return [...new Set(ticks.slice(first, last + 1))];
 }
 
 const PREFIXES = ["prefix alone", "prefix, pooled", "prefix, fresh"];
@@ -254,7 +301,6 @@ function prefix(series: readonly Series[]): Plot | undefined {
     return isOne && bytes !== undefined && ns !== undefined ? [{ scenario, way, bytes, ns }] : [];
   });
   if (values.length === 0) return undefined;
-  const log = { type: "log" } as const;
   return {
     name: "prefix",
     title: "Eight bytes in front of a payload, both axes logarithmic",
@@ -265,14 +311,8 @@ function prefix(series: readonly Series[]): Plot | undefined {
       mark: { type: "line", point: true },
       encoding: {
         column: { field: "scenario", sort: PREFIXES, type: "nominal", title: null },
-        x: {
-          field: "bytes",
-          type: "quantitative",
-          title: "bytes of payload",
-          scale: log,
-          axis: { tickCount: 4, format: "~s" },
-        },
-        y: { field: "ns", type: "quantitative", title: "ns", scale: log, axis: { tickCount: 4 } },
+        x: logAxis("bytes", "bytes of payload", valuesOf(values, "bytes")),
+        y: logAxis("ns", "ns", valuesOf(values, "ns")),
         color: {
           field: "way",
           type: "nominal",
@@ -285,4 +325,8 @@ function prefix(series: readonly Series[]): Plot | undefined {
       },
     },
   };
+}
+
+function valuesOf(data: readonly Datum[], field: string): number[] {
+  return data.map((datum) => Number(datum[field]));
 }

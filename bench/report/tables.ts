@@ -6,7 +6,7 @@ import type { Sample } from "../results.ts";
 import { judge, type Target, type Verdict } from "../targets.ts";
 import { digits, FIGURES } from "./figures.ts";
 import { details, table } from "./markdown.ts";
-import { reasonOf } from "./reasons.ts";
+import { REASONS, reasonOf } from "./reasons.ts";
 import { placeOf, type Series, seriesOf } from "./series.ts";
 
 const SUITES: Readonly<Record<Sample["suite"], string>> = {
@@ -90,9 +90,19 @@ function limitText({ atLeast, atMost, unit }: Target): string {
   return limits.join(", ");
 }
 
-/** What is wrong with the reasons, in words: missed targets without one. */
-export function unexplained(verdicts: readonly Verdict[]): string[] {
-  return verdicts
-    .filter(({ target, isMet }) => isMet === false && reasonOf(target) === undefined)
-    .map(({ target }) => `${target.path}, ${figureText(target)}, against ${target.against ?? "-"}`);
+/** What is wrong with the reasons, in words: a missed target without one, one that nothing misses. */
+export function wrongReasons(verdicts: readonly Verdict[]): string[] {
+  const missed = verdicts.filter(({ isMet }) => isMet === false).map(({ target }) => target);
+  const given = new Set(missed.map(reasonOf));
+  return [
+    ...missed
+      .filter((target) => reasonOf(target) === undefined)
+      .map((target) => {
+        const against = target.against === undefined ? "" : `, against ${target.against}`;
+        return `no reason: ${target.path}, ${target.ours}, ${figureText(target)}${against}`;
+      }),
+    ...REASONS.filter((reason) => !given.has(reason)).map(
+      ({ path, reason }) => `a reason for what is not missed: ${path}: ${reason}`,
+    ),
+  ];
 }
