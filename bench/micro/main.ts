@@ -61,5 +61,5 @@ if (told.length > 0) {
   console.table(told.map(tableRow));
 }
 if (resultsFile !== "") {
-  await Bun.write(resultsFile, `${JSON.stringify({ ...run, samples }, null, 1)}\n`);
+  await Bun.write(resultsFile, `${JSON.stringify({ ...run, samples }, null, 2)}\n`);
 }

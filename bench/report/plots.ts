@@ -264,7 +264,7 @@ function logAxis(field: string, title: string, values: readonly number[], isExac
     title,
     type: "quantitative",
     scale: { type: "log", domain, nice: false },
-    axis: { values: ticks, labelExpr: TICK_LABEL, labelBound: false, labelOverlap: false },
+    axis: { values: ticks, labelExpr: TICK_LABEL, labelFlush: false, labelOverlap: false },
   } as const;
 }
 
