@@ -84,8 +84,8 @@ const ways: readonly Way[] = [
 
 export const comparisons: readonly Comparison[] = [
   {
-    scenario: "batch, a datagram of it",
-    parameters: { datagrams: BATCH },
+    scenario: "going through a batch",
+    parameters: { batch: BATCH },
     operations: BATCH,
     ways,
     expected: BATCH * DATAGRAM_BYTES,

@@ -46,10 +46,11 @@ export function idOf({ scenario, parameters }: Comparison, { name }: { name: str
   return JSON.stringify([scenario, parameters, name]);
 }
 
-/** The comparison's name, with its parameters. */
-export function titleOf({ scenario, parameters }: Comparison): string {
+/** The comparison's name, with its parameters, and how much a run does. */
+export function titleOf({ scenario, parameters, operations }: Comparison): string {
   const places = Object.entries(parameters).map(([name, value]) => `${name} ${value}`);
-  return [scenario, ...places].join(", ");
+  const many = operations === undefined ? [] : [`${operations} a run`];
+  return [scenario, ...places, ...many].join(", ");
 }
 
 /** The comparisons of a file, each way of which has been seen to do what is expected of it. */

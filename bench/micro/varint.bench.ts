@@ -1,68 +1,145 @@
-/** QUIC varints beside the obvious way to write them: all in `bigint`, byte by byte. */
+/**
+ * QUIC varints beside the obvious way to write them: all in `bigint`, byte by byte. Each run does 64
+ * different values of one length, as a batch has them; figures are for one.
+ */
 
 import { decodeVarint, encodeVarint, varintLength } from "../../lib/index.ts";
-import { type Comparison, keep } from "./comparison.ts";
+import type { Comparison } from "./comparison.ts";
 
-/** Values that take 1, 2, 4 and 8 bytes; the last two are a safe integer and one that is not. */
-const VALUES: readonly (number | bigint)[] = [37, 15_293, 494_878_333, 2 ** 50, 2n ** 61n];
+const COUNT = 64;
+const LENGTH_MAX = 8;
+
+/** Values that take 1, 2, 4 and 8 bytes, and those that are too large for a `number`. */
+const KINDS: readonly { readonly name: string; readonly values: readonly (number | bigint)[] }[] = [
+  { name: "varint of 1 byte", values: spread(0, 63) },
+  { name: "varint of 2 bytes", values: spread(64, 2 ** 14 - 1) },
+  { name: "varint of 4 bytes", values: spread(2 ** 14, 2 ** 30 - 1) },
+  { name: "varint of 8 bytes", values: spread(2 ** 30, 2 ** 53 - 1) },
+  {
+    name: "varint of 8 bytes, bigint",
+    values: spread(0, COUNT - 1).map((i) => 2n ** 61n + BigInt(i)),
+  },
+];
+
+/** Integers from `first` to `last`, evenly. */
+function spread(first: number, last: number): number[] {
+  const step = (last - first) / (COUNT - 1);
+  return Array.from({ length: COUNT }, (_, i) => Math.floor(first + i * step));
+}
 
 /** As RFC 9000, section 16, tells it. */
-function encodeNaively(value: bigint, bytes: Uint8Array): number {
+function encodeNaively(value: bigint, bytes: Uint8Array, offset: number): number {
   const exponent = value < 1n << 6n ? 0n : value < 1n << 14n ? 1n : value < 1n << 30n ? 2n : 3n;
   const length = 1n << exponent;
   const tagged = (exponent << (8n * length - 2n)) | value;
   for (let i = 0n; i < length; i++) {
-    bytes[Number(i)] = Number((tagged >> (8n * (length - 1n - i))) & 0xffn);
+    bytes[offset + Number(i)] = Number((tagged >> (8n * (length - 1n - i))) & 0xffn);
   }
   return Number(length);
 }
 
-function decodeNaively(bytes: Uint8Array): bigint {
-  const length = 1 << ((bytes[0] as number) >> 6);
-  let value = BigInt((bytes[0] as number) & 0x3f);
-  for (let i = 1; i < length; i++) value = (value << 8n) | BigInt(bytes[i] as number);
+function decodeNaively(bytes: Uint8Array, offset: number): bigint {
+  const length = 1 << ((bytes[offset] as number) >> 6);
+  let value = BigInt((bytes[offset] as number) & 0x3f);
+  for (let i = 1; i < length; i++) value = (value << 8n) | BigInt(bytes[offset + i] as number);
   return value;
 }
 
-/** Both encode and decode it alike, or there is nothing to compare. */
-function checkSame(value: number | bigint): void {
-  const [ours, naive] = [new Uint8Array(8), new Uint8Array(8)];
-  const length = encodeVarint(value, ours);
-  const isSame =
-    encodeNaively(BigInt(value), naive) === length &&
-    Buffer.compare(ours, naive) === 0 &&
-    decodeVarint(ours) === value &&
-    decodeNaively(naive) === BigInt(value);
-  if (!isSame) throw new Error(`${value}: expected ${naive.toHex()}, got ${ours.toHex()}`);
+/** Both encode and decode them alike, or there is nothing to compare. */
+function checkSame(values: readonly (number | bigint)[]): void {
+  const [ours, naive] = [new Uint8Array(LENGTH_MAX), new Uint8Array(LENGTH_MAX)];
+  for (const value of values) {
+    const length = encodeVarint(value, ours);
+    const isSame =
+      encodeNaively(BigInt(value), naive, 0) === length &&
+      Buffer.compare(ours.subarray(0, length), naive.subarray(0, length)) === 0 &&
+      decodeVarint(ours) === value &&
+      decodeNaively(naive, 0) === BigInt(value);
+    if (!isSame) throw new Error(`${value}: expected ${naive.toHex()}, got ${ours.toHex()}`);
+  }
 }
 
-export const comparisons: readonly Comparison[] = VALUES.flatMap((value) => {
-  checkSame(value);
-  const bytes = new Uint8Array(new ArrayBuffer(8));
-  const length = encodeVarint(value, bytes);
-  const wide = BigInt(value);
-  const kind = typeof value === "bigint" ? "varint of a bigint" : "varint";
+/** Answers are a sum over the values: of lengths, or how many of them came out of decoding. */
+function comparisonsOf(name: string, values: readonly (number | bigint)[]): Comparison[] {
+  checkSame(values);
+  const wide = values.map(BigInt);
+  const bytes = new Uint8Array(new ArrayBuffer(COUNT * LENGTH_MAX));
+  for (const [i, value] of values.entries()) encodeVarint(value, bytes, i * LENGTH_MAX);
+  const lengths = values.reduce<number>((sum, value) => sum + varintLength(value), 0);
+  const common = { parameters: {}, operations: COUNT };
   return [
     {
-      scenario: `${kind}: encode`,
-      parameters: { bytes: length },
+      ...common,
+      scenario: `encode, ${name}`,
+      expected: lengths,
       ways: [
-        { name: "encodeVarint", run: () => keep(encodeVarint(value, bytes)) },
-        { name: "naive, all bigint", run: () => keep(encodeNaively(wide, bytes)) },
+        {
+          name: "encodeVarint",
+          run() {
+            let sum = 0;
+            for (let i = 0; i < COUNT; i++) {
+              sum += encodeVarint(values[i] as number | bigint, bytes, i * LENGTH_MAX);
+            }
+            return sum;
+          },
+        },
+        {
+          name: "naive, all bigint",
+          run() {
+            let sum = 0;
+            for (let i = 0; i < COUNT; i++) {
+              sum += encodeNaively(wide[i] as bigint, bytes, i * LENGTH_MAX);
+            }
+            return sum;
+          },
+        },
       ],
     },
     {
-      scenario: `${kind}: decode`,
-      parameters: { bytes: length },
+      ...common,
+      scenario: `decode, ${name}`,
+      expected: COUNT,
       ways: [
-        { name: "decodeVarint", run: () => keep(decodeVarint(bytes)) },
-        { name: "naive, all bigint", run: () => keep(decodeNaively(bytes)) },
+        {
+          name: "decodeVarint",
+          run() {
+            let same = 0;
+            for (let i = 0; i < COUNT; i++) {
+              if (decodeVarint(bytes, i * LENGTH_MAX) === values[i]) same++;
+            }
+            return same;
+          },
+        },
+        {
+          name: "naive, all bigint",
+          run() {
+            let same = 0;
+            for (let i = 0; i < COUNT; i++) {
+              if (decodeNaively(bytes, i * LENGTH_MAX) === wide[i]) same++;
+            }
+            return same;
+          },
+        },
       ],
     },
     {
-      scenario: `${kind}: length`,
-      parameters: { bytes: length },
-      ways: [{ name: "varintLength", run: () => keep(varintLength(value)) }],
+      ...common,
+      scenario: `length, ${name}`,
+      expected: lengths,
+      ways: [
+        {
+          name: "varintLength",
+          run() {
+            let sum = 0;
+            for (let i = 0; i < COUNT; i++) sum += varintLength(values[i] as number | bigint);
+            return sum;
+          },
+        },
+      ],
     },
   ];
-});
+}
+
+export const comparisons: readonly Comparison[] = KINDS.flatMap(({ name, values }) =>
+  comparisonsOf(name, values),
+);
