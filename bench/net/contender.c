@@ -170,8 +170,9 @@ static int measure_drain(int laps, int expected, int in, int out, step *run) {
   struct measurement measurement = {0};
   for (int lap = -WARM_UP_LAPS; lap < laps; lap++) {
     int taken = 0;
-    if (lap == 0) measurement_start(&measurement);
     await_fill(in);
+    if (lap == 0) measurement_start(&measurement);
+    else measurement_resume(&measurement);
     double start = now_us();
     while (taken < expected) {
       int count = run(in, out);
@@ -181,6 +182,7 @@ static int measure_drain(int laps, int expected, int in, int out, step *run) {
       }
       taken += count;
     }
+    measurement_pause(&measurement);
     measurement.total += taken;
     measurement.datagrams += taken;
     if (lap >= 0) times[lap] = (now_us() - start) * 1e3 / taken;

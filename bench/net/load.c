@@ -81,7 +81,7 @@ static void print_trips(int done, int lost, double seconds) {
          done, lost, seconds);
 }
 
-/* Takes answers until that of trip `i` is there, which is to be as the question was: whether it came. */
+/* Takes answers until that to the question is there, which is to be the same: whether it came. */
 static int await_answer(int fd, const char *question) {
   char answer[DATAGRAM_BYTES + 1];
   for (;;) {

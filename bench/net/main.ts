@@ -35,13 +35,13 @@ const { values } = parseArgs({
     peers: { type: "string" },
     rounds: { type: "string" },
     seconds: { type: "string" },
-    json: { type: "string", default: RESULTS_FILE },
+    json: { type: "string" },
   },
 });
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 3));
 const effort: Effort = {
   seconds: Number(values.seconds ?? (values.quick ? 0.15 : 0.4)),
-  laps: values.quick ? 30 : 150,
+  laps: values.quick ? 40 : 200,
   idleTrips: values.quick ? 500 : 1500,
   pingPongTrips: values.quick ? 4000 : 20_000,
 };
@@ -71,10 +71,17 @@ if (sampler.failures.length > 0) console.log(`\nFailed attempts:\n${sampler.fail
 const minutes = ((performance.now() - startMs) / 60e3).toFixed(1);
 console.log(`\n${head.machine.cpu}, ${head.machine.cores} processors, ${minutes} minutes`);
 
-const results: Results = { ...head, samples };
-mkdirSync(dirname(values.json), { recursive: true });
-await Bun.write(values.json, `${JSON.stringify(results, null, 1)}\n`);
+const isPart = values.growth || values.only !== undefined || values.peers !== undefined;
+await writeResults(values.json ?? (isPart ? undefined : RESULTS_FILE), { ...head, samples });
 process.exit(0);
+
+/** A part of a run takes the place of a whole one only where somebody says so. */
+async function writeResults(file: string | undefined, results: Results): Promise<void> {
+  if (file === undefined) return console.log("not written: --json FILE says where to");
+  mkdirSync(dirname(file), { recursive: true });
+  await Bun.write(file, `${JSON.stringify(results, null, 1)}\n`);
+  console.log(`written to ${file}`);
+}
 
 /** All of a scenario's contenders at each place, next to one another in time. */
 async function measureRound(scenario: Scenario, round: number): Promise<void> {

@@ -3,7 +3,7 @@
  * does nothing else. Prints one JSON object a line.
  *
  *   reference flood|fill|ping|flows|spread ...  loads for contenders (load.c)
- *   reference collect SOCKETS PREFIX_BYTES      receives and checks, until its input ends (collect.c)
+ *   reference collect SOCKETS PREFIX_BYTES      receives and checks what is sent (collect.c)
  *   reference gauge                             how fast the machine is right now (gauge.c)
  *   reference on load|contender COMMAND...      runs a command on its half of the processors
  *   reference plain|offload ROLE ...            contenders in the roles of peers/ (contender.c)
@@ -109,6 +109,11 @@ void measurement_start(struct measurement *measurement) {
   measurement->resident = resident_bytes();
   measurement->datagrams = 0;
   measurement->calls = calls_made;
+  measurement->seconds = measurement->user_seconds = measurement->system_seconds = 0;
+  measurement_resume(measurement);
+}
+
+void measurement_resume(struct measurement *measurement) {
   getrusage(RUSAGE_SELF, &measurement->before);
   measurement->start_us = now_us();
 }
@@ -117,15 +122,19 @@ static double seconds_between(struct timeval from, struct timeval to) {
   return (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_usec - from.tv_usec) / 1e6;
 }
 
-void measurement_print(const struct measurement *measurement) {
+void measurement_pause(struct measurement *measurement) {
   struct rusage after;
-  double seconds = (now_us() - measurement->start_us) / 1e6;
+  measurement->seconds += (now_us() - measurement->start_us) / 1e6;
   getrusage(RUSAGE_SELF, &after);
+  measurement->user_seconds += seconds_between(measurement->before.ru_utime, after.ru_utime);
+  measurement->system_seconds += seconds_between(measurement->before.ru_stime, after.ru_stime);
+}
+
+void measurement_print(const struct measurement *measurement) {
   printf("{\"datagrams\":%.0f,\"total\":%.0f,\"calls\":%.0f,\"seconds\":%f,\"userSeconds\":%f,"
          "\"systemSeconds\":%f,\"memoryGrowthBytes\":%.0f}\n",
-         measurement->datagrams, measurement->total, calls_made - measurement->calls, seconds,
-         seconds_between(measurement->before.ru_utime, after.ru_utime),
-         seconds_between(measurement->before.ru_stime, after.ru_stime),
+         measurement->datagrams, measurement->total, calls_made - measurement->calls,
+         measurement->seconds, measurement->user_seconds, measurement->system_seconds,
          resident_bytes() - measurement->resident);
   fflush(stdout);
 }
@@ -141,6 +150,7 @@ int measurement_count(struct measurement *measurement, int datagrams, double sec
     return 0;
   }
   if (now < measurement->start_us + seconds * 1e6) return 0;
+  measurement_pause(measurement);
   measurement_print(measurement);
   return 1;
 }

@@ -46,7 +46,7 @@ void die(const char *what);
 double now_us(void);
 void sort(double *values, int count);
 
-/* A socket on 127.0.0.1, connected to a port there unless that is 0. `receive_bytes`: 0 = default. */
+/* On 127.0.0.1, connected to a port there unless that is 0. `receive_bytes`: 0 = default. */
 int loopback_socket(int connect_to, int receive_bytes);
 int port_of(int fd);
 void print_port(int fd);
@@ -64,12 +64,16 @@ int check_datagram(const char *bytes, int length, int prefix_bytes, int briefly)
 /* Ends the program if one of the first CHECKED datagrams that a contender got is none of ours. */
 void check_received(const char *bytes, int length);
 
-/* What was used since: printed as one JSON object with the counts. */
+/* What was used since it was started, less the time it was paused. */
 struct measurement {
   double start_us, datagrams, calls, total, resident;
+  double seconds, user_seconds, system_seconds;
   struct rusage before;
 };
 void measurement_start(struct measurement *measurement);
+void measurement_resume(struct measurement *measurement);
+void measurement_pause(struct measurement *measurement);
+/* Of one that is paused: one JSON object with the counts. */
 void measurement_print(const struct measurement *measurement);
 
 /*

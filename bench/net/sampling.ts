@@ -9,6 +9,8 @@ import { runTool } from "./processes.ts";
 
 /** How many times a sample is taken, at the most. */
 const ATTEMPTS_MAX = 3;
+/** After so many failures nothing better is to be expected. */
+const FAILURES_MAX = 2;
 /** A gauge this much above a good one of the run tells of a slow spell. */
 const SLOW_GAUGE = 1.15;
 /** Looks at the gauge before the first sample. */
@@ -46,15 +48,16 @@ export class Sampler {
    */
   async take(what: string, measure: () => Promise<Figures>): Promise<Figures | undefined> {
     let best: Figures | undefined;
+    let failed = 0;
     let attempts = 0;
-    while (attempts < ATTEMPTS_MAX && (attempts === 0 || this.#repeatMsLeft > 0)) {
+    while (attempts < ATTEMPTS_MAX && failed < FAILURES_MAX) {
+      if (best !== undefined && this.#repeatMsLeft <= 0) break;
       const startMs = performance.now();
       const figures = await this.#attempt(what, measure);
       if (attempts++ > 0) this.#repeatMsLeft -= performance.now() - startMs;
-      if (figures === undefined) continue;
-      const gaugeUs = figures.gaugeUs as number;
-      if (gaugeUs < (best?.gaugeUs ?? Number.POSITIVE_INFINITY)) best = figures;
-      if (gaugeUs <= this.slowGaugeUs) break;
+      if (figures === undefined) failed++;
+      else if (best === undefined || gaugeOf(figures) < gaugeOf(best)) best = figures;
+      if (figures !== undefined && gaugeOf(figures) <= this.slowGaugeUs) break;
     }
     return best && { ...best, attempts };
   }
@@ -75,4 +78,8 @@ export class Sampler {
     this.#gauges.push(gaugeUs as number);
     return gaugeUs as number;
   }
+}
+
+function gaugeOf(figures: Figures): number {
+  return figures.gaugeUs as number;
 }

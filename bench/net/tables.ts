@@ -57,6 +57,7 @@ function medians(samples: readonly Sample[], slowGaugeUs: number): Record<string
 
 export function printTargets(samples: readonly Sample[]): void {
   const verdicts = judgeAll(samples);
+  if (verdicts.length === 0) return;
   const missed = verdicts.filter(({ isMet }) => isMet === false).length;
   console.log(`\nTargets: ${verdicts.length - missed} met, ${missed} not. "ratio" is ours over the
 other's, "speed-up" the other's over ours, "difference" ours less the other's: medians of rounds.`);

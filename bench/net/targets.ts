@@ -58,6 +58,7 @@ const user = { scenario: "receive, drain", parameters: AT_1200, figure: "userUs"
 export const NET_TARGETS: readonly Target[] = [
   times("receive, offload off", "receive, default queue", offloadOff, bun, 2),
   times("receive, offload off", "receive, default queue", offloadOff, plain, 0.9),
+  times("receive, full queue, offload off", "receive, drain", offloadOff, bun, 2),
   ...[
     { ours: offloadOff, atMost: 0.08 },
     { ours: batches, atMost: 0.04 },

@@ -20,8 +20,6 @@ const CHECKED = 1000;
 const WARM_UP_LAPS = 10;
 /** Datagrams between two looks at the clock, where they come one by one. */
 const DATAGRAMS_A_LOOK = 64;
-/** Between two laps: what was received last may still be on the stack, and a socket goes idle. */
-const LAP_PAUSE_MS = 1;
 
 /** Opens what receives. */
 export type Open = (received: Received) => Promise<Opened>;
@@ -50,36 +48,47 @@ class Meter implements Received {
   }
 }
 
-/** What was counted and used since it was made. */
+/** What is counted and used from when it was made on, less the time it is paused. */
 class Measurement {
-  readonly startMs: number;
+  /** When it was made, or resumed. */
+  startMs = 0;
   readonly #meter: Meter;
   readonly #calls: (() => number) | undefined;
   readonly #total: number;
   readonly #callsBefore: number | undefined;
   readonly #residentBytes = process.memoryUsage.rss();
-  readonly #before = process.cpuUsage();
+  readonly #used = { seconds: 0, userSeconds: 0, systemSeconds: 0 };
+  #before = process.cpuUsage();
 
   constructor(meter: Meter, calls: (() => number) | undefined) {
     this.#meter = meter;
     this.#calls = calls;
     this.#total = meter.total;
     this.#callsBefore = calls?.();
+    this.resume();
+  }
+
+  resume(): void {
+    this.#before = process.cpuUsage();
     this.startMs = performance.now();
   }
 
-  print(): void {
+  pause(): void {
     const { user, system } = process.cpuUsage();
-    const seconds = (performance.now() - this.startMs) / 1e3;
+    this.#used.seconds += (performance.now() - this.startMs) / 1e3;
+    this.#used.userSeconds += (user - this.#before.user) / 1e6;
+    this.#used.systemSeconds += (system - this.#before.system) / 1e6;
+  }
+
+  /** Of one that is paused. */
+  print(): void {
     const { total } = this.#meter;
     const calls = this.#calls?.();
     print({
       datagrams: total - this.#total,
       total,
       ...(calls !== undefined && { calls: calls - (this.#callsBefore as number) }),
-      seconds,
-      userSeconds: (user - this.#before.user) / 1e6,
-      systemSeconds: (system - this.#before.system) / 1e6,
+      ...this.#used,
       memoryGrowthBytes: process.memoryUsage.rss() - this.#residentBytes,
     });
   }
@@ -96,6 +105,7 @@ function timed(meter: Meter, seconds: number, calls: () => (() => number) | unde
     if (measurement === undefined) {
       if (nowMs >= warmMs) measurement = new Measurement(meter, calls());
     } else if (nowMs >= measurement.startMs + seconds * 1e3) {
+      measurement.pause();
       measurement.print();
       meter.wakeAt = Number.POSITIVE_INFINITY;
       end();
@@ -139,14 +149,17 @@ export async function measureDrain(laps: number, datagrams: number, open: Open):
     meter.onWake = () => {
       meter.wakeAt = Number.POSITIVE_INFINITY;
       drained.resolve(performance.now());
+      measurement?.pause();
     };
-    if (lap === 0) measurement = new Measurement(meter, calls);
     print({ port });
     readSync(0, new Uint8Array(1));
+    if (lap === 0) measurement = new Measurement(meter, calls);
+    else measurement?.resume();
     const startMs = performance.now();
     const endMs = await drained.promise;
     if (lap >= 0) times.push(((endMs - startMs) * 1e6) / datagrams);
-    await new Promise((resolve) => setTimeout(resolve, LAP_PAUSE_MS));
+    // What was received last is still on the stack.
+    await new Promise(setImmediate);
   }
   measurement?.print();
   print({ ns: median(times) });
