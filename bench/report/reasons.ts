@@ -7,6 +7,7 @@ import type { Target } from "../targets.ts";
 
 /** Of all targets of a path, or of those among them that also have what else is said. */
 export interface Reason {
+  /** The target's path; of a worst place, without the place: `receive, worst`. */
   readonly path: string;
   readonly ours?: string;
   readonly figure?: string;
@@ -21,7 +22,7 @@ export const REASONS: readonly Reason[] = [];
 export function reasonOf(target: Target): Reason | undefined {
   return REASONS.find(
     ({ path, ours, figure, against }) =>
-      path === target.path &&
+      (path === target.path || target.path.startsWith(`${path}:`)) &&
       (ours ?? target.ours) === target.ours &&
       (figure ?? target.figure) === target.figure &&
       (against ?? target.against) === target.against,
