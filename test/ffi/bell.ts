@@ -1,13 +1,12 @@
-/** A reactor with its bell, as lib/readiness.ts makes one, but in the hands of a test. */
+/** A reactor with its bell, as lib/readiness/ makes one, but in the hands of a test. */
 
-import { loadNative, type NativeReactor, type ReadinessMode } from "../../ffi/native.ts";
+import { loadNative, type NativeReactor } from "../../ffi/native.ts";
+import { openBell, type ReadinessMode } from "../../lib/readiness/bell.ts";
+import { openDescriptors } from "../sockets.ts";
 import { loadedNative } from "./tools.ts";
 
-const AF_UNIX = 1;
-const SOCK_STREAM = 1;
-
 /** Both ways to be told. */
-export const MODES: readonly ReadinessMode[] = ["io_uring", "thread"];
+export const MODES: readonly ReadinessMode[] = ["loop", "thread"];
 
 /** Why a way cannot be had on this machine. */
 export async function modeMissing(mode: ReadinessMode): Promise<string | undefined> {
@@ -29,7 +28,7 @@ export class Bell {
   /** How often each token was reported. */
   readonly times: Map<number, number> = new Map();
   rings = 0;
-  #socket: { end(): void } | undefined;
+  #close: () => void = () => {};
   #wake: () => void = () => {};
 
   private constructor(kernel: NativeReactor) {
@@ -38,28 +37,15 @@ export class Bell {
 
   static async open(mode: ReadinessMode): Promise<Bell> {
     const native = loadedNative();
-    const result = native.pair(AF_UNIX, SOCK_STREAM);
-    if (result < 0) throw new Error(`socketpair expected 0, got ${result}`);
-    const [rung, heard] = [native.scratch[0] as number, native.scratch[1] as number];
     const bell = new Bell(native.reactor());
-    const opened = bell.kernel.open(mode, rung);
-    if (opened < 0) {
-      native.close(rung);
-      native.close(heard);
-      throw new Error(`${mode} expected 0, got ${opened}`);
-    }
-    const connect = Bun.connect as unknown as (options: object) => Promise<{ end(): void }>;
-    const data = () => bell.#onRing();
-    bell.#socket = await connect({
-      fd: heard,
-      socket: { data, open() {}, close() {}, error() {} },
-    });
+    const opened = await openBell(native, bell.kernel, mode, () => bell.#onRing());
+    bell.#close = () => opened.close();
     return bell;
   }
 
   /** Stops hearing; the reactor goes when it is collected. */
   end(): void {
-    this.#socket?.end();
+    this.#close();
   }
 
   /** Takes what is ready. */
@@ -90,4 +76,13 @@ export class Bell {
     this.reap();
     this.#wake();
   }
+}
+
+/** Collects until no more than `count` descriptors are open, for two seconds at most. */
+export async function settled(count: number): Promise<void> {
+  const deadlineMs = performance.now() + 2000;
+  do {
+    Bun.gc(true);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  } while (openDescriptors() > count && performance.now() < deadlineMs);
 }

@@ -3,7 +3,7 @@
 import { existsSync } from "node:fs";
 import { loadNative } from "../../../ffi/native.ts";
 import { UdpSocket } from "../../../lib/index.ts";
-import { loadReactor } from "../../../lib/readiness.ts";
+import { loadReactor } from "../../../lib/readiness/load.ts";
 
 const loaded = loadNative();
 const readiness = await loadReactor();

@@ -1,0 +1,187 @@
+/** Who watches a descriptor, as the kernel says; and what Bun's loop watches for a reactor. */
+
+import { describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { findWatch, type Watch } from "../../ffi/event-loop.ts";
+import { nextTurn, openDescriptors } from "../sockets.ts";
+import { Bell, modeMissing, settled } from "./bell.ts";
+import { drain, sendOne } from "./raw-sockets.ts";
+import { loadedNative, openPair, testIf } from "./tools.ts";
+
+const AF_INET = 2;
+const SOCK_DGRAM = 2;
+const POLLIN = 1;
+const FOR_GOOD = false;
+
+const native = loadedNative();
+const reason = await modeMissing("loop");
+
+describe("findWatch", () => {
+  test("finds a descriptor that Bun's loop watches, and not once it is closed", async () => {
+    const { fd, socket } = await watched();
+    const watch = findWatch(fd) as Watch;
+    expect(linkOf(watch.epoll)).toBe("anon_inode:[eventpoll]");
+    expect(watchedEntries().filter((entry) => entry.fd === fd)).toEqual([
+      { epoll: watch.epoll, fd },
+    ]);
+    expect(watch.data).toBeGreaterThan(0n);
+    socket.close();
+    await nextTurn();
+    expect(findWatch(fd)).toBeUndefined();
+  });
+
+  test("finds the same loop for every descriptor of a thread, with data of its own", async () => {
+    const all = [await watched(), await watched(), await watched()];
+    const watches = all.map(({ fd }) => findWatch(fd) as Watch);
+    expect(new Set(watches.map(({ epoll }) => epoll)).size).toBe(1);
+    expect(new Set(watches.map(({ data }) => data)).size).toBe(all.length);
+    for (const { socket } of all) socket.close();
+  });
+
+  test("a descriptor that is open, but watched by nobody, is not found", () => {
+    const fd = native.open(AF_INET, SOCK_DGRAM, 0);
+    expect(findWatch(fd)).toBeUndefined();
+    native.close(fd);
+  });
+
+  test("finds those that are watched, and no number that looks like one of them", async () => {
+    const { fd, socket } = await watched();
+    const numbers = new Set(watchedEntries().map((entry) => entry.fd));
+    const lookAlikes = [fd * 10, fd * 10 + 1, fd + 1000, fd % 10, Math.floor(fd / 10), -fd, -1];
+    for (const number of [fd, ...lookAlikes]) {
+      expect([number, findWatch(number) !== undefined]).toEqual([number, numbers.has(number)]);
+    }
+    expect(lookAlikes.some((number) => !numbers.has(number))).toBe(true);
+    socket.close();
+  });
+
+  test("tells the loop of a Worker from this thread's", async () => {
+    const { fd, socket } = await watched();
+    const worker = new Worker(new URL("children/worker-watch.ts", import.meta.url));
+    const theirs = await new Promise<{ fd: number; watch: Watch }>((resolve, reject) => {
+      worker.onmessage = ({ data }) => resolve(data);
+      worker.onerror = ({ message }) => reject(new Error(message));
+    });
+    expect(findWatch(theirs.fd)).toEqual(theirs.watch);
+    expect(theirs.watch.epoll).not.toBe(findWatch(fd)?.epoll);
+    const closed = new Promise((resolve) => worker.addEventListener("close", resolve));
+    worker.terminate();
+    await closed;
+    socket.close();
+  });
+});
+
+describe("Bun's loop", () => {
+  const testWhere = testIf(reason && `loop: ${reason}`);
+
+  testWhere(
+    "rings at every turn while something is ready, and is quiet once it is taken",
+    async () => {
+      using pair = openPair(native, SOCK_DGRAM);
+      const bell = await Bell.open("loop");
+      expect(bell.kernel.arm(pair.right, POLLIN, 1, FOR_GOOD)).toBe(0);
+      for (let round = 0; round < 20; round++) {
+        sendOne(pair.left);
+        const before = bell.rings;
+        await bell.until(() => bell.rings >= before + 3);
+        drain(pair.right);
+        const after = bell.rings;
+        for (let turn = 0; turn < 5; turn++) await nextTurn();
+        expect(bell.rings).toBe(after);
+      }
+      bell.end();
+    },
+  );
+
+  testWhere(
+    "watches the reactor by the bell's number, and no longer once that is closed",
+    async () => {
+      using pair = openPair(native, SOCK_DGRAM);
+      const { fd, socket } = await watched();
+      const loop = findWatch(fd)?.epoll as number;
+      socket.close();
+      const before = reactorsWatched(loop);
+      const bell = await Bell.open("loop");
+      expect(bell.kernel.arm(pair.right, POLLIN, 1, FOR_GOOD)).toBe(0);
+      const added = reactorsWatched(loop).filter((number) => !before.includes(number));
+      expect(added.length).toBe(1);
+      sendOne(pair.left);
+      await bell.until(() => bell.rings >= 3);
+      // The reactor lives on, with something ready, and in its own epoll instance still.
+      bell.end();
+      const { rings } = bell;
+      const times = bell.times.get(1) as number;
+      for (let turn = 0; turn < 20; turn++) await nextTurn();
+      expect(watchedEntries()).not.toContainEqual({ epoll: loop, fd: added[0] as number });
+      expect(bell.rings).toBe(rings);
+      bell.reap();
+      expect(bell.times.get(1)).toBe(times + 1);
+    },
+  );
+
+  testWhere("watches nothing and has nothing open after many reactors came and went", async () => {
+    using pair = openPair(native, SOCK_DGRAM);
+    await settled(openDescriptors());
+    const before = openDescriptors();
+    const entries = watchedEntries().length;
+    for (let cycle = 1; cycle <= 200; cycle++) await comeAndGo(pair, cycle);
+    await settled(before);
+    expect(openDescriptors()).toBeLessThanOrEqual(before);
+    expect(watchedEntries().length).toBeLessThanOrEqual(entries);
+  });
+});
+
+/** Opens a reactor, has it wait for the right end of a pair, and closes it. */
+async function comeAndGo(pair: ReturnType<typeof openPair>, cycle: number): Promise<void> {
+  const bell = await Bell.open("loop");
+  expect(bell.kernel.arm(pair.right, POLLIN, cycle, FOR_GOOD)).toBe(0);
+  // Some go with something ready, some when they told of it, some idle.
+  if (cycle % 3 > 0) sendOne(pair.left);
+  if (cycle % 3 === 1) await bell.until(() => bell.reported.has(cycle));
+  bell.end();
+  drain(pair.right);
+  // Some are collected while others are in use.
+  if (cycle % 20 === 0) Bun.gc(true);
+}
+
+/** A descriptor that an epoll instance of this process has. */
+interface WatchedEntry {
+  readonly epoll: number;
+  readonly fd: number;
+}
+
+/** All that the epoll instances of this process have. */
+function watchedEntries(): WatchedEntry[] {
+  const instances = readdirSync("/proc/self/fd")
+    .map(Number)
+    .filter((fd) => linkOf(fd) === "anon_inode:[eventpoll]");
+  return instances.flatMap((epoll) =>
+    readFileSync(`/proc/self/fdinfo/${epoll}`, "latin1")
+      .split("\n")
+      .filter((line) => line.startsWith("tfd:"))
+      .map((line) => ({ epoll, fd: Number(line.split(/\s+/)[1]) })),
+  );
+}
+
+/** The epoll instances that `loop` watches. */
+function reactorsWatched(loop: number): number[] {
+  return watchedEntries()
+    .filter(({ epoll, fd }) => epoll === loop && linkOf(fd) === "anon_inode:[eventpoll]")
+    .map(({ fd }) => fd);
+}
+
+/** What a descriptor is; none for one that is not open. */
+function linkOf(fd: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A socket that Bun's loop watches. */
+async function watched(): Promise<{ fd: number; socket: { close(): void } }> {
+  const fd = native.open(AF_INET, SOCK_DGRAM, 0);
+  const socket = await Bun.udpSocket({ fd, socket: { data() {} } } as object);
+  return { fd, socket };
+}

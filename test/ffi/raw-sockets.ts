@@ -1,0 +1,48 @@
+/** Datagrams of 100 bytes by way of the binding alone, for tests that ask who is ready. */
+
+import { expect } from "bun:test";
+import { SocketAddress } from "../../lib/index.ts";
+import { loadedNative } from "./tools.ts";
+
+const AF_INET = 2;
+const SOCK_DGRAM = 2;
+
+const native = loadedNative();
+const LOOPBACK = SocketAddress.ip("127.0.0.1", 0);
+
+const sending = native.sendVector(0);
+const received = native.receiveVector(0);
+const datagram = new Uint8Array(100);
+sending.reserve(1);
+received.reserve(1);
+
+/** Sends a datagram: 1, or -errno. */
+export function trySend(fd: number): number {
+  sending.setBuffer(0, datagram, 0, datagram.length);
+  return sending.send(fd, 0, 1);
+}
+
+export function sendOne(fd: number): void {
+  expect(trySend(fd)).toBe(1);
+}
+
+/** Takes all that is there. */
+export function drain(fd: number): void {
+  received.setBuffer(0, datagram, 0, datagram.length);
+  while (received.receive(fd, 0, 1) === 1);
+}
+
+/** A UDP socket on loopback, and its port. */
+export function boundUdp(): [fd: number, port: number] {
+  const fd = native.open(AF_INET, SOCK_DGRAM, 0);
+  expect(native.bind(fd, LOOPBACK._encoded)).toBe(0);
+  return [fd, SocketAddress._decode(native.scratch, 0, native.name(fd)).port];
+}
+
+/** 0 when a UDP socket can have this port now, else -errno. */
+export function bindUdp(port: number): number {
+  const fd = native.open(AF_INET, SOCK_DGRAM, 0);
+  const result = native.bind(fd, SocketAddress.ip("127.0.0.1", port)._encoded);
+  native.close(fd);
+  return result;
+}
