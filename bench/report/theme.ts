@@ -32,12 +32,16 @@ export const THEME: Config = {
   title: { color: INK.light, fontSize: 13, anchor: "start" },
 };
 
-/** Makes a plot follow the page: rules of a style sheet go before an element's own colours. */
-export function forLightAndDark(svg: string): string {
+/**
+ * Makes a plot follow the page: rules of a style sheet go before an element's own colours. Readers
+ * that do not see get the title alone; Vega's roles for hundreds of lines and marks say no more.
+ */
+export function finish(svg: string, title: string): string {
   const rules = [INK, FAINT].flatMap(({ light, dark }) =>
     ["fill", "stroke"].map((property) => `[${property}="${light}"]{${property}:${dark}}`),
   );
   const style = `<style>@media (prefers-color-scheme: dark){${rules.join("")}}</style>`;
-  const end = svg.indexOf(">") + 1;
-  return `${svg.slice(0, end)}${style}${svg.slice(end)}\n`;
+  const plain = svg.replaceAll(/ (role|aria-[a-z]+)="[^"]*"/g, "");
+  const end = plain.indexOf(">") + 1;
+  return `${plain.slice(0, end)}<title>${title}</title>${style}${plain.slice(end)}\n`;
 }
