@@ -1,6 +1,7 @@
 /**
  * Makes what the README shows of the results in bench/results: its tables, and the plots in
- * bench/plots. With `--compare` it prints instead what moved since an older run.
+ * bench/plots. With `--compare` it prints instead what moved since an older run. Drawing needs
+ * `npm install --prefix bench`.
  *
  *     npm run bench:report [-- --compare OLD.json --results FOLDER --readme FILE --plots FOLDER]
  */
