@@ -1,4 +1,4 @@
-/** What a run of the benchmarks leaves behind: one JSON file, from which tables and plots are made. */
+/** What a run of the benchmarks leaves behind: a JSON file, from which tables and plots are made. */
 
 /** One figure set of one contender in one round. */
 export interface Sample {
@@ -12,7 +12,9 @@ export interface Sample {
   readonly round: number;
   /**
    * Named with their unit last: rate (datagrams/s), gbitPerS, userUs, systemUs, cpuUs (a datagram),
-   * p50Us, p99Us, p999Us, arrived (0..1), datagramsPerCall, memoryGrowthBytes, ns, bytesAllocated ...
+   * p50Us, p99Us, p999Us, arrived (0..1), datagramsPerCall, memoryGrowthBytes, ns, bytesAllocated,
+   * ms, residentMiB ... About the sample itself: gaugeUs, the time of a fixed piece of work beside
+   * it, attempts, and slow, 1 where the gauge told of a slow spell of the machine, else 0.
    */
   readonly figures: Readonly<Record<string, number>>;
 }

@@ -63,19 +63,26 @@ function short(value: number | undefined): string {
 }
 
 /**
- * The median of the values within each round, as slow spells of the machine hit both; samples of
- * a round that one of the two lacks do not count.
+ * The median of the values within each round, as slow spells of the machine hit both. Rounds count
+ * that no sample was marked slow in, if there are any; those that one of the two lacks do not.
  */
 function measured(target: Target, samples: readonly Sample[]): number | undefined {
-  const { ours, against, comparison } = target;
-  const mine = figuresByRound(target, ours, samples);
-  if (against === undefined) return mine.size === 0 ? undefined : median([...mine.values()]);
-  const others = figuresByRound(target, against, samples);
-  const values = [...mine].flatMap(([round, figure]) => {
+  const { ours, against, figure, comparison } = target;
+  const mine = samplesByRound(target, ours, samples);
+  const others = against === undefined ? mine : samplesByRound(target, against, samples);
+  const rounds = [...mine].flatMap(([round, sample]) => {
     const other = others.get(round);
-    return other === undefined ? [] : compare(comparison, figure, other);
+    if (other === undefined) return [];
+    const value = compare(
+      comparison,
+      Number(sample.figures[figure]),
+      Number(other.figures[figure]),
+    );
+    return { value, isSlow: sample.figures.slow === 1 || other.figures.slow === 1 };
   });
-  return values.length === 0 ? undefined : median(values);
+  const fast = rounds.filter(({ isSlow }) => !isSlow);
+  const counting = fast.length > 0 ? fast : rounds;
+  return counting.length === 0 ? undefined : median(counting.map(({ value }) => value));
 }
 
 function compare(comparison: Comparison, mine: number, other: number): number {
@@ -91,18 +98,20 @@ function compare(comparison: Comparison, mine: number, other: number): number {
   }
 }
 
-function figuresByRound(
+/** A peer's samples that have the target's figure, by round. */
+function samplesByRound(
   { scenario, parameters, figure }: Target,
   peer: string,
   samples: readonly Sample[],
-): Map<number, number> {
-  const found = new Map<number, number>();
-  for (const sample of samples) {
-    const value = sample.figures[figure];
-    if (sample.scenario !== scenario || sample.peer !== peer || value === undefined) continue;
-    if (isSamePlace(sample.parameters, parameters)) found.set(sample.round, value);
-  }
-  return found;
+): Map<number, Sample> {
+  const found = samples.filter(
+    (sample) =>
+      sample.scenario === scenario &&
+      sample.peer === peer &&
+      sample.figures[figure] !== undefined &&
+      isSamePlace(sample.parameters, parameters),
+  );
+  return new Map(found.map((sample) => [sample.round, sample]));
 }
 
 /** Whether two places on a scenario's axes are the same. */

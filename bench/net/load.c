@@ -72,13 +72,13 @@ static int spread(int count, char **ports) {
 
 static double trips_us[TRIPS_MAX];
 
-static void print_trips(int done, int lost, double seconds) {
+/* `all` trips, of which the last `done` were timed. */
+static void print_trips(int all, int done, int lost, double seconds) {
   sort(trips_us, done);
   if (done == 0) exit(1);
-  printf("{\"p50Us\":%.2f,\"p99Us\":%.2f,\"p999Us\":%.2f,\"trips\":%d,\"lost\":%d,"
-         "\"seconds\":%f}\n",
-         trips_us[done / 2], trips_us[(long)done * 99 / 100], trips_us[(long)done * 999 / 1000],
-         done, lost, seconds);
+  printf("{\"p50Us\":%.2f,\"p99Us\":%.2f,\"p999Us\":%.2f,", trips_us[done / 2],
+         trips_us[(long)done * 99 / 100], trips_us[(long)done * 999 / 1000]);
+  printf("\"all\":%d,\"trips\":%d,\"lost\":%d,\"seconds\":%f}\n", all, done, lost, seconds);
 }
 
 /* Takes answers until that to the question is there, which is to be the same: whether it came. */
@@ -102,7 +102,7 @@ static int ping(int port, int count, int gap_us) {
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
   char question[DATAGRAM_BYTES];
   memcpy(question, datagram(1), sizeof question);
-  int lost = 0, done = 0, warm = count / 10;
+  int lost = 0, done = 0, all = 0, warm = count / 10;
   double begin = 0;
   for (int i = -warm; i < count && done < TRIPS_MAX; i++) {
     double start = now_us();
@@ -110,11 +110,12 @@ static int ping(int port, int count, int gap_us) {
     memcpy(question, &i, sizeof i);
     send(fd, question, sizeof question, 0);
     int is_answered = await_answer(fd, question);
+    all += is_answered;
     if (i >= 0 && is_answered) trips_us[done++] = now_us() - start;
     if (i >= 0 && !is_answered) lost++;
     if (gap_us) usleep((unsigned)gap_us);
   }
-  print_trips(done, lost, (now_us() - begin) / 1e6);
+  print_trips(all, done, lost, (now_us() - begin) / 1e6);
   return 0;
 }
 
@@ -134,7 +135,7 @@ static int flows(int port, int count, double seconds) {
   if (count < 1 || count > FLOWS_MAX) return 2;
   static struct epoll_event events[BATCH];
   char answer[DATAGRAM_BYTES + 1];
-  int poller = epoll_create1(0), done = 0, lost = 0;
+  int poller = epoll_create1(0), done = 0, all = 0, lost = 0;
   for (int i = 0; i < count; i++) {
     flow_table[i].fd = loopback_socket(port, 0);
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = (unsigned)i};
@@ -149,6 +150,7 @@ static int flows(int port, int count, double seconds) {
       if (recv(flow->fd, answer, sizeof answer, MSG_DONTWAIT) < 0) continue;
       if (check_datagram(answer, DATAGRAM_BYTES, 0, 1) != 1) die("an answer");
       double trip_us = now_us() - flow->sent_us;
+      all++;
       if (now >= begin && done < TRIPS_MAX) trips_us[done++] = trip_us;
       ask(flow);
     }
@@ -160,7 +162,7 @@ static int flows(int port, int count, double seconds) {
       ask(&flow_table[i]);
     }
   }
-  print_trips(done, lost, seconds);
+  print_trips(all, done, lost, seconds);
   return 0;
 }
 

@@ -65,14 +65,18 @@ for (let round = 0; round < rounds; round++) {
   }
 }
 
-for (const scenario of scenarios) printScenario(scenario, samples, sampler.slowGaugeUs);
-printTargets(samples);
+const marked = samples.map((sample) => ({ ...sample, figures: sampler.mark(sample.figures) }));
+for (const scenario of scenarios) printScenario(scenario, marked);
+printTargets(marked);
 if (sampler.failures.length > 0) console.log(`\nFailed attempts:\n${sampler.failures.join("\n")}`);
 const minutes = ((performance.now() - startMs) / 60e3).toFixed(1);
 console.log(`\n${head.machine.cpu}, ${head.machine.cores} processors, ${minutes} minutes`);
 
 const isPart = values.growth || values.only !== undefined || values.peers !== undefined;
-await writeResults(values.json ?? (isPart ? undefined : RESULTS_FILE), { ...head, samples });
+await writeResults(values.json ?? (isPart ? undefined : RESULTS_FILE), {
+  ...head,
+  samples: marked,
+});
 process.exit(0);
 
 /** A part of a run takes the place of a whole one only where somebody says so. */

@@ -37,9 +37,14 @@ export class Sampler {
    * A gauge above this tells of a slow spell. What is good is the lower quartile of all so far:
    * the very best is a lucky moment, which would make everything else look slow.
    */
-  get slowGaugeUs(): number {
+  get #slowGaugeUs(): number {
     const sorted = this.#gauges.toSorted((a, b) => a - b);
     return SLOW_GAUGE * (sorted[Math.floor(sorted.length / 4)] as number);
+  }
+
+  /** Adds `slow` to figures: 1 where even the best attempt was in a slow spell, 0 elsewhere. */
+  mark(figures: Figures): Figures {
+    return { ...figures, slow: Number(gaugeOf(figures) > this.#slowGaugeUs) };
   }
 
   /**
@@ -57,7 +62,7 @@ export class Sampler {
       if (attempts++ > 0) this.#repeatMsLeft -= performance.now() - startMs;
       if (figures === undefined) failed++;
       else if (best === undefined || gaugeOf(figures) < gaugeOf(best)) best = figures;
-      if (figures !== undefined && gaugeOf(figures) <= this.slowGaugeUs) break;
+      if (figures !== undefined && gaugeOf(figures) <= this.#slowGaugeUs) break;
     }
     return best && { ...best, attempts };
   }

@@ -26,7 +26,6 @@ const COLUMNS: readonly (readonly [string, string, (value: number) => string])[]
 export function printScenario(
   { name, contenders, places }: Scenario,
   samples: readonly Sample[],
-  slowGaugeUs: number,
 ): void {
   const rows: Record<string, string | number>[] = [];
   for (const place of places) {
@@ -34,7 +33,7 @@ export function printScenario(
       const of = samples.filter(
         (sample) => sample.scenario === name && sample.peer === peer && sample.parameters === place,
       );
-      if (of.length > 0) rows.push({ peer, ...place, ...medians(of, slowGaugeUs) });
+      if (of.length > 0) rows.push({ peer, ...place, ...medians(of) });
     }
   }
   if (rows.length === 0) return;
@@ -42,13 +41,12 @@ export function printScenario(
   console.table(rows);
 }
 
-function medians(samples: readonly Sample[], slowGaugeUs: number): Record<string, string> {
+function medians(samples: readonly Sample[]): Record<string, string> {
   const cells = COLUMNS.flatMap(([figure, heading, write]) => {
     const values = samples.flatMap(({ figures }) => figures[figure] ?? []);
     return values.length === 0 ? [] : [[heading, write(median(values))] as const];
   });
-  const isSlow = (sample: Sample) => Number(sample.figures.gaugeUs) > slowGaugeUs;
-  const slow = samples.filter(isSlow).length;
+  const slow = samples.filter(({ figures }) => figures.slow === 1).length;
   return {
     ...Object.fromEntries(cells),
     ...(slow > 0 && { slow: `${slow} of ${samples.length}` }),
