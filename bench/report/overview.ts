@@ -71,7 +71,7 @@ export function overview(samples: readonly Sample[], latest: Results): string {
     const line = cells(row, samples, series);
     return line === undefined ? [] : [line];
   });
-  if (rows.length === 0) throw new Error("no line of the overview was measured: run bench:net and bench:micro");
+  if (rows.length === 0) throw new Error("no line of the overview was measured: run bench:net");
   const headings = [`${placeOf(BYTES)}, loopback`, "Bun", OURS, "C", "times Bun", "of C"];
   return `${table(headings, rows)}\n\n${machineOf(latest)} ${HOW}`;
 }
