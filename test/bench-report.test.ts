@@ -80,6 +80,15 @@ describe("result files", () => {
   });
 
   test.each([
+    ["of several rounds do not count", [1, 0, 0], false, 2.5],
+    ["count where there are no others", [1, 1, 1], true, 2],
+  ] as const)("samples of slow spells %s", (_, slow, isSlow, rate) => {
+    const samples = slow.map((mark, i) => sample("A", i, { rate: 1.5 + i / 2, slow: mark }));
+    const [series] = seriesOf(samples);
+    expect(series).toMatchObject({ isSlow, medians: { rate } });
+  });
+
+  test.each([
     ["no results", { samples: 1 }],
     ["a figure that is no number", results([sample("A", 0, { rate: Number.NaN })])],
   ])("%s is an error", async (_, content) => {

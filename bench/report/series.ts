@@ -10,6 +10,8 @@ export interface Series {
   readonly scenario: string;
   readonly peer: string;
   readonly parameters: Readonly<Record<string, number>>;
+  /** Whether all its samples are of slow spells of the machine; of others these do not count. */
+  readonly isSlow: boolean;
   /** By figure, a value for each round. */
   readonly rounds: Readonly<Record<string, readonly number[]>>;
   /** By figure, the median of them. */
@@ -58,14 +60,17 @@ export function latestSamples(files: readonly ResultsFile[]): Sample[] {
 
 /** Samples put together by who, what and where, in the order in which these first come. */
 export function seriesOf(samples: readonly Sample[]): Series[] {
-  return [...Map.groupBy(samples, keyOf).values()].map((of) => {
-    const { suite, scenario, peer, parameters } = of[0] as Sample;
+  return [...Map.groupBy(samples, keyOf).values()].map((all) => {
+    const { suite, scenario, peer, parameters } = all[0] as Sample;
+    const fast = all.filter(({ figures }) => figures.slow !== 1);
+    const isSlow = fast.length === 0;
+    const of = isSlow ? all : fast;
     const names = [...new Set(of.flatMap(({ figures }) => Object.keys(figures)))];
     const rounds = Object.fromEntries(
       names.map((name) => [name, of.flatMap(({ figures }) => figures[name] ?? [])]),
     );
     const medians = Object.fromEntries(names.map((name) => [name, median(rounds[name] ?? [])]));
-    return { suite, scenario, peer, parameters, rounds, medians };
+    return { suite, scenario, peer, parameters, isSlow, rounds, medians };
   });
 }
 

@@ -35,8 +35,8 @@ function scenarioTable(series: readonly Series[]): string {
   const figures = FIGURES.filter(({ name }) => series.some(({ medians }) => name in medians));
   const byPlace = [...Map.groupBy(series, ({ parameters }) => placeOf(parameters))];
   const rows = byPlace.flatMap(([place, ofPlace]) =>
-    ofPlace.map(({ peer, medians }) => [
-      peer,
+    ofPlace.map(({ peer, isSlow, medians }) => [
+      isSlow ? `${peer} (in a slow spell)` : peer,
       place,
       ...figures.map(({ name, write }) => {
         const value = medians[name];
