@@ -14,7 +14,8 @@ export interface Sample {
    * Named with their unit last: rate (datagrams/s), gbitPerS, userUs, systemUs, cpuUs (a datagram),
    * p50Us, p99Us, p999Us, arrived (0..1), datagramsPerCall, memoryGrowthBytes, ns, bytesAllocated,
    * ms, residentMiB ... About the sample itself: gaugeUs, the time of a fixed piece of work beside
-   * it, attempts, and slow, 1 where the gauge told of a slow spell of the machine, else 0.
+   * it; others, the processors that other programs used; attempts; and slow, 1 where one of them
+   * tells that it was disturbed, else 0.
    */
   readonly figures: Readonly<Record<string, number>>;
 }

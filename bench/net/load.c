@@ -7,6 +7,7 @@
  *   reference ping PORT COUNT GAP_US         round trips, one at a time
  *   reference flows PORT FLOWS SECONDS       round trips, one at a time from each of many ports
  */
+#include "messages.h"
 #include "reference.h"
 #include <errno.h>
 #include <sys/epoll.h>
@@ -17,12 +18,6 @@
 #define ANSWER_US_MAX 1e5
 #define FLOWS_MAX 4096
 #define TRIPS_MAX 2000000
-
-static int segmenting_socket(int port) {
-  int fd = loopback_socket(port, 0), bytes = DATAGRAM_BYTES;
-  if (setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &bytes, sizeof bytes)) die("UDP_SEGMENT");
-  return fd;
-}
 
 /* Several sockets in turn are several flows, which a group of receivers shares (SO_REUSEPORT). */
 static int flood(int port, int sockets) {

@@ -8,7 +8,7 @@ import {
   type Line,
   type Program,
   type Running,
-  runTool,
+  runLoad,
   startLoad,
   startRole,
 } from "./processes.ts";
@@ -165,7 +165,7 @@ export async function measureStart(contender: Program, bytes: number): Promise<F
   await using started = startRole(contender, { bytes }, "start", DEFAULT_RECEIVE_BYTES);
   const { port } = await started.next();
   // More than one message would do no harm: the first ends it.
-  runTool("load", bytes, "fill", port as number, 1);
+  runLoad(bytes, "fill", port as number, 1);
   const { ms, residentBytes } = await started.next();
   return { ms: ms as number, residentMiB: (residentBytes as number) / BYTES_A_MIB };
 }
@@ -178,7 +178,7 @@ async function measureEcho(
   await using echo = startRole(contender, { bytes }, "echo", LONG_RECEIVE_BYTES);
   const port = (await echo.next()).port as number;
   const before = usageOf(echo.pid);
-  const answers = runTool("load", bytes, ...tool(port));
+  const answers = runLoad(bytes, ...tool(port));
   const after = usageOf(echo.pid);
   const used = usedBetween(before, after);
   // Some are answered before the time starts, and cost as much.
@@ -216,7 +216,7 @@ async function drained(
       const { ns } = await receiver.next();
       return { figures: { ...costs, ns: ns as number }, total: line.total as number };
     }
-    runTool("load", bytes, "fill", line.port, messages);
+    runLoad(bytes, "fill", line.port, messages);
     receiver.answer();
   }
 }

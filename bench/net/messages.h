@@ -21,6 +21,13 @@ static inline void enable_gro(int fd) {
   if (setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof on)) die("UDP_GRO");
 }
 
+/* A socket whose messages leave in datagrams of DATAGRAM_BYTES each. */
+static inline int segmenting_socket(int port) {
+  int fd = loopback_socket(port, 0), bytes = DATAGRAM_BYTES;
+  if (setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &bytes, sizeof bytes)) die("UDP_SEGMENT");
+  return fd;
+}
+
 /* How many messages came, without waiting; -1 for none. */
 static inline int receive_messages(int fd, struct offload_batch *batch) {
   for (int m = 0; m < MESSAGES; m++) {

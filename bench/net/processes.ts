@@ -113,9 +113,14 @@ export function startLoad(bytes: number, ...tool: (string | number)[]): Running 
   return startRole(REFERENCE, { bytes, half: "load" }, ...tool);
 }
 
-/** Runs the C program as a tool to its end: what it printed, if anything. */
-export function runTool(half: Half, bytes: number, ...tool: (string | number)[]): Line {
-  return run([...on(half), referencePath(bytes), ...tool.map(String)]);
+/** Runs the C program as a load to its end: what it printed, if anything. */
+export function runLoad(bytes: number, ...tool: (string | number)[]): Line {
+  return run([...on("load"), referencePath(bytes), ...tool.map(String)]);
+}
+
+/** Microseconds that a fixed piece of work takes on this machine now. */
+export function readGauge(): number {
+  return run([referencePath(), "gauge"]).gaugeUs as number;
 }
 
 const REFERENCE: Program = { command: (bytes) => [referencePath(bytes)] };

@@ -157,18 +157,20 @@ int measurement_count(struct measurement *measurement, int datagrams, double sec
 
 /* ----------------------------------------------------------------------------- roles ---- */
 
-/*
- * Load and contender on processors of their own: a scheduler that wakes a receiver on the sender's
- * would measure itself. The halves are of what this process may use; of one alone there are none.
- */
-static int run_on(const char *half, char **command) {
-  cpu_set_t all, chosen;
-  if (sched_getaffinity(0, sizeof all, &all)) die("sched_getaffinity");
+void pin(const char *half) {
+  /* Those before the first call, which may be followed by one for the other half. */
+  static cpu_set_t all;
+  cpu_set_t chosen;
+  if (CPU_COUNT(&all) == 0 && sched_getaffinity(0, sizeof all, &all)) die("sched_getaffinity");
   int total = CPU_COUNT(&all), is_load = !strcmp(half, "load");
   CPU_ZERO(&chosen);
   for (int cpu = 0, seen = 0; cpu < CPU_SETSIZE; cpu++)
     if (CPU_ISSET(cpu, &all) && (seen++ < total / 2) == is_load) CPU_SET(cpu, &chosen);
   if (total > 1 && sched_setaffinity(0, sizeof chosen, &chosen)) die("sched_setaffinity");
+}
+
+static int run_on(const char *half, char **command) {
+  pin(half);
   execvp(command[0], command);
   die(command[0]);
   return 1;

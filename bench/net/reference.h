@@ -46,6 +46,13 @@ void die(const char *what);
 double now_us(void);
 void sort(double *values, int count);
 
+/*
+ * Load and contender on processors of their own: a scheduler that wakes a receiver on the sender's
+ * would measure itself. The halves, "load" and "contender", are of what this process may use; of
+ * one processor alone there are none.
+ */
+void pin(const char *half);
+
 /* On 127.0.0.1, connected to a port there unless that is 0. `receive_bytes`: 0 = default. */
 int loopback_socket(int connect_to, int receive_bytes);
 int port_of(int fd);

@@ -1,11 +1,12 @@
 /**
  * Takes samples on a machine that is not always as fast: each between two looks at a gauge, and
- * again when that tells of a slow spell. A sample that fails is taken again as well.
+ * again when that tells of a slow spell, or when other programs ran beside it. A sample that fails
+ * is taken again as well.
  */
 
-import { DEFAULT_DATAGRAM_BYTES } from "./datagrams.ts";
 import type { Figures } from "./measures.ts";
-import { runTool } from "./processes.ts";
+import { readGauge } from "./processes.ts";
+import { othersTicks } from "./usage.ts";
 
 /** How many times a sample is taken, at the most. */
 const ATTEMPTS_MAX = 3;
@@ -13,6 +14,10 @@ const ATTEMPTS_MAX = 3;
 const FAILURES_MAX = 2;
 /** A gauge this much above a good one of the run tells of a slow spell. */
 const SLOW_GAUGE = 1.15;
+/** Other programs may have this part of a processor: more disturbs. */
+const OTHERS_MAX = 0.1;
+/** USER_HZ of Linux is 100 everywhere. */
+const MS_A_TICK = 10;
 /** Looks at the gauge before the first sample. */
 const FIRST_LOOKS = 10;
 
@@ -42,14 +47,14 @@ export class Sampler {
     return SLOW_GAUGE * (sorted[Math.floor(sorted.length / 4)] as number);
   }
 
-  /** Adds `slow` to figures: 1 where even the best attempt was in a slow spell, 0 elsewhere. */
+  /** Adds `slow` to figures: 1 where even the best attempt was disturbed, 0 elsewhere. */
   mark(figures: Figures): Figures {
-    return { ...figures, slow: Number(gaugeOf(figures) > this.#slowGaugeUs) };
+    return { ...figures, slow: Number(this.#isDisturbed(figures)) };
   }
 
   /**
-   * What `measure` answers, with `gaugeUs` and `attempts` among the figures: of several attempts
-   * the one in the fastest spell. Undefined where every attempt failed.
+   * What `measure` answers, with what is known of the attempt among the figures: `gaugeUs`,
+   * `others` (processors that other programs used) and `attempts`. Of several the best one. Undefined where every attempt failed.
    */
   async take(what: string, measure: () => Promise<Figures>): Promise<Figures | undefined> {
     let best: Figures | undefined;
@@ -61,17 +66,25 @@ export class Sampler {
       const figures = await this.#attempt(what, measure);
       if (attempts++ > 0) this.#repeatMsLeft -= performance.now() - startMs;
       if (figures === undefined) failed++;
-      else if (best === undefined || gaugeOf(figures) < gaugeOf(best)) best = figures;
-      if (figures !== undefined && gaugeOf(figures) <= this.#slowGaugeUs) break;
+      else if (best === undefined || disturbance(figures) < disturbance(best)) best = figures;
+      if (figures !== undefined && !this.#isDisturbed(figures)) break;
     }
     return best && { ...best, attempts };
   }
 
+  #isDisturbed(figures: Figures): boolean {
+    return Number(figures.gaugeUs) > this.#slowGaugeUs || Number(figures.others) > OTHERS_MAX;
+  }
+
   async #attempt(what: string, measure: () => Promise<Figures>): Promise<Figures | undefined> {
     const before = this.#gauge();
+    const startMs = performance.now();
+    const startTicks = othersTicks();
     try {
       const figures = await measure();
-      return { ...figures, gaugeUs: Math.max(before, this.#gauge()) };
+      const ticks = Math.max(0, othersTicks() - startTicks);
+      const others = (ticks * MS_A_TICK) / (performance.now() - startMs);
+      return { ...figures, gaugeUs: Math.max(before, this.#gauge()), others };
     } catch (error) {
       this.#failures.push(`${what}: ${(error as Error).message}`);
       return undefined;
@@ -79,12 +92,13 @@ export class Sampler {
   }
 
   #gauge(): number {
-    const { gaugeUs } = runTool("contender", DEFAULT_DATAGRAM_BYTES, "gauge");
-    this.#gauges.push(gaugeUs as number);
-    return gaugeUs as number;
+    const gaugeUs = readGauge();
+    this.#gauges.push(gaugeUs);
+    return gaugeUs;
   }
 }
 
-function gaugeOf(figures: Figures): number {
-  return figures.gaugeUs as number;
+/** How much a sample was disturbed, to compare attempts. */
+function disturbance(figures: Figures): number {
+  return Number(figures.gaugeUs) * (1 + Number(figures.others));
 }

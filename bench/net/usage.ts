@@ -1,10 +1,19 @@
-/** What a process has used so far, as the kernel tells from outside: proc(5). */
+/** What processes have used so far, as the kernel tells from outside: proc(5). */
 
 import { readdirSync, readFileSync } from "node:fs";
 
 /** Numbers of /proc/PID/stat behind the program's name. */
 const UTIME = 11;
 const STIME = 12;
+/** The same of children that have ended. */
+const CUTIME = 13;
+const CSTIME = 14;
+/** Numbers of the first line of /proc/stat: nobody's time. */
+const IDLE = 3;
+const IOWAIT = 4;
+const STEAL = 7;
+/** From here on they are parts of others. */
+const GUEST = 8;
 
 /** Processor time and memory. */
 export interface Usage {
@@ -27,7 +36,7 @@ export function usageOf(pid: number): Usage {
   // The first number of schedstat: nanoseconds on a processor.
   const cpuNs = threads.map((id) => Number(read(`task/${id}/schedstat`).split(" ")[0]));
   return {
-    cpuUs: cpuNs.reduce((sum, ns) => sum + ns, 0) / 1e3,
+    cpuUs: sum(cpuNs) / 1e3,
     userTicks: numbers[UTIME] as number,
     systemTicks: numbers[STIME] as number,
     residentBytes: Number(/^VmRSS:\s+(\d+) kB$/m.exec(read("status"))?.[1] ?? 0) * 1024,
@@ -44,4 +53,27 @@ export function usedBetween(
   const system = after.systemTicks - before.systemTicks;
   const userUs = user + system === 0 ? 0 : (cpuUs * user) / (user + system);
   return { userUs, systemUs: cpuUs - userUs, cpuUs };
+}
+
+/** Ticks so far that processors spent on anything but this process and its children that ended. */
+export function othersTicks(): number {
+  const [, ...all] = (readFileSync("/proc/stat", "utf8").split("\n")[0] as string).split(/ +/);
+  const busy = all
+    .slice(0, GUEST)
+    .map((ticks, i) => ([IDLE, IOWAIT, STEAL].includes(i) ? 0 : +ticks));
+  const mine = numbersOf(readFileSync("/proc/self/stat", "utf8"));
+  const own = [UTIME, STIME, CUTIME, CSTIME].map((i) => mine[i] as number);
+  return sum(busy) - sum(own);
+}
+
+/** The numbers of /proc/PID/stat behind the program's name, which may have any characters. */
+function numbersOf(stat: string): number[] {
+  return stat
+    .slice(stat.lastIndexOf(")") + 2)
+    .split(" ")
+    .map(Number);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }
