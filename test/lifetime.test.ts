@@ -70,6 +70,15 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     CHILD_TIMEOUT_MS,
   );
 
+  test(
+    "a process that ends in the call that tells of a datagram ends with its exit code",
+    async () => {
+      const child = await runScript("exit-in-waker.ts", { args: [backend] });
+      expect([child.exitCode, child.signal, child.stderr]).toEqual([42, null, ""]);
+    },
+    CHILD_TIMEOUT_MS,
+  );
+
   test("buffers that only a receive refers to survive collections", async () => {
     const { receiver, sender } = await connectedPair(backend);
     for (let round = 0; round < 20; round++) {

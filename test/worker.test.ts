@@ -76,3 +76,23 @@ test(
   },
   CHILD_TIMEOUT_MS,
 );
+
+test(
+  "Workers ended at random moments while they are flooded crash nothing and leave nothing open",
+  async () => {
+    const child = await runScript("terminate-flooded-workers.ts");
+    const { before, after, received } = JSON.parse(endedWell(child));
+    expect(after).toBeLessThanOrEqual(before);
+    expect(received).toBe(35);
+  },
+  CHILD_TIMEOUT_MS,
+);
+
+test(
+  "Workers ended while they load the library and open sockets crash nothing",
+  async () => {
+    const child = await runScript("terminate-flooded-workers.ts", { args: ["early"] });
+    expect(JSON.parse(endedWell(child))).toMatchObject({ received: 35 });
+  },
+  CHILD_TIMEOUT_MS,
+);

@@ -3,15 +3,11 @@
  * the first few and after all; and whether sockets of this thread went on meanwhile.
  */
 
-import { readdirSync } from "node:fs";
 import { UdpSocket } from "../../lib/index.ts";
+import { settledDescriptors } from "./settled-descriptors.ts";
 
 const WARM_UP = 5;
 const WORKERS = 40;
-
-function openDescriptors(): number {
-  return readdirSync("/proc/self/fd").length;
-}
 
 async function runWorker(): Promise<void> {
   const worker = new Worker(new URL("receiving-worker.ts", import.meta.url).href);
@@ -22,19 +18,6 @@ async function runWorker(): Promise<void> {
   const closed = new Promise((resolve) => worker.addEventListener("close", resolve));
   worker.terminate();
   await closed;
-}
-
-/** Ends when no descriptor was closed for a while: a Worker's go with its heap, a little later. */
-async function settledDescriptors(): Promise<number> {
-  let count = openDescriptors();
-  for (let steady = 0; steady < 10; steady++) {
-    Bun.gc(true);
-    await Bun.sleep(20);
-    const now = openDescriptors();
-    if (now < count) steady = 0;
-    count = now;
-  }
-  return count;
 }
 
 const socket = await UdpSocket.bind({ hostname: "127.0.0.1" });

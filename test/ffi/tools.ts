@@ -39,15 +39,19 @@ export interface Run {
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: Record<string, string>;
+  /** When it is killed, which leaves no exit code. */
+  readonly timeoutMs?: number;
 }
 
 /** Runs a command to its end. */
-export function run(command: string[], { cwd = ROOT, env = {} }: RunOptions = {}): Run {
+export function run(command: string[], options: RunOptions = {}): Run {
+  const { cwd = ROOT, env = {}, timeoutMs } = options;
   const { exitCode, stdout, stderr } = Bun.spawnSync(command, {
     cwd,
     env: { ...process.env, ...env },
     stdout: "pipe",
     stderr: "pipe",
+    ...(timeoutMs === undefined ? {} : { timeout: timeoutMs }),
   });
   return { code: exitCode, out: stdout.toString(), err: stderr.toString() };
 }

@@ -1,0 +1,30 @@
+/**
+ * Ends the process from within the call that tells of a datagram, with sockets open that wait for
+ * others and datagrams under way to them. Argument: the backend.
+ */
+
+import { DatagramInfo, Pending, UdpSocket } from "../../lib/index.ts";
+
+const backend = process.argv[2] as "shim" | "portable";
+const SOCKETS = 20;
+const DATAGRAMS = 200;
+
+const options = { hostname: "127.0.0.1", backend };
+const sender = await UdpSocket.bind(options);
+const sockets: UdpSocket[] = [];
+for (let i = 0; i < SOCKETS; i++) sockets.push(await UdpSocket.bind(options));
+
+const buffer = new Uint8Array(8);
+const info = new DatagramInfo();
+let received = 0;
+for (const socket of sockets) {
+  const receive = () => {
+    while (socket.pollRecvFrom(receive, buffer, info) !== Pending) {
+      if (++received === DATAGRAMS) process.exit(42);
+    }
+  };
+  receive();
+}
+setInterval(() => {
+  for (const { localAddr } of sockets) sender.trySendTo(buffer, localAddr);
+}, 1);
