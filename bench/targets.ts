@@ -33,17 +33,22 @@ export interface Verdict {
   /** Undefined where a sample is missing. */
   readonly value: number | undefined;
   readonly isMet: boolean | undefined;
+  /** Whether the machine was disturbed in every round, so that the value says little. */
+  readonly isSlow: boolean;
 }
 
 export function judge(target: Target, samples: readonly Sample[]): Verdict {
-  const value = measured(target, samples);
-  if (value === undefined) return { target, value, isMet: undefined };
+  const rounds = valuesByRound(target, samples);
+  if (rounds.length === 0) return { target, value: undefined, isMet: undefined, isSlow: false };
+  const fast = rounds.filter(({ isSlow }) => !isSlow);
+  const counting = fast.length > 0 ? fast : rounds;
+  const value = median(counting.map((round) => round.value));
   const { atLeast = Number.NEGATIVE_INFINITY, atMost = Number.POSITIVE_INFINITY } = target;
-  return { target, value, isMet: value >= atLeast && value <= atMost };
+  return { target, value, isMet: value >= atLeast && value <= atMost, isSlow: fast.length === 0 };
 }
 
 /** A target's verdict in the words of a table. */
-export function tableRow({ target, value, isMet }: Verdict): Record<string, string> {
+export function tableRow({ target, value, isMet, isSlow }: Verdict): Record<string, string> {
   const { path, figure, comparison, ours, against, atLeast, atMost, unit } = target;
   const limit = atLeast === undefined ? `at most ${short(atMost)}` : `at least ${short(atLeast)}`;
   return {
@@ -53,7 +58,7 @@ export function tableRow({ target, value, isMet }: Verdict): Record<string, stri
     figure: comparison === "value" ? figure : `${figure}, ${comparison}`,
     limit: `${limit} ${unit}`,
     measured: value === undefined ? "" : `${short(value)} ${unit}`,
-    met: isMet === undefined ? "not measured" : isMet ? "yes" : "NO",
+    met: isMet === undefined ? "not measured" : `${isMet ? "yes" : "NO"}${isSlow ? ", slow" : ""}`,
   };
 }
 
@@ -63,14 +68,17 @@ function short(value: number | undefined): string {
 }
 
 /**
- * The median of the values within each round, as slow spells of the machine hit both. Rounds count
- * that no sample was marked slow in, if there are any; those that one of the two lacks do not.
+ * A target's values within each round that has both samples, as slow spells of the machine hit
+ * both. Where one of them is marked slow, the value counts only if there are no others.
  */
-function measured(target: Target, samples: readonly Sample[]): number | undefined {
+function valuesByRound(
+  target: Target,
+  samples: readonly Sample[],
+): { readonly value: number; readonly isSlow: boolean }[] {
   const { ours, against, figure, comparison } = target;
   const mine = samplesByRound(target, ours, samples);
   const others = against === undefined ? mine : samplesByRound(target, against, samples);
-  const rounds = [...mine].flatMap(([round, sample]) => {
+  return [...mine].flatMap(([round, sample]) => {
     const other = others.get(round);
     if (other === undefined) return [];
     const value = compare(
@@ -80,9 +88,6 @@ function measured(target: Target, samples: readonly Sample[]): number | undefine
     );
     return { value, isSlow: sample.figures.slow === 1 || other.figures.slow === 1 };
   });
-  const fast = rounds.filter(({ isSlow }) => !isSlow);
-  const counting = fast.length > 0 ? fast : rounds;
-  return counting.length === 0 ? undefined : median(counting.map(({ value }) => value));
 }
 
 function compare(comparison: Comparison, mine: number, other: number): number {

@@ -58,6 +58,7 @@ export function printTargets(samples: readonly Sample[]): void {
   if (verdicts.length === 0) return;
   const missed = verdicts.filter(({ isMet }) => isMet === false).length;
   console.log(`\nTargets: ${verdicts.length - missed} met, ${missed} not. "ratio" is ours over the
-other's, "speed-up" the other's over ours, "difference" ours less the other's: medians of rounds.`);
+other's, "speed-up" the other's over ours, "difference" ours less the other's: medians of
+rounds. "slow": the machine was disturbed in all of them, by a slow spell or by other programs.`);
   console.table(verdicts.map(tableRow));
 }
