@@ -37,7 +37,7 @@ test(
     const child = await runScript("without-shim.ts", { env });
     const { backend, errors, lengths, warnings }: Answer = JSON.parse(endedWell(child));
     expect([backend, lengths]).toEqual(["portable", [1, 2]]);
-    // That io_uring is forbidden is told where Unix sockets find out.
+    // Where the loop cannot be had for readiness, that is told: Unix sockets need it.
     expect(warnings.filter((warning) => !warning.includes("readiness"))).toEqual([]);
     // The shim is there for whoever names it, and for Unix sockets.
     expect(errors).toMatchObject({ pair: "no error", shim: "no error", recvmmsg: "no error" });

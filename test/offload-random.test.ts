@@ -20,7 +20,7 @@ import {
 } from "./offload-tools.ts";
 import { nextTurn, runCommand } from "./sockets.ts";
 
-/** Which way readiness is told in this process; unset: io_uring where it works. */
+/** Which way readiness is told in this process; unset: by the loop where it works. */
 const MODE = process.env.DATAGRAM_SOCKET_READINESS;
 const RUNS = 250;
 const TIMEOUT_MS = 60_000;

@@ -1,6 +1,6 @@
 /**
  * The fallback of readiness, the helper thread: every test that has to do with waiting passes with
- * it as it does with io_uring. They run in a process of their own, as the choice is made once.
+ * it as it does with Bun's loop. They run in a process of their own, as the choice is made once.
  */
 
 import { expect, test } from "bun:test";

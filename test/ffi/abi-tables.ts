@@ -7,8 +7,6 @@ export const OWN: ReadonlySet<string> = new Set([
   "SHIM_ABI",
   "EINTR_RETRIES_MAX",
   "SOCKETS_MAX",
-  "SQ_ENTRIES",
-  "CQ_ENTRIES",
   "EPOLL_EVENTS_MAX",
 ]);
 
@@ -16,10 +14,7 @@ export const OWN: ReadonlySet<string> = new Set([
 export const RENAMED: { readonly [name: string]: string } = {
   SYS_RECVMMSG: "SYS_recvmmsg",
   SYS_SENDMMSG: "SYS_sendmmsg",
-  SYS_IO_URING_SETUP: "SYS_io_uring_setup",
-  SYS_IO_URING_ENTER: "SYS_io_uring_enter",
   PROT_READ_WRITE: "(PROT_READ | PROT_WRITE)",
-  MAP_SHARED_POPULATE: "(MAP_SHARED | MAP_POPULATE)",
   MAP_PRIVATE_ANONYMOUS: "(MAP_PRIVATE | MAP_ANONYMOUS)",
 };
 
@@ -61,52 +56,6 @@ export const STRUCTS: readonly [own: string, real: string, fields: readonly [str
       [
         ["events", "events"],
         ["data", "data"],
-      ],
-    ],
-    [
-      "struct sqe",
-      "struct io_uring_sqe",
-      [
-        ["opcode", "opcode"],
-        ["flags", "flags"],
-        ["priority", "ioprio"],
-        ["fd", "fd"],
-        ["offset", "off"],
-        ["address", "addr"],
-        ["length", "len"],
-        ["operation_flags", "poll32_events"],
-        ["operation_flags", "msg_flags"],
-        ["user_data", "user_data"],
-      ],
-    ],
-    [
-      "struct cqe",
-      "struct io_uring_cqe",
-      [
-        ["user_data", "user_data"],
-        ["result", "res"],
-        ["flags", "flags"],
-      ],
-    ],
-    [
-      "struct ring_parameters",
-      "struct io_uring_params",
-      [
-        ["sq_entries", "sq_entries"],
-        ["cq_entries", "cq_entries"],
-        ["flags", "flags"],
-        ["features", "features"],
-        ["sq.head", "sq_off.head"],
-        ["sq.tail", "sq_off.tail"],
-        ["sq.ring_mask", "sq_off.ring_mask"],
-        ["sq.ring_entries", "sq_off.ring_entries"],
-        ["sq.flags", "sq_off.flags"],
-        ["sq.array", "sq_off.array"],
-        ["cq.head", "cq_off.head"],
-        ["cq.tail", "cq_off.tail"],
-        ["cq.ring_mask", "cq_off.ring_mask"],
-        ["cq.overflow", "cq_off.overflow"],
-        ["cq.cqes", "cq_off.cqes"],
       ],
     ],
   ];
@@ -171,9 +120,6 @@ export const HEADERS: string = `
 #include <sys/un.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
-#if __has_include(<linux/io_uring.h>)
-#include <linux/io_uring.h>
-#endif
 #if __has_include(<linux/errqueue.h>)
 #include <linux/errqueue.h>
 #endif

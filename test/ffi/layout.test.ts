@@ -33,10 +33,10 @@ interface Constant {
   readonly value: number;
 }
 
-/** Constants of lib/ that are numbers, by their source text. */
+/** Constants of ffi/ and lib/ that are numbers, by their source text. */
 function libraryConstants(): Constant[] {
   const constants: Constant[] = [];
-  for (const file of new Glob("lib/*.ts").scanSync(ROOT)) {
+  for (const file of new Glob("{ffi,lib}/**/*.ts").scanSync(ROOT)) {
     const text = readFileSync(join(ROOT, file), "utf8");
     for (const [, name, literal] of text.matchAll(
       /^(?:export )?const ([A-Z][A-Z0-9_]+)(?:: number)? = ([0-9][0-9a-fox_]*);/gim,
@@ -115,18 +115,14 @@ function structLines(which: "own" | "real"): string[] {
         print(`${own}.${ownField} (${realField})`, `__builtin_offsetof(${type}, ${field})`),
       );
     }
-    if (!real.includes("io_uring") || which === "own") return lines;
-    return ["#ifdef IORING_OFF_SQES", ...lines, "#endif"];
+    return lines;
   });
 }
 
 /** The shim's constants by the names of the headers. */
 function headerLine(name: string): string {
   const real = RENAMED[name];
-  if (real !== undefined) return print(name, real);
-  // These are an enum's, which #ifdef cannot see.
-  if (!name.startsWith("IORING_OP_")) return printIfDefined(name);
-  return `#ifdef IORING_OFF_SQES\n${print(name, name)}\n#endif`;
+  return real === undefined ? printIfDefined(name) : print(name, real);
 }
 
 for (const compiler of COMPILERS) {
@@ -180,7 +176,7 @@ for (const compiler of COMPILERS) {
       }
     });
 
-    testWhere("the constants of C in lib/ are those of the headers", () => {
+    testWhere("the constants of C in ffi/ and lib/ are those of the headers", () => {
       const constants = libraryConstants().filter(
         ({ name }) => C_NAME.test(name) && !NOT_IN_C.has(name) && !(name in LAYOUT_CONSTANTS),
       );

@@ -14,11 +14,9 @@ struct fault {
 };
 
 enum door { AT_SYSCALL, AT_CONNECT, AT_MMAP, AT_EPOLL_CREATE, AT_EPOLL_CTL, AT_SOCKETPAIR,
-            AT_PTHREAD_CREATE, AT_EPOLL_WAIT, DOORS };
+            AT_PTHREAD_CREATE, AT_EPOLL_WAIT, AT_DUP3, DOORS };
 
 static struct fault faults[DOORS];
-/* Features that io_uring_setup pretends not to have. */
-static unsigned missing_features;
 
 #define syscall door_syscall
 #define connect door_connect
@@ -28,6 +26,7 @@ static unsigned missing_features;
 #define epoll_wait door_epoll_wait
 #define socketpair door_socketpair
 #define pthread_create door_pthread_create
+#define dup3 door_dup3
 
 #include "../../c/shim.c"
 
@@ -39,6 +38,7 @@ static unsigned missing_features;
 #undef epoll_wait
 #undef socketpair
 #undef pthread_create
+#undef dup3
 
 /* The real ones, under names of their own, as the shim's declarations are not the headers'. */
 extern long real_syscall(long, long, long, long, long, long, long) __asm__("syscall");
@@ -47,15 +47,12 @@ extern void *real_mmap(void *, unsigned long, int, int, int, long) __asm__("mmap
 extern int real_epoll_create1(int) __asm__("epoll_create1");
 extern int real_epoll_ctl(int, int, int, void *) __asm__("epoll_ctl");
 extern int real_epoll_wait(int, void *, int, int) __asm__("epoll_wait");
+extern int real_dup3(int, int, int) __asm__("dup3");
 extern int real_socketpair(int, int, int, int[2]) __asm__("socketpair");
 extern int real_pthread_create(u64 *, const void *, void *(*)(void *), void *)
     __asm__("pthread_create");
 
-struct pollfd {
-  int fd;
-  short events, revents;
-};
-extern int poll(struct pollfd *, unsigned long, int timeout_ms);
+extern long read(int, void *, unsigned long);
 
 /* Whether this call is to fail. The helper thread passes no door that a test counts. */
 static int fails(enum door door) {
@@ -81,24 +78,17 @@ static void inject(enum door door, int skip, int times, int error) {
 
 static void clear_faults(void) {
   memset(faults, 0, sizeof faults);
-  missing_features = 0;
 }
 
 long door_syscall(long number, ...) {
   __builtin_va_list rest;
   __builtin_va_start(rest, number);
   long a[6] = {0};
-  int count = number == SYS_RECVMMSG         ? 5
-              : number == SYS_SENDMMSG       ? 4
-              : number == SYS_IO_URING_SETUP ? 2
-                                             : 6;
+  int count = number == SYS_RECVMMSG ? 5 : 4;
   for (int i = 0; i < count; i++) a[i] = __builtin_va_arg(rest, long);
   __builtin_va_end(rest);
   if (fails(AT_SYSCALL)) return refuse(AT_SYSCALL);
-  long result = real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-  if (number == SYS_IO_URING_SETUP && result >= 0)
-    ((struct ring_parameters *)a[1])->features &= ~missing_features;
-  return result;
+  return real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 int door_connect(int fd, const void *address, u32 length) {
@@ -116,6 +106,10 @@ int door_epoll_create1(int flags) {
 
 int door_epoll_ctl(int epoll, int operation, int fd, void *event) {
   return fails(AT_EPOLL_CTL) ? refuse(AT_EPOLL_CTL) : real_epoll_ctl(epoll, operation, fd, event);
+}
+
+int door_dup3(int from, int to, int flags) {
+  return fails(AT_DUP3) ? refuse(AT_DUP3) : real_dup3(from, to, flags);
 }
 
 /* Only the reaping side: the helper's own waits, which never end by themselves, go through. */

@@ -1,44 +1,16 @@
-/* The readiness half of shim-harness.c: the same sections for io_uring and the helper thread. */
+/*
+ * The readiness half of shim-harness.c: the same sections for an event loop that watches the
+ * reactor itself, and for the helper thread.
+ */
 
-/* How a section opens its reactor. */
-static int (*open_mode)(struct reactor *, int);
+#include "ears.h"
 
-struct ears {
-  struct reactor *reactor;
-  int heard;
-};
+/* `is_once` of reactor_arm. */
+#define ONCE 1
+#define FOR_GOOD 0
 
-/* A reactor with a bell; the bell's other end is `heard`. */
-static struct ears ears_open(void) {
-  int rung;
-  struct ears ears;
-  pair_open(&rung, &ears.heard, SOCK_STREAM);
-  ears.reactor = reactor_create();
-  TRUE(ears.reactor != 0);
-  IS(open_mode(ears.reactor, rung), 0);
-  return ears;
-}
-
-static void ears_close(struct ears ears) {
-  reactor_destroy(ears.reactor, 0);
-  close(ears.heard);
-}
-
-/* Waits for the bell, and empties it. One that does not ring ends the program: all would wait. */
-static void hear(struct ears ears) {
-  struct pollfd wait = {ears.heard, POLLIN, 0};
-  if (poll(&wait, 1, 10000) != 1) {
-    printf("FAIL %s: no bell in 10 seconds\n", section);
-    exit(1);
-  }
-  u8 rings[256];
-  while (read(ears.heard, rings, sizeof rings) == sizeof rings);
-}
-
-static int is_silent(struct ears ears) {
-  struct pollfd wait = {ears.heard, POLLIN, 0};
-  return poll(&wait, 1, 0) == 0;
-}
+/* How long to wait for what should not come. */
+#define QUIET_MS 20
 
 static void armed_before_and_after(void) {
   struct ears ears = ears_open();
@@ -49,7 +21,7 @@ static void armed_before_and_after(void) {
     u64 token = 0x1fffff00000000ull + (u64)round;
     int isReadyFirst = round & 1;
     if (isReadyFirst) send_one(left);
-    IS(reactor_arm(ears.reactor, right, POLLIN, token), 0);
+    IS(reactor_arm(ears.reactor, right, POLLIN, ONCE, token), 0);
     if (!isReadyFirst) {
       IS(reactor_reap(ears.reactor, ready, 4), 0);
       TRUE(is_silent(ears));
@@ -63,8 +35,45 @@ static void armed_before_and_after(void) {
     IS(count, 1);
     IS(ready[0].token, token);
     IS(ready[0].events & POLLIN, POLLIN);
+    /* It still is ready, but was told of. */
+    IS(reactor_reap(ears.reactor, ready, 4), 0);
     IS(drain(right), 1);
   }
+  descriptor_close(left);
+  descriptor_close(right);
+  ears_close(ears);
+}
+
+/* Armed for good: reported while it is ready, silent when drained, and when armed for nothing. */
+static void armed_for_good(void) {
+  struct ears ears = ears_open();
+  struct ready ready[4];
+  int left, right;
+  pair_open(&left, &right, SOCK_DGRAM);
+  IS(reactor_arm(ears.reactor, right, POLLIN, FOR_GOOD, 1), 0);
+  for (int round = 0; round < 100; round++) {
+    send_one(left);
+    hear(ears);
+    for (int again = 0; again < 3; again++) {
+      IS(reactor_reap(ears.reactor, ready, 4), 1);
+      IS(ready[0].token, 1);
+      if (mode == BY_LOOP) hear(ears);
+    }
+    IS(drain(right), 1);
+    IS(reactor_reap(ears.reactor, ready, 4), 0);
+    TRUE(is_silent(ears));
+  }
+  send_one(left);
+  hear(ears);
+  /* The helper rings for what is new, not for what is still there. */
+  if (mode == BY_THREAD) IS(loop_waits(ears, QUIET_MS), 0);
+  IS(reactor_arm(ears.reactor, right, 0, ONCE, 2), 0);
+  IS(reactor_reap(ears.reactor, ready, 4), 0);
+  TRUE(is_silent(ears));
+  IS(reactor_arm(ears.reactor, right, POLLIN, FOR_GOOD, 3), 0);
+  hear(ears);
+  IS(reactor_reap(ears.reactor, ready, 4), 1);
+  IS(ready[0].token, 3);
   descriptor_close(left);
   descriptor_close(right);
   ears_close(ears);
@@ -77,7 +86,7 @@ static void full_socket(void) {
   pair_open(&left, &right, SOCK_DGRAM);
   prepare(1, 8, 0);
   while (batch_send(left, messages, 1) == 1);
-  IS(reactor_arm(ears.reactor, left, POLLOUT, 5), 0);
+  IS(reactor_arm(ears.reactor, left, POLLOUT, ONCE, 5), 0);
   TRUE(is_silent(ears));
   TRUE(drain(right) > 0);
   hear(ears);
@@ -114,25 +123,14 @@ static void many_at_once(void) {
   int left[COUNT], right[COUNT];
   for (int i = 0; i < COUNT; i++) {
     pair_open(&left[i], &right[i], SOCK_DGRAM);
-    IS(reactor_arm(ears.reactor, right[i], POLLIN, (u64)i + 1), 0);
+    IS(reactor_arm(ears.reactor, right[i], POLLIN, ONCE, (u64)i + 1), 0);
   }
   for (int i = 0; i < COUNT; i++) send_one(left[i]);
-  reap_all(ears, COUNT);
+  /* However much room there is. */
+  struct ready ready[COUNT];
+  IS(reactor_reap(ears.reactor, ready, COUNT), EPOLL_EVENTS_MAX);
+  reap_all(ears, COUNT - EPOLL_EVENTS_MAX);
   for (int i = 0; i < COUNT; i++) descriptor_close(left[i]), descriptor_close(right[i]);
-  ears_close(ears);
-}
-
-/* Two completions for each: more than CQ_ENTRIES, with the bell long full. */
-static void overflow(void) {
-  if (open_mode != ring_open) return;
-  struct ears ears = ears_open();
-  int left, right;
-  pair_open(&left, &right, SOCK_DGRAM);
-  for (u64 token = 1; token <= 6000; token++)
-    IS(reactor_arm(ears.reactor, left, POLLOUT, token), 0);
-  reap_all(ears, 6000);
-  descriptor_close(left);
-  descriptor_close(right);
   ears_close(ears);
 }
 
@@ -144,15 +142,10 @@ static void disarmed(void) {
   for (u64 token = 1; token <= 300; token++) {
     int fd = socket_open(AF_INET, SOCK_DGRAM, 0);
     IS(socket_bind(fd, &here, sizeof here), 0);
-    IS(reactor_arm(ears.reactor, fd, POLLIN, token), 0);
-    IS(reactor_disarm(ears.reactor, fd, token), 0);
+    IS(reactor_arm(ears.reactor, fd, POLLIN, ONCE, token), 0);
+    IS(reactor_disarm(ears.reactor, fd), 0);
     descriptor_close(fd);
-    int count = reactor_reap(ears.reactor, ready, 4);
-    /* io_uring tells of the cancelled request, without events. */
-    for (int i = 0; i < count; i++) {
-      IS(ready[i].token, token);
-      IS(ready[i].events, 0);
-    }
+    IS(reactor_reap(ears.reactor, ready, 4), 0);
   }
   TRUE(is_silent(ears));
   ears_close(ears);
@@ -165,88 +158,112 @@ static void destroyed_while_armed(void) {
     struct inet_address here;
     int fd = open_udp(&here);
     ears.reactor->descriptors[i * 3000] = fd + 1;
-    IS(reactor_arm(ears.reactor, fd, POLLIN, (u64)i + 1), 0);
+    IS(reactor_arm(ears.reactor, fd, POLLIN, ONCE, (u64)i + 1), 0);
   }
   ears_close(ears);
 }
 
 /* ------------------------------------------------------------------------- failures ---- */
 
-/* Opens with a fault set: the error comes out, nothing is left, and it can be tried again. */
-static void open_fails(enum door door, int skip, int error, int expected) {
-  int rung, heard;
-  pair_open(&rung, &heard, SOCK_STREAM);
-  struct reactor *reactor = reactor_create();
+/*
+ * Opens with a fault set: the error comes out, nothing is left but what the caller brought, and
+ * it can be tried again.
+ */
+static void open_fails(enum door door, int skip, int error) {
+  int rung;
+  struct ears ears = ears_prepare(&rung);
   int before = descriptors_open();
   inject(door, skip, 1, error);
-  IS(open_mode(reactor, rung), expected);
+  IS(ears_try(ears, rung), -error);
   IS(descriptors_open(), before);
-  IS(reactor->mode, 0);
-  IS(reactor->bell, -1);
+  IS(ears.reactor->watched, -1);
+  IS(ears.reactor->has_helper, 0);
+  IS(ears.reactor->bell, -1);
+  TRUE(is_silent(ears));
   clear_faults();
-  IS(open_mode(reactor, rung), 0);
-  reactor_destroy(reactor, 0);
-  close(heard);
-}
-
-static void ring_failures(void) {
-  struct ready ready[4];
-  /* Twice: with the flag that older kernels do not know, and without. */
-  inject(AT_SYSCALL, 0, 1, EINVAL);
-  ears_close(ears_open());
-  int rung, heard;
-  pair_open(&rung, &heard, SOCK_STREAM);
-  struct reactor *reactor = reactor_create();
-  inject(AT_SYSCALL, 0, 2, EPERM);
-  IS(ring_open(reactor, rung), -EPERM);
-  missing_features = IORING_FEAT_NODROP;
-  IS(ring_open(reactor, rung), -ENOSYS);
-  missing_features = IORING_FEAT_SINGLE_MMAP;
-  IS(ring_open(reactor, rung), -ENOSYS);
-  reactor_destroy(reactor, 0);
-  close(rung);
-  close(heard);
-  clear_faults();
-  open_fails(AT_MMAP, 0, ENOMEM, -ENOSYS);
-  open_fails(AT_MMAP, 1, ENOMEM, -ENOSYS);
-
-  struct ears ears = ears_open();
+  IS(ears_try(ears, rung), 0);
   int left, right;
   pair_open(&left, &right, SOCK_DGRAM);
+  IS(reactor_arm(ears.reactor, right, POLLIN, ONCE, 1), 0);
   send_one(left);
-  inject(AT_SYSCALL, 0, 1, EBUSY);
-  IS(reactor_arm(ears.reactor, right, POLLIN, 1), -EBUSY);
-  inject(AT_SYSCALL, 0, 5, EINTR);
-  IS(reactor_arm(ears.reactor, right, POLLIN, 2), 0);
-  inject(AT_SYSCALL, 0, 1000, EINTR);
-  IS(reactor_arm(ears.reactor, right, POLLIN, 3), -EINTR);
-  clear_faults();
   hear(ears);
-  /* What was refused was not submitted by the next call. */
-  IS(reactor_reap(ears.reactor, ready, 4), 1);
-  IS(ready[0].token, 2);
   descriptor_close(left);
   descriptor_close(right);
   ears_close(ears);
 }
 
-static void helper_failures(void) {
-  open_fails(AT_EPOLL_CREATE, 0, EMFILE, -EMFILE);
-  open_fails(AT_EPOLL_CREATE, 1, EMFILE, -EMFILE);
-  open_fails(AT_SOCKETPAIR, 0, EMFILE, -EMFILE);
-  open_fails(AT_EPOLL_CTL, 0, ENOMEM, -ENOMEM);
-  open_fails(AT_EPOLL_CTL, 1, ENOMEM, -ENOMEM);
-  open_fails(AT_PTHREAD_CREATE, 0, EAGAIN, -EAGAIN);
-
+/* What can go wrong once a reactor is open. */
+static void use_fails(void) {
   struct ears ears = ears_open();
   struct ready ready[4];
   int left, right;
   pair_open(&left, &right, SOCK_DGRAM);
-  IS(reactor_arm(ears.reactor, -1, POLLIN, 1), -EBADF);
-  IS(reactor_disarm(ears.reactor, left, 1), -ENOENT);
+  IS(reactor_arm(ears.reactor, -1, POLLIN, ONCE, 1), -EBADF);
+  IS(reactor_disarm(ears.reactor, left), -ENOENT);
+  inject(AT_EPOLL_CTL, 0, 1, ENOMEM);
+  IS(reactor_arm(ears.reactor, left, POLLIN, ONCE, 1), -ENOMEM);
+  /* One that is not known yet is asked for twice. */
+  inject(AT_EPOLL_CTL, 1, 1, ENOMEM);
+  IS(reactor_arm(ears.reactor, left, POLLIN, ONCE, 1), -ENOMEM);
   inject(AT_EPOLL_WAIT, 0, 1, EINTR);
   IS(reactor_reap(ears.reactor, ready, 4), 0);
+  inject(AT_EPOLL_WAIT, 0, 1, EBADF);
+  IS(reactor_reap(ears.reactor, ready, 4), -EBADF);
   clear_faults();
+  descriptor_close(left);
+  descriptor_close(right);
+  ears_close(ears);
+}
+
+static void loop_failures(void) {
+  open_fails(AT_EPOLL_CREATE, 0, EMFILE);
+  open_fails(AT_DUP3, 0, EBADF);
+  open_fails(AT_EPOLL_CTL, 0, ENOMEM);
+
+  /* Numbers that are none, or something else. */
+  int bell;
+  struct ears ears = ears_prepare(&bell);
+  IS(loop_open(ears.reactor, ears.loop, -1, LOOP_DATA), -EBADF);
+  prepare(1, 8, 0);
+  IS(batch_receive(bell, messages, 1, 0, 0, 0), -EAGAIN);
+  IS(loop_open(ears.reactor, -1, bell, LOOP_DATA), -EBADF);
+  IS(loop_open(ears.reactor, bell, bell, LOOP_DATA), -EINVAL);
+  IS(ears.reactor->watched, -1);
+  ears_close(ears);
+  use_fails();
+}
+
+static void helper_failures(void) {
+  open_fails(AT_EPOLL_CREATE, 0, EMFILE);
+  open_fails(AT_EPOLL_CREATE, 1, EMFILE);
+  open_fails(AT_SOCKETPAIR, 0, EMFILE);
+  open_fails(AT_EPOLL_CTL, 0, ENOMEM);
+  open_fails(AT_EPOLL_CTL, 1, ENOMEM);
+  open_fails(AT_PTHREAD_CREATE, 0, EAGAIN);
+  use_fails();
+}
+
+/* What Bun does to the number of its socket, it does to the loop's watch over the reactor. */
+static void bell_is_the_watch(void) {
+  struct ears ears = ears_open();
+  int left, right;
+  pair_open(&left, &right, SOCK_DGRAM);
+  IS(reactor_arm(ears.reactor, right, POLLIN, FOR_GOOD, 1), 0);
+  send_one(left);
+  hear(ears);
+  IS(fcntl(ears.heard, F_GETFD), 1);
+  struct epoll_event event = {.events = 0, .data = LOOP_DATA};
+  IS(real_epoll_ctl(ears.loop, EPOLL_CTL_MOD, ears.heard, &event), 0);
+  TRUE(is_silent(ears));
+  event.events = EPOLLIN;
+  IS(real_epoll_ctl(ears.loop, EPOLL_CTL_MOD, ears.heard, &event), 0);
+  hear(ears);
+  IS(real_epoll_ctl(ears.loop, EPOLL_CTL_DEL, ears.heard, &event), 0);
+  TRUE(is_silent(ears));
+  /* The socket that it was is watched no more either. */
+  IS(checked(real_epoll_ctl(ears.loop, EPOLL_CTL_DEL, ears.heard, &event)), -ENOENT);
+  struct ready ready[4];
+  IS(reactor_reap(ears.reactor, ready, 4), 1);
   descriptor_close(left);
   descriptor_close(right);
   ears_close(ears);
@@ -254,40 +271,39 @@ static void helper_failures(void) {
 
 static void never_opened(void) {
   struct reactor *reactor = reactor_create();
-  IS(reactor->mode, 0);
+  IS(reactor->watched, -1);
+  IS(reactor->has_helper, 0);
   reactor_destroy(reactor, 0);
   inject(AT_MMAP, 0, 1, ENOMEM);
   TRUE(reactor_create() == 0);
 }
 
-static void run_mode(const char *mode, int (*open)(struct reactor *, int), void (*fail)(void)) {
+static void run_mode(const char *mode_name, void (*fail)(void)) {
   static const struct {
     const char *name;
     void (*run)(void);
   } sections[] = {
       {"armed before and after", armed_before_and_after},
+      {"armed for good", armed_for_good},
       {"full socket", full_socket},
       {"many at once", many_at_once},
-      {"overflow", overflow},
       {"disarmed", disarmed},
       {"destroyed while armed", destroyed_while_armed},
   };
   char name[64];
-  open_mode = open;
   for (u32 i = 0; i < sizeof sections / sizeof sections[0]; i++) {
-    snprintf(name, sizeof name, "%s: %s", mode, sections[i].name);
+    snprintf(name, sizeof name, "%s: %s", mode_name, sections[i].name);
     run_section(name, sections[i].run);
   }
-  snprintf(name, sizeof name, "%s: failures", mode);
+  snprintf(name, sizeof name, "%s: failures", mode_name);
   run_section(name, fail);
 }
 
 static void run_readiness(void) {
   run_section("never opened", never_opened);
-  run_mode("thread", helper_open, helper_failures);
-  struct reactor *reactor = reactor_create();
-  int result = ring_open(reactor, -1);
-  reactor_destroy(reactor, 0);
-  if (result == 0) run_mode("io_uring", ring_open, ring_failures);
-  else printf("skip io_uring: io_uring_setup says errno %d\n", -result);
+  mode = BY_LOOP;
+  run_mode("loop", loop_failures);
+  run_section("loop: the bell is the watch", bell_is_the_watch);
+  mode = BY_THREAD;
+  run_mode("thread", helper_failures);
 }
