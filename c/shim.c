@@ -141,21 +141,25 @@ int batch_send(int fd, struct mmsghdr *messages, u32 count) {
   return (int)result;
 }
 
-struct piece {
-  u32 offset; /* from `bytes` */
-  u32 length;
-};
-
 /*
- * Copies pieces of `bytes` to where the first `count` of `targets` point, each into its own.
+ * Copies a message of `length` bytes, which are datagrams of `stride` bytes (the last may be
+ * shorter), to the first `count` of `targets`, each as far as it goes there. Answers the bytes copied.
  *
- * SAFETY: `bytes` and `pieces` are the caller's for the call; `targets` are iovecs of a vector that
- * holds their buffers. The caller checked that every piece lies in `bytes` and fits its target.
+ * SAFETY: `bytes` are the caller's for the call; `targets` are iovecs of a vector that holds their
+ * buffers, and say how long those are.
  */
-void batch_scatter(const u8 *bytes, const struct piece *pieces, const struct iovec *targets,
-                   u32 count) {
-  for (u32 i = 0; i < count; i++)
-    memcpy(targets[i].base, bytes + pieces[i].offset, pieces[i].length);
+u32 batch_scatter(const u8 *bytes, u32 length, u32 stride, const struct iovec *targets,
+                  u32 count) {
+  u32 copied = 0;
+  for (u32 i = 0; i < count; i++) {
+    u32 size = length < stride ? length : stride;
+    u32 fitting = size < targets[i].length ? size : (u32)targets[i].length;
+    memcpy(targets[i].base, bytes, fitting);
+    copied += fitting;
+    bytes += size;
+    length -= size;
+  }
+  return copied;
 }
 
 /* -------------------------------------------------------------- sockets and descriptors ---- */

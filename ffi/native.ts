@@ -16,6 +16,7 @@ export {
   type Message,
   ReceiveVector,
   ScatterVector,
+  type Segments,
   SendVector,
 } from "./vector.ts";
 

@@ -21,7 +21,13 @@ export interface Shim {
     flags: number,
   ): number;
   batch_send(fd: number, messages: Address, count: number): number;
-  batch_scatter(bytes: Address, pieces: Address, targets: Address, count: number): void;
+  batch_scatter(
+    bytes: Address,
+    length: number,
+    stride: number,
+    targets: Address,
+    count: number,
+  ): number;
   socket_open(domain: number, type: number, protocol: number): number;
   socket_pair(domain: number, type: number, fds: Address): number;
   socket_bind(fd: number, address: Address, length: number): number;
@@ -41,13 +47,7 @@ export interface Shim {
   reactor_destroy(reactor: Address, context: Address): void;
   loop_open(reactor: Address, loop: number, bell: number, data: bigint): number;
   helper_open(reactor: Address, bell: number): number;
-  reactor_arm(
-    reactor: Address,
-    fd: number,
-    events: number,
-    isOnce: number,
-    token: number,
-  ): number;
+  reactor_arm(reactor: Address, fd: number, events: number, isOnce: number, token: number): number;
   reactor_disarm(reactor: Address, fd: number): number;
   reactor_reap(reactor: Address, out: Address, capacity: number): number;
 }
@@ -57,7 +57,7 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   shim_abi: { args: [], returns: "i32" },
   batch_receive: { args: ["i32", "ptr", "u32", "u32", "u32", "i32"], returns: "i32" },
   batch_send: { args: ["i32", "ptr", "u32"], returns: "i32" },
-  batch_scatter: { args: ["ptr", "ptr", "ptr", "u32"], returns: "void" },
+  batch_scatter: { args: ["ptr", "u32", "u32", "ptr", "u32"], returns: "u32" },
   socket_open: { args: ["i32", "i32", "i32"], returns: "i32" },
   socket_pair: { args: ["i32", "i32", "ptr"], returns: "i32" },
   socket_bind: { args: ["i32", "ptr", "u32"], returns: "i32" },

@@ -158,32 +158,67 @@ class MessageVector {
   }
 }
 
+/** A message of several datagrams, or the end of one: `length` bytes of `bytes` from `offset` on. */
+export interface Segments {
+  bytes: Uint8Array;
+  offset: number;
+  length: number;
+  /** The length of each datagram; the last may be shorter. */
+  stride: number;
+  /** How many they are. */
+  datagrams: number;
+}
+
 /** Buffers to copy to, one a slot. */
 export class ScatterVector extends MessageVector {
-  /** What is copied: an offset and a length a slot. */
-  #pieces: Int32Array = new Int32Array(0);
+  /** What slots have whole, and how long it was then. */
+  #views: (Uint8Array | undefined)[] = [];
+  #lengths: number[] = [];
 
   constructor(shim: Shim) {
     super(shim, 0, 0);
   }
 
   override reserve(count: number): void {
+    if (count > this.capacity) this.#views.length = 0;
     super.reserve(count);
-    if (this.#pieces.length < 2 * this.capacity) {
-      this.#pieces = new Int32Array(new ArrayBuffer(8 * this.capacity));
+  }
+
+  /** How many slots from 0 on have all of the views from `start` on, as they had last time. */
+  holding(views: readonly unknown[], start: number, count: number): number {
+    const held = this.#views;
+    const lengths = this.#lengths;
+    let i = 0;
+    while (i < count) {
+      const view = views[start + i] as Uint8Array;
+      // One that was detached or resized since has another length.
+      if (held[i] !== view || lengths[i] !== view.byteLength) break;
+      i++;
     }
+    return i;
   }
 
-  /** Has `length` bytes from `offset` on copied to slot `i`, which is as long. */
-  setPiece(i: number, offset: number, length: number): void {
-    this.#pieces[2 * i] = offset;
-    this.#pieces[2 * i + 1] = length;
+  /** Lets slot `i` use all of `view`. */
+  setView(i: number, view: Uint8Array): void {
+    this.setBuffer(i, view, 0, view.byteLength);
+    this.#views[i] = view;
+    this.#lengths[i] = view.byteLength;
   }
 
-  /** Copies the pieces of slots 0 to `count - 1` out of `bytes`. */
-  scatter(bytes: Uint8Array, count: number): void {
-    // SAFETY: all three are held by this object or the caller while the call lasts.
-    this.shim.batch_scatter(addressOf(bytes), addressOf(this.#pieces), this.iovecAddress(0), count);
+  /** Lets slot `i` use the end of `view`. */
+  setEnd(i: number, view: Uint8Array, start: number): void {
+    this.setBuffer(i, view, start, view.byteLength - start);
+    this.#views[i] = undefined;
+  }
+
+  /**
+   * Copies the first `count` datagrams of `segments` to the slots from `slot` on, each as far as
+   * it fits: how many bytes that was.
+   */
+  scatter({ bytes, offset, length, stride }: Segments, slot: number, count: number): number {
+    // SAFETY: both are held by this object or the caller while the call lasts.
+    const address = addressOf(bytes) + offset;
+    return this.shim.batch_scatter(address, length, stride, this.iovecAddress(slot), count);
   }
 }
 

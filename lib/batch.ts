@@ -8,7 +8,7 @@ import { knownAddresses, type SocketAddress } from "./address.ts";
 import { DgramBuffer } from "./buffer.ts";
 import { readMetadata } from "./control.ts";
 import type { SocketCounters } from "./counters.ts";
-import type { DatagramInfo, Payload, Target } from "./info.ts";
+import { checkTarget, type DatagramInfo, type Payload, type Target } from "./info.ts";
 import { MessageBuilder, type MessageRules } from "./messages.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 import { destination } from "./send.ts";
@@ -86,7 +86,9 @@ function peerAt(vector: ReceiveVector, i: number): SocketAddress | undefined {
 }
 
 /**
- * Copies datagrams `from` on of a received batch to the targets of a run, which are checked.
+ * Copies datagrams `from` on of a received batch to the targets of a run.
+ *
+ * @throws TypeError or RangeError for a bad target, before anything is copied.
  */
 export function scatterReceived(
   batch: RecvBatch,
@@ -94,24 +96,65 @@ export function scatterReceived(
   targets: ScatterVector,
   bufs: readonly Target[],
   { start, count }: Omit<Run, "slot">,
+  told: Told,
+): void {
+  const hasBuffers = pointAtTargets(targets, bufs, start, count);
+  let bytes = 0;
+  let isTruncated = false;
+  for (let done = 0; done < count; ) {
+    const segments = batch._segmentsFrom(from + done);
+    const datagrams = Math.min(count - done, segments.datagrams);
+    const copied = targets.scatter(segments, done, datagrams);
+    bytes += copied;
+    if (copied < Math.min(segments.length, datagrams * segments.stride)) isTruncated = true;
+    done += datagrams;
+  }
+  told.counters.datagramsReceived += count;
+  told.counters.bytesReceived += bytes;
+  // Mostly the bytes are all that there is to know.
+  if (hasBuffers || isTruncated || told.info !== undefined) {
+    storeScattered(batch, from, bufs, { start, count }, told);
+  }
+}
+
+/** Points slots 0 to `count - 1` at targets, and checks those: whether some are `DgramBuffer`s. */
+function pointAtTargets(
+  targets: ScatterVector,
+  bufs: readonly Target[],
+  start: number,
+  count: number,
+): boolean {
+  targets.reserve(count);
+  let hasBuffers = false;
+  // Those that are the same as last time were checked then.
+  for (let i = targets.holding(bufs, start, count); i < count; i++) {
+    const buf = bufs[start + i] as Target;
+    checkTarget("bufs[]", buf);
+    if (buf instanceof DgramBuffer) {
+      targets.setEnd(i, buf._bytes, buf._end);
+      hasBuffers = true;
+    } else {
+      targets.setView(i, buf);
+    }
+  }
+  return hasBuffers;
+}
+
+/** Gives the targets of a run the datagrams that were copied to them. */
+function storeScattered(
+  batch: RecvBatch,
+  from: number,
+  bufs: readonly Target[],
+  { start, count }: Omit<Run, "slot">,
   { info, counters, local }: Told,
 ): void {
-  targets.reserve(count);
-  let bytes = 0;
   for (let i = 0; i < count; i++) {
     const buf = bufs[start + i] as Target;
     const datagramLength = batch.lengthAt(from + i);
-    let length: number;
-    if (buf instanceof DgramBuffer) {
-      length = Math.min(datagramLength, buf._bytes.length - buf._end);
-      targets.setBuffer(i, buf._bytes, buf._end, length);
-      buf._end += length;
-    } else {
-      length = Math.min(datagramLength, buf.byteLength);
-      targets.setBuffer(i, buf, 0, length);
-    }
-    targets.setPiece(i, batch.offsetAt(from + i), length);
-    bytes += length;
+    const isBuffer = buf instanceof DgramBuffer;
+    const room = isBuffer ? buf._bytes.length - buf._end : buf.byteLength;
+    const length = datagramLength < room ? datagramLength : room;
+    if (isBuffer) buf._end += length;
     if (datagramLength > length) counters.datagramsTruncated++;
     const about = info?.[start + i];
     if (about !== undefined) {
@@ -119,9 +162,6 @@ export function scatterReceived(
       if (local !== undefined) batch._readMetadata(from + i, about, local);
     }
   }
-  targets.scatter(batch.bytes, count);
-  counters.datagramsReceived += count;
-  counters.bytesReceived += bytes;
 }
 
 /**

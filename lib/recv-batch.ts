@@ -6,19 +6,14 @@
  * with their common length, the stride. A batch knows both views: every datagram, and the pieces.
  */
 
-import type { Native, ReceiveVector } from "../ffi/native.ts";
+import type { Native, ReceiveVector, Segments } from "../ffi/native.ts";
 import { knownAddresses, type SocketAddress } from "./address.ts";
-import { checkInteger } from "./check.ts";
+import { checkInteger, rangeError } from "./check.ts";
 import { RECV_CONTROL_CAPACITY, readMetadata, segmentBytesOf } from "./control.ts";
 import { DatagramInfo } from "./info.ts";
 
 /** Bytes of room for one message: the longest UDP payload, coalesced or not, is shorter. */
 const SLOT_BYTES = 65_536;
-/**
- * Datagrams a message has at the most, as a rule: UDP_MAX_SEGMENTS of <linux/udp.h> since Linux
- * 6.9. Whoever feeds a TUN device may join more.
- */
-const MESSAGE_DATAGRAMS_MAX = 128;
 /** Bytes of room for a peer's address, a Unix one too. */
 const NAME_CAPACITY = 112;
 /** Bytes of a `sockaddr_un` without a name (unix(7)). */
@@ -50,26 +45,32 @@ export class RecvBatch {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Messages that one receive can take. */
   readonly messagesMax: number;
-  #offsets: Int32Array;
-  #lengths: Int32Array;
-  #messageOf: Uint16Array;
+  /** By message: its first datagram, its length, and that of its datagrams but the last. */
+  readonly #firsts: Int32Array;
+  readonly #messageBytes: Int32Array;
   readonly #segmentBytes: Int32Array;
   #vector: ReceiveVector | undefined;
   #length = 0;
   #messages = 0;
+  #payloadBytes = 0;
+  /** The message that was asked about last, and its datagrams: mostly the next is the same one. */
+  #message = 0;
+  #first = 0;
+  #end = 0;
   #local: SocketAddress | undefined;
   /** About datagrams that were copied here; of received ones the vector tells. */
   readonly #copiedInfo: DatagramInfo[] = [];
   #isCopied = false;
+  readonly #segments: Segments;
 
   constructor(options: RecvBatchOptions = {}) {
     const { messages = 32 } = options;
     checkInteger("messages", messages, 1, 1024);
     this.messagesMax = messages;
     this.bytes = new Uint8Array(new ArrayBuffer(messages * SLOT_BYTES));
-    this.#offsets = new Int32Array(messages * MESSAGE_DATAGRAMS_MAX);
-    this.#lengths = new Int32Array(messages * MESSAGE_DATAGRAMS_MAX);
-    this.#messageOf = new Uint16Array(messages * MESSAGE_DATAGRAMS_MAX);
+    this.#segments = { bytes: this.bytes, offset: 0, length: 0, stride: 0, datagrams: 0 };
+    this.#firsts = new Int32Array(messages);
+    this.#messageBytes = new Int32Array(messages);
     this.#segmentBytes = new Int32Array(messages);
   }
 
@@ -83,14 +84,18 @@ export class RecvBatch {
     return this.#messages;
   }
 
-  /** Where in `bytes` datagram `i` starts. */
+  /** Where in `bytes` datagram `i` starts. @throws RangeError when there is none. */
   offsetAt(i: number): number {
-    return this.#offsets[i] as number;
+    const m = this.messageAt(i);
+    return m * SLOT_BYTES + (i - this.#first) * (this.#segmentBytes[m] as number);
   }
 
-  /** Its length in bytes; 0 is a valid datagram. */
+  /** Its length in bytes; 0 is a valid datagram. @throws RangeError when there is none. */
   lengthAt(i: number): number {
-    return this.#lengths[i] as number;
+    const m = this.messageAt(i);
+    const stride = this.#segmentBytes[m] as number;
+    const rest = (this.#messageBytes[m] as number) - (i - this.#first) * stride;
+    return rest < stride ? rest : stride;
   }
 
   /** Its bytes, as a view that is made at each call. */
@@ -127,9 +132,25 @@ export class RecvBatch {
     readMetadata(vector.words, vector.controlIndex(m), bytes, info, local);
   }
 
-  /** Which message datagram `i` came in. */
+  /** Which message datagram `i` came in. @throws RangeError when there is none. */
   messageAt(i: number): number {
-    return this.#messageOf[i] as number;
+    if (!(i >= this.#first && i < this.#end)) this.#seek(i);
+    return this.#message;
+  }
+
+  #seek(i: number): void {
+    if (!(i >= 0 && i < this.#length)) {
+      throw rangeError("i", `datagram of ${this.#length}`, i);
+    }
+    const isLater = i >= this.#end;
+    do this.#message += isLater ? 1 : -1;
+    while (i < (this.#firsts[this.#message] as number) || i >= this.#firstBehind(this.#message));
+    this.#first = this.#firsts[this.#message] as number;
+    this.#end = this.#firstBehind(this.#message);
+  }
+
+  #firstBehind(m: number): number {
+    return m + 1 < this.#messages ? (this.#firsts[m + 1] as number) : this.#length;
   }
 
   /** The stride of message `m` in bytes: the length of all its datagrams but the last. */
@@ -150,22 +171,37 @@ export class RecvBatch {
     return count;
   }
 
+  /** @internal Bytes of all datagrams. */
+  get _payloadBytes(): number {
+    return this.#payloadBytes;
+  }
+
+  /** @internal Datagram `i` and those behind it in its message: borrowed until the next call. */
+  _segmentsFrom(i: number): Segments {
+    const m = this.messageAt(i);
+    const segments = this.#segments;
+    segments.stride = this.#segmentBytes[m] as number;
+    const skipped = (i - this.#first) * segments.stride;
+    segments.offset = m * SLOT_BYTES + skipped;
+    segments.length = (this.#messageBytes[m] as number) - skipped;
+    segments.datagrams = this.#end - i;
+    return segments;
+  }
+
   /** @internal Forgets what it has. */
   _clear(): void {
-    this.#length = this.#messages = 0;
+    this.#length = this.#messages = this.#payloadBytes = 0;
+    this.#message = this.#first = this.#end = 0;
   }
 
   /** @internal Makes a copy of `bytes` datagram and message `i`; the caller does so in order. */
   _append(bytes: Uint8Array, peer: SocketAddress | undefined, i: number): void {
-    const offset = i * SLOT_BYTES;
-    this.bytes.set(bytes, offset);
-    this.#offsets[i] = offset;
-    this.#lengths[i] = this.#segmentBytes[i] = bytes.length;
-    this.#messageOf[i] = i;
+    this.bytes.set(bytes, i * SLOT_BYTES);
+    if (i === 0) this._clear();
+    this.#addMessage(i, bytes.length, bytes.length, 1);
     this.#copiedInfo[i] ??= new DatagramInfo();
     this.#copiedInfo[i]._set(bytes.length, bytes.length, peer);
     this.#isCopied = true;
-    this.#length = this.#messages = i + 1;
   }
 
   /** @internal Receives up to `limit` messages: how many, or -errno. */
@@ -174,41 +210,25 @@ export class RecvBatch {
     this.#local = local;
     const count = vector.receive(fd, 0, Math.min(limit, this.messagesMax), flags);
     this.#isCopied = false;
-    this.#length = 0;
-    this.#messages = Math.max(0, count);
-    for (let m = 0; m < count; m++) this.#takeApart(vector, m);
+    this._clear();
+    for (let m = 0; m < count; m++) {
+      const bytes = Math.min(vector.lengthAt(m), SLOT_BYTES);
+      const control = vector.controlLengthAt(m);
+      const told = control > 0 ? segmentBytesOf(vector.words, vector.controlIndex(m), control) : 0;
+      const stride = told > 0 ? told : bytes;
+      this.#addMessage(m, bytes, stride, bytes > stride ? Math.ceil(bytes / stride) : 1);
+    }
     return count;
   }
 
-  #takeApart(vector: ReceiveVector, m: number): void {
-    const bytes = Math.min(vector.lengthAt(m), SLOT_BYTES);
-    const told = segmentBytesOf(vector.words, vector.controlIndex(m), vector.controlLengthAt(m));
-    const stride = told > 0 ? told : bytes;
+  #addMessage(m: number, bytes: number, stride: number, datagrams: number): void {
+    this.#firsts[m] = this.#length;
+    this.#messageBytes[m] = bytes;
     this.#segmentBytes[m] = stride;
-    let offset = m * SLOT_BYTES;
-    const end = offset + bytes;
-    let i = this.#length;
-    const datagrams = i + (stride > 0 ? Math.ceil(bytes / stride) : 1);
-    if (datagrams > this.#offsets.length) this.#grow(datagrams);
-    do {
-      this.#offsets[i] = offset;
-      this.#lengths[i] = Math.min(stride, end - offset);
-      this.#messageOf[i] = m;
-      offset += stride;
-      i++;
-    } while (offset < end);
-    this.#length = i;
-  }
-
-  #grow(datagrams: number): void {
-    const length = 2 * datagrams;
-    const [offsets, lengths, messageOf] = [this.#offsets, this.#lengths, this.#messageOf];
-    this.#offsets = new Int32Array(length);
-    this.#lengths = new Int32Array(length);
-    this.#messageOf = new Uint16Array(length);
-    this.#offsets.set(offsets);
-    this.#lengths.set(lengths);
-    this.#messageOf.set(messageOf);
+    this.#payloadBytes += bytes;
+    this.#length += datagrams;
+    this.#messages = m + 1;
+    if (m === 0) this.#end = datagrams;
   }
 
   #vectorOf(native: Native): ReceiveVector {

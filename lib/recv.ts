@@ -234,6 +234,10 @@ export function checkEntries(
   end: number,
 ): void {
   for (let i = start; i < end; i++) checkTarget("bufs[]", bufs[i]);
-  if (info === undefined) return;
+  if (info !== undefined) checkInfos(info, start, end);
+}
+
+/** Checks what is told of buffers `start` to `end - 1`. */
+export function checkInfos(info: readonly DatagramInfo[], start: number, end: number): void {
   for (let i = start; i < end && i < info.length; i++) checkInfo("info[]", info[i]);
 }

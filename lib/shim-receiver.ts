@@ -10,7 +10,7 @@ import { fillTargets, type Run, scatterReceived, storeReceived } from "./batch.t
 import { RECV_CONTROL_CAPACITY } from "./control.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { DatagramInfo, Target } from "./info.ts";
-import { checkEntries } from "./recv.ts";
+import { checkEntries, checkInfos } from "./recv.ts";
 import { RecvBatch } from "./recv-batch.ts";
 
 /** Datagrams that a receive is always ready for. */
@@ -189,8 +189,8 @@ export class ShimReceiver {
       this.#restFrom = 0;
     }
     const count = Math.min(limit, rest.length - this.#restFrom);
-    // What was received stays here when this throws.
-    checkEntries(bufs, info, start, start + count);
+    // What was received stays here when one of these throws.
+    if (info !== undefined) checkInfos(info, start, start + count);
     scatterVector ??= this.#native.scatterVector();
     const told = { info, counters: this.#counters, local: this.#local };
     scatterReceived(rest, this.#restFrom, scatterVector, bufs, { start, count }, told);
@@ -198,9 +198,10 @@ export class ShimReceiver {
     return count;
   }
 
-  /** As many messages as are likely to have `limit` datagrams. */
+  /** As many messages as are likely to have `limit` datagrams, and not more. */
   #receiveMessages(batch: RecvBatch, limit: number): number {
-    const messages = Math.min(batch.messagesMax, Math.ceil(limit / this.#perMessage));
+    const likely = Math.max(1, Math.floor(limit / this.#perMessage));
+    const messages = Math.min(batch.messagesMax, likely);
     const result = batch._receive(this.#native, this.#fd, messages, this.#local);
     this.#counters.receiveCalls++;
     if (result > 0) {
@@ -220,7 +221,7 @@ export class ShimReceiver {
 
   #count(batch: RecvBatch): void {
     this.#counters.datagramsReceived += batch.length;
-    for (let i = 0; i < batch.length; i++) this.#counters.bytesReceived += batch.lengthAt(i);
+    this.#counters.bytesReceived += batch._payloadBytes;
   }
 }
 
