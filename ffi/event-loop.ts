@@ -13,17 +13,31 @@ export interface Watch {
   readonly data: bigint;
 }
 
-/** Finds who watches `fd`; of an event loop each, exactly one does. Absent: nobody seen to. */
+/**
+ * Finds who watches `fd`. Absent where that cannot be seen, or is not certain: an entry outlives
+ * its descriptor while a duplicate is open, and the number may be another's by then.
+ */
 export function findWatch(fd: number): Watch | undefined {
-  const entry = new RegExp(`^tfd: +${fd} events: +[0-9a-f]+ data: +([0-9a-f]+)`, "m");
-  for (const name of readdirSync("/proc/self/fd")) {
+  const entries = new RegExp(`^tfd: +${fd} events: +[0-9a-f]+ data: +([0-9a-f]+)`, "gm");
+  const found: Watch[] = [];
+  for (const name of list("/proc/self/fd")) {
     try {
       if (readlinkSync(`/proc/self/fd/${name}`) !== "anon_inode:[eventpoll]") continue;
-      const data = entry.exec(readFileSync(`/proc/self/fdinfo/${name}`, "latin1"))?.[1];
-      if (data !== undefined) return { epoll: Number(name), data: BigInt(`0x${data}`) };
+      const info = readFileSync(`/proc/self/fdinfo/${name}`, "latin1");
+      for (const [, data] of info.matchAll(entries)) {
+        found.push({ epoll: Number(name), data: BigInt(`0x${data}`) });
+      }
     } catch {
       // Closed meanwhile, by another thread or as the one that lists the folder.
     }
   }
-  return undefined;
+  return found.length === 1 ? found[0] : undefined;
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
 }

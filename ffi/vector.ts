@@ -108,11 +108,27 @@ class MessageVector {
   }
 
   /**
-   * Lets datagram `i` use `length` bytes of `view` from `start` on.
+   * Lets slot `i` be `length` bytes of `view` from `start` on.
    *
    * @throws RangeError when `view` is shorter: its memory was detached or shrunk.
    */
   setBuffer(i: number, view: Uint8Array, start: number, length: number): void {
+    this.place(i, i, view, start, length, false);
+  }
+
+  /**
+   * Lets slot `slot` be bytes of `view`, which is held by its place `i` among the buffers; or,
+   * with `mayJoin`, has the slot before go on with them, if that ends where they begin. Whether it
+   * does.
+   */
+  protected place(
+    i: number,
+    slot: number,
+    view: Uint8Array,
+    start: number,
+    length: number,
+    mayJoin: boolean,
+  ): boolean {
     if (length < 0 || start + length > view.byteLength) {
       throw new RangeError(
         `buffer expected ${start + length} bytes, got ${view.byteLength}: was it transferred?`,
@@ -124,11 +140,21 @@ class MessageVector {
     const low = (baseLow + start) | 0;
     // Unsigned comparison in 32-bit arithmetic: the low word wrapped round if it got smaller.
     const carry = (low ^ SIGN_BIT) < (baseLow ^ SIGN_BIT) ? 1 : 0;
+    const high = (this.#basesHigh[i] as number) + carry;
     const words = this.#words;
-    const iovec = this.#iovecs + i * IOVEC_WORDS;
+    const iovec = this.#iovecs + slot * IOVEC_WORDS;
+    if (mayJoin) {
+      const before = iovec - IOVEC_WORDS;
+      const bytes = words[before + 2] as number;
+      if ((((words[before] as number) + bytes) | 0) === low && words[before + 1] === high) {
+        words[before + 2] = bytes + length;
+        return true;
+      }
+    }
     words[iovec] = low;
-    words[iovec + 1] = (this.#basesHigh[i] as number) + carry;
+    words[iovec + 1] = high;
     words[iovec + 2] = length;
+    return false;
   }
 
   /** Forgets the buffers of the first `count` datagrams, so that they can be collected. */
@@ -288,6 +314,22 @@ export class SendVector extends MessageVector {
     this.#destinations = new Array<EncodedAddress | undefined>(this.capacity).fill(undefined);
     this.#firsts = Array.from({ length: this.capacity }, (_, m) => m);
     this.#datagrams = new Array<number>(this.capacity).fill(1);
+  }
+
+  /**
+   * Lets slot `slot` be bytes of `view`, the `i`th buffer, as `setBuffer`; or, with `mayJoin`, has
+   * the slot before go on with them, if they lie right behind its own: whether it does. The kernel
+   * takes 38 ns for each piece of 1200 bytes more that a message is gathered of.
+   */
+  addPiece(
+    i: number,
+    slot: number,
+    view: Uint8Array,
+    start: number,
+    length: number,
+    mayJoin: boolean,
+  ): boolean {
+    return this.place(i, slot, view, start, length, mayJoin);
   }
 
   /** Says what message `m` is made of. */

@@ -3,13 +3,13 @@
  * what came out of it again. The only loops that run once a datagram; they allocate nothing.
  */
 
-import type { ReceiveVector, ScatterVector, SendVector } from "../ffi/native.ts";
+import type { ReceiveVector, ScatterVector } from "../ffi/native.ts";
 import { knownAddresses, type SocketAddress } from "./address.ts";
 import { DgramBuffer } from "./buffer.ts";
 import { readMetadata } from "./control.ts";
 import type { SocketCounters } from "./counters.ts";
 import { checkTarget, type DatagramInfo, type Payload, type Target } from "./info.ts";
-import { MessageBuilder, type MessageRules } from "./messages.ts";
+import type { MessageBuilder } from "./messages.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 import { destination } from "./send.ts";
 
@@ -165,24 +165,22 @@ function storeScattered(
 }
 
 /**
- * Points the slots from 0 on at the payloads of a run, which are checked, and makes messages of
- * them: how many. `to` is one address for all, one each, or none on a connected socket.
+ * Makes messages of the payloads of a run, which are checked: how many. `to` is one address for
+ * all, one each, or none on a connected socket.
  */
 export function fillPayloads(
-  vector: SendVector,
+  builder: MessageBuilder,
   bufs: readonly Payload[],
   { start, count }: Omit<Run, "slot">,
   to: SocketAddress | readonly SocketAddress[] | undefined,
-  rules: MessageRules,
 ): number {
-  vector.reserve(count);
-  const builder = new MessageBuilder(vector, rules);
-  for (let i = 0; i < count; i++) {
-    const buf = bufs[start + i] as Payload;
+  builder.vector.reserve(count);
+  for (let i = start; i < start + count; i++) {
+    const buf = bufs[i] as Payload;
     const length = buf.length;
-    if (buf instanceof DgramBuffer) vector.setBuffer(i, buf._bytes, buf._start, length);
-    else vector.setBuffer(i, buf, 0, length);
-    builder.add(1, length, destination(to, start + i));
+    builder.add(length, destination(to, i));
+    if (buf instanceof DgramBuffer) builder.piece(buf._bytes, buf._start, length);
+    else builder.piece(buf, 0, length);
   }
   return builder.finish();
 }

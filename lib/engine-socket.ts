@@ -31,7 +31,7 @@ import {
  * Buffers that are checked at every receive. Most receives fill few of many, and a check of all
  * is a good part of what an idle socket's answer costs: engines check others before they use them.
  */
-const CHECKED_AHEAD = 8;
+const CHECKED_AHEAD = 2;
 
 /** A socket of the system. Disposable; `using` and `await using` close it. */
 export abstract class EngineSocket extends DatagramSocket implements AsSocketStats {

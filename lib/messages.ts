@@ -20,6 +20,8 @@ export interface MessageRules {
   readonly segmentation: Segmentation | undefined;
 }
 
+const NO_RULES: MessageRules = { isIPv6: false, isPeerIPv4: false, segmentation: undefined };
+
 const control = new ControlWriter();
 /** Made once: there may be as many messages as datagrams. */
 const message: Message = { slot: 0, slots: 0, datagrams: 0, controlBytes: 0 };
@@ -32,11 +34,16 @@ function checkFamily(source: SocketAddress | undefined, isIPv4: boolean): void {
   }
 }
 
-/** Takes datagrams in order, with the vector's slots that hold them, and makes messages. */
+/**
+ * Takes datagrams in order, and makes messages of a vector of them. For each: `add`, then its
+ * pieces.
+ */
 export class MessageBuilder {
-  readonly #vector: SendVector;
-  readonly #rules: MessageRules;
+  readonly vector: SendVector;
+  #rules: MessageRules = NO_RULES;
   #messages = 0;
+  /** Buffers that came, and slots that they needed. */
+  #buffers = 0;
   #nextSlot = 0;
   /** The message that is being made. */
   #firstSlot = 0;
@@ -47,40 +54,50 @@ export class MessageBuilder {
   #messageBytes = 0;
   #mayGrow = false;
 
-  constructor(vector: SendVector, rules: MessageRules) {
-    this.#vector = vector;
+  constructor(vector: SendVector) {
+    this.vector = vector;
+  }
+
+  /** Starts anew. */
+  begin(rules: MessageRules): this {
     this.#rules = rules;
+    this.#messages = this.#buffers = this.#nextSlot = this.#datagrams = 0;
+    this.#mayGrow = false;
+    return this;
   }
 
   /**
-   * Adds a datagram of `length` bytes to `address`, which lies in the next `slots` slots.
+   * Adds a datagram of `length` bytes to `address`.
    *
    * It joins its neighbours when it goes to the same peer and is as long, or shorter: then it is
    * the last that does.
    */
-  add(
-    slots: number,
-    length: number,
-    address: SocketAddress | undefined,
-    metadata?: SendMetadata,
-  ): void {
+  add(length: number, address: SocketAddress | undefined, metadata?: SendMetadata): void {
     if (this.#joins(length, address) && sameMetadata(metadata, this.#metadata)) {
       this.#messageBytes += length;
       this.#datagrams++;
       if (length < this.#segmentBytes) this.#mayGrow = false;
-    } else {
-      if (this.#datagrams > 0) this.#finishMessage();
-      const { isIPv6, segmentation } = this.#rules;
-      const encoded = isIPv6 ? address?._toMapped()._encoded : address?._encoded;
-      this.#vector.setDestination(this.#messages, encoded);
-      this.#address = address;
-      this.#metadata = metadata;
-      this.#firstSlot = this.#nextSlot;
-      this.#datagrams = 1;
-      this.#segmentBytes = this.#messageBytes = length;
-      this.#mayGrow = segmentation !== undefined && length <= segmentation.segmentBytesMax(address);
+      return;
     }
-    this.#nextSlot += slots;
+    if (this.#datagrams > 0) this.#finishMessage();
+    const { isIPv6, segmentation } = this.#rules;
+    const encoded = isIPv6 ? address?._toMapped()._encoded : address?._encoded;
+    this.vector.setDestination(this.#messages, encoded);
+    this.#address = address;
+    this.#metadata = metadata;
+    this.#firstSlot = this.#nextSlot;
+    this.#datagrams = 1;
+    this.#segmentBytes = this.#messageBytes = length;
+    this.#mayGrow = segmentation !== undefined && length <= segmentation.segmentBytesMax(address);
+  }
+
+  /** Adds bytes to the datagram that was added last. */
+  piece(view: Uint8Array, start: number, length: number): void {
+    const slot = this.#nextSlot;
+    const mayJoin = slot > this.#firstSlot;
+    if (!this.vector.addPiece(this.#buffers++, slot, view, start, length, mayJoin)) {
+      this.#nextSlot++;
+    }
   }
 
   /** Ends the last message: how many there are. */
@@ -108,7 +125,7 @@ export class MessageBuilder {
   }
 
   #finishMessage(): void {
-    const vector = this.#vector;
+    const vector = this.vector;
     const m = this.#messages++;
     message.controlBytes = 0;
     if (this.#datagrams > 1 || this.#metadata !== undefined) {

@@ -3,7 +3,7 @@
  * never blocking, whatever the descriptor's flags say.
  */
 
-import { loadNative, type Native, type ReceiveVector, type SendVector } from "../ffi/native.ts";
+import { loadNative, type Native, type ReceiveVector } from "../ffi/native.ts";
 import { AF_INET6, AF_UNIX, type SocketAddress } from "./address.ts";
 import { fillPayloads, fillTargets, storeReceived } from "./batch.ts";
 import { checkInteger } from "./check.ts";
@@ -12,6 +12,7 @@ import { ErrorQueueReader } from "./error-queue.ts";
 import { SocketError, unsupportedError } from "./errors.ts";
 import type { DatagramInfo, Payload, Target } from "./info.ts";
 import { BATCH_COUNT_MAX } from "./limits.ts";
+import { MessageBuilder } from "./messages.ts";
 import { IpOptions } from "./options.ts";
 import { WouldBlock } from "./poll.ts";
 import { checkTargets } from "./recv.ts";
@@ -24,7 +25,7 @@ const NAME_CAPACITY = 112;
 interface Vectors {
   readonly native: Native;
   readonly received: ReceiveVector;
-  readonly sending: SendVector;
+  readonly sending: MessageBuilder;
 }
 
 /** Errors kept for next calls; more of them than descriptors in trouble at a time. */
@@ -114,9 +115,9 @@ function sendAll(
     const limit = Math.min(end - done, BATCH_COUNT_MAX);
     // A raw descriptor: its owner sets it up, so nothing is offloaded behind its back.
     const rules = { isIPv6, isPeerIPv4: false, segmentation: undefined };
-    fillPayloads(sending, bufs, { start: done, count: limit }, to, rules);
-    const result = sending.send(fd, 0, limit);
-    sending.release(limit);
+    fillPayloads(sending.begin(rules), bufs, { start: done, count: limit }, to);
+    const result = sending.vector.send(fd, 0, limit);
+    sending.vector.release(limit);
     if (result < 0) return done > 0 ? done : failed(-result, "sendmmsg");
     done += result;
     if (result < limit) return done;
@@ -145,7 +146,7 @@ function open(what: string, fd: number): Vectors {
     vectors = {
       native,
       received: native.receiveVector(NAME_CAPACITY),
-      sending: native.sendVector(NAME_CAPACITY),
+      sending: new MessageBuilder(native.sendVector(NAME_CAPACITY)),
     };
   }
   return vectors;

@@ -21,7 +21,8 @@ interface Operation {
   readonly partial: (() => unknown) | undefined;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
-  readonly onAbort: () => void;
+  /** Listens to `signal`, if there is one. */
+  onAbort: (() => void) | undefined;
 }
 
 /** The callers that wait on one direction of a socket. */
@@ -87,11 +88,15 @@ export class OperationQueue {
     partial: (() => T | undefined) | undefined,
   ): Promise<T> {
     return new Promise((resolve, reject) => {
-      const onAbort = () => this.#onAbort(operation);
       const settle = resolve as (value: unknown) => void;
+      const onAbort = undefined;
       const operation: Operation = { poll, signal, partial, resolve: settle, reject, onAbort };
-      signal?.addEventListener("abort", onAbort);
-      this.#waiting.splice(index, 0, operation);
+      if (signal !== undefined) {
+        operation.onAbort = () => this.#onAbort(operation);
+        signal.addEventListener("abort", operation.onAbort);
+      }
+      if (index === this.#waiting.length) this.#waiting.push(operation);
+      else this.#waiting.splice(index, 0, operation);
     });
   }
 
@@ -161,7 +166,10 @@ export class OperationQueue {
   }
 
   #leave(operation: Operation): void {
-    this.#waiting.splice(this.#waiting.indexOf(operation), 1);
-    operation.signal?.removeEventListener("abort", operation.onAbort);
+    if (this.#waiting.length === 1) this.#waiting.pop();
+    else this.#waiting.splice(this.#waiting.indexOf(operation), 1);
+    if (operation.onAbort !== undefined) {
+      operation.signal?.removeEventListener("abort", operation.onAbort);
+    }
   }
 }

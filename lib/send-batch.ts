@@ -3,14 +3,13 @@
  * an address, and more that is said about how to send it.
  */
 
-import type { SendVector } from "../ffi/native.ts";
 import { checkAddress, type SocketAddress } from "./address.ts";
 import { DgramBuffer } from "./buffer.ts";
 import { checkBytes, checkInteger, rangeError } from "./check.ts";
 import { unsupportedError } from "./errors.ts";
 import { checkPayload, type Payload } from "./info.ts";
 import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "./limits.ts";
-import { MessageBuilder, type MessageRules } from "./messages.ts";
+import type { MessageBuilder } from "./messages.ts";
 import { checkMetadata, type SendMetadata } from "./metadata.ts";
 import { encodeVarint, varintLength } from "./varint.ts";
 
@@ -194,19 +193,16 @@ export class SendBatch {
   }
 
   /** @internal Makes messages of all that waits: how many. */
-  _fill(vector: SendVector, rules: MessageRules): number {
-    vector.reserve(2 * this.length);
-    const builder = new MessageBuilder(vector, rules);
-    let slot = 0;
+  _fill(builder: MessageBuilder): number {
+    builder.vector.reserve(2 * this.length);
     for (let i = this.#first; i < this.#end; i++) {
-      const before = slot;
       const prefixLength = this.#prefixLengths[i] as number;
-      if (prefixLength > 0) {
-        vector.setBuffer(slot++, this.#prefixes, i * this.prefixBytesMax, prefixLength);
-      }
       const length = this.#lengths[i] as number;
-      vector.setBuffer(slot++, this.#views[i] as Uint8Array, this.#starts[i] as number, length);
-      builder.add(slot - before, prefixLength + length, this.#addresses[i], this.#metadata[i]);
+      builder.add(prefixLength + length, this.#addresses[i], this.#metadata[i]);
+      if (prefixLength > 0) {
+        builder.piece(this.#prefixes, i * this.prefixBytesMax, prefixLength);
+      }
+      builder.piece(this.#views[i] as Uint8Array, this.#starts[i] as number, length);
     }
     return builder.finish();
   }

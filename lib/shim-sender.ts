@@ -10,7 +10,7 @@ import { SEND_CONTROL_CAPACITY } from "./control.ts";
 import type { SocketCounters } from "./counters.ts";
 import { errnoCode } from "./errors.ts";
 import type { Payload } from "./info.ts";
-import type { MessageRules } from "./messages.ts";
+import { MessageBuilder, type MessageRules } from "./messages.ts";
 import { Segmentation } from "./segmentation.ts";
 import { destination } from "./send.ts";
 import type { SendBatch } from "./send-batch.ts";
@@ -36,6 +36,7 @@ export class ShimSender {
   readonly #fd: number;
   readonly #counters: SocketCounters;
   readonly #vector: SendVector;
+  readonly #builder: MessageBuilder;
   readonly #segmentation: Segmentation | undefined;
   readonly #rules: MessageRules;
   readonly #singleRules: MessageRules;
@@ -45,6 +46,7 @@ export class ShimSender {
     this.#fd = fd;
     this.#counters = counters;
     this.#vector = native.sendVector(nameCapacity, SEND_CONTROL_CAPACITY);
+    this.#builder = new MessageBuilder(this.#vector);
     this.#segmentation = isSegmenting ? new Segmentation() : undefined;
     const isPeerIPv4 = peer !== undefined && (peer.family === "IPv4" || peer._isMapped);
     this.#rules = { isIPv6, isPeerIPv4, segmentation: this.#segmentation };
@@ -65,18 +67,19 @@ export class ShimSender {
     run: Omit<Run, "slot">,
     to: SocketAddress | readonly SocketAddress[] | undefined,
   ): number {
-    const result = this.#sendMessages(fillPayloads(this.#vector, bufs, run, to, this.#rules));
+    const builder = this.#builder.begin(this.#rules);
+    const result = this.#sendMessages(fillPayloads(builder, bufs, run, to));
     if (!this.#mayBeSegments(result)) return result;
-    const singles = fillPayloads(this.#vector, bufs, run, to, this.#singleRules);
+    const singles = fillPayloads(this.#builder.begin(this.#singleRules), bufs, run, to);
     const bytes = bufs[run.start]?.length ?? 0;
     return this.#sendAgain(singles, { errno: -result, address: destination(to, run.start), bytes });
   }
 
   /** Sends what waits in `batch`, as `send`. */
   sendBatch(batch: SendBatch): number {
-    const result = this.#sendMessages(batch._fill(this.#vector, this.#rules));
+    const result = this.#sendMessages(batch._fill(this.#builder.begin(this.#rules)));
     if (!this.#mayBeSegments(result)) return result;
-    const singles = batch._fill(this.#vector, this.#singleRules);
+    const singles = batch._fill(this.#builder.begin(this.#singleRules));
     const { _firstAddress: address, _firstLength: bytes } = batch;
     return this.#sendAgain(singles, { errno: -result, address, bytes });
   }

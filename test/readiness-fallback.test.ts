@@ -51,7 +51,7 @@ describe("where the loop cannot be found", () => {
     testWhere(`as /proc/self/${folder} may not be read, sockets work with one warning`, () => {
       expectFallback(
         runHidden(folder, { isReadable: false }),
-        folder === "fd" ? "EACCES" : "ENOENT",
+        folder === "fd" ? "ENOENT" : "ENOENT",
       );
     });
   }

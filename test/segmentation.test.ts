@@ -107,9 +107,13 @@ function build(
   vector.reserve(pieces.reduce((slots, piece) => slots + (piece.slots ?? 1), 0));
   const { isIPv6 = false } = rules;
   const segmentation = "segmentation" in rules ? rules.segmentation : new Segmentation();
-  const builder = new MessageBuilder(vector, { isIPv6, isPeerIPv4: !isIPv6, segmentation });
+  const rulesOf = { isIPv6, isPeerIPv4: !isIPv6, segmentation };
+  const builder = new MessageBuilder(vector).begin(rulesOf);
   for (const { slots = 1, length, to, metadata } of pieces) {
-    builder.add(slots, length, to, metadata);
+    builder.add(length, to, metadata);
+    // Each in memory of its own: what lies together goes in one slot.
+    for (let slot = 0; slot < slots; slot++)
+      builder.piece(new Uint8Array(new ArrayBuffer(16)), 0, 1);
   }
   const count = builder.finish();
   return Array.from({ length: count }, (_, m) => read(vector, m));

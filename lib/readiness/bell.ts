@@ -22,6 +22,9 @@ import { checkResult, SocketError } from "../errors.ts";
 const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
 
+/** How long Bun's loop may take to look at a new socket. */
+const CREATION_TIMEOUT_MS = 250;
+
 /** How the event loop learns of it. */
 export type ReadinessMode = "loop" | "thread";
 
@@ -61,14 +64,30 @@ async function openLoopBell(
     native.close(fd);
     throw error;
   }
-  // A new socket is watched for room first, until the loop has looked at it once.
-  await created.promise;
-  const opened = kernel.openInLoop(fd);
-  if (opened < 0) {
+  try {
+    // A new socket is watched for room first, until the loop has looked at it once.
+    await within(CREATION_TIMEOUT_MS, created.promise, "Bun's event loop looked at no new socket");
+    const opened = kernel.openInLoop(fd);
+    if (opened < 0) {
+      const detail = `Bun's event loop cannot watch for "loop"`;
+      throw new SocketError({ errno: -opened, syscall: "epoll_ctl", detail });
+    }
+  } catch (error) {
     socket.close();
-    throw new SocketError({ errno: -opened, syscall: "epoll_ctl", detail: "Bun's event loop" });
+    throw error;
   }
   return socket;
+}
+
+/** Waits for `promise`. @throws Error with `message` when that takes longer than `limitMs`. */
+export async function within<T>(limitMs: number, promise: Promise<T>, message: string): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error(`${message} in ${limitMs} ms`)), limitMs);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function openThreadBell(

@@ -19,7 +19,7 @@ import { type Native, type NativeReactor, SOCKETS_MAX } from "../../ffi/native.t
 import { AF_UNIX } from "../address.ts";
 import { checkResult, SocketError } from "../errors.ts";
 import type { Waker } from "../poll.ts";
-import { type Bell, openBell, type ReadinessMode } from "./bell.ts";
+import { type Bell, openBell, type ReadinessMode, within } from "./bell.ts";
 import { Interest, type Registration, type Scheduler } from "./interest.ts";
 
 /** <poll.h>. */
@@ -320,17 +320,11 @@ export class Reactor implements Scheduler {
     const registration = this.add(kept, { isOwned: true });
     this.ref();
     try {
-      await new Promise<void>((resolve, reject) => {
-        const tooLate = () =>
-          reject(new Error(`readiness by "${this.mode}" told nothing in ${PROBE_TIMEOUT_MS} ms`));
-        const timer = setTimeout(tooLate, PROBE_TIMEOUT_MS);
-        registration.read.waker = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-        this.#park(registration.read);
-        this.#native.close(closed);
-      });
+      const { promise: told, resolve } = Promise.withResolvers<void>();
+      registration.read.waker = resolve;
+      this.#park(registration.read);
+      this.#native.close(closed);
+      await within(PROBE_TIMEOUT_MS, told, `readiness by "${this.mode}" told nothing`);
     } finally {
       this.unref();
       this.remove(registration);
