@@ -8,7 +8,7 @@ import { knownAddresses, type SocketAddress } from "./address.ts";
 import { DgramBuffer } from "./buffer.ts";
 import { readMetadata } from "./control.ts";
 import type { SocketCounters } from "./counters.ts";
-import { checkTarget, type DatagramInfo, type Payload, type Target } from "./info.ts";
+import { checkPayload, checkTarget, type DatagramInfo, type Payload, type Target } from "./info.ts";
 import type { MessageBuilder } from "./messages.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 import { destination } from "./send.ts";
@@ -165,8 +165,10 @@ function storeScattered(
 }
 
 /**
- * Makes messages of the payloads of a run, which are checked: how many. `to` is one address for
- * all, one each, or none on a connected socket.
+ * Makes messages of the payloads of a run: how many. `to` is one address for all, one each, or
+ * none on a connected socket.
+ *
+ * @throws TypeError for what is no payload or no address.
  */
 export function fillPayloads(
   builder: MessageBuilder,
@@ -175,28 +177,25 @@ export function fillPayloads(
   to: SocketAddress | readonly SocketAddress[] | undefined,
 ): number {
   builder.vector.reserve(count);
-  for (let i = start; i < start + count; i++) {
+  const isOnePeer = !Array.isArray(to);
+  for (let i = start; i < start + count; ) {
     const buf = bufs[i] as Payload;
-    const length = buf.length;
-    builder.add(length, destination(to, i));
-    if (buf instanceof DgramBuffer) builder.piece(buf._bytes, buf._start, length);
-    else builder.piece(buf, 0, length);
+    checkPayload("bufs[]", buf);
+    builder.add(buf.length, destination(to, i));
+    i++;
+    if (buf instanceof DgramBuffer) {
+      builder.piece(buf._bytes, buf._start, buf.length);
+    } else {
+      builder.piece(buf, 0, buf.length);
+      if (isOnePeer) i += builder.addRun(bufs, i, start + count);
+    }
   }
   return builder.finish();
 }
 
-/** Counts `count` datagrams from `start` on as sent. */
-export function countSent(
-  bufs: readonly Payload[],
-  start: number,
-  count: number,
-  counters: SocketCounters,
-): void {
+/** Bytes of `count` payloads from `start` on. */
+export function bytesOf(bufs: readonly Payload[], start: number, count: number): number {
   let bytes = 0;
-  for (let i = start; i < start + count; i++) {
-    const buf = bufs[i] as Payload;
-    bytes += buf.length;
-  }
-  counters.datagramsSent += count;
-  counters.bytesSent += bytes;
+  for (let i = start; i < start + count; i++) bytes += (bufs[i] as Payload).length;
+  return bytes;
 }

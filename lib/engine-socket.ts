@@ -1,6 +1,6 @@
 /** What `UdpSocket` and `UnixDatagram` have in common: the traits, over whichever engine. */
 
-import type { SocketAddress } from "./address.ts";
+import { checkAddress, type SocketAddress } from "./address.ts";
 import { typeError } from "./check.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { Backend, Engine } from "./engine.ts";
@@ -12,12 +12,13 @@ import {
   type Payload,
   type Target,
 } from "./info.ts";
+import { BATCH_COUNT_MAX } from "./limits.ts";
 import type { WaitOptions } from "./operations.ts";
 import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
 import { PoolBufIo } from "./pool-io.ts";
 import { checkTargets, type RecvRange } from "./recv.ts";
 import { RecvBatch } from "./recv-batch.ts";
-import { checkBatch, checkPeer, type SendRange } from "./send.ts";
+import { checkDatagrams, checkPeer, checkRange, type SendRange } from "./send.ts";
 import { SendBatch } from "./send-batch.ts";
 import { DatagramSocket, type RawPoolBufDatagramIo } from "./socket.ts";
 import {
@@ -90,6 +91,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
 
   override pollSendTo(waker: Waker | null, buf: Payload, address: SocketAddress): Poll<number> {
     if (this.#isConnected) checkPeer(this.peerAddr, address);
+    else checkAddress("address", address);
     return this.#sendOne(waker, buf, this.#isConnected ? undefined : address);
   }
 
@@ -106,7 +108,9 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     batch?: SendRange,
   ): Poll<number> {
     this._throwDeferredSendError();
-    const { to, start, end } = checkBatch(bufs, batch);
+    const { to, start, end } = checkRange(bufs, batch);
+    // What does not go in one call is checked before any goes.
+    if (end - start > BATCH_COUNT_MAX) checkDatagrams(bufs, { to, start, end });
     if (this.#isConnected && to !== undefined) {
       for (const address of Array.isArray(to) ? to.slice(start, end) : [to]) {
         checkPeer(this.peerAddr, address as SocketAddress);

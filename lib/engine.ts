@@ -17,7 +17,10 @@ import type { SendBatch } from "./send-batch.ts";
 /** Which engine drives a socket. */
 export type Backend = "shim" | "portable";
 
-/** Moves the datagrams of one socket. Arguments are checked by then. */
+/**
+ * Moves the datagrams of one socket. Ranges are checked by then; what is in arrays, the engine
+ * checks before it moves any.
+ */
 export interface Engine {
   readonly backend: Backend;
   readonly counters: SocketCounters;

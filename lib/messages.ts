@@ -42,9 +42,7 @@ export class MessageBuilder {
   readonly vector: SendVector;
   #rules: MessageRules = NO_RULES;
   #messages = 0;
-  /** Buffers that came, and slots that they needed. */
-  #buffers = 0;
-  #nextSlot = 0;
+  #bytes = 0;
   /** The message that is being made. */
   #firstSlot = 0;
   #datagrams = 0;
@@ -61,7 +59,8 @@ export class MessageBuilder {
   /** Starts anew. */
   begin(rules: MessageRules): this {
     this.#rules = rules;
-    this.#messages = this.#buffers = this.#nextSlot = this.#datagrams = 0;
+    this.vector.rewind();
+    this.#messages = this.#datagrams = this.#bytes = 0;
     this.#mayGrow = false;
     return this;
   }
@@ -85,7 +84,7 @@ export class MessageBuilder {
     this.vector.setDestination(this.#messages, encoded);
     this.#address = address;
     this.#metadata = metadata;
-    this.#firstSlot = this.#nextSlot;
+    this.#firstSlot = this.vector.nextSlot;
     this.#datagrams = 1;
     this.#segmentBytes = this.#messageBytes = length;
     this.#mayGrow = segmentation !== undefined && length <= segmentation.segmentBytesMax(address);
@@ -93,17 +92,34 @@ export class MessageBuilder {
 
   /** Adds bytes to the datagram that was added last. */
   piece(view: Uint8Array, start: number, length: number): void {
-    const slot = this.#nextSlot;
-    const mayJoin = slot > this.#firstSlot;
-    if (!this.vector.addPiece(this.#buffers++, slot, view, start, length, mayJoin)) {
-      this.#nextSlot++;
-    }
+    const { vector } = this;
+    vector.append(view, start, length, vector.nextSlot > this.#firstSlot);
+  }
+
+  /**
+   * Adds datagrams `from` to `end - 1`, each an array and as long as the one that was added last,
+   * to where that goes, in the same message: how many, which is as long as they are so.
+   */
+  addRun(datagrams: readonly unknown[], from: number, end: number): number {
+    const length = this.#segmentBytes;
+    if (!this.#mayGrow || length === 0 || this.#metadata !== undefined) return 0;
+    const fitting = Math.floor((MESSAGE_BYTES_MAX - this.#messageBytes) / length);
+    const room = Math.min(end - from, SEGMENTS_MAX - this.#datagrams, fitting);
+    const count = this.vector.appendRun(datagrams, from, from + room, length);
+    this.#datagrams += count;
+    this.#messageBytes += count * length;
+    return count;
   }
 
   /** Ends the last message: how many there are. */
   finish(): number {
     if (this.#datagrams > 0) this.#finishMessage();
     return this.#messages;
+  }
+
+  /** Bytes of all datagrams of the messages that are finished. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   #joins(length: number, address: SocketAddress | undefined): boolean {
@@ -139,9 +155,10 @@ export class MessageBuilder {
       message.controlBytes = control.byteLength;
     }
     message.slot = this.#firstSlot;
-    message.slots = this.#nextSlot - this.#firstSlot;
+    message.slots = vector.nextSlot - this.#firstSlot;
     message.datagrams = this.#datagrams;
     vector.setMessage(m, message);
+    this.#bytes += this.#messageBytes;
     this.#datagrams = 0;
   }
 }

@@ -30,7 +30,7 @@ import { type Capabilities, RECEIVE_METADATA, type ReceiveMetadata } from "./met
 import { callWaker, Pending, type Poll, type Waker } from "./poll.ts";
 import { checkEntries } from "./recv.ts";
 import type { RecvBatch } from "./recv-batch.ts";
-import { destination } from "./send.ts";
+import { checkDatagrams, destination } from "./send.ts";
 import type { SendBatch } from "./send-batch.ts";
 
 /** What is queued at the most when nothing else is asked for: 4 MiB of datagrams of 1500 bytes. */
@@ -229,6 +229,7 @@ export class PortableEngine implements Engine {
   ): Poll<number> {
     if (this.#socket === undefined) throw closedError("send");
     this.#throwSendError();
+    checkDatagrams(bufs, { to, start, end });
     for (let i = start; i < end; i++) {
       const bytes = payloadBytes(bufs[i] as Payload);
       let result: boolean;

@@ -202,28 +202,36 @@ export interface CheckedBatch {
 
 /** Checks what `pollSendMany` was given, all of it before the first is sent. */
 export function checkBatch(bufs: readonly Payload[], batch: SendRange | undefined): CheckedBatch {
+  const checked = checkRange(bufs, batch);
+  checkDatagrams(bufs, checked);
+  return checked;
+}
+
+/** Checks the payloads of a batch, and the addresses where there is one each. */
+export function checkDatagrams(bufs: readonly unknown[], { to, start, end }: CheckedBatch): void {
+  for (let i = start; i < end; i++) checkPayload("bufs[]", bufs[i]);
+  if (Array.isArray(to)) for (let i = start; i < end; i++) checkAddress("to[]", to[i]);
+}
+
+/** Checks the rest: for engines, which check datagrams when they look at each anyway. */
+export function checkRange(bufs: readonly Payload[], batch: SendRange | undefined): CheckedBatch {
   if (!Array.isArray(bufs)) throw typeError("bufs", "array", bufs);
   const start = batch?.start ?? 0;
   checkInteger("start", start, 0, bufs.length);
   const count = batch?.count ?? bufs.length - start;
   checkInteger("count", count, 0, bufs.length - start);
   const end = start + count;
-  for (let i = start; i < end; i++) checkPayload("bufs[]", bufs[i]);
   const to = batch?.to;
-  if (Array.isArray(to)) {
-    checkInteger("to.length", to.length, end, 2 ** 32 - 1);
-    for (let i = start; i < end; i++) checkAddress("to[]", to[i]);
-  } else if (to !== undefined) {
-    checkAddress("to", to);
-  }
+  if (Array.isArray(to)) checkInteger("to.length", to.length, end, 2 ** 32 - 1);
+  else if (to !== undefined) checkAddress("to", to);
   return { to, start, end };
 }
 
-/** Where datagram `i` goes. */
+/** Where datagram `i` goes. @throws TypeError when that is no address. */
 export function destination(to: CheckedBatch["to"], i: number): SocketAddress | undefined {
-  if (to === undefined) return undefined;
-  const address = Array.isArray(to) ? (to as readonly SocketAddress[])[i] : to;
-  checkAddress("to", address);
+  if (!Array.isArray(to)) return to as SocketAddress | undefined;
+  const address: unknown = to[i];
+  checkAddress("to[]", address);
   return address;
 }
 

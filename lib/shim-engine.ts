@@ -9,7 +9,6 @@
 
 import type { Native } from "../ffi/native.ts";
 import { AF_INET6, AF_UNIX, SocketAddress } from "./address.ts";
-import { countSent } from "./batch.ts";
 import type { UdpControls } from "./controls.ts";
 import { newCounters, type SocketCounters } from "./counters.ts";
 import { endCoalescing } from "./end-coalescing.ts";
@@ -189,7 +188,6 @@ export class ShimEngine implements Engine {
       return this.#sendFailed(-result, waker, { address, length: bufs[start]?.length ?? 0 });
     }
     interest.moved(result);
-    countSent(bufs, start, result, this.counters);
     if (result < limit) this.#findDroppedError();
     return result;
   }

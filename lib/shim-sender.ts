@@ -5,7 +5,7 @@
 
 import type { Native, SendVector } from "../ffi/native.ts";
 import type { SocketAddress } from "./address.ts";
-import { fillPayloads, type Run } from "./batch.ts";
+import { bytesOf, fillPayloads, type Run } from "./batch.ts";
 import { SEND_CONTROL_CAPACITY } from "./control.ts";
 import type { SocketCounters } from "./counters.ts";
 import { errnoCode } from "./errors.ts";
@@ -59,8 +59,7 @@ export class ShimSender {
   }
 
   /**
-   * Sends the payloads of `run`, which are checked: how many went, or -errno if not even the
-   * first. When a message of segments is refused, all go again, datagram by datagram.
+   * Sends the payloads of `run`: how many went, or -errno if not even the first. When a message of segments is refused, all go again, datagram by datagram.
    */
   send(
     bufs: readonly Payload[],
@@ -69,10 +68,24 @@ export class ShimSender {
   ): number {
     const builder = this.#builder.begin(this.#rules);
     const result = this.#sendMessages(fillPayloads(builder, bufs, run, to));
-    if (!this.#mayBeSegments(result)) return result;
+    if (!this.#mayBeSegments(result)) return this.#countSent(result, bufs, run);
     const singles = fillPayloads(this.#builder.begin(this.#singleRules), bufs, run, to);
     const bytes = bufs[run.start]?.length ?? 0;
-    return this.#sendAgain(singles, { errno: -result, address: destination(to, run.start), bytes });
+    const address = destination(to, run.start);
+    const sent = this.#sendAgain(singles, { errno: -result, address, bytes });
+    return this.#countSent(sent, bufs, run);
+  }
+
+  #countSent(
+    result: number,
+    bufs: readonly Payload[],
+    { start, count }: Omit<Run, "slot">,
+  ): number {
+    if (result < 0) return result;
+    this.#counters.datagramsSent += result;
+    this.#counters.bytesSent +=
+      result === count ? this.#builder.bytes : bytesOf(bufs, start, result);
+    return result;
   }
 
   /** Sends what waits in `batch`, as `send`. */
