@@ -10,7 +10,7 @@
  * given past its return, save where a SAFETY comment says who owns that memory and for how long.
  */
 
-#define SHIM_ABI 4
+#define SHIM_ABI 5
 
 typedef unsigned char u8;
 typedef unsigned int u32;
@@ -162,6 +162,26 @@ u32 batch_scatter(const u8 *bytes, u32 length, u32 stride, const struct iovec *t
   return copied;
 }
 
+/* ------------------------------------------------------------------------------- memory ---- */
+
+#define PROT_READ_WRITE 3
+#define MAP_PRIVATE_ANONYMOUS 0x22
+
+/*
+ * Zeroed memory that takes up none until it is written to, or 0.
+ *
+ * SAFETY: owned by the ArrayBuffer made over it, freed by memory_unmap.
+ */
+void *memory_map(u64 length) {
+  void *memory = mmap(0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+  return memory == (void *)-1 ? 0 : memory;
+}
+
+/* The destructor of the ArrayBuffer over such memory; its context is the length. */
+void memory_unmap(void *memory, void *length) {
+  munmap(memory, (unsigned long)length);
+}
+
 /* -------------------------------------------------------------- sockets and descriptors ---- */
 
 #define SOCK_NONBLOCK 04000
@@ -249,9 +269,6 @@ int clock_read(int clock, void *time) {
 
 /* ------------------------------------------------------------------------------ readiness ---- */
 
-#define PROT_READ_WRITE 3
-#define MAP_PRIVATE_ANONYMOUS 0x22
-
 #define EPOLLIN 1u
 #define EPOLLONESHOT (1u << 30)
 #define EPOLLET (1u << 31)
@@ -309,9 +326,8 @@ struct reactor {
 
 /* SAFETY: owned by the ArrayBuffer made over it, freed by reactor_destroy. */
 struct reactor *reactor_create(void) {
-  void *memory = mmap(0, sizeof(struct reactor), PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
-  if (memory == (void *)-1) return 0;
-  struct reactor *reactor = memory;
+  struct reactor *reactor = memory_map(sizeof(struct reactor));
+  if (!reactor) return 0;
   reactor->watched = reactor->bell = reactor->watcher = reactor->quit = reactor->quit_end = -1;
   return reactor;
 }
@@ -468,6 +484,8 @@ static void *const entries[] = {
     (void *)batch_receive,
     (void *)batch_send,
     (void *)batch_scatter,
+    (void *)memory_map,
+    (void *)memory_unmap,
     (void *)socket_open,
     (void *)socket_pair,
     (void *)socket_bind,

@@ -28,4 +28,4 @@ export const READY = { size: 16, tokenLow: 0, tokenHigh: 4, events: 8 } as const
 export const SOCKETS_MAX = 65_536;
 
 /** `SHIM_ABI` of c/shim.c: counts up with every change of what TypeScript and C share. */
-export const SHIM_ABI = 4;
+export const SHIM_ABI = 5;

@@ -13,10 +13,15 @@ import importedPath from "../c/shim.c" with { type: "file" };
 import { SHIM_ABI } from "./layout.ts";
 import { type Shim, SYMBOLS } from "./symbols.ts";
 
-/** The shim with the address of its destructor for `toArrayBuffer`, or why there is none. */
-export type ShimResult =
-  | { readonly shim: Shim; readonly reactorDestroy: Pointer }
-  | { readonly reason: string };
+/** The shim with the addresses of its destructors for `toArrayBuffer`. */
+export interface LoadedShim {
+  readonly shim: Shim;
+  readonly reactorDestroy: Pointer;
+  readonly memoryUnmap: Pointer;
+}
+
+/** The shim, or why there is none. */
+export type ShimResult = LoadedShim | { readonly reason: string };
 
 /** Absolute already, save in a bundle: there it is relative to the bundle, not to the process. */
 const sourcePath = resolve(import.meta.dir, importedPath);
@@ -64,21 +69,22 @@ function tryLoad(): ShimResult {
 function compileAndLink(): ShimResult {
   const compiled = compileAnywhere(sourcePath);
   const entries = compiled.symbols as unknown as Entries;
-  const linkable: {
-    [name: string]: FFIFunction & { ptr: Pointer };
-    reactor_destroy?: FFIFunction & { ptr: Pointer };
-  } = {};
+  const linkable = {} as Record<keyof Shim, FFIFunction & { ptr: Pointer }>;
   for (const [index, [name, types]] of Object.entries(SYMBOLS).entries()) {
     const address = entries.shim_entry(index);
     if (address === null) throw new Error(`shim entry ${index} (${name}) expected, got none`);
-    linkable[name] = { ...types, ptr: address };
+    linkable[name as keyof Shim] = { ...types, ptr: address };
   }
   const linked = linkSymbols(linkable);
   keepAlive.push(compiled, linked);
   const shim = linked.symbols as unknown as Shim;
   const abi = shim.shim_abi();
   if (abi !== SHIM_ABI) throw new Error(`shim ABI expected ${SHIM_ABI}, got ${abi}`);
-  return { shim, reactorDestroy: linkable.reactor_destroy?.ptr as Pointer };
+  return {
+    shim,
+    reactorDestroy: linkable.reactor_destroy.ptr,
+    memoryUnmap: linkable.memory_unmap.ptr,
+  };
 }
 
 type Compiled = Library<Record<string, { args: ["u32"]; returns: "ptr" }>>;

@@ -7,7 +7,7 @@
  * hold the array too, for as long as native code may use it.
  */
 
-import { ptr } from "bun:ffi";
+import { type Pointer, ptr, toArrayBuffer } from "bun:ffi";
 
 /** Zeroed memory that stays where it is until it is collected. */
 export function nativeBytes(length: number): Uint8Array<ArrayBuffer> {
@@ -26,4 +26,29 @@ export function addressOf(view: Uint8Array | Int32Array | Uint32Array): number {
   // Asking for the buffer is what fixes the place (see above). It must come before `ptr`.
   if (view.buffer.byteLength === 0) return 1;
   return ptr(view);
+}
+
+/** `toArrayBuffer` as bun:ffi documents it; its types leave the destructor out. */
+const viewWithDestructor = toArrayBuffer as (
+  memory: Pointer,
+  byteOffset: number,
+  byteLength: number,
+  destructorContext: Pointer,
+  destructor: Pointer,
+) => ArrayBuffer;
+
+/**
+ * Native memory as an `ArrayBuffer`, which owns it: `destructor` (a C function of memory and
+ * `context`) runs when the buffer is collected, or its heap torn down as a Worker is terminated.
+ *
+ * SAFETY: `memory` has `byteLength` bytes; `destructor` is code of the shim, which Bun unloads on
+ * an explicit `close()` only, so never.
+ */
+export function ownedBuffer(
+  memory: number,
+  byteLength: number,
+  context: number,
+  destructor: Pointer,
+): ArrayBuffer {
+  return viewWithDestructor(memory as Pointer, 0, byteLength, context as Pointer, destructor);
 }

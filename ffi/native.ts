@@ -3,8 +3,8 @@
  * addresses. Results are >= 0, or -errno; no address of memory leaves this folder.
  */
 
-import { loadShim, type ShimResult } from "./load.ts";
-import { addressOf } from "./memory.ts";
+import { type LoadedShim, loadShim } from "./load.ts";
+import { addressOf, nativeBytes, ownedBuffer } from "./memory.ts";
 import { NativeReactor } from "./reactor.ts";
 import type { Shim } from "./symbols.ts";
 import { type EncodedAddress, ReceiveVector, ScatterVector, SendVector } from "./vector.ts";
@@ -25,13 +25,13 @@ export const NAME_CAPACITY_MAX = 112;
 
 /** The system calls of one thread. */
 export class Native {
-  readonly #loaded: Extract<ShimResult, { shim: Shim }>;
+  readonly #loaded: LoadedShim;
   readonly #shim: Shim;
   /** SAFETY: scratch memory of this object, whose address is used while the object is held. */
   readonly #scratch: Int32Array = new Int32Array(new ArrayBuffer(NAME_CAPACITY_MAX));
   readonly #scratchAddress: number;
 
-  constructor(loaded: Extract<ShimResult, { shim: Shim }>) {
+  constructor(loaded: LoadedShim) {
     this.#loaded = loaded;
     this.#shim = loaded.shim;
     this.#scratchAddress = addressOf(this.#scratch);
@@ -123,6 +123,17 @@ export class Native {
   reactor(): NativeReactor {
     return new NativeReactor(this.#loaded);
   }
+}
+
+/**
+ * Zeroed memory for native code that takes up none until it is written to; where the shim does not
+ * work, all of it at once.
+ */
+export function lazyBytes(length: number): Uint8Array<ArrayBuffer> {
+  const loaded = loadShim();
+  const memory = "shim" in loaded ? loaded.shim.memory_map(length) : null;
+  if (memory === null || !("shim" in loaded)) return nativeBytes(length);
+  return new Uint8Array(ownedBuffer(memory, length, length, loaded.memoryUnmap));
 }
 
 /** The system calls, or the reason why this thread cannot make them. */

@@ -3,11 +3,10 @@
  * instance that Bun's event loop watches, or a helper thread. lib/readiness/ decides when to ask.
  */
 
-import { type Pointer, toArrayBuffer } from "bun:ffi";
 import { findWatch } from "./event-loop.ts";
 import { READY, SOCKETS_MAX } from "./layout.ts";
-import type { ShimResult } from "./load.ts";
-import { addressOf } from "./memory.ts";
+import type { LoadedShim } from "./load.ts";
+import { addressOf, ownedBuffer } from "./memory.ts";
 
 /** Ready descriptors taken by one `reap`. */
 const REAP_MAX = 64;
@@ -17,38 +16,26 @@ const READY_WORDS = READY.size / 4;
 /** errno(3) of Linux. */
 const ENOENT = 2;
 
-/** `toArrayBuffer` as bun:ffi documents it; its types leave the destructor out. */
-const viewWithDestructor = toArrayBuffer as (
-  memory: Pointer,
-  byteOffset: number,
-  byteLength: number,
-  destructorContext: Pointer,
-  destructor: Pointer,
-) => ArrayBuffer;
-
 /** One thread's waiting; native memory and descriptors go with the thread's heap. */
 export class NativeReactor {
   readonly #shim;
   readonly #address: number;
   /**
-   * The reactor's memory with its destructor. SAFETY: whoever holds this object holds the memory;
-   * when the heap is torn down (a Worker that is terminated too) the destructor closes all that
-   * is still open. It is code of the shim, which Bun unloads on an explicit `close()` only.
+   * The reactor's memory. SAFETY: whoever holds this object holds the memory; its destructor
+   * closes all that is still open.
    */
   readonly #memory: ArrayBuffer;
   readonly #descriptors: Int32Array;
   readonly #ready: Int32Array = new Int32Array(new ArrayBuffer(REAP_MAX * READY.size));
   readonly #readyAddress: number;
 
-  constructor(loaded: Extract<ShimResult, { shim: unknown }>) {
+  constructor(loaded: LoadedShim) {
     const { shim, reactorDestroy } = loaded;
     const address = shim.reactor_create();
     if (address === null) throw new Error("mmap of a reactor expected memory, got none");
     this.#shim = shim;
     this.#address = address;
-    const bytes = shim.reactor_bytes();
-    const pointer = address as Pointer;
-    this.#memory = viewWithDestructor(pointer, 0, bytes, pointer, reactorDestroy);
+    this.#memory = ownedBuffer(address, shim.reactor_bytes(), address, reactorDestroy);
     const offset = shim.reactor_descriptors_offset();
     this.#descriptors = new Int32Array(this.#memory, offset, SOCKETS_MAX);
     this.#readyAddress = addressOf(this.#ready);

@@ -28,6 +28,8 @@ export interface Shim {
     targets: Address,
     count: number,
   ): number;
+  memory_map(length: number): Address | null;
+  memory_unmap(memory: Address, length: Address): void;
   socket_open(domain: number, type: number, protocol: number): number;
   socket_pair(domain: number, type: number, fds: Address): number;
   socket_bind(fd: number, address: Address, length: number): number;
@@ -58,6 +60,8 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   batch_receive: { args: ["i32", "ptr", "u32", "u32", "u32", "i32"], returns: "i32" },
   batch_send: { args: ["i32", "ptr", "u32"], returns: "i32" },
   batch_scatter: { args: ["ptr", "u32", "u32", "ptr", "u32"], returns: "u32" },
+  memory_map: { args: ["u64"], returns: "ptr" },
+  memory_unmap: { args: ["ptr", "ptr"], returns: "void" },
   socket_open: { args: ["i32", "i32", "i32"], returns: "i32" },
   socket_pair: { args: ["i32", "i32", "ptr"], returns: "i32" },
   socket_bind: { args: ["i32", "ptr", "u32"], returns: "i32" },

@@ -49,6 +49,8 @@ class MessageVector {
   #names = 0;
   #controls = 0;
   protected views: (Uint8Array | undefined)[] = [];
+  /** By slot, the view that it is all of. */
+  #wholes: (Uint8Array | undefined)[] = [];
   protected byteLengths: number[] = [];
   protected basesLow: Int32Array = new Int32Array(0);
   protected basesHigh: Int32Array = new Int32Array(0);
@@ -104,6 +106,7 @@ class MessageVector {
     this.#controls = controls;
     this.#names = names;
     this.views = new Array<Uint8Array | undefined>(capacity).fill(undefined);
+    this.#wholes = new Array<Uint8Array | undefined>(capacity).fill(undefined);
     this.byteLengths = new Array<number>(capacity).fill(0);
     this.basesLow = new Int32Array(capacity);
     this.basesHigh = new Int32Array(capacity);
@@ -116,6 +119,7 @@ class MessageVector {
    */
   setBuffer(i: number, view: Uint8Array, start: number, length: number): void {
     this.hold(i, view, start, length);
+    this.#wholes[i] = undefined;
     const baseLow = this.basesLow[i] as number;
     const low = (baseLow + start) | 0;
     const words = this.words;
@@ -123,6 +127,30 @@ class MessageVector {
     words[iovec] = low;
     words[iovec + 1] = (this.basesHigh[i] as number) + carryOf(low, baseLow);
     words[iovec + 2] = length;
+  }
+
+  /** Lets slot `i` be all of `view`. */
+  setView(i: number, view: Uint8Array): void {
+    this.setBuffer(i, view, 0, view.byteLength);
+    this.#wholes[i] = view;
+  }
+
+  /**
+   * How many slots from `slot` on have been all of the views from `start` on since they were set:
+   * of `count` at the most.
+   */
+  holding(slot: number, views: readonly unknown[], start: number, count: number): number {
+    const wholes = this.#wholes;
+    const lengths = this.byteLengths;
+    let i = 0;
+    while (i < count) {
+      const view = wholes[slot + i];
+      // One that was detached or resized since has another length.
+      if (view === undefined || view !== views[start + i]) break;
+      if (lengths[slot + i] !== view.byteLength) break;
+      i++;
+    }
+    return i;
   }
 
   /** Has buffer `i` be `view`, of which `length` bytes from `start` on are used. */
@@ -138,7 +166,7 @@ class MessageVector {
 
   /** Forgets the buffers of the first `count` datagrams, so that they can be collected. */
   release(count: number): void {
-    for (let i = 0; i < count; i++) this.views[i] = undefined;
+    for (let i = 0; i < count; i++) this.views[i] = this.#wholes[i] = undefined;
   }
 
   /** SAFETY: `views[i]` holds `view` from here on, so the address stays good. */
@@ -176,44 +204,8 @@ export interface Segments {
 
 /** Buffers to copy to, one a slot. */
 export class ScatterVector extends MessageVector {
-  /** What slots have whole, and how long it was then. */
-  #wholes: (Uint8Array | undefined)[] = [];
-  #lengths: number[] = [];
-
   constructor(shim: Shim) {
     super(shim, 0, 0);
-  }
-
-  override reserve(count: number): void {
-    if (count > this.capacity) this.#wholes.length = 0;
-    super.reserve(count);
-  }
-
-  /** How many slots from 0 on have all of the views from `start` on, as they had last time. */
-  holding(views: readonly unknown[], start: number, count: number): number {
-    const held = this.#wholes;
-    const lengths = this.#lengths;
-    let i = 0;
-    while (i < count) {
-      const view = views[start + i] as Uint8Array;
-      // One that was detached or resized since has another length.
-      if (held[i] !== view || lengths[i] !== view.byteLength) break;
-      i++;
-    }
-    return i;
-  }
-
-  /** Lets slot `i` use all of `view`. */
-  setView(i: number, view: Uint8Array): void {
-    this.setBuffer(i, view, 0, view.byteLength);
-    this.#wholes[i] = view;
-    this.#lengths[i] = view.byteLength;
-  }
-
-  /** Lets slot `i` use the end of `view`. */
-  setEnd(i: number, view: Uint8Array, start: number): void {
-    this.setBuffer(i, view, start, view.byteLength - start);
-    this.#wholes[i] = undefined;
   }
 
   /**

@@ -23,17 +23,30 @@ export interface Run {
   count: number;
 }
 
-/** Points the slots of a run at its targets, which are checked. The vector has room for them. */
-export function fillTargets(vector: ReceiveVector, bufs: readonly Target[], run: Run): void {
-  const { slot, start, count } = run;
-  for (let i = 0; i < count; i++) {
+/**
+ * Points the slots of a run, for which the vector has room, at its targets: whether some of them
+ * are `DgramBuffer`s.
+ *
+ * @throws TypeError or RangeError for a bad one.
+ */
+export function fillTargets(
+  vector: ReceiveVector | ScatterVector,
+  bufs: readonly Target[],
+  { slot, start, count }: Run,
+): boolean {
+  let hasBuffers = false;
+  // Those that are the same as last time were checked then.
+  for (let i = vector.holding(slot, bufs, start, count); i < count; i++) {
     const buf = bufs[start + i] as Target;
+    checkTarget("bufs[]", buf);
     if (buf instanceof DgramBuffer) {
       vector.setBuffer(slot + i, buf._bytes, buf._end, buf._bytes.length - buf._end);
+      hasBuffers = true;
     } else {
-      vector.setBuffer(slot + i, buf, 0, buf.byteLength);
+      vector.setView(slot + i, buf);
     }
   }
+  return hasBuffers;
 }
 
 /** Where `storeReceived` tells of the datagrams. */
@@ -98,7 +111,8 @@ export function scatterReceived(
   { start, count }: Omit<Run, "slot">,
   told: Told,
 ): void {
-  const hasBuffers = pointAtTargets(targets, bufs, start, count);
+  targets.reserve(count);
+  const hasBuffers = fillTargets(targets, bufs, { slot: 0, start, count });
   let bytes = 0;
   let isTruncated = false;
   for (let done = 0; done < count; ) {
@@ -115,29 +129,6 @@ export function scatterReceived(
   if (hasBuffers || isTruncated || told.info !== undefined) {
     storeScattered(batch, from, bufs, { start, count }, told);
   }
-}
-
-/** Points slots 0 to `count - 1` at targets, and checks those: whether some are `DgramBuffer`s. */
-function pointAtTargets(
-  targets: ScatterVector,
-  bufs: readonly Target[],
-  start: number,
-  count: number,
-): boolean {
-  targets.reserve(count);
-  let hasBuffers = false;
-  // Those that are the same as last time were checked then.
-  for (let i = targets.holding(bufs, start, count); i < count; i++) {
-    const buf = bufs[start + i] as Target;
-    checkTarget("bufs[]", buf);
-    if (buf instanceof DgramBuffer) {
-      targets.setEnd(i, buf._bytes, buf._end);
-      hasBuffers = true;
-    } else {
-      targets.setView(i, buf);
-    }
-  }
-  return hasBuffers;
 }
 
 /** Gives the targets of a run the datagrams that were copied to them. */

@@ -32,6 +32,12 @@ export function parseIPv6(text: string, bytes: Uint8Array, offset: number): bool
   return true;
 }
 
+/** Whether `text` is an address, without zone. `node:net` has the same, but takes 8 ms to load. */
+export function isIP(text: string): boolean {
+  const bytes = new Uint8Array(16);
+  return parseIPv4(text, bytes, 0) || parseIPv6(text, bytes, 0);
+}
+
 /** The bytes of groups between colons; the last may be dotted IPv4 where `allowIPv4`. */
 function parseGroups(text: string, allowIPv4: boolean): number[] | undefined {
   if (text === "") return [];

@@ -1,11 +1,10 @@
 /** Opens sockets by the shim, and finds out where a host name leads. */
 
-import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
 import type { Native } from "../ffi/native.ts";
 import { SocketAddress } from "./address.ts";
 import { checkInteger } from "./check.ts";
 import { checkResult } from "./errors.ts";
+import { isIP } from "./ip.ts";
 import { SO_RCVBUF, SO_SNDBUF, SOL_SOCKET } from "./options.ts";
 
 export const SOCK_DGRAM = 2;
@@ -71,7 +70,9 @@ export function setBufferSizes(native: Native, fd: number, sizes: BufferSizes): 
  * @throws Error of the resolver, with `code` `ENOTFOUND` or the like.
  */
 export async function resolveAddress(hostname: string, port: number): Promise<SocketAddress> {
-  if (isIP(hostname.split("%", 1)[0] as string) !== 0) return SocketAddress.ip(hostname, port);
+  if (isIP(hostname.split("%", 1)[0] as string)) return SocketAddress.ip(hostname, port);
+  // Only where it is needed: loading it takes longer than opening a socket.
+  const { lookup } = await import("node:dns/promises");
   const { address } = await lookup(hostname);
   return SocketAddress.ip(address, port);
 }

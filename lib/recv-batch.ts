@@ -6,7 +6,7 @@
  * with their common length, the stride. A batch knows both views: every datagram, and the pieces.
  */
 
-import type { Native, ReceiveVector, Segments } from "../ffi/native.ts";
+import { lazyBytes, type Native, type ReceiveVector, type Segments } from "../ffi/native.ts";
 import { knownAddresses, type SocketAddress } from "./address.ts";
 import { checkInteger, rangeError } from "./check.ts";
 import { RECV_CONTROL_CAPACITY, readMetadata, segmentBytesOf } from "./control.ts";
@@ -67,7 +67,7 @@ export class RecvBatch {
     const { messages = 32 } = options;
     checkInteger("messages", messages, 1, 1024);
     this.messagesMax = messages;
-    this.bytes = new Uint8Array(new ArrayBuffer(messages * SLOT_BYTES));
+    this.bytes = lazyBytes(messages * SLOT_BYTES);
     this.#segments = { bytes: this.bytes, offset: 0, length: 0, stride: 0, datagrams: 0 };
     this.#firsts = new Int32Array(messages);
     this.#messageBytes = new Int32Array(messages);

@@ -140,7 +140,7 @@ export class ShimReceiver {
     this.#vector.reserve(limit);
     // Setting up a slot costs as much as a short datagram: only as many as are likely, first.
     const first = Math.min(limit, this.#expected);
-    checkEntries(bufs, info, start, start + first);
+    if (info !== undefined) checkInfos(info, start, start + first);
     let total = this.#receiveRun(bufs, { slot: 0, start, count: first }, info);
     if (total < 0) return total;
     if (total === first && first < limit && areUsable(bufs, info, start + first, start + limit)) {
