@@ -1,44 +1,62 @@
 /** Datagram sockets for Bun: all that is public, and nothing else. */
 
-export { type AddressFamily, SocketAddress } from "./address.ts";
-export { AddressMap } from "./address-map.ts";
-export { AsyncFd, pollRecvmmsg, pollSendmmsg } from "./async-fd.ts";
-export { DgramBuffer } from "./buffer.ts";
-export type { Membership } from "./controls.ts";
-export type { SocketCounters } from "./counters.ts";
-export type { Backend } from "./engine.ts";
-export type { TransportError } from "./error-queue.ts";
-export { isClosedError, isMessageSizeError, SocketError } from "./errors.ts";
-export { AsDatagramSocketRecv, AsDatagramSocketSend } from "./forward.ts";
-export { DatagramInfo, type Payload, type Target } from "./info.ts";
-export { BATCH_COUNT_MAX, DGRAM_HEADROOM, MAX_BUF_SIZE, MAX_DATAGRAM_SIZE } from "./limits.ts";
-export { MaybeConnectedSocket } from "./maybe-connected.ts";
-export type { Capabilities, Ecn, ReceiveMetadata, SendMetadata } from "./metadata.ts";
-export { isNonblocking, recvmmsg, sendmmsg } from "./mmsg.ts";
-export type { Offload } from "./offload.ts";
-export type { WaitOptions } from "./operations.ts";
-export type { PathMtuDiscovery, TransmitClock } from "./options.ts";
-export { DatagramPair, type DatagramPairOptions } from "./pair.ts";
-export { Pending, type Poll, pollFn, type Waker, WouldBlock } from "./poll.ts";
+export { type AddressFamily, SocketAddress } from "./address/address.ts";
+export { AddressMap } from "./address/address-map.ts";
+export { RecvBatch, type RecvBatchOptions } from "./batch/recv-batch.ts";
+export { SendBatch, type SendBatchOptions } from "./batch/send-batch.ts";
+export { DgramBuffer } from "./buffer/buffer.ts";
 export {
   BufferLease,
   type DgramBufferFactory,
   DgramBufferPool,
   type DgramBufferPoolOptions,
   dgramBufferFactory,
-} from "./pool.ts";
+} from "./buffer/pool.ts";
+export {
+  decodeVarint,
+  encodeVarint,
+  VARINT_MAX,
+  varintLength,
+  varintLengthOfFirstByte,
+} from "./buffer/varint.ts";
+export type { SocketCounters } from "./datagram/counters.ts";
+export type { TransportError } from "./datagram/error-queue.ts";
+export { DatagramInfo, type Payload, type Target } from "./datagram/info.ts";
+export type { Capabilities, Ecn, ReceiveMetadata, SendMetadata } from "./datagram/metadata.ts";
+export type { Membership } from "./engine/controls.ts";
+export type { Backend } from "./engine/engine.ts";
+export type { Offload } from "./engine/offload.ts";
+export type { PathMtuDiscovery, TransmitClock } from "./engine/options.ts";
+export { AsyncFd, pollRecvmmsg, pollSendmmsg } from "./sockets/async-fd.ts";
+export { isNonblocking, recvmmsg, sendmmsg } from "./sockets/mmsg.ts";
+export { type HostAndPort, type UdpBindOptions, UdpSocket } from "./sockets/udp.ts";
+export { UnixDatagram, type UnixOptions } from "./sockets/unix.ts";
+export { isClosedError, isMessageSizeError, SocketError } from "./support/errors.ts";
+export {
+  BATCH_COUNT_MAX,
+  DGRAM_HEADROOM,
+  MAX_BUF_SIZE,
+  MAX_DATAGRAM_SIZE,
+} from "./support/limits.ts";
+export { AsDatagramSocketRecv, AsDatagramSocketSend } from "./traits/forward.ts";
+export { MaybeConnectedSocket } from "./traits/maybe-connected.ts";
+export type { WaitOptions } from "./traits/operations.ts";
+export { DatagramPair, type DatagramPairOptions } from "./traits/pair.ts";
+export { Pending, type Poll, pollFn, type Waker, WouldBlock } from "./traits/poll.ts";
 export {
   type BatchesOptions,
   type DatagramBatch,
   DatagramSocketRecv,
   type RecvManyOptions,
   type RecvRange,
-} from "./recv.ts";
-export { RecvBatch, type RecvBatchOptions } from "./recv-batch.ts";
-export { DatagramSocketSend, type SendManyOptions, type SendRange } from "./send.ts";
-export { SendBatch, type SendBatchOptions } from "./send-batch.ts";
-export { type PollShutdown, ShutdownConnection, shutdownConnection } from "./shutdown.ts";
-export { DatagramSocket, type DatagramSocketWithStats, RawPoolBufDatagramIo } from "./socket.ts";
+} from "./traits/recv.ts";
+export { DatagramSocketSend, type SendManyOptions, type SendRange } from "./traits/send.ts";
+export { type PollShutdown, ShutdownConnection, shutdownConnection } from "./traits/shutdown.ts";
+export {
+  DatagramSocket,
+  type DatagramSocketWithStats,
+  RawPoolBufDatagramIo,
+} from "./traits/socket.ts";
 export {
   type AsSocketStats,
   emptySocketStats,
@@ -47,13 +65,4 @@ export {
   type StartupExit,
   StartupExitReason,
   StreamClosureKind,
-} from "./stats.ts";
-export { type HostAndPort, type UdpBindOptions, UdpSocket } from "./udp.ts";
-export { UnixDatagram, type UnixOptions } from "./unix.ts";
-export {
-  decodeVarint,
-  encodeVarint,
-  VARINT_MAX,
-  varintLength,
-  varintLengthOfFirstByte,
-} from "./varint.ts";
+} from "./traits/stats.ts";

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { networkInterfaces } from "node:os";
 import fc from "fast-check";
-import { AddressCache, checkAddress } from "../lib/address.ts";
+import { AddressCache, checkAddress } from "../lib/address/address.ts";
 import { SocketAddress } from "../lib/index.ts";
 import { allocates } from "./allocation.ts";
 

@@ -5,7 +5,7 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { DgramBuffer } from "../lib/buffer.ts";
+import { DgramBuffer } from "../lib/buffer/buffer.ts";
 
 const SEQUENCES = 6000;
 const STEPS_MAX = 20;

@@ -1,7 +1,7 @@
 /** The buffers that the tests of `DgramBuffer` work on, and the values that it must refuse. */
 
 import { expect } from "bun:test";
-import { DgramBuffer } from "../lib/buffer.ts";
+import { DgramBuffer } from "../lib/buffer/buffer.ts";
 
 export const SAFE_MAX: number = Number.MAX_SAFE_INTEGER;
 /** No integers from 0 to 2^53-1. */

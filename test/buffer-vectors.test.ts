@@ -3,7 +3,7 @@
  */
 
 import { expect, test } from "bun:test";
-import { DgramBuffer } from "../lib/buffer.ts";
+import { DgramBuffer } from "../lib/buffer/buffer.ts";
 
 interface Step {
   op: string;

@@ -1,7 +1,7 @@
 /** `DgramBuffer`: every member at zero, at its limit, beyond it, and with the wrong type. */
 
 import { describe, expect, test } from "bun:test";
-import { DgramBuffer } from "../lib/buffer.ts";
+import { DgramBuffer } from "../lib/buffer/buffer.ts";
 import { allocates } from "./allocation.ts";
 import {
   BAD_COUNTS,

@@ -1,7 +1,7 @@
 /** The argument checks: what passes, which class of error the rest is, and what it says. */
 
 import { describe, expect, test } from "bun:test";
-import { checkBytes, checkInteger, rangeError, show, typeError } from "../lib/check.ts";
+import { checkBytes, checkInteger, rangeError, show, typeError } from "../lib/support/check.ts";
 
 describe("checkInteger", () => {
   test("passes both ends of the range and refuses one beyond each", () => {

@@ -9,7 +9,7 @@ import {
   readMetadata,
   SEND_CONTROL_CAPACITY,
   segmentBytesOf,
-} from "../lib/control.ts";
+} from "../lib/datagram/control.ts";
 import { DatagramInfo, SocketAddress } from "../lib/index.ts";
 
 /** <linux/in.h>, <linux/in6.h>, <asm-generic/socket.h>, <linux/udp.h>: level and type. */

@@ -2,14 +2,14 @@
 
 import { describe, expect, test } from "bun:test";
 import { constants } from "node:os";
+import { isClosedError } from "../lib/index.ts";
 import {
   checkResult,
   closedError,
   errnoCode,
   SocketError,
   unsupportedError,
-} from "../lib/errors.ts";
-import { isClosedError } from "../lib/index.ts";
+} from "../lib/support/errors.ts";
 
 describe("SocketError", () => {
   test("has code, errno, call and address, and a message of all of them", () => {

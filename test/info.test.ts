@@ -1,8 +1,14 @@
 /** What is told of a datagram, and the buffers that are sent and filled. */
 
 import { describe, expect, test } from "bun:test";
+import {
+  checkInfo,
+  checkPayload,
+  checkTarget,
+  payloadBytes,
+  storeDatagram,
+} from "../lib/datagram/info.ts";
 import { DatagramInfo, DgramBuffer, SocketAddress } from "../lib/index.ts";
-import { checkInfo, checkPayload, checkTarget, payloadBytes, storeDatagram } from "../lib/info.ts";
 import { counting, NO_BYTES_AT_ALL, sample } from "./buffer-samples.ts";
 
 describe("DatagramInfo", () => {

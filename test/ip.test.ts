@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { isIP } from "node:net";
 import fc from "fast-check";
-import { formatIPv4, formatIPv6, isMappedIPv4, parseIPv4, parseIPv6 } from "../lib/ip.ts";
+import { formatIPv4, formatIPv6, isMappedIPv4, parseIPv4, parseIPv6 } from "../lib/address/ip.ts";
 
 /** Where the bytes stand in a larger array, whose rest must stay as it is. */
 const OFFSET = 5;

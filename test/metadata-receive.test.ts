@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { RECEIVE_METADATA } from "../lib/datagram/metadata.ts";
 import {
   type Capabilities,
   DatagramInfo,
@@ -11,7 +12,6 @@ import {
   UdpSocket,
   UnixDatagram,
 } from "../lib/index.ts";
-import { RECEIVE_METADATA } from "../lib/metadata.ts";
 import {
   openIPv4,
   openPath,

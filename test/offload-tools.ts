@@ -2,6 +2,7 @@
 
 import { expect } from "bun:test";
 import { loadNative } from "../ffi/native.ts";
+import { chooseOffload, NO_OFFLOAD, type Offload } from "../lib/engine/offload.ts";
 import {
   DatagramInfo,
   RecvBatch,
@@ -10,7 +11,6 @@ import {
   type WaitOptions,
   WouldBlock,
 } from "../lib/index.ts";
-import { chooseOffload, NO_OFFLOAD, type Offload } from "../lib/offload.ts";
 
 const loaded = loadNative();
 

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { Pending, type Poll, type Waker, WouldBlock } from "../lib/index.ts";
-import { OperationQueue } from "../lib/operations.ts";
+import { OperationQueue } from "../lib/traits/operations.ts";
 import { BaseSocket, listenerCount, nextTurn, Settled } from "./base-socket.ts";
 
 const ONE = Uint8Array.of(1);

@@ -1,13 +1,13 @@
 /** The factory and the pool: sizes, reuse, bounds, and leases that are used when they are over. */
 
 import { expect, test } from "bun:test";
-import { DgramBuffer } from "../lib/buffer.ts";
+import { DgramBuffer } from "../lib/buffer/buffer.ts";
 import {
   BufferLease,
   DgramBufferPool,
   type DgramBufferPoolOptions,
   dgramBufferFactory,
-} from "../lib/pool.ts";
+} from "../lib/buffer/pool.ts";
 import { allocates } from "./allocation.ts";
 
 /** Headroom, length, capacity. */

@@ -4,11 +4,11 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { MMSGHDR } from "../ffi/layout.ts";
 import { loadNative, type SendVector } from "../ffi/native.ts";
-import { SEND_CONTROL_CAPACITY } from "../lib/control.ts";
+import { MessageBuilder } from "../lib/batch/messages.ts";
+import { MESSAGE_BYTES_MAX, SEGMENTS_MAX, Segmentation } from "../lib/batch/segmentation.ts";
+import { SEND_CONTROL_CAPACITY } from "../lib/datagram/control.ts";
+import type { SendMetadata } from "../lib/datagram/metadata.ts";
 import { SocketAddress } from "../lib/index.ts";
-import { MessageBuilder } from "../lib/messages.ts";
-import type { SendMetadata } from "../lib/metadata.ts";
-import { MESSAGE_BYTES_MAX, SEGMENTS_MAX, Segmentation } from "../lib/segmentation.ts";
 import { times } from "./offload-tools.ts";
 
 const EIO = 5;

@@ -15,7 +15,7 @@ import {
   RawPoolBufDatagramIo,
   type Waker,
 } from "../lib/index.ts";
-import { PoolBufIo } from "../lib/pool-io.ts";
+import { PoolBufIo } from "../lib/traits/pool-io.ts";
 import { BaseSocket, datagrams } from "./base-socket.ts";
 import { counting } from "./buffer-samples.ts";
 

@@ -7,7 +7,7 @@ import {
   QuicAuditStats,
   StartupExitReason,
   StreamClosureKind,
-} from "../lib/stats.ts";
+} from "../lib/traits/stats.ts";
 
 const SAFE_MAX = Number.MAX_SAFE_INTEGER;
 const CODE_MAX = 2n ** 62n - 1n;

@@ -1,7 +1,7 @@
 /** What appends to a `DgramBuffer`: growth, integers at both ends of their range, varints. */
 
 import { describe, expect, test } from "bun:test";
-import { DgramBuffer } from "../lib/buffer.ts";
+import { DgramBuffer } from "../lib/buffer/buffer.ts";
 import {
   BAD_COUNTS,
   counting,

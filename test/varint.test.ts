@@ -9,7 +9,7 @@ import {
   VARINT_MAX,
   varintLength,
   varintLengthOfFirstByte,
-} from "../lib/varint.ts";
+} from "../lib/buffer/varint.ts";
 import { allocates } from "./allocation.ts";
 
 const SAFE_MAX = Number.MAX_SAFE_INTEGER;

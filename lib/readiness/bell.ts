@@ -16,8 +16,8 @@
  */
 
 import type { Native, NativeReactor } from "../../ffi/native.ts";
-import { AF_INET, AF_UNIX } from "../address.ts";
-import { checkResult, SocketError } from "../errors.ts";
+import { AF_INET, AF_UNIX } from "../address/address.ts";
+import { checkResult, SocketError } from "../support/errors.ts";
 
 const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;

@@ -1,6 +1,6 @@
 /** What is waited for: one direction of one socket, and who waits for it. */
 
-import { callWaker, type Waker } from "../poll.ts";
+import { callWaker, type Waker } from "../traits/poll.ts";
 
 /** How long after a failed try comes the next, where the kernel tells nobody: doubled each time. */
 const RETRY_MIN_MS = 1;

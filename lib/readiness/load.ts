@@ -1,7 +1,7 @@
 /** The reactor of a thread: made and probed when the first socket needs it. */
 
 import { loadNative, type Native } from "../../ffi/native.ts";
-import { warn } from "../warn.ts";
+import { warn } from "../support/warn.ts";
 import type { ReadinessMode } from "./bell.ts";
 import { Reactor } from "./reactor.ts";
 

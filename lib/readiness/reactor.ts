@@ -16,9 +16,9 @@
  */
 
 import { type Native, type NativeReactor, SOCKETS_MAX } from "../../ffi/native.ts";
-import { AF_UNIX } from "../address.ts";
-import { checkResult, SocketError } from "../errors.ts";
-import type { Waker } from "../poll.ts";
+import { AF_UNIX } from "../address/address.ts";
+import { checkResult, SocketError } from "../support/errors.ts";
+import type { Waker } from "../traits/poll.ts";
 import { type Bell, openBell, type ReadinessMode, within } from "./bell.ts";
 import { Interest, type Registration, type Scheduler } from "./interest.ts";
 

@@ -163,8 +163,8 @@ for (const compiler of COMPILERS) {
       }
     });
 
-    testWhere("the constants in objects of lib/options.ts are those of the headers", () => {
-      const text = readFileSync(join(ROOT, "lib/options.ts"), "utf8");
+    testWhere("the constants in objects of lib/engine/options.ts are those of the headers", () => {
+      const text = readFileSync(join(ROOT, "lib/engine/options.ts"), "utf8");
       for (const [source, names] of IN_OBJECTS) {
         const values = source.exec(text)?.slice(1).map(Number);
         const real = probe(

@@ -1,0 +1,246 @@
+/**
+ * Datagrams as they lie where the kernel put them: received without a copy, borrowed until the
+ * next receive.
+ *
+ * With receive offload (UDP_GRO) the kernel hands over many datagrams of one flow in one piece,
+ * with their common length, the stride. A batch knows both views: every datagram, and the pieces.
+ */
+
+import { lazyBytes, type Native, type ReceiveVector, type Segments } from "../../ffi/native.ts";
+import { knownAddresses, type SocketAddress } from "../address/address.ts";
+import { RECV_CONTROL_CAPACITY, readMetadata, segmentBytesOf } from "../datagram/control.ts";
+import { DatagramInfo } from "../datagram/info.ts";
+import { checkInteger, rangeError } from "../support/check.ts";
+
+/** Bytes of room for one message: the longest UDP payload, coalesced or not, is shorter. */
+const SLOT_BYTES = 65_536;
+/** Bytes of room for a peer's address, a Unix one too. */
+const NAME_CAPACITY = 112;
+/** Bytes of a `sockaddr_un` without a name (unix(7)). */
+const UNNAMED_BYTES = 2;
+
+/** Options of a `RecvBatch`. */
+export interface RecvBatchOptions {
+  /**
+   * Messages that one receive can take, 1..1024, each one datagram or, coalesced, up to 128.
+   * Every one has 64 KiB of address space, which becomes memory when it is used. Default 32.
+   */
+  readonly messages?: number | undefined;
+}
+
+/**
+ * A reusable place to receive into. What it shows is borrowed until the next receive into it.
+ *
+ * @example
+ * ```ts
+ * const batch = new RecvBatch();
+ * for (;;) {
+ *   await socket.recvBatch(batch);
+ *   for (let i = 0; i < batch.length; i++) parse(batch.payload(i), batch.peerAt(i));
+ * }
+ * ```
+ */
+export class RecvBatch {
+  /** All the memory; datagram i is `lengthAt(i)` bytes from `offsetAt(i)` on. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Messages that one receive can take. */
+  readonly messagesMax: number;
+  /** By message: its first datagram, its length, and that of its datagrams but the last. */
+  readonly #firsts: Int32Array;
+  readonly #messageBytes: Int32Array;
+  readonly #segmentBytes: Int32Array;
+  #vector: ReceiveVector | undefined;
+  #length = 0;
+  #messages = 0;
+  #payloadBytes = 0;
+  /** The message that was asked about last, and its datagrams: mostly the next is the same one. */
+  #message = 0;
+  #first = 0;
+  #end = 0;
+  #local: SocketAddress | undefined;
+  /** About datagrams that were copied here; of received ones the vector tells. */
+  readonly #copiedInfo: DatagramInfo[] = [];
+  #isCopied = false;
+  readonly #segments: Segments;
+
+  constructor(options: RecvBatchOptions = {}) {
+    const { messages = 32 } = options;
+    checkInteger("messages", messages, 1, 1024);
+    this.messagesMax = messages;
+    this.bytes = lazyBytes(messages * SLOT_BYTES);
+    this.#segments = { bytes: this.bytes, offset: 0, length: 0, stride: 0, datagrams: 0 };
+    this.#firsts = new Int32Array(messages);
+    this.#messageBytes = new Int32Array(messages);
+    this.#segmentBytes = new Int32Array(messages);
+  }
+
+  /** Datagrams in it. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Messages they came in: fewer where the kernel coalesced some. */
+  get messages(): number {
+    return this.#messages;
+  }
+
+  /** Where in `bytes` datagram `i` starts. @throws RangeError when there is none. */
+  offsetAt(i: number): number {
+    const m = this.messageAt(i);
+    return m * SLOT_BYTES + (i - this.#first) * (this.#segmentBytes[m] as number);
+  }
+
+  /** Its length in bytes; 0 is a valid datagram. @throws RangeError when there is none. */
+  lengthAt(i: number): number {
+    const m = this.messageAt(i);
+    const stride = this.#segmentBytes[m] as number;
+    const rest = (this.#messageBytes[m] as number) - (i - this.#first) * stride;
+    return rest < stride ? rest : stride;
+  }
+
+  /** Its bytes, as a view that is made at each call. */
+  payload(i: number): Uint8Array<ArrayBuffer> {
+    const offset = this.offsetAt(i);
+    return this.bytes.subarray(offset, offset + this.lengthAt(i));
+  }
+
+  /** Who sent it. Absent for a Unix peer without a name. */
+  peerAt(i: number): SocketAddress | undefined {
+    if (this.#isCopied) return this.#copiedInfo[i]?.peer;
+    const vector = this.#vector;
+    const m = this.messageAt(i);
+    const length = vector?.nameLengthAt(m) ?? 0;
+    if (vector === undefined || length <= UNNAMED_BYTES) return undefined;
+    return knownAddresses.get(vector.words, vector.nameIndex(m), length);
+  }
+
+  /** All that was told of it, written into `info`, which is answered. */
+  infoAt(i: number, info: DatagramInfo = new DatagramInfo()): DatagramInfo {
+    if (this.#isCopied) return Object.assign(info, this.#copiedInfo[i]);
+    const length = this.lengthAt(i);
+    info._set(length, length, this.peerAt(i));
+    if (this.#local !== undefined) this._readMetadata(i, info, this.#local);
+    return info;
+  }
+
+  /** @internal Tells `info` what came with datagram `i`, on a socket bound to `local`. */
+  _readMetadata(i: number, info: DatagramInfo, local: SocketAddress): void {
+    const vector = this.#vector;
+    if (vector === undefined || this.#isCopied) return;
+    const m = this.messageAt(i);
+    const bytes = vector.controlLengthAt(m);
+    readMetadata(vector.words, vector.controlIndex(m), bytes, info, local);
+  }
+
+  /** Which message datagram `i` came in. @throws RangeError when there is none. */
+  messageAt(i: number): number {
+    if (!(i >= this.#first && i < this.#end)) this.#seek(i);
+    return this.#message;
+  }
+
+  #seek(i: number): void {
+    if (!(i >= 0 && i < this.#length)) {
+      throw rangeError("i", `datagram of ${this.#length}`, i);
+    }
+    const isLater = i >= this.#end;
+    do this.#message += isLater ? 1 : -1;
+    while (i < (this.#firsts[this.#message] as number) || i >= this.#firstBehind(this.#message));
+    this.#first = this.#firsts[this.#message] as number;
+    this.#end = this.#firstBehind(this.#message);
+  }
+
+  #firstBehind(m: number): number {
+    return m + 1 < this.#messages ? (this.#firsts[m + 1] as number) : this.#length;
+  }
+
+  /** The stride of message `m` in bytes: the length of all its datagrams but the last. */
+  segmentBytesAt(m: number): number {
+    return this.#segmentBytes[m] as number;
+  }
+
+  /**
+   * @internal Copies what fits of another's datagrams from `from` on, as messages of their own:
+   * how many.
+   */
+  _copyFrom(other: RecvBatch, from: number): number {
+    const count = Math.min(other.length - from, this.messagesMax);
+    for (let i = 0; i < count; i++) {
+      this._append(other.payload(from + i), undefined, i);
+      other.infoAt(from + i, this.#copiedInfo[i]);
+    }
+    return count;
+  }
+
+  /** @internal Bytes of all datagrams. */
+  get _payloadBytes(): number {
+    return this.#payloadBytes;
+  }
+
+  /** @internal Datagram `i` and those behind it in its message: borrowed until the next call. */
+  _segmentsFrom(i: number): Segments {
+    const m = this.messageAt(i);
+    const segments = this.#segments;
+    segments.stride = this.#segmentBytes[m] as number;
+    const skipped = (i - this.#first) * segments.stride;
+    segments.offset = m * SLOT_BYTES + skipped;
+    segments.length = (this.#messageBytes[m] as number) - skipped;
+    segments.datagrams = this.#end - i;
+    return segments;
+  }
+
+  /** @internal Forgets what it has. */
+  _clear(): void {
+    this.#length = this.#messages = this.#payloadBytes = 0;
+    this.#message = this.#first = this.#end = 0;
+  }
+
+  /** @internal Makes a copy of `bytes` datagram and message `i`; the caller does so in order. */
+  _append(bytes: Uint8Array, peer: SocketAddress | undefined, i: number): void {
+    this.bytes.set(bytes, i * SLOT_BYTES);
+    if (i === 0) this._clear();
+    this.#addMessage(i, bytes.length, bytes.length, 1);
+    this.#copiedInfo[i] ??= new DatagramInfo();
+    this.#copiedInfo[i]._set(bytes.length, bytes.length, peer);
+    this.#isCopied = true;
+  }
+
+  /** @internal Receives up to `limit` messages: how many, or -errno. */
+  _receive(native: Native, fd: number, limit: number, local?: SocketAddress, flags = 0): number {
+    const vector = this.#vectorOf(native);
+    this.#local = local;
+    const count = vector.receive(fd, 0, Math.min(limit, this.messagesMax), flags);
+    this.#isCopied = false;
+    this._clear();
+    for (let m = 0; m < count; m++) {
+      const bytes = Math.min(vector.lengthAt(m), SLOT_BYTES);
+      const control = vector.controlLengthAt(m);
+      const told = control > 0 ? segmentBytesOf(vector.words, vector.controlIndex(m), control) : 0;
+      const stride = told > 0 ? told : bytes;
+      this.#addMessage(m, bytes, stride, bytes > stride ? Math.ceil(bytes / stride) : 1);
+    }
+    return count;
+  }
+
+  #addMessage(m: number, bytes: number, stride: number, datagrams: number): void {
+    this.#firsts[m] = this.#length;
+    this.#messageBytes[m] = bytes;
+    this.#segmentBytes[m] = stride;
+    this.#payloadBytes += bytes;
+    this.#length += datagrams;
+    this.#messages = m + 1;
+    if (m === 0) this.#end = datagrams;
+  }
+
+  #vectorOf(native: Native): ReceiveVector {
+    let vector = this.#vector;
+    if (vector === undefined) {
+      vector = native.receiveVector(NAME_CAPACITY, RECV_CONTROL_CAPACITY);
+      vector.reserve(this.messagesMax);
+      for (let m = 0; m < this.messagesMax; m++) {
+        vector.setBuffer(m, this.bytes, m * SLOT_BYTES, SLOT_BYTES);
+      }
+      this.#vector = vector;
+    }
+    return vector;
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * The error queue of an IP socket (ip(7), IP_RECVERR): what ICMP said about datagrams sent.
+ *
+ * The kernel also turns each entry into the error of one later call, and drops that when it ends
+ * a batch early. Reading the queue is how such an error is found again, and it must be read: while
+ * an entry is in it, the socket polls as ready.
+ */
+
+import type { Native, ReceiveVector } from "../../ffi/native.ts";
+import { knownAddresses, type SocketAddress } from "../address/address.ts";
+import { errnoCode } from "../support/errors.ts";
+import { type ExtendedError, RECV_CONTROL_CAPACITY, readExtendedError } from "./control.ts";
+
+/** <linux/socket.h>. */
+const MSG_ERRQUEUE = 0x2000;
+
+/** Entries taken by one call. */
+const BATCH = 8;
+/** Entries taken at one time, so that a storm of ICMP does not hold the thread. */
+const ENTRIES_MAX = 256;
+const NAME_CAPACITY = 28;
+
+/** <linux/errqueue.h>: who said it. */
+const ORIGINS: ReadonlyMap<number, TransportError["origin"]> = new Map([
+  [1, "local"],
+  [2, "icmp"],
+  [3, "icmp6"],
+]);
+
+/** errno(3) of Linux. */
+const EMSGSIZE = 90;
+
+/** What the network, or this host, said about a datagram that was sent before. */
+export interface TransportError {
+  /** The error's name, such as `"ECONNREFUSED"`, `"EHOSTUNREACH"` or `"EMSGSIZE"`. */
+  readonly code: string;
+  readonly errno: number;
+  /** Who said it: a host by ICMP, or this host itself. */
+  readonly origin: "icmp" | "icmp6" | "local";
+  /** The ICMP message's type and code (RFC 792, RFC 4443); 0 for a local one. */
+  readonly icmpType: number;
+  readonly icmpCode: number;
+  /** For `EMSGSIZE` the path's MTU in bytes, IP header and all. */
+  readonly mtu: number | undefined;
+  /** The host that reported it, with port 0. */
+  readonly offender: SocketAddress | undefined;
+  /** Where the datagram was going. */
+  readonly destination: SocketAddress | undefined;
+}
+
+/** Reads error queues, of one socket after the other. */
+export class ErrorQueueReader {
+  readonly #vector: ReceiveVector;
+
+  constructor(native: Native) {
+    this.#vector = native.receiveVector(NAME_CAPACITY, RECV_CONTROL_CAPACITY);
+    this.#vector.reserve(BATCH);
+  }
+
+  /**
+   * Empties the queue of `fd`, telling `tell` of each entry: the errno of the last that ICMP
+   * reported, 0 if there was none.
+   */
+  drain(fd: number, tell?: (error: TransportError) => void): number {
+    const vector = this.#vector;
+    let errno = 0;
+    for (let taken = 0; taken < ENTRIES_MAX; taken += BATCH) {
+      const count = vector.receive(fd, 0, BATCH, MSG_ERRQUEUE);
+      for (let i = 0; i < count; i++) {
+        const bytes = vector.controlLengthAt(i);
+        const entry = readExtendedError(vector.words, vector.controlIndex(i), bytes);
+        const origin = entry && ORIGINS.get(entry.origin);
+        if (entry === undefined || origin === undefined) continue;
+        if (origin !== "local") errno = entry.errno;
+        tell?.(this.#describe(i, entry, origin));
+      }
+      if (count < BATCH) break;
+    }
+    return errno;
+  }
+
+  #describe(i: number, entry: ExtendedError, origin: TransportError["origin"]): TransportError {
+    const vector = this.#vector;
+    const length = vector.nameLengthAt(i);
+    return {
+      code: errnoCode(entry.errno),
+      errno: entry.errno,
+      origin,
+      icmpType: entry.type,
+      icmpCode: entry.code,
+      mtu: entry.errno === EMSGSIZE ? entry.info : undefined,
+      offender: entry.offender,
+      destination:
+        length === 0 ? undefined : knownAddresses.get(vector.words, vector.nameIndex(i), length),
+    };
+  }
+}

@@ -1,0 +1,384 @@
+/** UDP sockets over IPv4 and IPv6. */
+
+import type { Native } from "../../ffi/native.ts";
+import { AF_INET, AF_INET6, type SocketAddress } from "../address/address.ts";
+import type { TransportError } from "../datagram/error-queue.ts";
+import {
+  type Capabilities,
+  checkReceiveMetadata,
+  RECEIVE_METADATA,
+  type ReceiveMetadata,
+} from "../datagram/metadata.ts";
+import type { Membership, UdpControls } from "../engine/controls.ts";
+import type { Backend } from "../engine/engine.ts";
+import { checkOffload, chooseOffload, type Offload } from "../engine/offload.ts";
+import {
+  type BufferSizes,
+  checkBufferSizes,
+  closeOnThrow,
+  openSocket,
+  resolveAddress,
+  SOCK_DGRAM,
+  setBufferSizes,
+  setOption,
+} from "../engine/open.ts";
+import {
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
+  IpOptions,
+  type PathMtuDiscovery,
+  SO_REUSEADDR,
+  SO_REUSEPORT,
+  SO_TYPE,
+  SOL_SOCKET,
+  type TransmitClock,
+} from "../engine/options.ts";
+import { PortableEngine, RECEIVE_QUEUE_DATAGRAMS } from "../engine/portable-engine.ts";
+import { ShimEngine } from "../engine/shim-engine.ts";
+import { loadReactor, type ReactorResult } from "../readiness/load.ts";
+import { checkInteger, rangeError, typeError } from "../support/check.ts";
+import { checkResult, SocketError, unsupportedError } from "../support/errors.ts";
+import { warn } from "../support/warn.ts";
+import { EngineSocket } from "./engine-socket.ts";
+
+/** Environment variable that asks for a backend where no option does: `shim` or `portable`. */
+const BACKEND_VARIABLE = "DATAGRAM_SOCKET_BACKEND";
+
+/** A host and a port, as `Bun.udpSocket` takes them. */
+export interface HostAndPort {
+  /** An IP address, or a name to look up. */
+  readonly hostname: string;
+  /** 1..65535. */
+  readonly port: number;
+}
+
+/** Options of `UdpSocket.bind`. */
+export interface UdpBindOptions extends BufferSizes {
+  /**
+   * The address to bind to, or a name to look up. `"::"` takes IPv4 too (dual stack). Default:
+   * `"0.0.0.0"`, or `"::"` when `connect` leads to an IPv6 address.
+   */
+  readonly hostname?: string | undefined;
+  /** The port to bind to. Default 0: the system chooses. */
+  readonly port?: number | undefined;
+  /** The only peer to talk to. */
+  readonly connect?: HostAndPort | undefined;
+  /** `"portable"`: `Bun.udpSocket` alone. Default: the shim where it works. */
+  readonly backend?: Backend | undefined;
+  /** Several sockets share the port, and the kernel spreads peers over them. Shim only. */
+  readonly reusePort?: boolean | undefined;
+  /** Several sockets may bind the port, for multicast (SO_REUSEADDR). Shim only. */
+  readonly reuseAddress?: boolean | undefined;
+  /**
+   * Whether datagrams may be joined to messages: sent as segments of one (GSO), received many at a
+   * time (GRO). Nothing else changes by it but the speed. Default: where it works; the environment
+   * variable `DATAGRAM_SOCKET_OFFLOAD=off` switches both off, whatever is asked for.
+   */
+  readonly offload?: boolean | Partial<Offload> | undefined;
+  /** Whether IP may fragment datagrams. Default `"off"`: it may. Shim only. */
+  readonly pathMtuDiscovery?: PathMtuDiscovery | undefined;
+  /**
+   * Takes what TPROXY rules of the firewall lead here, may bind and send from addresses of others
+   * (IP_TRANSPARENT). Needs the right to administer the network (`EPERM`). Shim only.
+   */
+  readonly transparent?: boolean | undefined;
+  /** May bind addresses that this host does not have, or not yet (IP_FREEBIND). Shim only. */
+  readonly freebind?: boolean | undefined;
+  /** An IPv6 socket that takes no IPv4. Shim only. */
+  readonly ipv6Only?: boolean | undefined;
+  /** Datagrams that may wait for `recv` in the portable backend's queue. Default 2800. */
+  readonly receiveQueueDatagrams?: number | undefined;
+}
+
+/**
+ * A UDP socket.
+ *
+ * @example
+ * ```ts
+ * await using socket = await UdpSocket.bind({ port: 5353 });
+ * const buffer = new Uint8Array(1500);
+ * const { length, peer } = await socket.recvFrom(buffer);
+ * if (peer) await socket.sendTo(buffer.subarray(0, length), peer);
+ * ```
+ */
+export class UdpSocket extends EngineSocket implements UdpControls {
+  /**
+   * Opens a socket and binds it, and connects it if asked to.
+   *
+   * @throws SocketError when the system refuses (`EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` ...).
+   * @throws TypeError or RangeError for bad options.
+   */
+  static override async bind(options: UdpBindOptions = {}): Promise<UdpSocket> {
+    checkBindOptions(options);
+    const loaded = await chooseBackend(options.backend);
+    if ("reason" in loaded) refuseShimOptions(options, loaded.reason);
+    const { connect } = options;
+    const peer = connect && (await resolveAddress(connect.hostname, connect.port));
+    const hostname = options.hostname ?? (peer?.family === "IPv6" ? "::" : "0.0.0.0");
+    if ("reason" in loaded) {
+      return new UdpSocket(
+        await PortableEngine.open({
+          hostname,
+          port: options.port,
+          connect: peer && { hostname: peer.address, port: peer.port },
+          receiveQueueDatagrams: options.receiveQueueDatagrams ?? RECEIVE_QUEUE_DATAGRAMS,
+        }),
+      );
+    }
+    const { native } = loaded;
+    const local = await resolveAddress(hostname, options.port ?? 0);
+    const fd = openSocket(native, local.family === "IPv6" ? AF_INET6 : AF_INET, (fd) =>
+      setUp(native, fd, local, peer, options),
+    );
+    return adopt(loaded, fd, options.offload);
+  }
+
+  /** Opens a socket that is connected to `peer`, the only one it then talks to. */
+  static connect(peer: HostAndPort, options: UdpBindOptions = {}): Promise<UdpSocket> {
+    return UdpSocket.bind({ ...options, connect: peer });
+  }
+
+  /**
+   * Takes over an open IPv4 or IPv6 datagram descriptor, which is the socket's from then on and
+   * is made non-blocking. The caller must not close it.
+   *
+   * @throws SocketError when it is no such descriptor (`EINVAL`, `ENOTSOCK`, `EBADF`) or is a
+   * socket's of this thread already (`EEXIST`), and stays whose it was; `ERR_NOT_SUPPORTED`
+   * without the shim.
+   */
+  static async fromFd(fd: number): Promise<UdpSocket> {
+    checkInteger("fd", fd, 0, 2 ** 31 - 1);
+    const loaded = await loadReactor();
+    if ("reason" in loaded) throw unsupportedError("fromFd", loaded.reason);
+    checkAdoptable(loaded, fd, [AF_INET, AF_INET6]);
+    const offload = chooseOffload(loaded.native, undefined);
+    return new UdpSocket(new ShimEngine({ ...loaded, fd, offload }));
+  }
+
+  /** @internal */
+  static _over(engine: ShimEngine): UdpSocket {
+    return new UdpSocket(engine);
+  }
+
+  override asUdpSocket(): UdpSocket {
+    return this;
+  }
+
+  /**
+   * Asks for what can be told of received datagrams, all kinds that the kernel grants unless some
+   * are named (`true`: on, `false`: off), and answers which it will tell from now on, those of
+   * earlier calls among them. `DatagramInfo` has them from the next receive on.
+   *
+   * @throws TypeError or RangeError for what is no kind, or no boolean.
+   */
+  receiveMetadata(wanted: ReceiveMetadata = ALL_METADATA): Capabilities {
+    checkReceiveMetadata(wanted);
+    return this._engine.receiveMetadata(wanted);
+  }
+
+  /**
+   * Lets datagrams say when they are to be sent (`SendMetadata`), in nanoseconds of `clock`. The
+   * `fq` qdisc takes `"monotonic"`; without such a qdisc on the device the times have no effect.
+   *
+   * @throws RangeError for another clock, SocketError when the system refuses (`"tai"` needs the
+   * right to administer the network: `EPERM`).
+   */
+  setTransmitTimes(clock: TransmitClock): void {
+    this._engine.controls.setTransmitTimes(clock);
+  }
+
+  /**
+   * What the clock of `setTransmitTimes` shows, in nanoseconds; until one is chosen the monotonic
+   * one. Bun's own clocks (`process.hrtime`, `performance.now`) start with the process instead.
+   *
+   * @throws SocketError with code `ERR_NOT_SUPPORTED` without the shim.
+   */
+  get transmitClockNs(): bigint {
+    return this._engine.controls.transmitClockNs;
+  }
+
+  /**
+   * Has errors that the network reports about datagrams sent told to `handler`: unreachable hosts
+   * and ports, datagrams too big, with who said it about which destination. They are not thrown
+   * then, a call that one of them would have failed goes through, and the socket stays open.
+   * `undefined`: back to throwing, which only a connected socket does.
+   */
+  onTransportError(handler: ((error: TransportError) => void) | undefined): void {
+    if (handler !== undefined && typeof handler !== "function") {
+      throw typeError("handler", "function", handler);
+    }
+    this._engine.tellTransportErrors(handler);
+  }
+
+  /** Whether IP may fragment the datagrams it sends. */
+  get mayFragment(): boolean {
+    return this._engine.controls.mayFragment;
+  }
+
+  /** Whether datagrams may go to broadcast addresses. Default: they may not. */
+  setBroadcast(enabled: boolean): void {
+    this._engine.controls.setBroadcast(enabled);
+  }
+
+  /** How many routers a datagram may pass, 1..255. Default: the system's, mostly 64. */
+  setTTL(ttl: number): void {
+    checkInteger("ttl", ttl, 1, 255);
+    this._engine.controls.setTTL(ttl);
+  }
+
+  /** How many routers a multicast datagram may pass, 0..255. Default 1. */
+  setMulticastTTL(ttl: number): void {
+    checkInteger("ttl", ttl, 0, 255);
+    this._engine.controls.setMulticastTTL(ttl);
+  }
+
+  /** Whether this host gets multicast datagrams that it sends. Default: it does. */
+  setMulticastLoopback(enabled: boolean): void {
+    this._engine.controls.setMulticastLoopback(enabled);
+  }
+
+  /** Which interface multicast leaves by: an IPv4 address of it, or for IPv6 `::%eth0`. */
+  setMulticastInterface(interfaceAddress: string): void {
+    this._engine.controls.setMulticastInterface(interfaceAddress);
+  }
+
+  /** Joins a multicast group. */
+  addMembership(membership: Membership): void {
+    this._engine.controls.addMembership(membership);
+  }
+
+  /** Leaves a multicast group. */
+  dropMembership(membership: Membership): void {
+    this._engine.controls.dropMembership(membership);
+  }
+}
+
+const ALL_METADATA: ReceiveMetadata = Object.fromEntries(
+  RECEIVE_METADATA.map((kind) => [kind, true]),
+);
+
+function checkBindOptions(options: UdpBindOptions): void {
+  const {
+    hostname,
+    port = 0,
+    connect,
+    receiveQueueDatagrams = 1,
+    pathMtuDiscovery = "off",
+  } = options;
+  if (hostname !== undefined && typeof hostname !== "string") {
+    throw typeError("hostname", "string", hostname);
+  }
+  checkInteger("port", port, 0, 65_535);
+  if (connect !== undefined) {
+    if (typeof connect.hostname !== "string") {
+      throw typeError("connect.hostname", "string", connect.hostname);
+    }
+    checkInteger("connect.port", connect.port, 1, 65_535);
+  }
+  if (!["off", "on", "probe"].includes(pathMtuDiscovery)) {
+    throw rangeError("pathMtuDiscovery", '"off", "on" or "probe"', pathMtuDiscovery);
+  }
+  checkInteger("receiveQueueDatagrams", receiveQueueDatagrams, 1, 2 ** 31 - 1);
+  checkOffload(options.offload);
+  checkBufferSizes(options);
+}
+
+/** The shim with its reactor, or why it is not to be used. */
+async function chooseBackend(asked: Backend | undefined): Promise<ReactorResult> {
+  const wanted = asked ?? process.env[BACKEND_VARIABLE] ?? "";
+  if (!["shim", "portable", ""].includes(wanted)) {
+    throw rangeError(asked ? "backend" : BACKEND_VARIABLE, '"shim" or "portable"', wanted);
+  }
+  if (wanted === "portable") return { reason: "the portable backend was asked for" };
+  const loaded = await loadReactor();
+  if ("reason" in loaded) {
+    if (wanted === "shim") throw unsupportedError("bind", loaded.reason);
+    warnOnce(`the portable backend is used, as ${loaded.reason}`);
+  }
+  return loaded;
+}
+
+let hasWarned = false;
+
+function warnOnce(message: string): void {
+  if (!hasWarned) warn(message);
+  hasWarned = true;
+}
+
+function refuseShimOptions(options: UdpBindOptions, reason: string): void {
+  for (const name of [
+    "reusePort",
+    "reuseAddress",
+    "transparent",
+    "freebind",
+    "ipv6Only",
+    "recvBufferBytes",
+    "sendBufferBytes",
+  ] as const) {
+    if (options[name]) throw unsupportedError("bind", `${name} needs the shim: ${reason}`);
+  }
+}
+
+function setUp(
+  native: Native,
+  fd: number,
+  local: SocketAddress,
+  peer: SocketAddress | undefined,
+  options: UdpBindOptions,
+): void {
+  if (options.reusePort) setOption(native, fd, [SOL_SOCKET, SO_REUSEPORT], 1);
+  if (options.reuseAddress) setOption(native, fd, [SOL_SOCKET, SO_REUSEADDR], 1);
+  const isIPv6 = local.family === "IPv6";
+  if (isIPv6) setOption(native, fd, [IPPROTO_IPV6, IPV6_V6ONLY], Number(options.ipv6Only ?? false));
+  const ipOptions = new IpOptions(native, fd, isIPv6);
+  ipOptions.setPathMtuDiscovery(options.pathMtuDiscovery ?? "off");
+  if (options.transparent) ipOptions.setTransparent();
+  if (options.freebind) ipOptions.setFreebind();
+  setBufferSizes(native, fd, options);
+  checkResult(native.bind(fd, local._encoded), "bind", local.toString());
+  if (peer === undefined) return;
+  const target = isIPv6 ? peer._toMapped() : peer;
+  checkResult(native.connect(fd, target._encoded), "connect", peer.toString());
+}
+
+function adopt(
+  loaded: Exclude<ReactorResult, { reason: string }>,
+  fd: number,
+  asked: UdpBindOptions["offload"],
+): UdpSocket {
+  let socket: UdpSocket | undefined;
+  closeOnThrow(loaded.native, fd, () => {
+    const offload = chooseOffload(loaded.native, asked);
+    socket = UdpSocket._over(new ShimEngine({ ...loaded, fd, offload }));
+  });
+  return socket as unknown as UdpSocket;
+}
+
+/** Checks a descriptor to adopt, and makes it non-blocking. */
+export function checkAdoptable(
+  { native, reactor }: Extract<ReactorResult, { reactor: unknown }>,
+  fd: number,
+  families: readonly number[],
+): void {
+  if (reactor.has(fd)) {
+    throw new SocketError({
+      errno: 17,
+      syscall: "fromFd",
+      address: `fd ${fd}`,
+      detail: "it is a socket of this thread already",
+    });
+  }
+  checkResult(native.getIntOption(fd, SOL_SOCKET, SO_TYPE), "getsockopt", `fd ${fd}`);
+  const type = native.scratch[0];
+  checkResult(native.name(fd), "getsockname", `fd ${fd}`);
+  const family = (native.scratch[0] as number) & 0xffff;
+  if (type !== SOCK_DGRAM || !families.includes(family)) {
+    throw new SocketError({
+      errno: 22,
+      syscall: "fromFd",
+      address: `fd ${fd}`,
+      detail: `datagram socket of family ${families.join(" or ")} expected, got type ${type} of family ${family}`,
+    });
+  }
+  checkResult(native.setNonblocking(fd), "fcntl");
+}

@@ -1,0 +1,117 @@
+/**
+ * Types that wrap a socket: they name the inner one and get its whole surface. Promises are the
+ * inner socket's too, so callers on both are served in one line.
+ */
+
+import type { SocketAddress } from "../address/address.ts";
+import type { DatagramInfo, Payload, Target } from "../datagram/info.ts";
+import type { UdpSocket } from "../sockets/udp.ts";
+import type { WaitOptions } from "./operations.ts";
+import type { Poll, Waker, WouldBlock } from "./poll.ts";
+import { DatagramSocketRecv, type RecvManyOptions, type RecvRange } from "./recv.ts";
+import { DatagramSocketSend, type SendManyOptions, type SendRange } from "./send.ts";
+
+/** A send half that forwards all to another, which it names. */
+export abstract class AsDatagramSocketSend extends DatagramSocketSend {
+  /** The socket that sends. Must answer the same one as long as somebody waits on it. */
+  abstract asDatagramSocketSend(): DatagramSocketSend;
+
+  override pollSend(waker: Waker | null, buf: Payload): Poll<number> {
+    return this.asDatagramSocketSend().pollSend(waker, buf);
+  }
+
+  override pollSendTo(waker: Waker | null, buf: Payload, address: SocketAddress): Poll<number> {
+    return this.asDatagramSocketSend().pollSendTo(waker, buf, address);
+  }
+
+  override pollSendMany(
+    waker: Waker | null,
+    bufs: readonly Payload[],
+    batch?: SendRange,
+  ): Poll<number> {
+    return this.asDatagramSocketSend().pollSendMany(waker, bufs, batch);
+  }
+
+  override asUdpSocket(): UdpSocket | undefined {
+    return this.asDatagramSocketSend().asUdpSocket();
+  }
+
+  override get peerAddr(): SocketAddress | undefined {
+    return this.asDatagramSocketSend().peerAddr;
+  }
+
+  override send(buf: Payload, options?: WaitOptions): Promise<number> {
+    return this.asDatagramSocketSend().send(buf, options);
+  }
+
+  override sendTo(buf: Payload, address: SocketAddress, options?: WaitOptions): Promise<number> {
+    return this.asDatagramSocketSend().sendTo(buf, address, options);
+  }
+
+  override sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
+    return this.asDatagramSocketSend().sendMany(bufs, options);
+  }
+
+  override trySend(buf: Payload): number | WouldBlock {
+    return this.asDatagramSocketSend().trySend(buf);
+  }
+
+  override trySendTo(buf: Payload, address: SocketAddress): number | WouldBlock {
+    return this.asDatagramSocketSend().trySendTo(buf, address);
+  }
+
+  override trySendMany(bufs: readonly Payload[], batch?: SendRange): number | WouldBlock {
+    return this.asDatagramSocketSend().trySendMany(bufs, batch);
+  }
+}
+
+/** A receive half that forwards all to another, which it names. */
+export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
+  /** The socket that receives. Must answer the same one as long as somebody waits on it. */
+  abstract asDatagramSocketRecv(): DatagramSocketRecv;
+
+  /** The same socket, for code that only looks at it. */
+  asSharedDatagramSocketRecv(): DatagramSocketRecv {
+    return this.asDatagramSocketRecv();
+  }
+
+  override pollRecv(waker: Waker | null, buf: Target): Poll<number> {
+    return this.asDatagramSocketRecv().pollRecv(waker, buf);
+  }
+
+  override pollRecvFrom(waker: Waker | null, buf: Target, info: DatagramInfo): Poll<number> {
+    return this.asDatagramSocketRecv().pollRecvFrom(waker, buf, info);
+  }
+
+  override pollRecvMany(
+    waker: Waker | null,
+    bufs: readonly Target[],
+    batch?: RecvRange,
+  ): Poll<number> {
+    return this.asDatagramSocketRecv().pollRecvMany(waker, bufs, batch);
+  }
+
+  override asUdpSocket(): UdpSocket | undefined {
+    return this.asSharedDatagramSocketRecv().asUdpSocket();
+  }
+
+  override recv(buf: Target, options?: WaitOptions): Promise<number> {
+    return this.asDatagramSocketRecv().recv(buf, options);
+  }
+
+  override recvFrom(buf: Target, options?: WaitOptions): Promise<DatagramInfo> {
+    return this.asDatagramSocketRecv().recvFrom(buf, options);
+  }
+
+  override recvMany(bufs: readonly Target[], options?: RecvManyOptions): Promise<number> {
+    return this.asDatagramSocketRecv().recvMany(bufs, options);
+  }
+
+  override tryRecv(buf: Target): number | WouldBlock {
+    return this.asDatagramSocketRecv().tryRecv(buf);
+  }
+
+  override tryRecvMany(bufs: readonly Target[], batch?: RecvRange): number | WouldBlock {
+    return this.asDatagramSocketRecv().tryRecvMany(bufs, batch);
+  }
+}

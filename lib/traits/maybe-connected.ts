@@ -1,0 +1,108 @@
+/**
+ * Code that always says where to, over a socket that may be connected: `sendTo` becomes `send`
+ * when it is.
+ */
+
+import type { SocketAddress } from "../address/address.ts";
+import type { Payload } from "../datagram/info.ts";
+import { AsDatagramSocketSend } from "./forward.ts";
+import type { WaitOptions } from "./operations.ts";
+import type { Poll, Waker, WouldBlock } from "./poll.ts";
+import {
+  checkBatch,
+  checkPeer,
+  type DatagramSocketSend,
+  destination,
+  type SendManyOptions,
+  type SendRange,
+} from "./send.ts";
+
+/**
+ * A send half that takes destinations whether its socket is connected or not.
+ *
+ * It asks for the peer once, when it is made. From then on a destination other than that peer is
+ * an error, always (a connected socket would send to its peer whatever it is told).
+ */
+export class MaybeConnectedSocket<
+  T extends DatagramSocketSend = DatagramSocketSend,
+> extends AsDatagramSocketSend {
+  readonly #inner: T;
+  readonly #peer: SocketAddress | undefined;
+
+  constructor(inner: T) {
+    super();
+    this.#inner = inner;
+    this.#peer = inner.peerAddr;
+  }
+
+  /** The wrapped socket. */
+  get inner(): T {
+    return this.#inner;
+  }
+
+  /** The wrapped socket, to go on without the wrapper. */
+  intoInner(): T {
+    return this.#inner;
+  }
+
+  override asDatagramSocketSend(): DatagramSocketSend {
+    return this.#inner;
+  }
+
+  /** The peer the socket had when it was wrapped. */
+  override get peerAddr(): SocketAddress | undefined {
+    return this.#peer;
+  }
+
+  /** @throws SocketError with code `EISCONN` when the socket has another peer. */
+  override pollSendTo(waker: Waker | null, buf: Payload, address: SocketAddress): Poll<number> {
+    if (this.#peer === undefined) return this.#inner.pollSendTo(waker, buf, address);
+    checkPeer(this.#peer, address);
+    return this.#inner.pollSend(waker, buf);
+  }
+
+  /** @throws SocketError with code `EISCONN` when the socket has another peer; none is sent then. */
+  override pollSendMany(
+    waker: Waker | null,
+    bufs: readonly Payload[],
+    batch?: SendRange,
+  ): Poll<number> {
+    return this.#inner.pollSendMany(waker, bufs, this.#checked(bufs, batch));
+  }
+
+  /** @throws SocketError with code `EISCONN` when the socket has another peer; none is sent then. */
+  override async sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
+    return this.#inner.sendMany(bufs, this.#checked(bufs, options));
+  }
+
+  /** @throws SocketError with code `EISCONN` when the socket has another peer; none is sent then. */
+  override trySendMany(bufs: readonly Payload[], batch?: SendRange): number | WouldBlock {
+    return this.#inner.trySendMany(bufs, this.#checked(bufs, batch));
+  }
+
+  /** The batch without the destinations, when all of them are the peer. */
+  #checked<B extends SendRange>(bufs: readonly Payload[], batch: B | undefined): B | undefined {
+    if (this.#peer === undefined || batch?.to === undefined) return batch;
+    const { to, start, end } = checkBatch(bufs, batch);
+    for (let i = start; i < end; i++) checkPeer(this.#peer, destination(to, i) as SocketAddress);
+    return { ...batch, to: undefined };
+  }
+
+  /** @throws SocketError with code `EISCONN` when the socket has another peer. */
+  override async sendTo(
+    buf: Payload,
+    address: SocketAddress,
+    options?: WaitOptions,
+  ): Promise<number> {
+    if (this.#peer === undefined) return this.#inner.sendTo(buf, address, options);
+    checkPeer(this.#peer, address);
+    return this.#inner.send(buf, options);
+  }
+
+  /** @throws SocketError with code `EISCONN` when the socket has another peer. */
+  override trySendTo(buf: Payload, address: SocketAddress): number | WouldBlock {
+    if (this.#peer === undefined) return this.#inner.trySendTo(buf, address);
+    checkPeer(this.#peer, address);
+    return this.#inner.trySend(buf);
+  }
+}

@@ -1,0 +1,125 @@
+/** Two sockets in one process, connected to each other without the kernel: for tests, and pipes. */
+
+import {
+  checkInfo,
+  checkPayload,
+  checkTarget,
+  type DatagramInfo,
+  type Payload,
+  payloadBytes,
+  storeDatagram,
+  type Target,
+} from "../datagram/info.ts";
+import { checkInteger } from "../support/check.ts";
+import { closedError, SocketError } from "../support/errors.ts";
+import { Pending, type Poll, type Waker } from "./poll.ts";
+import { DatagramSocket } from "./socket.ts";
+
+/** Datagrams that may wait at one end, by default. */
+const QUEUE_DATAGRAMS = 256;
+
+/** Options of `DatagramPair.create`. */
+export interface DatagramPairOptions {
+  /** Datagrams that may wait at an end; then the other end's sends wait. 1.., default 256. */
+  readonly queueDatagrams?: number | undefined;
+}
+
+/**
+ * One end of an in-process pair. Nothing is lost: a full end makes the other wait. Written with
+ * the two base methods alone, so it is also the example of a socket type of one's own.
+ *
+ * @example
+ * ```ts
+ * const [a, b] = DatagramPair.create();
+ * await a.send(new Uint8Array([1, 2, 3]));
+ * await b.recv(new Uint8Array(100)); // 3
+ * ```
+ */
+export class DatagramPair extends DatagramSocket {
+  readonly #queueMax: number;
+  readonly #arrived: Uint8Array[] = [];
+  #peer: DatagramPair | undefined;
+  #readWaker: Waker | null = null;
+  /** The peer's: it waits for room at this end. */
+  #roomWaker: Waker | null = null;
+  #isClosed = false;
+
+  private constructor(queueMax: number) {
+    super();
+    this.#queueMax = queueMax;
+  }
+
+  /** Makes both ends. */
+  static create(options: DatagramPairOptions = {}): [DatagramPair, DatagramPair] {
+    const { queueDatagrams = QUEUE_DATAGRAMS } = options;
+    checkInteger("queueDatagrams", queueDatagrams, 1, 2 ** 31 - 1);
+    const left = new DatagramPair(queueDatagrams);
+    const right = new DatagramPair(queueDatagrams);
+    left.#peer = right;
+    right.#peer = left;
+    return [left, right];
+  }
+
+  /** @throws SocketError with code `ECONNREFUSED` when the other end is closed. */
+  override pollSend(waker: Waker | null, buf: Payload): Poll<number> {
+    checkPayload("buf", buf);
+    const peer = this.#peer;
+    if (this.#isClosed || peer === undefined) throw closedError("send");
+    if (peer.#isClosed) {
+      throw new SocketError({
+        errno: 0,
+        code: "ECONNREFUSED",
+        syscall: "send",
+        detail: "the other end is closed",
+      });
+    }
+    if (peer.#arrived.length >= peer.#queueMax) {
+      if (waker !== null) peer.#roomWaker = waker;
+      return Pending;
+    }
+    // A copy, which `slice` of a `Buffer` would not be.
+    const datagram = new Uint8Array(payloadBytes(buf));
+    peer.#arrived.push(datagram);
+    const reader = peer.#readWaker;
+    peer.#readWaker = null;
+    reader?.();
+    // Not `buf.length`: a reader that is woken may have changed `buf`.
+    return datagram.length;
+  }
+
+  override pollRecvFrom(waker: Waker | null, buf: Target, info: DatagramInfo): Poll<number> {
+    checkTarget("buf", buf);
+    checkInfo("info", info);
+    if (this.#isClosed) throw closedError("recv");
+    const datagram = this.#arrived.shift();
+    if (datagram === undefined) {
+      if (waker !== null) this.#readWaker = waker;
+      return Pending;
+    }
+    const length = storeDatagram(buf, datagram);
+    info._set(length, datagram.length, undefined);
+    const sender = this.#roomWaker;
+    this.#roomWaker = null;
+    sender?.();
+    return length;
+  }
+
+  /** Closes this end: whoever waits at it, or to send to it, is told. Idempotent. */
+  close(): void {
+    this.#isClosed = true;
+    this.#arrived.length = 0;
+    const peer = this.#peer;
+    const wakers = [this.#readWaker, this.#roomWaker, peer === undefined ? null : peer.#roomWaker];
+    this.#readWaker = this.#roomWaker = null;
+    if (peer !== undefined) peer.#roomWaker = null;
+    for (const waker of wakers) waker?.();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+}
