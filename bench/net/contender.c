@@ -13,7 +13,7 @@
 #include "reference.h"
 
 /* Laps of a drain that are not timed, as in peers/meter.ts. */
-#define WARM_UP_LAPS 10
+#define WARM_UP_LAPS 40
 #define LAPS_MAX 1000
 
 #define BYTES_MAX (DATAGRAM_BYTES + 64)

@@ -57,6 +57,8 @@ tellMissing();
 
 const sampler = new Sampler(values.quick ? QUICK_REPEAT_SECONDS : REPEAT_SECONDS);
 const samples: Sample[] = [];
+/** Samples of which every attempt failed. */
+let unmeasured = 0;
 for (let round = 0; round < rounds; round++) {
   for (const scenario of scenarios) {
     if (scenario.isOnce && round > 0) continue;
@@ -77,13 +79,13 @@ await writeResults(values.json ?? (isPart ? undefined : RESULTS_FILE), {
   ...head,
   samples: marked,
 });
-process.exit(0);
+process.exit(unmeasured > 0 ? 1 : 0);
 
 /** A part of a run takes the place of a whole one only where somebody says so. */
 async function writeResults(file: string | undefined, results: Results): Promise<void> {
   if (file === undefined) return console.log("not written: --json FILE says where to");
   mkdirSync(dirname(file), { recursive: true });
-  await Bun.write(file, `${JSON.stringify(results, null, 1)}\n`);
+  await Bun.write(file, `${JSON.stringify(results, null, 2)}\n`);
   console.log(`written to ${file}`);
 }
 
@@ -97,7 +99,10 @@ async function measureRound(scenario: Scenario, round: number): Promise<void> {
     for (const contender of round % 2 === 0 ? takers : takers.toReversed()) {
       const what = `${name}, ${contender.name}, ${JSON.stringify(place)}`;
       const figures = await sampler.take(what, () => scenario.measure(contender, place, effort));
-      if (figures === undefined) continue;
+      if (figures === undefined) {
+        unmeasured++;
+        continue;
+      }
       samples.push({
         suite,
         scenario: name,

@@ -17,7 +17,7 @@ const WARM_UP_MS = 300;
 /** Datagrams that are looked at before. */
 const CHECKED = 1000;
 /** Laps of a drain that are not timed. */
-const WARM_UP_LAPS = 10;
+const WARM_UP_LAPS = 40;
 /** Datagrams between two looks at the clock, where they come one by one. */
 const DATAGRAMS_A_LOOK = 64;
 
