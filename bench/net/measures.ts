@@ -24,8 +24,10 @@ export interface Where {
   readonly seconds: number;
 }
 
-/** Round trips that a server answers before it is measured. */
+/** Round trips that a server answers before it is measured: at once, and after pauses. */
 const WARM_UP_TRIPS = 10_000;
+const WARM_UP_IDLE_TRIPS = 1500;
+const WARM_UP_GAP_US = 300;
 /** The receive buffer that a socket has by default. */
 export const DEFAULT_RECEIVE_BYTES = 0;
 /** Bytes of the receive buffer of relays and sinks: with the default, 3 messages by GSO fill it. */
@@ -181,6 +183,7 @@ async function measureEcho(
   const port = (await echo.next()).port as number;
   // A server that has run for a while: what is compiled meanwhile is not what an answer costs.
   runLoad(bytes, "ping", port, WARM_UP_TRIPS, 0);
+  runLoad(bytes, "ping", port, WARM_UP_IDLE_TRIPS, WARM_UP_GAP_US);
   const before = usageOf(echo.pid);
   const answers = runLoad(bytes, ...tool(port));
   const after = usageOf(echo.pid);
