@@ -6,19 +6,14 @@
 import { type LoadedShim, loadShim } from "./load.ts";
 import { addressOf, nativeBytes, ownedBuffer } from "./memory.ts";
 import { NativeReactor } from "./reactor.ts";
+import { ReceiveVector, ScatterVector } from "./receive-vector.ts";
+import { type EncodedAddress, SendVector } from "./send-vector.ts";
 import type { Shim } from "./symbols.ts";
-import { type EncodedAddress, ReceiveVector, ScatterVector, SendVector } from "./vector.ts";
 
 export { SOCKETS_MAX } from "./layout.ts";
 export { NativeReactor } from "./reactor.ts";
-export {
-  type EncodedAddress,
-  type Message,
-  ReceiveVector,
-  ScatterVector,
-  type Segments,
-  SendVector,
-} from "./vector.ts";
+export { ReceiveVector, ScatterVector, type Segments } from "./receive-vector.ts";
+export { type EncodedAddress, type Message, SendVector } from "./send-vector.ts";
 
 /** Bytes of the longest socket address: `sockaddr_un`, 110, filled up to whole words. */
 export const NAME_CAPACITY_MAX = 112;

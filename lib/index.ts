@@ -29,7 +29,8 @@ export type { Offload } from "./engine/offload.ts";
 export type { PathMtuDiscovery, TransmitClock } from "./engine/options.ts";
 export { AsyncFd, pollRecvmmsg, pollSendmmsg } from "./sockets/async-fd.ts";
 export { isNonblocking, recvmmsg, sendmmsg } from "./sockets/mmsg.ts";
-export { type HostAndPort, type UdpBindOptions, UdpSocket } from "./sockets/udp.ts";
+export { UdpSocket } from "./sockets/udp.ts";
+export type { HostAndPort, UdpBindOptions } from "./sockets/udp-options.ts";
 export { UnixDatagram, type UnixOptions } from "./sockets/unix.ts";
 export { isClosedError, isMessageSizeError, SocketError } from "./support/errors.ts";
 export {

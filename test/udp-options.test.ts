@@ -81,6 +81,7 @@ test("the portable backend refuses by name what it cannot do, and opens nothing"
   const before = openDescriptors();
   const options = [
     { reusePort: true },
+    { pathMtuDiscovery: "probe" },
     { reuseAddress: true },
     { ipv6Only: true },
     { recvBufferBytes: 1 },

@@ -10,15 +10,11 @@ import {
   type ReceiveMetadata,
 } from "../datagram/metadata.ts";
 import type { Membership, UdpControls } from "../engine/controls.ts";
-import type { Backend } from "../engine/engine.ts";
-import { checkOffload, chooseOffload, type Offload } from "../engine/offload.ts";
+import { chooseOffload } from "../engine/offload.ts";
 import {
-  type BufferSizes,
-  checkBufferSizes,
   closeOnThrow,
   openSocket,
   resolveAddress,
-  SOCK_DGRAM,
   setBufferSizes,
   setOption,
 } from "../engine/open.ts";
@@ -26,69 +22,25 @@ import {
   IPPROTO_IPV6,
   IPV6_V6ONLY,
   IpOptions,
-  type PathMtuDiscovery,
   SO_REUSEADDR,
   SO_REUSEPORT,
-  SO_TYPE,
   SOL_SOCKET,
   type TransmitClock,
 } from "../engine/options.ts";
 import { PortableEngine, RECEIVE_QUEUE_DATAGRAMS } from "../engine/portable-engine.ts";
 import { ShimEngine } from "../engine/shim-engine.ts";
 import { loadReactor, type ReactorResult } from "../readiness/load.ts";
-import { checkInteger, rangeError, typeError } from "../support/check.ts";
-import { checkResult, SocketError, unsupportedError } from "../support/errors.ts";
-import { warn } from "../support/warn.ts";
+import { checkInteger, typeError } from "../support/check.ts";
+import { checkResult, unsupportedError } from "../support/errors.ts";
+import { checkAdoptable } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
-
-/** Environment variable that asks for a backend where no option does: `shim` or `portable`. */
-const BACKEND_VARIABLE = "DATAGRAM_SOCKET_BACKEND";
-
-/** A host and a port, as `Bun.udpSocket` takes them. */
-export interface HostAndPort {
-  /** An IP address, or a name to look up. */
-  readonly hostname: string;
-  /** 1..65535. */
-  readonly port: number;
-}
-
-/** Options of `UdpSocket.bind`. */
-export interface UdpBindOptions extends BufferSizes {
-  /**
-   * The address to bind to, or a name to look up. `"::"` takes IPv4 too (dual stack). Default:
-   * `"0.0.0.0"`, or `"::"` when `connect` leads to an IPv6 address.
-   */
-  readonly hostname?: string | undefined;
-  /** The port to bind to. Default 0: the system chooses. */
-  readonly port?: number | undefined;
-  /** The only peer to talk to. */
-  readonly connect?: HostAndPort | undefined;
-  /** `"portable"`: `Bun.udpSocket` alone. Default: the shim where it works. */
-  readonly backend?: Backend | undefined;
-  /** Several sockets share the port, and the kernel spreads peers over them. Shim only. */
-  readonly reusePort?: boolean | undefined;
-  /** Several sockets may bind the port, for multicast (SO_REUSEADDR). Shim only. */
-  readonly reuseAddress?: boolean | undefined;
-  /**
-   * Whether datagrams may be joined to messages: sent as segments of one (GSO), received many at a
-   * time (GRO). Nothing else changes by it but the speed. Default: where it works; the environment
-   * variable `DATAGRAM_SOCKET_OFFLOAD=off` switches both off, whatever is asked for.
-   */
-  readonly offload?: boolean | Partial<Offload> | undefined;
-  /** Whether IP may fragment datagrams. Default `"off"`: it may. Shim only. */
-  readonly pathMtuDiscovery?: PathMtuDiscovery | undefined;
-  /**
-   * Takes what TPROXY rules of the firewall lead here, may bind and send from addresses of others
-   * (IP_TRANSPARENT). Needs the right to administer the network (`EPERM`). Shim only.
-   */
-  readonly transparent?: boolean | undefined;
-  /** May bind addresses that this host does not have, or not yet (IP_FREEBIND). Shim only. */
-  readonly freebind?: boolean | undefined;
-  /** An IPv6 socket that takes no IPv4. Shim only. */
-  readonly ipv6Only?: boolean | undefined;
-  /** Datagrams that may wait for `recv` in the portable backend's queue. Default 2800. */
-  readonly receiveQueueDatagrams?: number | undefined;
-}
+import {
+  checkBindOptions,
+  chooseBackend,
+  type HostAndPort,
+  refuseShimOptions,
+  type UdpBindOptions,
+} from "./udp-options.ts";
 
 /**
  * A UDP socket.
@@ -257,68 +209,6 @@ const ALL_METADATA: ReceiveMetadata = Object.fromEntries(
   RECEIVE_METADATA.map((kind) => [kind, true]),
 );
 
-function checkBindOptions(options: UdpBindOptions): void {
-  const {
-    hostname,
-    port = 0,
-    connect,
-    receiveQueueDatagrams = 1,
-    pathMtuDiscovery = "off",
-  } = options;
-  if (hostname !== undefined && typeof hostname !== "string") {
-    throw typeError("hostname", "string", hostname);
-  }
-  checkInteger("port", port, 0, 65_535);
-  if (connect !== undefined) {
-    if (typeof connect.hostname !== "string") {
-      throw typeError("connect.hostname", "string", connect.hostname);
-    }
-    checkInteger("connect.port", connect.port, 1, 65_535);
-  }
-  if (!["off", "on", "probe"].includes(pathMtuDiscovery)) {
-    throw rangeError("pathMtuDiscovery", '"off", "on" or "probe"', pathMtuDiscovery);
-  }
-  checkInteger("receiveQueueDatagrams", receiveQueueDatagrams, 1, 2 ** 31 - 1);
-  checkOffload(options.offload);
-  checkBufferSizes(options);
-}
-
-/** The shim with its reactor, or why it is not to be used. */
-async function chooseBackend(asked: Backend | undefined): Promise<ReactorResult> {
-  const wanted = asked ?? process.env[BACKEND_VARIABLE] ?? "";
-  if (!["shim", "portable", ""].includes(wanted)) {
-    throw rangeError(asked ? "backend" : BACKEND_VARIABLE, '"shim" or "portable"', wanted);
-  }
-  if (wanted === "portable") return { reason: "the portable backend was asked for" };
-  const loaded = await loadReactor();
-  if ("reason" in loaded) {
-    if (wanted === "shim") throw unsupportedError("bind", loaded.reason);
-    warnOnce(`the portable backend is used, as ${loaded.reason}`);
-  }
-  return loaded;
-}
-
-let hasWarned = false;
-
-function warnOnce(message: string): void {
-  if (!hasWarned) warn(message);
-  hasWarned = true;
-}
-
-function refuseShimOptions(options: UdpBindOptions, reason: string): void {
-  for (const name of [
-    "reusePort",
-    "reuseAddress",
-    "transparent",
-    "freebind",
-    "ipv6Only",
-    "recvBufferBytes",
-    "sendBufferBytes",
-  ] as const) {
-    if (options[name]) throw unsupportedError("bind", `${name} needs the shim: ${reason}`);
-  }
-}
-
 function setUp(
   native: Native,
   fd: number,
@@ -352,33 +242,4 @@ function adopt(
     socket = UdpSocket._over(new ShimEngine({ ...loaded, fd, offload }));
   });
   return socket as unknown as UdpSocket;
-}
-
-/** Checks a descriptor to adopt, and makes it non-blocking. */
-export function checkAdoptable(
-  { native, reactor }: Extract<ReactorResult, { reactor: unknown }>,
-  fd: number,
-  families: readonly number[],
-): void {
-  if (reactor.has(fd)) {
-    throw new SocketError({
-      errno: 17,
-      syscall: "fromFd",
-      address: `fd ${fd}`,
-      detail: "it is a socket of this thread already",
-    });
-  }
-  checkResult(native.getIntOption(fd, SOL_SOCKET, SO_TYPE), "getsockopt", `fd ${fd}`);
-  const type = native.scratch[0];
-  checkResult(native.name(fd), "getsockname", `fd ${fd}`);
-  const family = (native.scratch[0] as number) & 0xffff;
-  if (type !== SOCK_DGRAM || !families.includes(family)) {
-    throw new SocketError({
-      errno: 22,
-      syscall: "fromFd",
-      address: `fd ${fd}`,
-      detail: `datagram socket of family ${families.join(" or ")} expected, got type ${type} of family ${family}`,
-    });
-  }
-  checkResult(native.setNonblocking(fd), "fcntl");
 }

@@ -19,8 +19,8 @@ import { checkInteger, typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
 import type { WaitOptions } from "../traits/operations.ts";
 import type { Poll, Waker, WouldBlock } from "../traits/poll.ts";
+import { checkAdoptable } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
-import { checkAdoptable } from "./udp.ts";
 
 /** Options of every way to open a `UnixDatagram`. */
 export interface UnixOptions extends BufferSizes {
