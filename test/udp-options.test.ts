@@ -1,7 +1,13 @@
 /** UDP socket options, each shown by what it does rather than by reading it back. */
 
 import { describe, expect, test } from "bun:test";
-import { SocketAddress, SocketError, UdpSocket, WouldBlock } from "../lib/index.ts";
+import {
+  SocketAddress,
+  SocketError,
+  type UdpBindOptions,
+  UdpSocket,
+  WouldBlock,
+} from "../lib/index.ts";
 import { BACKENDS, HAS_IPV6, openDescriptors, rejection, sequence, thrown } from "./sockets.ts";
 
 const ADDRESS = { hostname: "127.0.0.1" };
@@ -79,7 +85,7 @@ test("a small receive buffer holds little: what is beyond it is dropped by the k
 
 test("the portable backend refuses by name what it cannot do, and opens nothing", async () => {
   const before = openDescriptors();
-  const options = [
+  const options: UdpBindOptions[] = [
     { reusePort: true },
     { pathMtuDiscovery: "probe" },
     { reuseAddress: true },
