@@ -1,6 +1,7 @@
 /** What can be set on a UDP socket while it is open, whichever engine drives it. */
 
-import type { TransmitClock } from "./options.ts";
+/** The clock that transmit times are of. */
+export type TransmitClock = "monotonic" | "tai";
 
 /** Multicast groups are joined and left by this. */
 export interface Membership {

@@ -7,7 +7,7 @@ import { SocketAddress } from "../address/address.ts";
 import { RECEIVE_METADATA, type ReceiveMetadata } from "../datagram/metadata.ts";
 import { rangeError, typeError } from "../support/check.ts";
 import { checkResult } from "../support/errors.ts";
-import type { Membership, UdpControls } from "./controls.ts";
+import type { Membership, TransmitClock, UdpControls } from "./controls.ts";
 
 export const SOL_SOCKET = 1;
 export const SO_BROADCAST = 6;
@@ -72,10 +72,7 @@ const PATH_MTU_DISCOVERY = { off: 0, on: 2, probe: 3 } as const;
 export type PathMtuDiscovery = keyof typeof PATH_MTU_DISCOVERY;
 
 /** <time.h>. `fq` takes the monotonic clock, `etf` the one it was set up with. */
-const CLOCKS = { monotonic: 1, tai: 11 } as const;
-
-/** The clock that transmit times are of. */
-export type TransmitClock = keyof typeof CLOCKS;
+const CLOCKS: Readonly<Record<TransmitClock, number>> = { monotonic: 1, tai: 11 };
 
 /** Which options turn on what, by level. */
 const METADATA_OPTIONS: Record<

@@ -9,7 +9,7 @@ import {
   RECEIVE_METADATA,
   type ReceiveMetadata,
 } from "../datagram/metadata.ts";
-import type { Membership, UdpControls } from "../engine/controls.ts";
+import type { Membership, TransmitClock, UdpControls } from "../engine/controls.ts";
 import { chooseOffload } from "../engine/offload.ts";
 import {
   closeOnThrow,
@@ -25,7 +25,6 @@ import {
   SO_REUSEADDR,
   SO_REUSEPORT,
   SOL_SOCKET,
-  type TransmitClock,
 } from "../engine/options.ts";
 import { PortableEngine, RECEIVE_QUEUE_DATAGRAMS } from "../engine/portable-engine.ts";
 import { ShimEngine } from "../engine/shim-engine.ts";
