@@ -72,7 +72,7 @@ const PATH_MTU_DISCOVERY = { off: 0, on: 2, probe: 3 } as const;
 export type PathMtuDiscovery = keyof typeof PATH_MTU_DISCOVERY;
 
 /** <time.h>. `fq` takes the monotonic clock, `etf` the one it was set up with. */
-const CLOCKS: Readonly<Record<TransmitClock, number>> = { monotonic: 1, tai: 11 };
+const CLOCKS = { monotonic: 1, tai: 11 } satisfies Record<TransmitClock, number>;
 
 /** Which options turn on what, by level. */
 const METADATA_OPTIONS: Record<
