@@ -10,7 +10,7 @@
  * given past its return, save where a SAFETY comment says who owns that memory and for how long.
  */
 
-#define SHIM_ABI 5
+#define SHIM_ABI 6
 
 typedef unsigned char u8;
 typedef unsigned int u32;
@@ -191,13 +191,60 @@ void memory_unmap(void *memory, void *length) {
 #define F_DUPFD_CLOEXEC 1030
 #define O_NONBLOCK 04000
 
+/*
+ * Which descriptors are this thread's to close, from the moment that they are open: a Worker may
+ * be terminated between any two lines of JavaScript. Each thread compiles this file for itself, so
+ * its statics are the thread's own. Numbers beyond are closed by JavaScript alone.
+ */
+#define OWNED_MAX 1048576
+static u8 owned[OWNED_MAX / 8];
+
+void descriptor_own(int fd) {
+  if (fd >= 0 && fd < OWNED_MAX) owned[fd >> 3] |= (u8)(1 << (fd & 7));
+}
+
+/* From now on it is somebody else's to close. */
+void descriptor_disown(int fd) {
+  if (fd >= 0 && fd < OWNED_MAX) owned[fd >> 3] &= (u8)~(1 << (fd & 7));
+}
+
+/* What an ArrayBuffer is made over whose destructor is descriptors_close. */
+void *descriptors_owned(void) {
+  return owned;
+}
+
+/*
+ * Closes all that are still owned. Runs on whichever thread finalizes the heap, when no JavaScript
+ * of that heap runs any more.
+ */
+void descriptors_close(void *memory, void *context) {
+  (void)memory;
+  (void)context;
+  for (int i = 0; i < OWNED_MAX / 8; i++)
+    for (int bit = 0; owned[i]; bit++)
+      if (owned[i] & (1 << bit)) {
+        owned[i] &= (u8)~(1 << bit);
+        close(i * 8 + bit);
+      }
+}
+
 int socket_open(int domain, int type, int protocol) {
-  return (int)checked(socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+  int fd = (int)checked(socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+  descriptor_own(fd);
+  return fd;
+}
+
+static int pair_unowned(int domain, int type, int *fds) {
+  return (int)checked(socketpair(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds));
 }
 
 /* SAFETY: `fds` is two ints of the caller's, written before the return. */
 int socket_pair(int domain, int type, int *fds) {
-  return (int)checked(socketpair(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds));
+  int result = pair_unowned(domain, type, fds);
+  if (result < 0) return result;
+  descriptor_own(fds[0]);
+  descriptor_own(fds[1]);
+  return result;
 }
 
 /* SAFETY (all four): `address` is `length` bytes of the caller's, used before the return only. */
@@ -250,11 +297,14 @@ int descriptor_set_nonblocking(int fd) {
 }
 
 int descriptor_duplicate(int fd) {
-  return (int)checked(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  int duplicate = (int)checked(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  descriptor_own(duplicate);
+  return duplicate;
 }
 
 /* Linux frees the number even when close fails, so there is nothing to try again. */
 int descriptor_close(int fd) {
+  descriptor_disown(fd);
   return (int)checked(close(fd));
 }
 
@@ -299,16 +349,13 @@ struct ready {
   u32 padding;
 };
 
-#define SOCKETS_MAX 65536
-
 /*
  * All that one JavaScript thread waits with: an epoll instance of its own for its sockets, which
  * something else has to watch, since the thread sleeps in Bun's event loop. Two ways to do that:
  * Bun's loop itself watches it (loop_open), or a helper thread does and rings (helper_open).
  *
  * It lives in memory of its own, which JavaScript sees as an ArrayBuffer: when the thread's heap
- * goes, the buffer's destructor (reactor_destroy) runs, and every descriptor the thread still had
- * is closed, terminated Workers included.
+ * goes, a terminated Worker's too, the buffer's destructor (reactor_destroy) runs.
  */
 struct reactor {
   i32 watched; /* epoll: the sockets that are waited for */
@@ -320,8 +367,6 @@ struct reactor {
   i32 quit;    /* a socket pair whose end of life is the helper's order to stop */
   i32 quit_end;
   u64 thread;
-
-  i32 descriptors[SOCKETS_MAX]; /* fd + 1 of every open socket by its slot, 0 for none */
 };
 
 /* SAFETY: owned by the ArrayBuffer made over it, freed by reactor_destroy. */
@@ -389,7 +434,7 @@ int helper_open(struct reactor *reactor, int bell) {
   int ends[2];
   long result = checked(reactor->watched = epoll_create1(EPOLL_CLOEXEC));
   if (result >= 0) result = checked(reactor->watcher = epoll_create1(EPOLL_CLOEXEC));
-  if (result >= 0) result = socket_pair(AF_UNIX, SOCK_STREAM, ends);
+  if (result >= 0) result = pair_unowned(AF_UNIX, SOCK_STREAM, ends);
   if (result >= 0) {
     reactor->quit = ends[0];
     reactor->quit_end = ends[1];
@@ -417,6 +462,7 @@ int helper_open(struct reactor *reactor, int bell) {
     return (int)result;
   }
   reactor->has_helper = 1;
+  descriptor_disown(bell);
   return 0;
 }
 
@@ -453,25 +499,19 @@ int reactor_reap(struct reactor *reactor, struct ready *out, u32 capacity) {
 }
 
 /*
- * The destructor of the ArrayBuffer over a reactor: ends the helper, closes every descriptor.
+ * The destructor of the ArrayBuffer over a reactor: ends the helper, closes what is the reactor's.
  * Runs on whichever thread finalizes the heap, when no JavaScript of that heap runs any more.
  */
 void reactor_destroy(void *memory, void *context) {
   struct reactor *reactor = memory;
   (void)context;
   helper_close(reactor);
-  for (int i = 0; i < SOCKETS_MAX; i++)
-    if (reactor->descriptors[i]) close(reactor->descriptors[i] - 1);
   if (reactor->bell >= 0) close(reactor->bell);
   munmap(reactor, sizeof *reactor);
 }
 
 u32 reactor_bytes(void) {
   return sizeof(struct reactor);
-}
-
-u32 reactor_descriptors_offset(void) {
-  return __builtin_offsetof(struct reactor, descriptors);
 }
 
 int shim_abi(void) {
@@ -486,6 +526,10 @@ static void *const entries[] = {
     (void *)batch_scatter,
     (void *)memory_map,
     (void *)memory_unmap,
+    (void *)descriptor_own,
+    (void *)descriptor_disown,
+    (void *)descriptors_owned,
+    (void *)descriptors_close,
     (void *)socket_open,
     (void *)socket_pair,
     (void *)socket_bind,
@@ -501,7 +545,6 @@ static void *const entries[] = {
     (void *)clock_read,
     (void *)reactor_create,
     (void *)reactor_bytes,
-    (void *)reactor_descriptors_offset,
     (void *)reactor_destroy,
     (void *)loop_open,
     (void *)helper_open,

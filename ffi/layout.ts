@@ -24,8 +24,5 @@ export const IOVEC = { size: 16, base: 0, length: 8 } as const;
 /** `struct ready` of c/shim.c. */
 export const READY = { size: 16, tokenLow: 0, tokenHigh: 4, events: 8 } as const;
 
-/** `SOCKETS_MAX` of c/shim.c: open sockets a thread can have. */
-export const SOCKETS_MAX = 65_536;
-
 /** `SHIM_ABI` of c/shim.c: counts up with every change of what TypeScript and C share. */
-export const SHIM_ABI = 5;
+export const SHIM_ABI = 6;

@@ -18,6 +18,7 @@ export interface LoadedShim {
   readonly shim: Shim;
   readonly reactorDestroy: Pointer;
   readonly memoryUnmap: Pointer;
+  readonly descriptorsClose: Pointer;
 }
 
 /** The shim, or why there is none. */
@@ -84,6 +85,7 @@ function compileAndLink(): ShimResult {
     shim,
     reactorDestroy: linkable.reactor_destroy.ptr,
     memoryUnmap: linkable.memory_unmap.ptr,
+    descriptorsClose: linkable.descriptors_close.ptr,
   };
 }
 

@@ -10,7 +10,6 @@ import { ReceiveVector, ScatterVector } from "./receive-vector.ts";
 import { type EncodedAddress, SendVector } from "./send-vector.ts";
 import type { Shim } from "./symbols.ts";
 
-export { SOCKETS_MAX } from "./layout.ts";
 export { NativeReactor } from "./reactor.ts";
 export { ReceiveVector, ScatterVector, type Segments } from "./receive-vector.ts";
 export { type EncodedAddress, type Message, SendVector } from "./send-vector.ts";
@@ -18,18 +17,28 @@ export { type EncodedAddress, type Message, SendVector } from "./send-vector.ts"
 /** Bytes of the longest socket address: `sockaddr_un`, 110, filled up to whole words. */
 export const NAME_CAPACITY_MAX = 112;
 
-/** The system calls of one thread. */
+/** Bytes of the shim's table of descriptors that the buffer over it shows: any. */
+const OWNED_BYTES = 8;
+
+/** The system calls of one thread. What it opens is closed with the thread's heap at the latest. */
 export class Native {
   readonly #loaded: LoadedShim;
   readonly #shim: Shim;
   /** SAFETY: scratch memory of this object, whose address is used while the object is held. */
   readonly #scratch: Int32Array = new Int32Array(new ArrayBuffer(NAME_CAPACITY_MAX));
   readonly #scratchAddress: number;
+  /**
+   * Its destructor closes what this thread opened and nobody closed, when the heap is torn down (a
+   * Worker is terminated, say). SAFETY: over memory of the shim, which stays as long as its code.
+   */
+  protected readonly descriptors: ArrayBuffer;
 
   constructor(loaded: LoadedShim) {
     this.#loaded = loaded;
     this.#shim = loaded.shim;
     this.#scratchAddress = addressOf(this.#scratch);
+    const owned = loaded.shim.descriptors_owned();
+    this.descriptors = ownedBuffer(owned, OWNED_BYTES, owned, loaded.descriptorsClose);
   }
 
   /** What the calls below answer by way of memory, valid until the next of them. */
@@ -96,6 +105,16 @@ export class Native {
 
   close(fd: number): number {
     return this.#shim.descriptor_close(fd);
+  }
+
+  /** Has `fd`, which somebody else opened, closed with this thread's heap at the latest. */
+  own(fd: number): void {
+    this.#shim.descriptor_own(fd);
+  }
+
+  /** Leaves it to somebody else to close `fd`. */
+  disown(fd: number): void {
+    this.#shim.descriptor_disown(fd);
   }
 
   /** Reads a clock of <time.h>: 0, and the `struct timespec` in the first words of `scratch`. */

@@ -4,7 +4,7 @@
  */
 
 import { findWatch } from "./event-loop.ts";
-import { READY, SOCKETS_MAX } from "./layout.ts";
+import { READY } from "./layout.ts";
 import type { LoadedShim } from "./load.ts";
 import { addressOf, ownedBuffer } from "./memory.ts";
 
@@ -16,16 +16,15 @@ const READY_WORDS = READY.size / 4;
 /** errno(3) of Linux. */
 const ENOENT = 2;
 
-/** One thread's waiting; native memory and descriptors go with the thread's heap. */
+/** One thread's waiting; it goes with the thread's heap. */
 export class NativeReactor {
   readonly #shim;
   readonly #address: number;
   /**
-   * The reactor's memory. SAFETY: whoever holds this object holds the memory; its destructor
-   * closes all that is still open.
+   * The reactor's memory. SAFETY: whoever holds this object holds the memory; its destructor ends
+   * the helper thread.
    */
-  readonly #memory: ArrayBuffer;
-  readonly #descriptors: Int32Array;
+  protected readonly memory: ArrayBuffer;
   readonly #ready: Int32Array = new Int32Array(new ArrayBuffer(REAP_MAX * READY.size));
   readonly #readyAddress: number;
 
@@ -35,9 +34,7 @@ export class NativeReactor {
     if (address === null) throw new Error("mmap of a reactor expected memory, got none");
     this.#shim = shim;
     this.#address = address;
-    this.#memory = ownedBuffer(address, shim.reactor_bytes(), address, reactorDestroy);
-    const offset = shim.reactor_descriptors_offset();
-    this.#descriptors = new Int32Array(this.#memory, offset, SOCKETS_MAX);
+    this.memory = ownedBuffer(address, shim.reactor_bytes(), address, reactorDestroy);
     this.#readyAddress = addressOf(this.#ready);
   }
 
@@ -55,11 +52,6 @@ export class NativeReactor {
   /** Starts a thread that sends a byte to `bell`, which becomes the reactor's; 0 or -errno. */
   openWithHelper(bell: number): number {
     return this.#shim.helper_open(this.#address, bell);
-  }
-
-  /** Notes that `slot` has `fd` open, which is then closed with the heap; -1: no longer. */
-  track(slot: number, fd: number): void {
-    this.#descriptors[slot] = fd + 1;
   }
 
   /**

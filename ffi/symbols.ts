@@ -30,6 +30,10 @@ export interface Shim {
   ): number;
   memory_map(length: number): Address | null;
   memory_unmap(memory: Address, length: Address): void;
+  descriptor_own(fd: number): void;
+  descriptor_disown(fd: number): void;
+  descriptors_owned(): Address;
+  descriptors_close(memory: Address, context: Address): void;
   socket_open(domain: number, type: number, protocol: number): number;
   socket_pair(domain: number, type: number, fds: Address): number;
   socket_bind(fd: number, address: Address, length: number): number;
@@ -45,7 +49,6 @@ export interface Shim {
   clock_read(clock: number, time: Address): number;
   reactor_create(): Address | null;
   reactor_bytes(): number;
-  reactor_descriptors_offset(): number;
   reactor_destroy(reactor: Address, context: Address): void;
   loop_open(reactor: Address, loop: number, bell: number, data: bigint): number;
   helper_open(reactor: Address, bell: number): number;
@@ -62,6 +65,10 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   batch_scatter: { args: ["ptr", "u32", "u32", "ptr", "u32"], returns: "u32" },
   memory_map: { args: ["u64"], returns: "ptr" },
   memory_unmap: { args: ["ptr", "ptr"], returns: "void" },
+  descriptor_own: { args: ["i32"], returns: "void" },
+  descriptor_disown: { args: ["i32"], returns: "void" },
+  descriptors_owned: { args: [], returns: "ptr" },
+  descriptors_close: { args: ["ptr", "ptr"], returns: "void" },
   socket_open: { args: ["i32", "i32", "i32"], returns: "i32" },
   socket_pair: { args: ["i32", "i32", "ptr"], returns: "i32" },
   socket_bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
@@ -77,7 +84,6 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   clock_read: { args: ["i32", "ptr"], returns: "i32" },
   reactor_create: { args: [], returns: "ptr" },
   reactor_bytes: { args: [], returns: "u32" },
-  reactor_descriptors_offset: { args: [], returns: "u32" },
   reactor_destroy: { args: ["ptr", "ptr"], returns: "void" },
   loop_open: { args: ["ptr", "i32", "i32", "u64"], returns: "i32" },
   helper_open: { args: ["ptr", "i32"], returns: "i32" },

@@ -97,7 +97,8 @@ export class ShimEngine implements Engine {
     this.#receiver = new ShimReceiver({ ...common, isCoalescing: this.#isCoalescing });
     this.#options = new IpOptions(native, fd, isIPv6);
     if (this.peerAddr !== undefined) this.#reportIcmp();
-    this.#registration = reactor.add(fd, { isOwned: true });
+    this.#registration = reactor.add(fd);
+    native.own(fd);
     reactor.ref();
   }
 
@@ -333,7 +334,9 @@ export class ShimEngine implements Engine {
 
   release(): number | undefined {
     const fd = this.#letGo();
-    if (fd === undefined || this.#family === AF_UNIX) return fd;
+    if (fd === undefined) return undefined;
+    this.#native.disown(fd);
+    if (this.#family === AF_UNIX) return fd;
     if (this.#isCoalescing) this.counters.datagramsDropped += endCoalescing(this.#native, fd);
     this.#options.setReceiveErrors(false);
     return fd;

@@ -64,6 +64,7 @@ async function openLoopBell(
     native.close(fd);
     throw error;
   }
+  native.disown(fd);
   try {
     // A new socket is watched for room first, until the loop has looked at it once.
     await within(CREATION_TIMEOUT_MS, created.promise, "Bun's event loop looked at no new socket");
@@ -105,6 +106,7 @@ async function openThreadBell(
     native.close(rung);
     throw error;
   }
+  native.disown(heard);
   const opened = kernel.openWithHelper(rung);
   if (opened < 0) {
     native.close(rung);

@@ -15,7 +15,7 @@
  * turn; then it has to wait for the next, with timers and other sockets in between.
  */
 
-import { type Native, type NativeReactor, SOCKETS_MAX } from "../../ffi/native.ts";
+import type { Native, NativeReactor } from "../../ffi/native.ts";
 import { AF_UNIX } from "../address/address.ts";
 import { checkResult, SocketError } from "../support/errors.ts";
 import type { Waker } from "../traits/poll.ts";
@@ -41,6 +41,9 @@ const UNCOUNTED_DATAGRAMS = 8;
 const TURN_MS = 1;
 /** How long the probe waits for the first ring. */
 const PROBE_TIMEOUT_MS = 250;
+
+/** A token has 20 bits for the slot. */
+const SLOTS_MAX = 2 ** 20;
 
 /** Interests of a registration, which have neighbouring slots. */
 const INTERESTS = 3;
@@ -92,13 +95,10 @@ export class Reactor implements Scheduler {
     return reactor;
   }
 
-  /**
-   * Takes an open descriptor in; its owner still closes it, after `remove`. One that `isOwned` by
-   * the library is closed with the thread's heap at the latest.
-   */
-  add(fd: number, { isOwned }: { readonly isOwned: boolean }): Registration {
+  /** Takes an open descriptor in; its owner still closes it, after `remove`. */
+  add(fd: number): Registration {
     const slot = this.#freeSlots.pop() ?? this.#interests.length;
-    if (slot + INTERESTS > SOCKETS_MAX) {
+    if (slot + INTERESTS >= SLOTS_MAX) {
       throw new SocketError({ errno: 0, code: "EMFILE", syscall: "socket" });
     }
     const read = new Interest(this, slot, fd, POLLIN);
@@ -107,7 +107,6 @@ export class Reactor implements Scheduler {
     this.#interests[slot] = read;
     this.#interests[slot + 1] = write;
     this.#interests[slot + 2] = error;
-    if (isOwned) this.#kernel.track(slot, fd);
     return { read, write, error };
   }
 
@@ -124,7 +123,6 @@ export class Reactor implements Scheduler {
       this.#setArmed(interest, false);
       interest.waker = null;
       this.#interests[interest.slot] = undefined;
-      this.#kernel.track(interest.slot, -1);
       if (interest.fd !== fd) this.#native.close(interest.fd);
       interest.fd = -1;
     }
@@ -277,7 +275,6 @@ export class Reactor implements Scheduler {
     const duplicate = this.#native.duplicate(interest.fd);
     if (duplicate < 0) return;
     interest.fd = duplicate;
-    this.#kernel.track(interest.slot, duplicate);
   }
 
   #onRing(): void {
@@ -317,7 +314,7 @@ export class Reactor implements Scheduler {
   async #probe(): Promise<void> {
     checkResult(this.#native.pair(AF_UNIX, SOCK_STREAM), "socketpair");
     const [kept, closed] = [this.#native.scratch[0] as number, this.#native.scratch[1] as number];
-    const registration = this.add(kept, { isOwned: true });
+    const registration = this.add(kept);
     this.ref();
     try {
       const { promise: told, resolve } = Promise.withResolvers<void>();

@@ -32,7 +32,7 @@ export class AsyncFd {
   private constructor(fd: number, reactor: Reactor) {
     this.fd = fd;
     this.#reactor = reactor;
-    this.#registration = reactor.add(fd, { isOwned: false });
+    this.#registration = reactor.add(fd);
     reactor.ref();
   }
 

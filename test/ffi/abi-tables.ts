@@ -6,8 +6,8 @@ import { IOVEC, MMSGHDR } from "../../ffi/layout.ts";
 export const OWN: ReadonlySet<string> = new Set([
   "SHIM_ABI",
   "EINTR_RETRIES_MAX",
-  "SOCKETS_MAX",
   "EPOLL_EVENTS_MAX",
+  "OWNED_MAX",
 ]);
 
 /** The shim's names for what the headers call otherwise. */

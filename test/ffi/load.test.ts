@@ -57,7 +57,7 @@ describe("loading from source", () => {
     );
     for (const worker of workers) worker.terminate();
     expect(answers.map((answer) => typeof answer)).toEqual(workers.map(() => "number"));
-    for (const fd of answers) closeDescriptor(fd as number);
+    for (const fd of answers) expect(fd as number).toBeGreaterThan(2);
   });
 });
 
@@ -203,8 +203,3 @@ describe("bundled", () => {
     expect(output([BUN, script], { cwd: directory.path }).trim()).toBe("shim");
   });
 });
-
-function closeDescriptor(fd: number): void {
-  const loaded = loadNative();
-  if ("native" in loaded) expect(loaded.native.close(fd)).toBe(0);
-}

@@ -242,6 +242,30 @@ static void sockets_and_descriptors(void) {
   descriptor_close(other);
 }
 
+/* What the shim opened is closed with the heap, but for what was handed over or closed before. */
+static void descriptors_are_owned(void) {
+  int before = descriptors_open(), pair[2];
+  int kept = socket_open(AF_INET, SOCK_DGRAM, 0);
+  IS(socket_pair(AF_UNIX, SOCK_DGRAM, pair), 0);
+  int duplicate = descriptor_duplicate(kept);
+  int adopted = fcntl(kept, F_DUPFD_CLOEXEC, 0);
+  descriptor_own(adopted);
+  IS(descriptor_close(pair[0]), 0);
+  descriptor_disown(kept);
+  /* Neither is a descriptor that can be owned. */
+  descriptor_own(-1);
+  descriptor_own(OWNED_MAX);
+  descriptors_close(descriptors_owned(), 0);
+  IS(descriptors_open(), before + 1);
+  IS(descriptor_flags(pair[1]), -EBADF);
+  IS(descriptor_flags(duplicate), -EBADF);
+  IS(descriptor_flags(adopted), -EBADF);
+  TRUE(descriptor_flags(kept) >= 0);
+  close(kept);
+  descriptors_close(descriptors_owned(), 0);
+  IS(descriptors_open(), before);
+}
+
 static void clocks(void) {
   const int monotonic = 1;
   long long before[2], read[2], after[2];
@@ -261,7 +285,6 @@ static void table_of_entries(void) {
   TRUE(shim_entry(count) == 0);
   TRUE(shim_entry(~0u) == 0);
   IS(reactor_bytes(), sizeof(struct reactor));
-  IS(reactor_descriptors_offset(), __builtin_offsetof(struct reactor, descriptors));
 }
 
 #include "readiness.h"
@@ -273,6 +296,7 @@ int main(int count, char **arguments) {
   run_section("batch errors", batch_errors);
   run_section("interrupted calls", interrupted_calls);
   run_section("sockets and descriptors", sockets_and_descriptors);
+  run_section("descriptors owned", descriptors_are_owned);
   run_section("clocks", clocks);
   run_section("table of entries", table_of_entries);
   run_readiness();
