@@ -126,10 +126,13 @@ describe("Bun's loop", () => {
     const entries = watchedEntries().length;
     for (let cycle = 1; cycle <= 200; cycle++) await comeAndGo(pair, cycle);
     await settled(before);
-    expect(openDescriptors()).toBeLessThanOrEqual(before);
-    expect(watchedEntries().length).toBeLessThanOrEqual(entries);
+    expect(openDescriptors()).toBeLessThanOrEqual(before + HELD_MAX);
+    expect(watchedEntries().length).toBeLessThanOrEqual(entries + HELD_MAX);
   });
 });
+
+/** Reactors, of hundreds, that the collector may still see on the stack, which it reads by guess. */
+const HELD_MAX = 3;
 
 /** Opens a reactor, has it wait for the right end of a pair, and closes it. */
 async function comeAndGo(pair: ReturnType<typeof openPair>, cycle: number): Promise<void> {
