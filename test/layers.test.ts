@@ -12,9 +12,9 @@ const LAYERS = [
   "buffer",
   "address",
   "datagram",
+  "batch",
   "traits",
   "readiness",
-  "batch",
   "engine",
   "sockets",
 ];

@@ -8,6 +8,7 @@ import { knownAddresses, type SocketAddress } from "../address/address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { readMetadata } from "../datagram/control.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
+import { type Destinations, destination } from "../datagram/destination.ts";
 import {
   checkPayload,
   checkTarget,
@@ -15,7 +16,6 @@ import {
   type Payload,
   type Target,
 } from "../datagram/info.ts";
-import { destination } from "../traits/send.ts";
 import type { MessageBuilder } from "./messages.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 
@@ -171,7 +171,7 @@ export function fillPayloads(
   builder: MessageBuilder,
   bufs: readonly Payload[],
   { start, count }: Omit<Run, "slot">,
-  to: SocketAddress | readonly SocketAddress[] | undefined,
+  to: Destinations,
 ): number {
   builder.vector.reserve(count);
   const isOnePeer = !Array.isArray(to);

@@ -4,6 +4,7 @@ import { checkAddress, type SocketAddress } from "../address/address.ts";
 import { RecvBatch } from "../batch/recv-batch.ts";
 import { SendBatch } from "../batch/send-batch.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
+import { checkPeer } from "../datagram/destination.ts";
 import {
   checkInfo,
   checkPayload,
@@ -19,7 +20,7 @@ import type { WaitOptions } from "../traits/operations.ts";
 import { Pending, type Poll, type Waker, WouldBlock } from "../traits/poll.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
 import { checkTargets, type RecvRange } from "../traits/recv.ts";
-import { checkDatagrams, checkPeer, checkRange, type SendRange } from "../traits/send.ts";
+import { checkDatagrams, checkRange, type SendRange } from "../traits/send.ts";
 import { DatagramSocket, type RawPoolBufDatagramIo } from "../traits/socket.ts";
 import {
   type AsSocketStats,

@@ -4,15 +4,14 @@
  */
 
 import type { SocketAddress } from "../address/address.ts";
+import { checkPeer, destination } from "../datagram/destination.ts";
 import type { Payload } from "../datagram/info.ts";
 import { AsDatagramSocketSend } from "./forward.ts";
 import type { WaitOptions } from "./operations.ts";
 import type { Poll, Waker, WouldBlock } from "./poll.ts";
 import {
   checkBatch,
-  checkPeer,
   type DatagramSocketSend,
-  destination,
   type SendManyOptions,
   type SendRange,
 } from "./send.ts";

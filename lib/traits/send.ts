@@ -3,12 +3,14 @@
  */
 
 import { checkAddress, type SocketAddress } from "../address/address.ts";
+import { checkPeer, type Destinations, destination } from "../datagram/destination.ts";
 import { checkPayload, type Payload } from "../datagram/info.ts";
 import type { UdpSocket } from "../sockets/udp.ts";
 import { checkInteger, typeError } from "../support/check.ts";
-import { SocketError } from "../support/errors.ts";
 import { OperationQueue, type WaitOptions } from "./operations.ts";
 import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
+
+export { destination } from "../datagram/destination.ts";
 
 /** Which datagrams of an array are sent, and where to. */
 export interface SendRange {
@@ -195,7 +197,7 @@ function rest(bufs: readonly Payload[], batch: SendRange | undefined, done: numb
 
 /** A checked batch: datagrams `start` to `end - 1`. */
 export interface CheckedBatch {
-  readonly to: SocketAddress | readonly SocketAddress[] | undefined;
+  readonly to: Destinations;
   readonly start: number;
   readonly end: number;
 }
@@ -225,36 +227,4 @@ export function checkRange(bufs: readonly Payload[], batch: SendRange | undefine
   if (Array.isArray(to)) checkInteger("to.length", to.length, end, 2 ** 32 - 1);
   else if (to !== undefined) checkAddress("to", to);
   return { to, start, end };
-}
-
-/** Where datagram `i` goes. @throws TypeError when that is no address. */
-export function destination(to: CheckedBatch["to"], i: number): SocketAddress | undefined {
-  if (!Array.isArray(to)) return to as SocketAddress | undefined;
-  const address: unknown = to[i];
-  checkAddress("to[]", address);
-  return address;
-}
-
-/** Refuses a destination other than `peer`: a datagram to the wrong peer is lost unseen. */
-export function checkPeer(peer: SocketAddress | undefined, address: SocketAddress): void {
-  checkAddress("address", address);
-  if (peer === undefined) {
-    throw new SocketError({
-      code: "EDESTADDRREQ",
-      errno: 0,
-      syscall: "sendTo",
-      address: address.toString(),
-      detail: "this socket has no peer address to compare with",
-    });
-  }
-  // The peer of a dual-stack socket may be an IPv4 one in its mapped form: the same peer.
-  if (!peer.equals(address) && !peer.equals(address._toMapped())) {
-    throw new SocketError({
-      code: "EISCONN",
-      errno: 0,
-      syscall: "sendTo",
-      address: address.toString(),
-      detail: `connected to ${peer}, which takes no other destination`,
-    });
-  }
 }
