@@ -1,6 +1,6 @@
 /**
- * Datagrams as they lie where the kernel put them: received without a copy, borrowed until the
- * next receive.
+ * Datagrams as they lie where the kernel, or a socket of one's own, put them: received without a
+ * copy, borrowed until the next receive.
  *
  * With receive offload (UDP_GRO) the kernel hands over many datagrams of one flow in one piece,
  * with their common length, the stride. A batch knows both views: every datagram, and the pieces.
@@ -10,9 +10,12 @@ import { lazyBytes, type Native, type ReceiveVector, type Segments } from "../..
 import { knownAddresses, type SocketAddress } from "../address/address.ts";
 import { RECV_CONTROL_CAPACITY, readMetadata, segmentBytesOf } from "../datagram/control.ts";
 import { DatagramInfo } from "../datagram/info.ts";
-import { checkInteger, rangeError } from "../support/check.ts";
+import { checkInteger, rangeError, typeError } from "../support/check.ts";
 
-/** Bytes of room for one message: the longest UDP payload, coalesced or not, is shorter. */
+/**
+ * Bytes of room for one message: the longest UDP payload, coalesced or not, is shorter. What is
+ * longer is truncated.
+ */
 const SLOT_BYTES = 65_536;
 /** Bytes of room for a peer's address, a Unix one too. */
 const NAME_CAPACITY = 112;
@@ -58,9 +61,11 @@ export class RecvBatch {
   #first = 0;
   #end = 0;
   #local: SocketAddress | undefined;
-  /** About datagrams that were copied here; of received ones the vector tells. */
-  readonly #copiedInfo: DatagramInfo[] = [];
-  #isCopied = false;
+  /** About datagrams that did not come from the kernel; of those that did, the vector tells. */
+  readonly #infos: DatagramInfo[] = [];
+  #hasInfos = false;
+  /** The room of each message, for who fills it from elsewhere than the kernel. */
+  readonly #rooms: Uint8Array[] = [];
   readonly #segments: Segments;
 
   constructor(options: RecvBatchOptions = {}) {
@@ -106,9 +111,9 @@ export class RecvBatch {
 
   /** Who sent it. Absent for a Unix peer without a name. */
   peerAt(i: number): SocketAddress | undefined {
-    if (this.#isCopied) return this.#copiedInfo[i]?.peer;
     const vector = this.#vector;
     const m = this.messageAt(i);
+    if (this.#hasInfos) return this.#infos[m]?.peer;
     const length = vector?.nameLengthAt(m) ?? 0;
     if (vector === undefined || length <= UNNAMED_BYTES) return undefined;
     return knownAddresses.get(vector.words, vector.nameIndex(m), length);
@@ -116,8 +121,8 @@ export class RecvBatch {
 
   /** All that was told of it, written into `info`, which is answered. */
   infoAt(i: number, info: DatagramInfo = new DatagramInfo()): DatagramInfo {
-    if (this.#isCopied) return Object.assign(info, this.#copiedInfo[i]);
     const length = this.lengthAt(i);
+    if (this.#hasInfos) return Object.assign(info, this.#infos[i]);
     info._set(length, length, this.peerAt(i));
     if (this.#local !== undefined) this._readMetadata(i, info, this.#local);
     return info;
@@ -126,7 +131,7 @@ export class RecvBatch {
   /** @internal Tells `info` what came with datagram `i`, on a socket bound to `local`. */
   _readMetadata(i: number, info: DatagramInfo, local: SocketAddress): void {
     const vector = this.#vector;
-    if (vector === undefined || this.#isCopied) return;
+    if (vector === undefined || this.#hasInfos) return;
     const m = this.messageAt(i);
     const bytes = vector.controlLengthAt(m);
     readMetadata(vector.words, vector.controlIndex(m), bytes, info, local);
@@ -166,7 +171,7 @@ export class RecvBatch {
     const count = Math.min(other.length - from, this.messagesMax);
     for (let i = 0; i < count; i++) {
       this._append(other.payload(from + i), undefined, i);
-      other.infoAt(from + i, this.#copiedInfo[i]);
+      other.infoAt(from + i, this.#infos[i]);
     }
     return count;
   }
@@ -196,12 +201,32 @@ export class RecvBatch {
 
   /** @internal Makes a copy of `bytes` datagram and message `i`; the caller does so in order. */
   _append(bytes: Uint8Array, peer: SocketAddress | undefined, i: number): void {
-    this.bytes.set(bytes, i * SLOT_BYTES);
     if (i === 0) this._clear();
-    this.#addMessage(i, bytes.length, bytes.length, 1);
-    this.#copiedInfo[i] ??= new DatagramInfo();
-    this.#copiedInfo[i]._set(bytes.length, bytes.length, peer);
-    this.#isCopied = true;
+    this.bytes.set(bytes, i * SLOT_BYTES);
+    this._nextInfo()._set(bytes.length, bytes.length, peer);
+    this._add(bytes.length);
+  }
+
+  /** @internal Room for the next datagram, which is a message too: then `_add`. */
+  _nextRoom(): Uint8Array {
+    const m = this.#messages;
+    this.#rooms[m] ??= this.bytes.subarray(m * SLOT_BYTES, (m + 1) * SLOT_BYTES);
+    return this.#rooms[m];
+  }
+
+  /** @internal Where to tell of the next datagram; nothing is told yet. */
+  _nextInfo(): DatagramInfo {
+    const m = this.#messages;
+    this.#infos[m] ??= new DatagramInfo();
+    this.#infos[m]._set(0, 0, undefined);
+    return this.#infos[m];
+  }
+
+  /** @internal Adds the next datagram: `bytes` of its room. */
+  _add(bytes: number): void {
+    checkInteger("bytes received", bytes, 0, SLOT_BYTES);
+    this.#addMessage(this.#messages, bytes, bytes, 1);
+    this.#hasInfos = true;
   }
 
   /** @internal Receives up to `limit` messages: how many, or -errno. */
@@ -209,7 +234,7 @@ export class RecvBatch {
     const vector = this.#vectorOf(native);
     this.#local = local;
     const count = vector.receive(fd, 0, Math.min(limit, this.messagesMax), flags);
-    this.#isCopied = false;
+    this.#hasInfos = false;
     this._clear();
     for (let m = 0; m < count; m++) {
       const bytes = Math.min(vector.lengthAt(m), SLOT_BYTES);
@@ -243,4 +268,9 @@ export class RecvBatch {
     }
     return vector;
   }
+}
+
+/** Checks what to receive into. */
+export function checkRecvBatch(value: unknown): asserts value is RecvBatch {
+  if (!(value instanceof RecvBatch)) throw typeError("batch", "RecvBatch", value);
 }

@@ -8,7 +8,7 @@ import { DgramBuffer } from "../buffer/buffer.ts";
 import { encodeVarint, varintLength } from "../buffer/varint.ts";
 import { checkPayload, type Payload } from "../datagram/info.ts";
 import { checkMetadata, type SendMetadata } from "../datagram/metadata.ts";
-import { checkBytes, checkInteger, rangeError } from "../support/check.ts";
+import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "../support/limits.ts";
 import type { MessageBuilder } from "./messages.ts";
@@ -175,12 +175,17 @@ export class SendBatch {
     return this.#lengthAt(this.#first);
   }
 
-  /** @internal Whether all destinations that wait are among those that `accept` takes. */
-  _forEachAddress(accept: (address: SocketAddress) => void): void {
+  /** @internal Has `check` look at every destination that waits. */
+  _checkAddresses(check: (address: SocketAddress) => void): void {
     for (let i = this.#first; i < this.#end; i++) {
       const address = this.#addresses[i];
-      if (address !== undefined) accept(address);
+      if (address !== undefined) check(address);
     }
+  }
+
+  /** @internal Leaves all that waits to the peer that the socket is connected to. */
+  _forgetAddresses(): void {
+    this.#addresses.fill(undefined, this.#first, this.#end);
   }
 
   /** @throws SocketError for `reason` when something is said about how to send. @internal */
@@ -237,4 +242,9 @@ export class SendBatch {
   #lengthAt(i: number): number {
     return (this.#lengths[i] as number) + (this.#prefixLengths[i] as number);
   }
+}
+
+/** Checks what to send. */
+export function checkSendBatch(value: unknown): asserts value is SendBatch {
+  if (!(value instanceof SendBatch)) throw typeError("batch", "SendBatch", value);
 }

@@ -1,8 +1,8 @@
 /** What `UdpSocket` and `UnixDatagram` have in common: the traits, over whichever engine. */
 
 import { checkAddress, type SocketAddress } from "../address/address.ts";
-import { RecvBatch } from "../batch/recv-batch.ts";
-import { SendBatch } from "../batch/send-batch.ts";
+import { checkRecvBatch, type RecvBatch } from "../batch/recv-batch.ts";
+import { checkSendBatch, type SendBatch } from "../batch/send-batch.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
 import { checkPeer } from "../datagram/destination.ts";
 import {
@@ -14,10 +14,8 @@ import {
   type Target,
 } from "../datagram/info.ts";
 import type { Backend, Engine } from "../engine/engine.ts";
-import { typeError } from "../support/check.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
-import type { WaitOptions } from "../traits/operations.ts";
-import { Pending, type Poll, type Waker, WouldBlock } from "../traits/poll.ts";
+import { Pending, type Poll, type Waker } from "../traits/poll.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
 import { checkTargets, type RecvRange } from "../traits/recv.ts";
 import { checkDatagrams, checkRange, type SendRange } from "../traits/send.ts";
@@ -144,69 +142,18 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     return this._engine.receive(waker, bufs, batch?.start ?? 0, end, batch?.info);
   }
 
-  /**
-   * Receives what is there into `batch`, without a copy: how many datagrams. What the batch had
-   * before is gone, also when this answers `Pending` or throws.
-   */
-  pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
-    if (!(batch instanceof RecvBatch)) throw typeError("batch", "RecvBatch", batch);
+  override pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
+    checkRecvBatch(batch);
     batch._clear();
     this._throwDeferredRecvError();
     return this._engine.receiveBatch(waker, batch);
   }
 
-  /** Waits until there is a datagram, and receives what is there into `batch`: how many. */
-  recvBatch(batch: RecvBatch, options?: WaitOptions): Promise<number> {
-    return this._runRecv((waker) => this.pollRecvBatch(waker, batch), options?.signal);
-  }
-
-  /** Receives what is there now into `batch`, or answers `WouldBlock`. */
-  tryRecvBatch(batch: RecvBatch): number | WouldBlock {
-    if (this._recvQueue?.isBusy) return WouldBlock;
-    const result = this.pollRecvBatch(null, batch);
-    return result === Pending ? WouldBlock : result;
-  }
-
-  /**
-   * Sends what waits in `batch`, in order: how many went, which the batch no longer has. A partial
-   * count wins over `Pending` and over an error, which the next send throws.
-   */
-  pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
-    if (!(batch instanceof SendBatch)) throw typeError("batch", "SendBatch", batch);
+  override pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
+    checkSendBatch(batch);
     this._throwDeferredSendError();
-    if (this.#isConnected) batch._forEachAddress((address) => checkPeer(this.peerAddr, address));
+    if (this.#isConnected) batch._checkAddresses((address) => checkPeer(this.peerAddr, address));
     return this._engine.sendBatch(waker, batch);
-  }
-
-  /**
-   * Sends all that waits in `batch`, waiting whenever the socket is full, and answers how many
-   * went: all, unless an error or the signal ended it after the first. What did not go is still
-   * in the batch, which must not change until the promise settles.
-   */
-  sendBatch(batch: SendBatch, options?: WaitOptions): Promise<number> {
-    let sent = 0;
-    const poll = (waker: Waker): Poll<number> => {
-      do {
-        try {
-          const result = this.pollSendBatch(waker, batch);
-          if (result === Pending) return Pending;
-          sent += result;
-        } catch (error) {
-          if (sent === 0) throw error;
-          this._deferredSendError = error;
-          return sent;
-        }
-      } while (batch.length > 0);
-      return sent;
-    };
-    return this._runSend(poll, options?.signal, () => (sent > 0 ? sent : undefined));
-  }
-
-  /** Sends what goes now of `batch` (how many, as `pollSendBatch`), or answers `WouldBlock`. */
-  trySendBatch(batch: SendBatch): number | WouldBlock {
-    if (this._sendQueue?.isBusy) return WouldBlock;
-    const result = this.pollSendBatch(null, batch);
-    return result === Pending ? WouldBlock : result;
   }
 
   override asRawIo(): number | undefined {

@@ -4,6 +4,8 @@
  */
 
 import type { SocketAddress } from "../address/address.ts";
+import type { RecvBatch } from "../batch/recv-batch.ts";
+import type { SendBatch } from "../batch/send-batch.ts";
 import type { DatagramInfo, Payload, Target } from "../datagram/info.ts";
 import type { UdpSocket } from "../sockets/udp.ts";
 import type { WaitOptions } from "./operations.ts";
@@ -32,6 +34,10 @@ export abstract class AsDatagramSocketSend extends DatagramSocketSend {
     return this.asDatagramSocketSend().pollSendMany(waker, bufs, batch);
   }
 
+  override pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
+    return this.asDatagramSocketSend().pollSendBatch(waker, batch);
+  }
+
   override asUdpSocket(): UdpSocket | undefined {
     return this.asDatagramSocketSend().asUdpSocket();
   }
@@ -52,6 +58,10 @@ export abstract class AsDatagramSocketSend extends DatagramSocketSend {
     return this.asDatagramSocketSend().sendMany(bufs, options);
   }
 
+  override sendBatch(batch: SendBatch, options?: WaitOptions): Promise<number> {
+    return this.asDatagramSocketSend().sendBatch(batch, options);
+  }
+
   override trySend(buf: Payload): number | WouldBlock {
     return this.asDatagramSocketSend().trySend(buf);
   }
@@ -62,6 +72,10 @@ export abstract class AsDatagramSocketSend extends DatagramSocketSend {
 
   override trySendMany(bufs: readonly Payload[], batch?: SendRange): number | WouldBlock {
     return this.asDatagramSocketSend().trySendMany(bufs, batch);
+  }
+
+  override trySendBatch(batch: SendBatch): number | WouldBlock {
+    return this.asDatagramSocketSend().trySendBatch(batch);
   }
 }
 
@@ -91,6 +105,10 @@ export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
     return this.asDatagramSocketRecv().pollRecvMany(waker, bufs, batch);
   }
 
+  override pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
+    return this.asDatagramSocketRecv().pollRecvBatch(waker, batch);
+  }
+
   override asUdpSocket(): UdpSocket | undefined {
     return this.asSharedDatagramSocketRecv().asUdpSocket();
   }
@@ -107,11 +125,19 @@ export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
     return this.asDatagramSocketRecv().recvMany(bufs, options);
   }
 
+  override recvBatch(batch: RecvBatch, options?: WaitOptions): Promise<number> {
+    return this.asDatagramSocketRecv().recvBatch(batch, options);
+  }
+
   override tryRecv(buf: Target): number | WouldBlock {
     return this.asDatagramSocketRecv().tryRecv(buf);
   }
 
   override tryRecvMany(bufs: readonly Target[], batch?: RecvRange): number | WouldBlock {
     return this.asDatagramSocketRecv().tryRecvMany(bufs, batch);
+  }
+
+  override tryRecvBatch(batch: RecvBatch): number | WouldBlock {
+    return this.asDatagramSocketRecv().tryRecvBatch(batch);
   }
 }

@@ -4,6 +4,7 @@
  */
 
 import type { SocketAddress } from "../address/address.ts";
+import { checkSendBatch, type SendBatch } from "../batch/send-batch.ts";
 import { checkPeer, destination } from "../datagram/destination.ts";
 import type { Payload } from "../datagram/info.ts";
 import { AsDatagramSocketSend } from "./forward.ts";
@@ -77,6 +78,36 @@ export class MaybeConnectedSocket<
   /** @throws SocketError with code `EISCONN` when the socket has another peer; none is sent then. */
   override trySendMany(bufs: readonly Payload[], batch?: SendRange): number | WouldBlock {
     return this.#inner.trySendMany(bufs, this.#checked(bufs, batch));
+  }
+
+  /**
+   * Sends what waits in `batch` as any socket does. Where there is a peer, all destinations are
+   * it, and the batch forgets them: its datagrams go to the peer from then on.
+   *
+   * @throws SocketError with code `EISCONN` when the socket has another peer; none is sent then.
+   */
+  override pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
+    return this.#inner.pollSendBatch(waker, this.#forPeer(batch));
+  }
+
+  /** Sends all that waits in `batch`, to where `pollSendBatch` does. */
+  override async sendBatch(batch: SendBatch, options?: WaitOptions): Promise<number> {
+    return this.#inner.sendBatch(this.#forPeer(batch), options);
+  }
+
+  /** Sends what goes now of `batch`, to where `pollSendBatch` does, or answers `WouldBlock`. */
+  override trySendBatch(batch: SendBatch): number | WouldBlock {
+    return this.#inner.trySendBatch(this.#forPeer(batch));
+  }
+
+  #forPeer(batch: SendBatch): SendBatch {
+    checkSendBatch(batch);
+    const peer = this.#peer;
+    if (peer !== undefined) {
+      batch._checkAddresses((address) => checkPeer(peer, address));
+      batch._forgetAddresses();
+    }
+    return batch;
   }
 
   /** The batch without the destinations, when all of them are the peer. */

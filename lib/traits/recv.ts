@@ -3,6 +3,7 @@
  * follows.
  */
 
+import { checkRecvBatch, type RecvBatch } from "../batch/recv-batch.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { checkInfo, checkTarget, DatagramInfo, type Target } from "../datagram/info.ts";
 import type { UdpSocket } from "../sockets/udp.ts";
@@ -96,6 +97,33 @@ export abstract class DatagramSocketRecv {
     return end - start;
   }
 
+  /**
+   * Receives what is there into `batch`, without a copy: how many datagrams. Never waits for more.
+   * What the batch had before is gone, also when this answers `Pending` or throws. A partial count
+   * wins over an error, which the next receive then throws, once.
+   *
+   * A datagram of more than 64 KiB, which no socket of the system has, is truncated, and the
+   * batch's `infoAt` tells.
+   */
+  pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
+    checkRecvBatch(batch);
+    batch._clear();
+    this._throwDeferredRecvError();
+    for (let i = 0; i < batch.messagesMax; i++) {
+      try {
+        const room = batch._nextRoom();
+        const result = this.pollRecvFrom(i === 0 ? waker : null, room, batch._nextInfo());
+        if (result === Pending) return i > 0 ? i : Pending;
+        batch._add(result);
+      } catch (error) {
+        if (i === 0) throw error;
+        this._deferredRecvError = error;
+        return i;
+      }
+    }
+    return batch.length;
+  }
+
   /** The UDP socket below, if that is what this is. */
   asUdpSocket(): UdpSocket | undefined {
     return undefined;
@@ -130,6 +158,11 @@ export abstract class DatagramSocketRecv {
     }, options?.signal);
   }
 
+  /** Waits until there is a datagram, and receives what is there into `batch`: how many. */
+  recvBatch(batch: RecvBatch, options?: WaitOptions): Promise<number> {
+    return this._runRecv((waker) => this.pollRecvBatch(waker, batch), options?.signal);
+  }
+
   /** Receives one datagram now, or answers `WouldBlock`; others that wait are not disturbed. */
   tryRecv(buf: Target): number | WouldBlock {
     if (this._recvQueue?.isBusy) return WouldBlock;
@@ -142,6 +175,13 @@ export abstract class DatagramSocketRecv {
   tryRecvMany(bufs: readonly Target[], batch?: RecvRange): number | WouldBlock {
     if (this._recvQueue?.isBusy) return WouldBlock;
     const result = this.pollRecvMany(null, bufs, batch);
+    return result === Pending ? WouldBlock : result;
+  }
+
+  /** Receives what is there now into `batch`, or answers `WouldBlock`. */
+  tryRecvBatch(batch: RecvBatch): number | WouldBlock {
+    if (this._recvQueue?.isBusy) return WouldBlock;
+    const result = this.pollRecvBatch(null, batch);
     return result === Pending ? WouldBlock : result;
   }
 

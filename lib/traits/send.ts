@@ -3,6 +3,7 @@
  */
 
 import { checkAddress, type SocketAddress } from "../address/address.ts";
+import { checkSendBatch, type SendBatch } from "../batch/send-batch.ts";
 import { checkPeer, type Destinations, destination } from "../datagram/destination.ts";
 import { checkPayload, type Payload } from "../datagram/info.ts";
 import type { UdpSocket } from "../sockets/udp.ts";
@@ -29,8 +30,8 @@ export interface SendManyOptions extends SendRange, WaitOptions {}
  * Sends datagrams.
  *
  * Polls take a waker, or `null` for "try only": then nobody is woken, and a waker that an earlier
- * poll left stays in place. The counts that polls answer are of datagrams (`pollSendMany`) or of
- * bytes (the others).
+ * poll left stays in place. The counts that polls answer are of datagrams (`pollSendMany`,
+ * `pollSendBatch`) or of bytes (the others).
  */
 export abstract class DatagramSocketSend {
   /** @internal Who waits to send; made when somebody first does. */
@@ -80,6 +81,35 @@ export abstract class DatagramSocketSend {
       }
     }
     return end - start;
+  }
+
+  /**
+   * Sends what waits in `batch`, in order: how many went, which the batch no longer has. A partial
+   * count wins over `Pending` and over an error, which the next send then throws, once.
+   *
+   * @throws SocketError when not even the first could be sent, and with code `ERR_NOT_SUPPORTED`
+   * before any is sent when one has metadata and the socket cannot say it.
+   */
+  pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
+    checkSendBatch(batch);
+    this._throwDeferredSendError();
+    batch._refuseMetadata("this type of socket has none");
+    for (let sent = 0; ; sent++) {
+      if (batch.length === 0) return sent;
+      try {
+        const address = batch._firstAddress;
+        const buf = batch._firstCopy();
+        const kept = sent === 0 ? waker : null;
+        const result =
+          address === undefined ? this.pollSend(kept, buf) : this.pollSendTo(kept, buf, address);
+        if (result === Pending) return sent > 0 ? sent : Pending;
+      } catch (error) {
+        if (sent === 0) throw error;
+        this._deferredSendError = error;
+        return sent;
+      }
+      batch._sent(1);
+    }
   }
 
   /** The UDP socket below, if that is what this is. */
@@ -140,6 +170,32 @@ export abstract class DatagramSocketSend {
     return this._runSend(poll, options?.signal, () => (done > 0 ? done : undefined));
   }
 
+  /**
+   * Sends all that waits in `batch`, waiting whenever the socket is full, and answers how many
+   * went: all, unless an error or the signal ended it after the first. The error is thrown by the
+   * next send then. What did not go is still in the batch, which must not change until the promise
+   * settles.
+   */
+  sendBatch(batch: SendBatch, options?: WaitOptions): Promise<number> {
+    let sent = 0;
+    const poll = (waker: Waker): Poll<number> => {
+      for (;;) {
+        try {
+          const result = this.pollSendBatch(waker, batch);
+          if (result === Pending) return Pending;
+          sent += result;
+          // A type of one's own may answer 0 for ever.
+          if (result === 0 || batch.length === 0) return sent;
+        } catch (error) {
+          if (sent === 0) throw error;
+          this._deferredSendError = error;
+          return sent;
+        }
+      }
+    };
+    return this._runSend(poll, options?.signal, () => (sent > 0 ? sent : undefined));
+  }
+
   /** Sends one datagram now, or answers `WouldBlock`; others that wait are not disturbed. */
   trySend(buf: Payload): number | WouldBlock {
     if (this._sendQueue?.isBusy) return WouldBlock;
@@ -160,6 +216,13 @@ export abstract class DatagramSocketSend {
   trySendMany(bufs: readonly Payload[], batch?: SendRange): number | WouldBlock {
     if (this._sendQueue?.isBusy) return WouldBlock;
     const result = this.pollSendMany(null, bufs, batch);
+    return result === Pending ? WouldBlock : result;
+  }
+
+  /** Sends what goes now of `batch` (how many, as `pollSendBatch`), or answers `WouldBlock`. */
+  trySendBatch(batch: SendBatch): number | WouldBlock {
+    if (this._sendQueue?.isBusy) return WouldBlock;
+    const result = this.pollSendBatch(null, batch);
     return result === Pending ? WouldBlock : result;
   }
 
