@@ -178,7 +178,7 @@ for (const offload of [true, false]) {
       await round(socket, buffers, 3);
       expect(gone.length).toBe(0);
       expect(socket.counters.datagramsTruncated).toBe(1);
-      expect(buffers[2]?.subarray(0, 50)).toEqual(datagram(5, 50));
+      expect<Uint8Array | undefined>(buffers[2]?.subarray(0, 50)).toEqual(datagram(5, 50));
     });
 
     test("that are none are refused, and cost no datagram", async () => {
@@ -189,9 +189,9 @@ for (const offload of [true, false]) {
       const bad = [undefined, room] as unknown as Uint8Array[];
       expect(thrown(() => socket.tryRecvMany(bad))).toBeInstanceOf(TypeError);
       expect(await socket.recv(room)).toBe(50);
-      expect(room.subarray(0, 50)).toEqual(datagram(0, 50));
+      expect<Uint8Array>(room.subarray(0, 50)).toEqual(datagram(0, 50));
       expect(await socket.recv(room)).toBe(50);
-      expect(room.subarray(0, 50)).toEqual(datagram(1, 50));
+      expect<Uint8Array>(room.subarray(0, 50)).toEqual(datagram(1, 50));
     });
   });
 }
@@ -205,8 +205,8 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("places in a batch", () => {
     let got = 0;
     const check = (i: number) => {
       const bytes = batch.bytes.subarray(batch.offsetAt(i), batch.offsetAt(i) + batch.lengthAt(i));
-      expect(bytes).toEqual(sent[got + i] as Uint8Array);
-      expect(batch.payload(i)).toEqual(sent[got + i] as Uint8Array);
+      expect<Uint8Array>(bytes).toEqual(sent[got + i] as Uint8Array);
+      expect<Uint8Array>(batch.payload(i)).toEqual(sent[got + i] as Uint8Array);
       expect(batch.peerAt(i)?.equals(SocketAddress.ip("127.0.0.1", pair.sender.localAddr.port)));
     };
     while (got < sent.length) {
