@@ -207,7 +207,8 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("places in a batch", () => {
       const bytes = batch.bytes.subarray(batch.offsetAt(i), batch.offsetAt(i) + batch.lengthAt(i));
       expect<Uint8Array>(bytes).toEqual(sent[got + i] as Uint8Array);
       expect<Uint8Array>(batch.payload(i)).toEqual(sent[got + i] as Uint8Array);
-      expect(batch.peerAt(i)?.equals(SocketAddress.ip("127.0.0.1", pair.sender.localAddr.port)));
+      const from = SocketAddress.ip("127.0.0.1", pair.sender.localAddr.port);
+      expect(batch.peerAt(i)?.equals(from)).toBe(true);
     };
     while (got < sent.length) {
       await pair.receiver.recvBatch(batch);
