@@ -1,12 +1,16 @@
 /**
- * A socket type as a user would write one: the two base methods, nothing else, public names only.
- * The test says what the next sends come to, and what arrives.
+ * Socket types as a user would write them, public names only: one with the two base methods and
+ * nothing else, of which the test says what the next sends come to, and what arrives; and wrappers.
  */
 
 import { getEventListeners } from "node:events";
 import {
+  AsDatagramSocketRecv,
+  AsDatagramSocketSend,
   type DatagramInfo,
   DatagramSocket,
+  type DatagramSocketRecv,
+  type DatagramSocketSend,
   DgramBuffer,
   type Payload,
   Pending,
@@ -88,6 +92,34 @@ export class ConnectedBaseSocket extends BaseSocket {
 
   override get peerAddr(): SocketAddress | undefined {
     return this.peer;
+  }
+}
+
+/** Sends by the socket it wraps. */
+export class SendWrapper extends AsDatagramSocketSend {
+  readonly #inner: DatagramSocketSend;
+
+  constructor(inner: DatagramSocketSend) {
+    super();
+    this.#inner = inner;
+  }
+
+  override asDatagramSocketSend(): DatagramSocketSend {
+    return this.#inner;
+  }
+}
+
+/** Receives by the socket it wraps. */
+export class RecvWrapper extends AsDatagramSocketRecv {
+  readonly #inner: DatagramSocketRecv;
+
+  constructor(inner: DatagramSocket) {
+    super();
+    this.#inner = inner as unknown as DatagramSocketRecv;
+  }
+
+  override asDatagramSocketRecv(): DatagramSocketRecv {
+    return this.#inner;
   }
 }
 

@@ -5,10 +5,11 @@ import {
   AsDatagramSocketRecv,
   AsDatagramSocketSend,
   DatagramInfo,
-  type DatagramSocket,
   DatagramSocketRecv,
   DatagramSocketSend,
   Pending,
+  RecvBatch,
+  SendBatch,
   SocketAddress,
   UdpSocket,
   WouldBlock,
@@ -19,37 +20,13 @@ import {
   datagrams,
   listenerCount,
   nextTurn,
+  RecvWrapper,
+  SendWrapper,
   Settled,
 } from "./base-socket.ts";
 
 const PEER = SocketAddress.ip("192.0.2.1", 53);
 const ONE = Uint8Array.of(1);
-
-class SendWrapper extends AsDatagramSocketSend {
-  readonly #inner: DatagramSocketSend;
-
-  constructor(inner: DatagramSocketSend) {
-    super();
-    this.#inner = inner;
-  }
-
-  override asDatagramSocketSend(): DatagramSocketSend {
-    return this.#inner;
-  }
-}
-
-class RecvWrapper extends AsDatagramSocketRecv {
-  readonly #inner: DatagramSocketRecv;
-
-  constructor(inner: DatagramSocket) {
-    super();
-    this.#inner = inner as unknown as DatagramSocketRecv;
-  }
-
-  override asDatagramSocketRecv(): DatagramSocketRecv {
-    return this.#inner;
-  }
-}
 
 /** What a class has for its users: methods and getters, without those that are internal. */
 function surfaceOf(type: { prototype: object }): string[] {
@@ -77,7 +54,11 @@ describe("AsDatagramSocketSend", () => {
     expect(wrapper.trySend(one)).toBe(1);
     expect(wrapper.trySendTo(two, PEER)).toBe(1);
     expect(wrapper.trySendMany([one, two, three], { start: 2, count: 1 })).toBe(1);
-    expect(socket.sent).toEqual([1, 2, 3, 1, 2, 3, 1, 2, 3]);
+    const batch = new SendBatch();
+    expect(wrapper.pollSendBatch(null, batch.push(one))).toBe(1);
+    expect(await wrapper.sendBatch(batch.push(two, PEER))).toBe(1);
+    expect(wrapper.trySendBatch(batch.push(three))).toBe(1);
+    expect(socket.sent).toEqual([1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3]);
   });
 
   test("answers what the inner socket is: its peer, and the UDP socket below", async () => {
@@ -168,7 +149,7 @@ describe("AsDatagramSocketRecv", () => {
   test("receives in every way by the inner socket", async () => {
     const socket = new BaseSocket();
     const wrapper = new RecvWrapper(socket);
-    socket.arrived.push(...datagrams(1, 9));
+    socket.arrived.push(...datagrams(1, 12));
     const bufs = [new Uint8Array(1), new Uint8Array(1)];
     const [first, second] = bufs as [Uint8Array, Uint8Array];
     const info = new DatagramInfo();
@@ -182,6 +163,10 @@ describe("AsDatagramSocketRecv", () => {
     see(await wrapper.recvMany(bufs, { start: 1, info: [info, info] }));
     see(wrapper.tryRecv(first));
     see(wrapper.tryRecvMany(bufs, { count: 1 }));
+    const one = new RecvBatch({ messages: 1 });
+    see([wrapper.pollRecvBatch(null, one), one.payload(0)[0]]);
+    see([await wrapper.recvBatch(one), one.payload(0)[0]]);
+    see([wrapper.tryRecvBatch(one), one.payload(0)[0]]);
     for await (const batch of wrapper) {
       see(batch.buffers[0]?.asSlice()[0]);
       break;
@@ -195,7 +180,10 @@ describe("AsDatagramSocketRecv", () => {
       [1, 5, 6],
       [1, 7, 6],
       [1, 8, 6],
-      [9, 8, 6],
+      [[1, 9], 8, 6],
+      [[1, 10], 8, 6],
+      [[1, 11], 8, 6],
+      [12, 8, 6],
     ]);
   });
 

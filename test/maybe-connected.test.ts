@@ -5,6 +5,7 @@ import {
   MaybeConnectedSocket,
   type Payload,
   type Poll,
+  SendBatch,
   SocketAddress,
   type SocketError,
   UdpSocket,
@@ -49,6 +50,9 @@ const ways: Record<string, (socket: MaybeConnectedSocket<Careless>, to: SocketAd
     pollSendMany: (socket, to) => socket.pollSendMany(null, [ONE], { to }),
     "sendMany with one each": (socket, to) =>
       socket.sendMany([ONE, ONE], { start: 1, to: [SAME, to] }),
+    sendBatch: (socket, to) => socket.sendBatch(new SendBatch().push(ONE, to)),
+    trySendBatch: (socket, to) => socket.trySendBatch(new SendBatch().push(ONE, to)),
+    pollSendBatch: (socket, to) => socket.pollSendBatch(null, new SendBatch().push(ONE, to)),
   };
 
 describe.each(Object.keys(ways))("%s", (name) => {
@@ -143,6 +147,31 @@ describe("MaybeConnectedSocket", () => {
     await expect(wrapper.sendMany([ONE], { to, count: 2 })).rejects.toThrow(RangeError);
   });
 
+  test("refuses a SendBatch with a wrong destination anywhere in it, and leaves it as it was", async () => {
+    const wrapper = new MaybeConnectedSocket(new Careless(PEER));
+    const batch = new SendBatch().push(ONE).push(ONE, PEER).push(ONE, OTHER);
+    await expect(wrapper.sendBatch(batch)).rejects.toThrow("EISCONN");
+    expect(() => wrapper.trySendBatch(batch)).toThrow("EISCONN");
+    expect(() => wrapper.pollSendBatch(null, batch)).toThrow("EISCONN");
+    expect([batch.length, wrapper.inner.told]).toEqual([3, []]);
+    const unconnected = new MaybeConnectedSocket(new Careless(undefined));
+    expect(await unconnected.sendBatch(batch)).toBe(3);
+    expect(unconnected.inner.told).toEqual([undefined, PEER, OTHER]);
+  });
+
+  test("sends the rest of a batch to the peer too", async () => {
+    const wrapper = new MaybeConnectedSocket(new Careless(PEER));
+    wrapper.inner.sendPlan.push("sent", "full");
+    const batch = new SendBatch().push(ONE, PEER).push(ONE, SAME).push(ONE);
+    expect(wrapper.trySendBatch(batch)).toBe(1);
+    expect(wrapper.trySendBatch(batch)).toBe(WouldBlock);
+    wrapper.inner.makeRoom();
+    // What is pushed later is looked at as well.
+    expect(() => wrapper.trySendBatch(batch.push(ONE, OTHER))).toThrow("EISCONN");
+    expect(batch.length).toBe(3);
+    expect(wrapper.inner.told).toEqual([undefined]);
+  });
+
   test("on a UDP socket, connected or bound, reaches the same peer by sendTo", async () => {
     using receiver = await UdpSocket.bind({ hostname: "127.0.0.1" });
     using bound = await UdpSocket.bind({ hostname: "127.0.0.1" });
@@ -154,7 +183,9 @@ describe("MaybeConnectedSocket", () => {
       const wrapper = new MaybeConnectedSocket(socket);
       expect(await wrapper.sendTo(ONE, receiver.localAddr)).toBe(1);
       expect(await wrapper.sendMany([ONE], { to: receiver.localAddr })).toBe(1);
-      for (let i = 0; i < 2; i++) {
+      const batch = new SendBatch().push(ONE, receiver.localAddr);
+      expect(await wrapper.sendBatch(batch)).toBe(1);
+      for (let i = 0; i < 3; i++) {
         const info = await receiver.recvFrom(new Uint8Array(9));
         expect(info.peer?.equals(socket.localAddr)).toBe(true);
       }
