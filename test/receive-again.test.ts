@@ -41,6 +41,17 @@ describe.each([true, false])("buffers that are received into again, offload %p",
     expect(Buffer.compare(tracking.subarray(0, BYTES), datagram(7, BYTES))).toBe(0);
   });
 
+  test("leave memory alone that was transferred, and is another's now", async () => {
+    await using socket = await open();
+    const gone = new Uint8Array(new ArrayBuffer(BYTES));
+    const buffers = [new Uint8Array(BYTES), gone, new Uint8Array(BYTES)];
+    await round(socket, buffers, 0);
+    const another = new Uint8Array(gone.buffer.transfer()).fill(7);
+    const info = await round(socket, buffers, 3);
+    expect(info.map(({ length }) => length)).toEqual([BYTES, 0, BYTES]);
+    expect([...another]).toEqual(times(BYTES, 7));
+  });
+
   test("may be exchanged for parts of themselves, whose surroundings stay as they were", async () => {
     await using socket = await open();
     const whole = new Uint8Array(new ArrayBuffer(100));

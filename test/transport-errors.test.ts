@@ -99,6 +99,17 @@ describe.each(REFUSALS)("a closed port, $name", (refusal) => {
   );
 });
 
+test("a connected socket's sends go though one before was just refused: tries and batches", async () => {
+  using told = await openTold(IPV4, true);
+  const { socket, errors } = told;
+  // In one turn, so that each finds the refusal of the one before.
+  for (let i = 0; i < 10; i++) expect(socket.trySend(one)).toBe(1);
+  for (let i = 0; i < 10; i++) expect(socket.trySendMany([one, one])).toBe(2);
+  expect(socket.tryRecv(one)).toBe(WouldBlock);
+  await until(() => errors.length === 20);
+  expect(socket.counters).toMatchObject({ datagramsSent: 30, sendErrors: 0, receiveErrors: 0 });
+});
+
 test("errors about several destinations each name their own", async () => {
   using told = await openTold(IPV4, false);
   const ports = [await closedPort(), await closedPort(), await closedPort()];
