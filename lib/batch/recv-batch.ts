@@ -139,12 +139,12 @@ export class RecvBatch {
 
   /** Which message datagram `i` came in. @throws RangeError when there is none. */
   messageAt(i: number): number {
-    if (!(i >= this.#first && i < this.#end)) this.#seek(i);
+    if (i !== (i | 0) || i < this.#first || i >= this.#end) this.#seek(i);
     return this.#message;
   }
 
   #seek(i: number): void {
-    if (!(i >= 0 && i < this.#length)) {
+    if (!(Number.isInteger(i) && i >= 0 && i < this.#length)) {
       throw rangeError("i", `datagram of ${this.#length}`, i);
     }
     const isLater = i >= this.#end;
@@ -158,8 +158,15 @@ export class RecvBatch {
     return m + 1 < this.#messages ? (this.#firsts[m + 1] as number) : this.#length;
   }
 
-  /** The stride of message `m` in bytes: the length of all its datagrams but the last. */
+  /**
+   * The stride of message `m` in bytes: the length of all its datagrams but the last.
+   *
+   * @throws RangeError when there is none.
+   */
   segmentBytesAt(m: number): number {
+    if (!(Number.isInteger(m) && m >= 0 && m < this.#messages)) {
+      throw rangeError("m", `message of ${this.#messages}`, m);
+    }
     return this.#segmentBytes[m] as number;
   }
 

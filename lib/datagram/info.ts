@@ -86,9 +86,17 @@ export function checkInfo(name: string, value: unknown): asserts value is Datagr
   if (!(value instanceof DatagramInfo)) throw typeError(name, "DatagramInfo", value);
 }
 
-/** Checks a buffer to send from. */
+/**
+ * Checks a buffer to send from.
+ *
+ * @throws RangeError when its memory was transferred: the datagram would lose its bytes unseen.
+ */
 export function checkPayload(name: string, value: unknown): asserts value is Payload {
-  if (!(value instanceof DgramBuffer)) checkBytes(name, value);
+  if (value instanceof DgramBuffer) return;
+  checkBytes(name, value);
+  if (value.length === 0 && (value.buffer as ArrayBuffer).detached) {
+    throw rangeError(name, "memory", "memory that was transferred");
+  }
 }
 
 /**
