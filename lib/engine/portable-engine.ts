@@ -10,6 +10,7 @@ import { SocketAddress } from "../address/address.ts";
 import type { RecvBatch } from "../batch/recv-batch.ts";
 import type { SendBatch } from "../batch/send-batch.ts";
 import { newCounters, type SocketCounters } from "../datagram/counters.ts";
+import { destination } from "../datagram/destination.ts";
 import {
   type DatagramInfo,
   type Payload,
@@ -21,7 +22,7 @@ import { type Capabilities, RECEIVE_METADATA, type ReceiveMetadata } from "../da
 import { closedError, SocketError, unsupportedError } from "../support/errors.ts";
 import { callWaker, Pending, type Poll, type Waker } from "../traits/poll.ts";
 import { checkEntries } from "../traits/recv.ts";
-import { checkDatagrams, destination } from "../traits/send.ts";
+import { checkDatagrams } from "../traits/send.ts";
 import { BunControls } from "./bun-controls.ts";
 import {
   type BunSocket,

@@ -11,10 +11,10 @@ import { Segmentation } from "../batch/segmentation.ts";
 import type { SendBatch } from "../batch/send-batch.ts";
 import { SEND_CONTROL_CAPACITY } from "../datagram/control.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
+import { destination } from "../datagram/destination.ts";
 import type { Payload } from "../datagram/info.ts";
 import { errnoCode } from "../support/errors.ts";
 import { warn } from "../support/warn.ts";
-import { destination } from "../traits/send.ts";
 
 /** What a `ShimSender` is made of. */
 export interface ShimSenderInit {

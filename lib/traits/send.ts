@@ -11,8 +11,6 @@ import { checkInteger, typeError } from "../support/check.ts";
 import { OperationQueue, type WaitOptions } from "./operations.ts";
 import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
 
-export { destination } from "../datagram/destination.ts";
-
 /** Which datagrams of an array are sent, and where to. */
 export interface SendRange {
   /** One destination for all, or one each. None: where the socket is connected to. */
