@@ -4,8 +4,9 @@
  */
 
 import { describe, expect, test } from "bun:test";
-import { DatagramInfo, UdpSocket } from "../lib/index.ts";
+import { DatagramInfo, RecvBatch, UdpSocket } from "../lib/index.ts";
 import { datagram, datagramsOf, times } from "./offload-tools.ts";
+import { thrown } from "./sockets.ts";
 
 const BYTES = 50;
 
@@ -83,4 +84,20 @@ describe.each([true, false])("buffers that are received into again, offload %p",
     expect(Buffer.compare(buffers[2] as Uint8Array, datagram(9, BYTES))).toBe(0);
     expect(Buffer.compare(buffers[1] as Uint8Array, datagram(4, BYTES))).toBe(0);
   });
+});
+
+test("a batch whose memory was transferred is refused, and the datagram waits for another", async () => {
+  await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "shim" });
+  const batch = new RecvBatch({ messages: 2 });
+  const to = socket.localAddr;
+  await socket.sendMany([datagram(1, BYTES)], { to });
+  expect(await socket.recvBatch(batch)).toBe(1);
+  const moved = batch.bytes.buffer.transfer();
+  const before = new Uint8Array(moved).slice(0, BYTES);
+  await socket.sendMany([datagram(2, BYTES)], { to });
+  expect(thrown(() => socket.tryRecvBatch(batch))).toBeInstanceOf(RangeError);
+  expect(new Uint8Array(moved).slice(0, BYTES)).toEqual(before);
+  const another = new RecvBatch({ messages: 2 });
+  expect(await socket.recvBatch(another)).toBe(1);
+  expect<Uint8Array>(another.payload(0)).toEqual(datagram(2, BYTES));
 });

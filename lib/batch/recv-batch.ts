@@ -238,6 +238,10 @@ export class RecvBatch {
 
   /** @internal Receives up to `limit` messages: how many, or -errno. */
   _receive(native: Native, fd: number, limit: number, local?: SocketAddress, flags = 0): number {
+    // SAFETY: the vector has the address of this memory, which is another's once transferred.
+    if (this.bytes.length !== this.messagesMax * SLOT_BYTES) {
+      throw rangeError("batch.bytes", "memory", "memory that was transferred");
+    }
     const vector = this.#vectorOf(native);
     this.#local = local;
     const count = vector.receive(fd, 0, Math.min(limit, this.messagesMax), flags);
