@@ -7,6 +7,8 @@ import type { Shim } from "./symbols.ts";
 
 const HEADER_FLAGS = MMSGHDR.flags / 4;
 const HEADER_LENGTH = MMSGHDR.length / 4;
+/** <linux/socket.h>. */
+const MSG_CTRUNC = 8;
 
 /** A message of several datagrams, or the end of one: `length` bytes of `bytes` from `offset` on. */
 export interface Segments {
@@ -38,16 +40,21 @@ export class ScatterVector extends MessageVector {
 
 /** A vector to receive with: every datagram brings its source address. */
 export class ReceiveVector extends MessageVector {
-  /** Receives into slots `from` to `from + count - 1`: how many, or -errno. Never waits. */
-  receive(fd: number, from: number, count: number, flags = 0): number {
-    return this.shim.batch_receive(
-      fd,
-      this.headerAddress(from),
-      count,
-      this.nameCapacity,
-      this.controlCapacity,
-      flags,
-    );
+  /**
+   * Receives into slots `from` to `from + count - 1`: how many, or -errno. Never waits.
+   *
+   * @param controlBytes room to give to the control messages of each: `controlCapacity`, or 0.
+   */
+  receive(
+    fd: number,
+    from: number,
+    count: number,
+    flags = 0,
+    controlBytes: number = this.controlCapacity,
+  ): number {
+    const headers = this.headerAddress(from);
+    const { nameCapacity } = this;
+    return this.shim.batch_receive(fd, headers, count, nameCapacity, controlBytes, flags);
   }
 
   /** The real length of datagram `i` in bytes, also of what did not fit. */
@@ -58,6 +65,11 @@ export class ReceiveVector extends MessageVector {
   /** `msg_flags` of datagram `i`. */
   flagsAt(i: number): number {
     return this.words[i * HEADER_WORDS + HEADER_FLAGS] as number;
+  }
+
+  /** Whether datagram `i` had control messages for which there was no room. */
+  isControlTruncatedAt(i: number): boolean {
+    return (this.flagsAt(i) & MSG_CTRUNC) !== 0;
   }
 
   /** The length of the control messages of datagram `i` in bytes. */

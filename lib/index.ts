@@ -30,7 +30,7 @@ export type { PathMtuDiscovery } from "./engine/options.ts";
 export { AsyncFd, pollRecvmmsg, pollSendmmsg } from "./sockets/async-fd.ts";
 export { isNonblocking, recvmmsg, sendmmsg } from "./sockets/mmsg.ts";
 export { UdpSocket } from "./sockets/udp.ts";
-export type { HostAndPort, UdpBindOptions } from "./sockets/udp-options.ts";
+export type { HostAndPort, UdpAdoptOptions, UdpBindOptions } from "./sockets/udp-options.ts";
 export { UnixDatagram, type UnixOptions } from "./sockets/unix.ts";
 export { isClosedError, isMessageSizeError, SocketError } from "./support/errors.ts";
 export {

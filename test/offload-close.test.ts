@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { closeSync } from "node:fs";
 import { DatagramInfo, recvmmsg, UdpSocket, WouldBlock } from "../lib/index.ts";
+import { loadedNative } from "./ffi/tools.ts";
 import {
   datagramsOf,
   expectSame,
@@ -12,7 +13,12 @@ import {
   receiveSome,
   times,
 } from "./offload-tools.ts";
-import { targets } from "./sockets.ts";
+import { rejection, targets } from "./sockets.ts";
+
+const native = loadedNative();
+/** <linux/udp.h>; udp(7). */
+const IPPROTO_UDP = 17;
+const UDP_GRO = 104;
 
 const BOTH = { sender: true, receiver: true };
 
@@ -73,6 +79,32 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a socket that goes", () => {
         closeSync(fd);
       }
     }
+  });
+
+  test.each([true, false])(
+    "adopted with messages that were coalesced waiting: they come apart, offload %p",
+    async (offload) => {
+      using pair = await openEnds({ sender: true, receiver: false });
+      const fd = pair.receiver.intoFd() as number;
+      expect(native.setIntOption(fd, IPPROTO_UDP, UDP_GRO, 1)).toBe(0);
+      const payloads = datagramsOf(times(5, 300));
+      await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
+      await using receiver = await UdpSocket.fromFd(fd, { offload });
+      expectSame(await receiveAll(receiver, 5), payloads);
+      expect(receiver.counters.messagesReceived).toBe(1);
+    },
+  );
+
+  test("adopted without offload, neither is used", async () => {
+    using pair = await openEnds({ sender: false, receiver: false });
+    const fd = pair.receiver.intoFd() as number;
+    await using socket = await UdpSocket.fromFd(fd, { offload: false });
+    const payloads = datagramsOf(times(5, 300));
+    await socket.sendMany(payloads, { to: socket.localAddr });
+    expectSame(await receiveAll(socket, 5), payloads);
+    expect([socket.counters.messagesSent, socket.counters.messagesReceived]).toEqual([5, 5]);
+    const error = await rejection(UdpSocket.fromFd(0, { offload: "off" as never }));
+    expect(error).toBeInstanceOf(TypeError);
   });
 
   test("leaves descriptors that are adopted what they can: both offloads", async () => {

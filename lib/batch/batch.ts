@@ -85,9 +85,12 @@ export function storeReceived(
     }
     bytes += length;
     if (datagramLength > length) counters.datagramsTruncated++;
+    const isControlTruncated = local !== undefined && vector.isControlTruncatedAt(slot + i);
+    if (isControlTruncated) counters.controlTruncated++;
     const about = info?.[start + i];
     if (about !== undefined) {
       about._set(length, datagramLength, peerAt(vector, slot + i));
+      about.controlTruncated = isControlTruncated;
       if (local !== undefined) {
         const bytes = vector.controlLengthAt(slot + i);
         readMetadata(vector.words, vector.controlIndex(slot + i), bytes, about, local);
@@ -115,7 +118,7 @@ export function scatterReceived(
   targets: ScatterVector,
   bufs: readonly Target[],
   { start, count }: Omit<Run, "slot">,
-  told: Told,
+  told: Omit<Told, "local">,
 ): void {
   targets.reserve(count);
   const hasBuffers = fillTargets(targets, bufs, { slot: 0, start, count });
@@ -143,7 +146,7 @@ function storeScattered(
   from: number,
   bufs: readonly Target[],
   { start, count }: Omit<Run, "slot">,
-  { info, counters, local }: Told,
+  { info, counters }: Omit<Told, "local">,
 ): void {
   for (let i = 0; i < count; i++) {
     const buf = bufs[start + i] as Target;
@@ -154,10 +157,7 @@ function storeScattered(
     if (isBuffer) buf._end += length;
     if (datagramLength > length) counters.datagramsTruncated++;
     const about = info?.[start + i];
-    if (about !== undefined) {
-      about._set(length, datagramLength, batch.peerAt(from + i));
-      if (local !== undefined) batch._readMetadata(from + i, about, local);
-    }
+    if (about !== undefined) batch.infoAt(from + i, about).length = length;
   }
 }
 

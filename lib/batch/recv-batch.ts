@@ -22,6 +22,16 @@ const NAME_CAPACITY = 112;
 /** Bytes of a `sockaddr_un` without a name (unix(7)). */
 const UNNAMED_BYTES = 2;
 
+/** @internal What a batch receives from. */
+export interface MessageSource {
+  readonly native: Native;
+  readonly fd: number;
+  /** Whether control messages are wanted: not from a Unix peer, whose may bring descriptors. */
+  readonly hasControl: boolean;
+  /** The socket's own address, where what it tells is wanted too. */
+  readonly local?: SocketAddress | undefined;
+}
+
 /** Options of a `RecvBatch`. */
 export interface RecvBatchOptions {
   /**
@@ -60,7 +70,9 @@ export class RecvBatch {
   #message = 0;
   #first = 0;
   #end = 0;
+  #hasControl = false;
   #local: SocketAddress | undefined;
+  #controlTruncated = 0;
   /** About datagrams that did not come from the kernel; of those that did, the vector tells. */
   readonly #infos: DatagramInfo[] = [];
   #hasInfos = false;
@@ -124,17 +136,15 @@ export class RecvBatch {
     const length = this.lengthAt(i);
     if (this.#hasInfos) return Object.assign(info, this.#infos[i]);
     info._set(length, length, this.peerAt(i));
-    if (this.#local !== undefined) this._readMetadata(i, info, this.#local);
-    return info;
-  }
-
-  /** @internal Tells `info` what came with datagram `i`, on a socket bound to `local`. */
-  _readMetadata(i: number, info: DatagramInfo, local: SocketAddress): void {
     const vector = this.#vector;
-    if (vector === undefined || this.#hasInfos) return;
+    if (vector === undefined || !this.#hasControl) return info;
     const m = this.messageAt(i);
-    const bytes = vector.controlLengthAt(m);
-    readMetadata(vector.words, vector.controlIndex(m), bytes, info, local);
+    info.controlTruncated = vector.isControlTruncatedAt(m);
+    if (this.#local !== undefined) {
+      const bytes = vector.controlLengthAt(m);
+      readMetadata(vector.words, vector.controlIndex(m), bytes, info, this.#local);
+    }
+    return info;
   }
 
   /** Which message datagram `i` came in. @throws RangeError when there is none. */
@@ -188,6 +198,11 @@ export class RecvBatch {
     return this.#payloadBytes;
   }
 
+  /** @internal Messages of the last receive that had control messages too many. */
+  get _controlTruncated(): number {
+    return this.#controlTruncated;
+  }
+
   /** @internal Datagram `i` and those behind it in its message: borrowed until the next call. */
   _segmentsFrom(i: number): Segments {
     const m = this.messageAt(i);
@@ -237,20 +252,24 @@ export class RecvBatch {
   }
 
   /** @internal Receives up to `limit` messages: how many, or -errno. */
-  _receive(native: Native, fd: number, limit: number, local?: SocketAddress, flags = 0): number {
+  _receive({ native, fd, hasControl, local }: MessageSource, limit: number, flags = 0): number {
     // SAFETY: the vector has the address of this memory, which is another's once transferred.
     if (this.bytes.length !== this.messagesMax * SLOT_BYTES) {
       throw rangeError("batch.bytes", "memory", "memory that was transferred");
     }
     const vector = this.#vectorOf(native);
+    this.#hasControl = hasControl;
     this.#local = local;
-    const count = vector.receive(fd, 0, Math.min(limit, this.messagesMax), flags);
+    const control = hasControl ? RECV_CONTROL_CAPACITY : 0;
+    const count = vector.receive(fd, 0, Math.min(limit, this.messagesMax), flags, control);
     this.#hasInfos = false;
+    this.#controlTruncated = 0;
     this._clear();
     for (let m = 0; m < count; m++) {
       const bytes = Math.min(vector.lengthAt(m), SLOT_BYTES);
-      const control = vector.controlLengthAt(m);
-      const told = control > 0 ? segmentBytesOf(vector.words, vector.controlIndex(m), control) : 0;
+      const length = vector.controlLengthAt(m);
+      const told = length > 0 ? segmentBytesOf(vector.words, vector.controlIndex(m), length) : 0;
+      if (hasControl && vector.isControlTruncatedAt(m)) this.#controlTruncated++;
       const stride = told > 0 ? told : bytes;
       this.#addMessage(m, bytes, stride, bytes > stride ? Math.ceil(bytes / stride) : 1);
     }

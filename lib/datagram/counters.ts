@@ -12,6 +12,11 @@ export interface SocketCounters {
   receiveCalls: number;
   /** Datagrams that were longer than their buffer; the rest was lost. */
   datagramsTruncated: number;
+  /**
+   * Messages of which the kernel told more than there was room for (MSG_CTRUNC). Where that took
+   * the stride away, what was coalesced came as one datagram.
+   */
+  controlTruncated: number;
   /** Receives that the system answered with an error. */
   receiveErrors: number;
   /** Receives that found nothing. */
@@ -42,6 +47,7 @@ export function newCounters(): SocketCounters {
     messagesReceived: 0,
     receiveCalls: 0,
     datagramsTruncated: 0,
+    controlTruncated: 0,
     receiveErrors: 0,
     receiveWouldBlocks: 0,
     datagramsDropped: 0,

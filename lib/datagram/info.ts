@@ -53,6 +53,11 @@ export class DatagramInfo {
    * while it is 0, of which the kernel does not tell.
    */
   socketDrops: number | undefined = undefined;
+  /**
+   * Whether the kernel told more of it than there is room for (MSG_CTRUNC), so that some of this
+   * is missing. A descriptor that somebody else has set up can have it so.
+   */
+  controlTruncated = false;
 
   /** When the kernel got it, in nanoseconds since 1970; absent when not told. */
   get timestampNs(): bigint | undefined {
@@ -78,6 +83,7 @@ export class DatagramInfo {
     this.timestampNanoseconds = 0;
     this.mark = undefined;
     this.socketDrops = undefined;
+    this.controlTruncated = false;
   }
 }
 

@@ -19,16 +19,17 @@ const MSG_PEEK = 2;
  */
 export function endCoalescing(native: Native, fd: number): number {
   const batch = new RecvBatch();
+  const source = { native, fd, hasControl: true };
   /** Datagrams that are not the first of their message. */
   let coalesced = 0;
   if (native.setIntOption(fd, SOL_SOCKET, SO_PEEK_OFF, 0) >= 0) {
-    while (batch._receive(native, fd, batch.messagesMax, undefined, MSG_PEEK) > 0) {
+    while (batch._receive(source, batch.messagesMax, MSG_PEEK) > 0) {
       coalesced += batch.length - batch.messages;
     }
     native.setIntOption(fd, SOL_SOCKET, SO_PEEK_OFF, -1);
   }
   let dropped = 0;
-  while (coalesced > 0 && batch._receive(native, fd, 1) > 0) {
+  while (coalesced > 0 && batch._receive(source, 1) > 0) {
     dropped += batch.length;
     coalesced -= batch.length - batch.messages;
   }

@@ -106,7 +106,8 @@ function passes(native: Native, from: number, to: number, messages: number): boo
   const sent = new ShimSender(init).send(payloads, { start: 0, count: payloads.length }, undefined);
   if (sent !== payloads.length || counters.messagesSent !== 1) return false;
   const batch = new RecvBatch({ messages: payloads.length });
-  if (batch._receive(native, to, payloads.length) !== messages) return false;
+  const source = { native, fd: to, hasControl: true };
+  if (batch._receive(source, payloads.length) !== messages) return false;
   return (
     batch.length === payloads.length &&
     payloads.every((payload, i) => Buffer.compare(payload, batch.payload(i)) === 0)

@@ -92,8 +92,7 @@ export class ShimEngine implements Engine {
       peer: this.peerAddr,
       isSegmenting: mayOffload.segmentation,
     });
-    this.#isCoalescing =
-      mayOffload.coalescing && native.setIntOption(fd, IPPROTO_UDP, UDP_GRO, 1) >= 0;
+    this.#isCoalescing = this.#family !== AF_UNIX && coalesces(native, fd, mayOffload);
     this.#receiver = new ShimReceiver({ ...common, isCoalescing: this.#isCoalescing });
     this.#options = new IpOptions(native, fd, isIPv6);
     if (this.peerAddr !== undefined) this.#reportIcmp();
@@ -361,4 +360,13 @@ export class ShimEngine implements Engine {
 function readName(native: Native, length: number): SocketAddress {
   checkResult(length, "getsockname");
   return SocketAddress._decode(native.scratch, 0, length);
+}
+
+/**
+ * Whether messages of many datagrams may come: as they are asked for, or since whoever opened the
+ * descriptor did so, when some may wait already that could not be taken apart without the option.
+ */
+function coalesces(native: Native, fd: number, { coalescing }: Offload): boolean {
+  if (coalescing) return native.setIntOption(fd, IPPROTO_UDP, UDP_GRO, 1) >= 0;
+  return native.getIntOption(fd, IPPROTO_UDP, UDP_GRO) >= 0 && native.scratch[0] === 1;
 }

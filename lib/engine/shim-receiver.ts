@@ -7,7 +7,7 @@
 import type { Native, ReceiveVector, ScatterVector } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/address.ts";
 import { fillTargets, type Run, scatterReceived, storeReceived } from "../batch/batch.ts";
-import { RecvBatch } from "../batch/recv-batch.ts";
+import { type MessageSource, RecvBatch } from "../batch/recv-batch.ts";
 import { RECV_CONTROL_CAPACITY } from "../datagram/control.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
 import type { DatagramInfo, Target } from "../datagram/info.ts";
@@ -38,18 +38,13 @@ export interface ShimReceiverInit {
   readonly counters: SocketCounters;
 }
 
-/** The socket's address once metadata is asked for: what came with datagrams is read then. */
-type Local = SocketAddress | undefined;
-
 /** Receives from one descriptor. */
 export class ShimReceiver {
-  readonly #native: Native;
-  readonly #fd: number;
+  #source: MessageSource;
   readonly #isCoalescing: boolean;
   readonly #counters: SocketCounters;
   readonly #nameCapacity: number;
   #vector: ReceiveVector;
-  #local: Local;
   /** Whether the last receive took all there was. */
   #isDrained = false;
   /** An errno behind a partial batch, for the next receive. */
@@ -63,8 +58,7 @@ export class ShimReceiver {
   #restFrom = 0;
 
   constructor({ native, fd, nameCapacity, isCoalescing, counters }: ShimReceiverInit) {
-    this.#native = native;
-    this.#fd = fd;
+    this.#source = { native, fd, hasControl: isCoalescing };
     this.#isCoalescing = isCoalescing;
     this.#counters = counters;
     this.#nameCapacity = nameCapacity;
@@ -73,8 +67,9 @@ export class ShimReceiver {
 
   /** Reads metadata from now on, on a socket bound to `local`. */
   readMetadata(local: SocketAddress): void {
-    this.#local = local;
-    this.#vector = this.#native.receiveVector(this.#nameCapacity, RECV_CONTROL_CAPACITY);
+    const { native } = this.#source;
+    this.#source = { ...this.#source, hasControl: true, local };
+    this.#vector = native.receiveVector(this.#nameCapacity, RECV_CONTROL_CAPACITY);
   }
 
   /** Whether the last receive took all there was, so that the next would find nothing. */
@@ -161,12 +156,12 @@ export class ShimReceiver {
     info: readonly DatagramInfo[] | undefined,
   ): number {
     fillTargets(this.#vector, bufs, run);
-    const result = this.#vector.receive(this.#fd, run.slot, run.count);
+    const result = this.#vector.receive(this.#source.fd, run.slot, run.count);
     this.#counters.receiveCalls++;
     if (result > 0) {
       run.count = result;
       this.#counters.messagesReceived += result;
-      const told = { info, counters: this.#counters, local: this.#local };
+      const told = { info, counters: this.#counters, local: this.#source.local };
       storeReceived(this.#vector, bufs, run, told);
     }
     return result;
@@ -191,8 +186,8 @@ export class ShimReceiver {
     const count = Math.min(limit, rest.length - this.#restFrom);
     // What was received stays here when one of these throws.
     if (info !== undefined) checkInfos(info, start, start + count);
-    scatterVector ??= this.#native.scatterVector();
-    const told = { info, counters: this.#counters, local: this.#local };
+    scatterVector ??= this.#source.native.scatterVector();
+    const told = { info, counters: this.#counters };
     scatterReceived(rest, this.#restFrom, scatterVector, bufs, { start, count }, told);
     this.#advanceRest(rest, count);
     return count;
@@ -202,12 +197,13 @@ export class ShimReceiver {
   #receiveMessages(batch: RecvBatch, limit: number): number {
     const likely = Math.max(1, Math.floor(limit / this.#perMessage));
     const messages = Math.min(batch.messagesMax, likely);
-    const result = batch._receive(this.#native, this.#fd, messages, this.#local);
+    const result = batch._receive(this.#source, messages);
     this.#counters.receiveCalls++;
     if (result > 0) {
       this.#isDrained = result < messages;
       this.#perMessage = batch.length / result;
       this.#counters.messagesReceived += result;
+      this.#counters.controlTruncated += batch._controlTruncated;
     }
     return result;
   }

@@ -58,6 +58,9 @@ export interface UdpBindOptions extends BufferSizes {
   readonly receiveQueueDatagrams?: number | undefined;
 }
 
+/** Options of `UdpSocket.fromFd`. */
+export type UdpAdoptOptions = Pick<UdpBindOptions, "offload">;
+
 /** @throws TypeError or RangeError for bad options. */
 export function checkBindOptions(options: UdpBindOptions): void {
   const {

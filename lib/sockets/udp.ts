@@ -10,7 +10,7 @@ import {
   type ReceiveMetadata,
 } from "../datagram/metadata.ts";
 import type { Membership, TransmitClock, UdpControls } from "../engine/controls.ts";
-import { chooseOffload } from "../engine/offload.ts";
+import { checkOffload, chooseOffload } from "../engine/offload.ts";
 import {
   closeOnThrow,
   openSocket,
@@ -38,6 +38,7 @@ import {
   chooseBackend,
   type HostAndPort,
   refuseShimOptions,
+  type UdpAdoptOptions,
   type UdpBindOptions,
 } from "./udp-options.ts";
 
@@ -91,18 +92,21 @@ export class UdpSocket extends EngineSocket implements UdpControls {
 
   /**
    * Takes over an open IPv4 or IPv6 datagram descriptor, which is the socket's from then on and
-   * is made non-blocking. The caller must not close it.
+   * is made non-blocking. The caller must not close it. Coalescing that is on already stays on,
+   * whatever `offload` says: what waits can only be taken apart as long as it is.
    *
    * @throws SocketError when it is no such descriptor (`EINVAL`, `ENOTSOCK`, `EBADF`) or is a
    * socket's of this thread already (`EEXIST`), and stays whose it was; `ERR_NOT_SUPPORTED`
    * without the shim.
+   * @throws TypeError or RangeError for bad options.
    */
-  static async fromFd(fd: number): Promise<UdpSocket> {
+  static async fromFd(fd: number, options: UdpAdoptOptions = {}): Promise<UdpSocket> {
     checkInteger("fd", fd, 0, 2 ** 31 - 1);
+    checkOffload(options.offload);
     const loaded = await loadReactor();
     if ("reason" in loaded) throw unsupportedError("fromFd", loaded.reason);
     checkAdoptable(loaded, fd, [AF_INET, AF_INET6]);
-    const offload = chooseOffload(loaded.native, undefined);
+    const offload = chooseOffload(loaded.native, options.offload);
     return new UdpSocket(new ShimEngine({ ...loaded, fd, offload }));
   }
 

@@ -5,12 +5,10 @@
 
 import { describe, expect, test } from "bun:test";
 import { segmentBytesOf } from "../../lib/datagram/control.ts";
-import { UdpSocket } from "../../lib/index.ts";
+import { DatagramInfo, RecvBatch, UdpSocket } from "../../lib/index.ts";
 import { datagramsOf, expectSame, NO_OFFLOAD_REASON, receiveAll, times } from "../offload-tools.ts";
 import { loadedNative } from "./tools.ts";
 
-/** <linux/socket.h>. */
-const MSG_CTRUNC = 8;
 /** Level and name of UDP_GRO, and of socket and IP options that tell more of each datagram. */
 const UDP_GRO = [17, 104] as const;
 const TELLING = [
@@ -22,6 +20,18 @@ const TELLING = [
   [0, 13], // IP_RECVTOS
   [0, 20], // IP_RECVORIGDSTADDR
 ] as const;
+/** More than there is room for, for datagrams that have IP options: two copies of those. */
+const TELLING_TOO_MUCH = [
+  ...TELLING,
+  [1, 37], // SO_TIMESTAMPING, with software timestamps of what is received
+  [0, 6], // IP_RECVOPTS
+  [0, 7], // IP_RETOPTS
+] as const;
+const SOF_TIMESTAMPING_RX_SOFTWARE = 1 << 3;
+const SOF_TIMESTAMPING_SOFTWARE = 1 << 4;
+/** Level and name of IP_OPTIONS, and the longest value: 40 times "no operation" (RFC 791). */
+const IP_OPTIONS = [0, 4] as const;
+const NO_OPERATIONS = new Uint8Array(40).fill(1);
 const NAME_CAPACITY = 28;
 const SLOT_BYTES = 65_536;
 
@@ -51,7 +61,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("coalesced segments", () => {
     vector.reserve(1);
     vector.setView(0, new Uint8Array(new ArrayBuffer(SLOT_BYTES)));
     expect([vector.receive(fd, 0, 1), vector.lengthAt(0)]).toEqual([1, 500]);
-    expect((vector.flagsAt(0) & MSG_CTRUNC) !== 0).toBe(isCut);
+    expect(vector.isControlTruncatedAt(0)).toBe(isCut);
     const bytes = vector.controlLengthAt(0);
     expect(bytes).toBeLessThanOrEqual(room);
     expect(segmentBytesOf(vector.words, vector.controlIndex(0), bytes)).toBe(stride);
@@ -68,5 +78,64 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("coalesced segments", () => {
     await sender.sendMany(sent);
     expectSame(await receiveAll(receiver, sent.length), sent);
     expect(receiver.counters.messagesReceived).toBe(1);
+  });
+});
+
+describe("an adopted descriptor that tells more than there is room for", () => {
+  /** Both ends; each datagram has more control messages than fit. */
+  async function openEnds(isCoalescing: boolean) {
+    const bound = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "shim" });
+    const { port } = bound.localAddr;
+    const fd = bound.intoFd() as number;
+    for (const [level, name] of TELLING_TOO_MUCH) {
+      const timestamps = SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+      expect(native.setIntOption(fd, level, name, name === 37 ? timestamps : 1)).toBe(0);
+    }
+    const sender = await UdpSocket.connect({ hostname: "127.0.0.1", port }, { backend: "shim" });
+    expect(native.setOption(sender.asRawIo() as number, ...IP_OPTIONS, NO_OPERATIONS)).toBe(0);
+    return { receiver: await UdpSocket.fromFd(fd, { offload: isCoalescing }), sender };
+  }
+
+  test.each([
+    ["recvMany", true],
+    ["recvMany", false],
+    ["recvBatch", true],
+    ["recvBatch", false],
+  ] as const)("%s says so, with coalescing %p, and loses no byte", async (way, isCoalescing) => {
+    const { receiver, sender } = await openEnds(isCoalescing);
+    const sent = datagramsOf([100, 200]);
+    const infos = sent.map(() => new DatagramInfo());
+    const bytes = sent.map(() => new Uint8Array(300));
+    const batch = new RecvBatch();
+    const receive = async () => {
+      for (const datagram of sent) expect(await sender.send(datagram)).toBe(datagram.length);
+      if (way === "recvMany") return receiver.recvMany(bytes, { info: infos });
+      const count = await receiver.recvBatch(batch);
+      for (let i = 0; i < count; i++) {
+        batch.infoAt(i, infos[i]);
+        bytes[i]?.set(batch.payload(i));
+      }
+      return count;
+    };
+    expect(await receive()).toBe(2);
+    // Without metadata, only a stride could be missing.
+    const before = receiver.counters.controlTruncated;
+    expect([before, infos[0]?.controlTruncated]).toEqual(isCoalescing ? [2, true] : [0, false]);
+    receiver.receiveMetadata();
+    expect(await receive()).toBe(2);
+    for (const [i, info] of infos.entries()) {
+      const { length } = sent[i] as Uint8Array;
+      expect(
+        Buffer.compare(bytes[i]?.subarray(0, length) as Uint8Array, sent[i] as Uint8Array),
+      ).toBe(0);
+      expect(info).toMatchObject({ length, truncated: false, controlTruncated: true });
+      // The kernel tells of the time first; of the original destination it would tell last.
+      expect(info.timestampSeconds).toBeGreaterThan(0);
+      expect(info.originalDestination).toBeUndefined();
+    }
+    expect(receiver.counters.controlTruncated - before).toBe(2);
+    expect(receiver.counters.datagramsTruncated).toBe(0);
+    receiver.close();
+    sender.close();
   });
 });

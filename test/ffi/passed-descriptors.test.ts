@@ -1,0 +1,48 @@
+/**
+ * Descriptors that come with a datagram (unix(7), SCM_RIGHTS): the kernel opens one in this process
+ * for each that there is room for, whoever sent it. The library gives it none.
+ */
+
+import { expect, test } from "bun:test";
+import { RecvBatch, UnixDatagram } from "../../lib/index.ts";
+import { openDescriptors } from "../sockets.ts";
+import { loadedNative, openPair } from "./tools.ts";
+
+const SOCK_DGRAM = 2;
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+const CONTROL_CAPACITY = 24;
+
+const native = loadedNative();
+
+/** Sends a datagram of 4 bytes that brings a descriptor. */
+function passDescriptor(by: number, passed: number): void {
+  const vector = native.sendVector(0, CONTROL_CAPACITY);
+  vector.reserve(1);
+  vector.setBuffer(0, new Uint8Array(4), 0, 4);
+  vector.words.set([20, 0, SOL_SOCKET, SCM_RIGHTS, passed], vector.controlIndex(0));
+  vector.setMessage(0, { slot: 0, slots: 1, datagrams: 1, controlBytes: CONTROL_CAPACITY });
+  expect(vector.send(by, 0, 1)).toBe(1);
+}
+
+const buffer = new Uint8Array(16);
+const batch = new RecvBatch();
+const RECEIVES: [string, (socket: UnixDatagram) => Promise<number>][] = [
+  ["recv", (socket) => socket.recv(buffer)],
+  ["recvFrom", async (socket) => (await socket.recvFrom(buffer)).length],
+  ["recvBatch", async (socket) => (await socket.recvBatch(batch)) && batch.lengthAt(0)],
+];
+
+test.each(RECEIVES)("%s opens no descriptor that a peer passes", async (_, receive) => {
+  using pair = openPair(native, SOCK_DGRAM);
+  await using socket = await UnixDatagram.fromFd(native.duplicate(pair.left));
+  // The first receive opens what the thread's sockets share.
+  passDescriptor(pair.right, 2);
+  expect(await receive(socket)).toBe(4);
+  const before = openDescriptors();
+  for (let i = 0; i < 8; i++) {
+    passDescriptor(pair.right, 2);
+    expect(await receive(socket)).toBe(4);
+  }
+  expect(openDescriptors()).toBe(before);
+});
