@@ -106,7 +106,8 @@ export class ShimReceiver {
     }
     const errno = this.#takeDeferredErrno();
     if (errno !== 0) return -errno;
-    const result = this.#receiveMessages(batch, BATCH_DATAGRAMS);
+    const messages = Math.max(1, Math.floor(BATCH_DATAGRAMS / this.#perMessage));
+    const result = this.#receiveMessages(batch, messages);
     if (result <= 0) return result;
     this.#count(batch);
     return batch.length;
@@ -175,7 +176,8 @@ export class ShimReceiver {
     let rest = this.#rest;
     if (rest === undefined) {
       const batch = idleBatches.pop() ?? new RecvBatch();
-      const result = this.#receiveMessages(batch, limit);
+      // As many as it is likely to take to fill all targets: of the last, some may be left.
+      const result = this.#receiveMessages(batch, Math.ceil(limit / this.#perMessage));
       if (result <= 0) {
         idleBatches.push(batch);
         return result;
@@ -193,10 +195,9 @@ export class ShimReceiver {
     return count;
   }
 
-  /** As many messages as are likely to have `limit` datagrams, and not more. */
-  #receiveMessages(batch: RecvBatch, limit: number): number {
-    const likely = Math.max(1, Math.floor(limit / this.#perMessage));
-    const messages = Math.min(batch.messagesMax, likely);
+  /** Receives `wanted` messages at the most, if the batch has room for them. */
+  #receiveMessages(batch: RecvBatch, wanted: number): number {
+    const messages = Math.min(batch.messagesMax, wanted);
     const result = batch._receive(this.#source, messages);
     this.#counters.receiveCalls++;
     if (result > 0) {
