@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { installed } from "../machine.ts";
+import { MEMORY_VARIABLE } from "./datagrams.ts";
 import type { Program } from "./processes.ts";
 import { peerBundle, peerSource, referencePath } from "./programs.ts";
 
@@ -27,6 +28,12 @@ export const BATCHES: Contender = {
   name: "datagram-socket, batches",
   command: onBun("datagram-socket-batch.ts"),
 };
+/** Sends what lies in one buffer, one datagram behind the other, as the C programs do. */
+export const ONE_BUFFER: Contender = {
+  ...DEFAULTS,
+  name: "datagram-socket, one buffer",
+  env: { ...DEFAULTS.env, [MEMORY_VARIABLE]: "one buffer" },
+};
 export const OFFLOAD_OFF: Contender = {
   ...DEFAULTS,
   name: "datagram-socket, offload off",
@@ -37,7 +44,7 @@ export const PORTABLE: Contender = {
   name: "datagram-socket, portable",
   env: { DATAGRAM_SOCKET_BACKEND: "portable" },
 };
-/** Where io_uring is forbidden. */
+/** Where Bun's event loop cannot be joined. */
 export const THREAD: Contender = {
   ...DEFAULTS,
   name: "datagram-socket, helper thread",

@@ -9,6 +9,7 @@ import process from "node:process";
 /** Variables of a peer's environment. */
 export const BYTES_VARIABLE = "DATAGRAM_BENCH_BYTES";
 export const BATCH_VARIABLE = "DATAGRAM_BENCH_BATCH";
+export const MEMORY_VARIABLE = "DATAGRAM_BENCH_MEMORY";
 
 /** Their length where nobody says one. */
 export const DEFAULT_DATAGRAM_BYTES = 1200;
@@ -30,9 +31,19 @@ export const PREFIX: Uint8Array<ArrayBuffer> = Uint8Array.from({ length: 8 }, (_
 /** How many different ones there are. */
 const DIFFERENT = 64;
 
-/** A batch: each in memory of its own, as a caller's are. */
-export const datagrams: readonly Uint8Array<ArrayBuffer>[] = Array.from({ length: BATCH }, (_, i) =>
-  Uint8Array.from({ length: DATAGRAM_BYTES }, (_, at) => (i % DIFFERENT) + 7 * at),
+const isOneBuffer = process.env[MEMORY_VARIABLE] === "one buffer";
+const oneBuffer = new Uint8Array(isOneBuffer ? BATCH * DATAGRAM_BYTES : 0);
+
+/** A batch: each in memory of its own, or ("one buffer") cut from one, one behind the other. */
+export const datagrams: readonly Uint8Array<ArrayBuffer>[] = Array.from(
+  { length: BATCH },
+  (_, i) => {
+    const bytes = isOneBuffer
+      ? oneBuffer.subarray(i * DATAGRAM_BYTES, (i + 1) * DATAGRAM_BYTES)
+      : new Uint8Array(DATAGRAM_BYTES);
+    for (let at = 0; at < bytes.length; at++) bytes[at] = (i % DIFFERENT) + 7 * at;
+    return bytes;
+  },
 );
 
 const expected = Array.from({ length: DIFFERENT }, (_, i) =>

@@ -59,10 +59,10 @@ const sampler = new Sampler(values.quick ? QUICK_REPEAT_SECONDS : REPEAT_SECONDS
 const samples: Sample[] = [];
 /** Samples of which every attempt failed. */
 let unmeasured = 0;
-for (let round = 0; round < rounds; round++) {
-  for (const scenario of scenarios) {
-    if (scenario.isOnce && round > 0) continue;
-    progress(`round ${round + 1} of ${rounds}: ${scenario.name}`);
+const roundsOf = (scenario: Scenario) => scenario.rounds?.(rounds) ?? rounds;
+for (let round = 0; round < Math.max(...scenarios.map(roundsOf)); round++) {
+  for (const scenario of scenarios.filter((scenario) => round < roundsOf(scenario))) {
+    progress(`round ${round + 1} of ${roundsOf(scenario)}: ${scenario.name}`);
     await measureRound(scenario, round);
   }
 }

@@ -24,8 +24,8 @@ export interface Scenario {
   readonly contenders: readonly Contender[];
   /** Not everyone can everywhere, or is worth the time. */
   takesPart?(contender: Contender, place: Place): boolean;
-  /** Measured in the first round alone: a curve has many points. */
-  readonly isOnce?: boolean;
+  /** How many rounds it takes part in of a run of so many; absent: in all. */
+  rounds?(ofRun: number): number;
   measure(contender: Contender, place: Place, effort: Effort): Promise<Figures>;
 }
 

@@ -12,6 +12,14 @@ const ONE_SIZE: readonly Place[] = [{ bytes: DEFAULT_DATAGRAM_BYTES }];
 /** Ways through this library that are slower by design: measured at one size. */
 const FALLBACKS = [who.OFFLOAD_OFF, who.PORTABLE, who.THREAD];
 const REFERENCES = [who.C_PLAIN, who.C_OFFLOAD];
+const MOVERS = [
+  ...who.JAVASCRIPT,
+  ...REFERENCES,
+  who.OFFLOAD_OFF,
+  who.PORTABLE,
+  who.BATCHES,
+  who.DEFAULTS,
+];
 
 /** A relay takes several times as long to drain a queue, and its figures need fewer laps. */
 const RELAY_LAPS_PART = 4;
@@ -22,18 +30,14 @@ const IDLE_GAP_US = 300;
 const isNoFallback = (contender: who.Contender, { bytes }: Place) =>
   bytes === DEFAULT_DATAGRAM_BYTES || !FALLBACKS.includes(contender);
 
+/** A datagram that is nothing but a system call: what is level is told apart by many rounds. */
+const LEVEL_ROUNDS = 3;
+
 const send: Scenario = {
   suite: "net",
   name: "send",
   places: SIZES,
-  contenders: [
-    ...who.JAVASCRIPT,
-    ...REFERENCES,
-    who.OFFLOAD_OFF,
-    who.PORTABLE,
-    who.BATCHES,
-    who.DEFAULTS,
-  ],
+  contenders: [...MOVERS, who.ONE_BUFFER],
   takesPart: isNoFallback,
   measure: (contender, place, { seconds }) =>
     measures.measureSender(contender, { bytes: at(place, "bytes"), seconds, peers: 1 }),
@@ -42,6 +46,7 @@ const send: Scenario = {
 /** Filled by GSO, so that the receiver is the limit and not its sender. */
 const receive: Scenario = {
   ...send,
+  contenders: MOVERS,
   name: "receive",
   measure: (contender, place, { seconds }) =>
     measures.measureSink(contender, { bytes: at(place, "bytes"), seconds }),
@@ -62,7 +67,7 @@ const receiveDefault: Scenario = {
 };
 
 const relay: Scenario = {
-  ...send,
+  ...receive,
   name: "relay",
   measure: (contender, place, { seconds }) =>
     measures.measureRelay(contender, { bytes: at(place, "bytes"), seconds }),
@@ -129,6 +134,7 @@ const echoFlows: Scenario = {
 const sendToMany: Scenario = {
   suite: "net",
   name: "send to many peers",
+  rounds: (ofRun) => LEVEL_ROUNDS * ofRun,
   places: [{ bytes: DEFAULT_DATAGRAM_BYTES, peers: DEFAULT_BATCH }],
   contenders: [...who.JAVASCRIPT, who.C_PLAIN, who.PORTABLE, who.DEFAULTS],
   measure: (contender, place, { seconds }) =>

@@ -13,6 +13,7 @@ const LEVEL = 0.97;
 
 const ours = who.DEFAULTS.name;
 const batches = who.BATCHES.name;
+const oneBuffer = who.ONE_BUFFER.name;
 const offloadOff = who.OFFLOAD_OFF.name;
 const bun = who.BUN.name;
 const plain = who.C_PLAIN.name;
@@ -121,7 +122,10 @@ export const NET_TARGETS: readonly Target[] = [
   },
   times("send 64 to one peer", "send", ours, bun, 8),
   times("send 64 to one peer", "send", ours, offload, 0.85),
+  times("send 64 to one peer", "send", oneBuffer, offload, 0.85),
   times("receive from GSO", "receive", ours, bun, 3),
+  times("receive from GSO", "receive", ours, offload, 0.8),
+  times("receive from GSO", "receive", batches, offload, 0.9),
   times("receive, full queue", "receive, drain", ours, offload, 0.8),
   times("receive, full queue", "receive, drain", batches, offload, 0.9),
   times("relay with prefix", "relay", batches, bun, 12),

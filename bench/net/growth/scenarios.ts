@@ -30,7 +30,8 @@ const BUN_BATCH_MAX = 204;
 const sendBatch: Scenario = {
   suite: "growth",
   name: "send, batch size",
-  isOnce: true,
+  // A curve has many points.
+  rounds: () => 1,
   places: BATCHES_OF,
   contenders: [BUN, BATCHES, DEFAULTS],
   takesPart: (contender, place) => contender !== BUN || at(place, "batch") <= BUN_BATCH_MAX,

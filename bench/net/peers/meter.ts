@@ -16,8 +16,8 @@ import type { Opened, Received, Sender } from "./peer.ts";
 const WARM_UP_MS = 300;
 /** Datagrams that are looked at before. */
 const CHECKED = 1000;
-/** Laps of a drain that are not timed. */
-const WARM_UP_LAPS = 40;
+/** Laps of a drain that are not timed: until then compilers take a part of the processor. */
+const WARM_UP_LAPS = 150;
 /** Datagrams between two looks at the clock, where they come one by one. */
 const DATAGRAMS_A_LOOK = 64;
 
@@ -135,7 +135,8 @@ function sumOfCalls(opened: readonly Opened[]): (() => number) | undefined {
 
 /**
  * Prints how long a datagram takes when the queue is full already: then no sender is the limit,
- * and none needs a processor. Before every lap the port is printed, and standard input waited for,
+ * and none needs a processor. The clock runs from the first receive to the last, since how long
+ * one takes to wake up is for echoes to tell. Before every lap the port is printed, and standard input waited for,
  * which blocks the event loop, so that nothing is received while the queue is filled.
  */
 export async function measureDrain(laps: number, datagrams: number, open: Open): Promise<void> {
@@ -145,19 +146,26 @@ export async function measureDrain(laps: number, datagrams: number, open: Open):
   let measurement: Measurement | undefined;
   for (let lap = -WARM_UP_LAPS; lap < laps; lap++) {
     const drained = Promise.withResolvers<number>();
-    meter.wakeAt = meter.total + datagrams;
+    const end = meter.total + datagrams;
+    let startMs = 0;
+    let left = 0;
+    meter.wakeAt = meter.total + 1;
     meter.onWake = () => {
-      meter.wakeAt = Number.POSITIVE_INFINITY;
-      drained.resolve(performance.now());
-      measurement?.pause();
+      startMs = performance.now();
+      left = end - meter.total;
+      meter.wakeAt = end;
+      meter.onWake = () => {
+        meter.wakeAt = Number.POSITIVE_INFINITY;
+        drained.resolve(performance.now());
+        measurement?.pause();
+      };
     };
     print({ port });
     readSync(0, new Uint8Array(1));
     if (lap === 0) measurement = new Measurement(meter, calls);
     else measurement?.resume();
-    const startMs = performance.now();
     const endMs = await drained.promise;
-    if (lap >= 0) times.push(((endMs - startMs) * 1e6) / datagrams);
+    if (lap >= 0) times.push(((endMs - startMs) * 1e6) / left);
     // What was received last is still on the stack.
     await new Promise(setImmediate);
   }
