@@ -64,7 +64,7 @@ class ScriptedTarget implements BatchTarget {
     }
     const count = Math.min(step, batch.length);
     for (let i = 0; i < count; i++) {
-      this.sent.push(Buffer.from(batch._firstCopy()).toString("latin1"));
+      this.sent.push(Buffer.from(batch._firstBytes()).toString("latin1"));
       this.addresses.push(String(batch._firstAddress));
       batch.drop(1);
     }

@@ -10,10 +10,13 @@ import {
   DgramBuffer,
   isClosedError,
   MaybeConnectedSocket,
+  type Payload,
   Pending,
+  type Poll,
   RecvBatch,
   SendBatch,
   SocketAddress,
+  type Waker,
   WouldBlock,
 } from "../lib/index.ts";
 import {
@@ -174,6 +177,22 @@ describe("an error behind a part of a batch", () => {
     expect(await wrap(socket).sendBatch(batch.drop(1))).toBe(1);
     expect(socket.sent).toEqual([1, 3]);
   });
+});
+
+test("what has no prefix is sent from where it lies, and what has one as a copy", () => {
+  class Noting extends BaseSocket {
+    readonly memory: ArrayBufferLike[] = [];
+    override pollSend(waker: Waker | null, buf: Payload): Poll<number> {
+      this.memory.push((buf as Uint8Array).buffer);
+      return super.pollSend(waker, buf);
+    }
+  }
+  const socket = new Noting();
+  const payload = counting(8);
+  const batch = new SendBatch().pushSlice(payload, 2, 3).prefix(Uint8Array.of(9)).push(payload);
+  expect(socket.trySendBatch(batch)).toBe(2);
+  expect(socket.sent).toEqual([2, 9]);
+  expect(socket.memory.map((memory) => memory === payload.buffer)).toEqual([true, false]);
 });
 
 test("destinations go one by one: the peer is taken, another ends the batch", async () => {

@@ -271,7 +271,7 @@ export class PortableEngine implements Engine {
       const to = batch._firstAddress;
       let result: Poll<number>;
       try {
-        result = this.send(sent === 0 ? waker : null, [batch._firstCopy()], 0, 1, to);
+        result = this.send(sent === 0 ? waker : null, [batch._firstBytes()], 0, 1, to);
       } catch (error) {
         if (sent === 0) throw error;
         this.#sendError = error as SocketError;

@@ -96,7 +96,7 @@ export abstract class DatagramSocketSend {
       if (batch.length === 0) return sent;
       try {
         const address = batch._firstAddress;
-        const buf = batch._firstCopy();
+        const buf = batch._firstBytes();
         const kept = sent === 0 ? waker : null;
         const result =
           address === undefined ? this.pollSend(kept, buf) : this.pollSendTo(kept, buf, address);
