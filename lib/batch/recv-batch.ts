@@ -181,14 +181,16 @@ export class RecvBatch {
   }
 
   /**
-   * @internal Copies what fits of another's datagrams from `from` on, as messages of their own:
-   * how many.
+   * @internal Adds copies of what fits of another's datagrams from `from` on, as messages of their
+   * own: how many.
    */
   _copyFrom(other: RecvBatch, from: number): number {
     const count = Math.min(other.length - from, this.messagesMax);
-    for (let i = 0; i < count; i++) {
-      this._append(other.payload(from + i), undefined, i);
-      other.infoAt(from + i, this.#infos[i]);
+    for (let i = from; i < from + count; i++) {
+      const payload = other.payload(i);
+      this._nextRoom().set(payload);
+      other.infoAt(i, this._nextInfo());
+      this._add(payload.length);
     }
     return count;
   }
@@ -221,16 +223,9 @@ export class RecvBatch {
     this.#message = this.#first = this.#end = 0;
   }
 
-  /** @internal Makes a copy of `bytes` datagram and message `i`; the caller does so in order. */
-  _append(bytes: Uint8Array, peer: SocketAddress | undefined, i: number): void {
-    if (i === 0) this._clear();
-    this.bytes.set(bytes, i * SLOT_BYTES);
-    this._nextInfo()._set(bytes.length, bytes.length, peer);
-    this._add(bytes.length);
-  }
-
   /** @internal Room for the next datagram, which is a message too: then `_add`. */
   _nextRoom(): Uint8Array {
+    this.#checkMemory();
     const m = this.#messages;
     this.#rooms[m] ??= this.bytes.subarray(m * SLOT_BYTES, (m + 1) * SLOT_BYTES);
     return this.#rooms[m];
@@ -254,9 +249,7 @@ export class RecvBatch {
   /** @internal Receives up to `limit` messages: how many, or -errno. */
   _receive({ native, fd, hasControl, local }: MessageSource, limit: number, flags = 0): number {
     // SAFETY: the vector has the address of this memory, which is another's once transferred.
-    if (this.bytes.length !== this.messagesMax * SLOT_BYTES) {
-      throw rangeError("batch.bytes", "memory", "memory that was transferred");
-    }
+    this.#checkMemory();
     const vector = this.#vectorOf(native);
     this.#hasControl = hasControl;
     this.#local = local;
@@ -274,6 +267,12 @@ export class RecvBatch {
       this.#addMessage(m, bytes, stride, bytes > stride ? Math.ceil(bytes / stride) : 1);
     }
     return count;
+  }
+
+  #checkMemory(): void {
+    if (this.bytes.length !== this.messagesMax * SLOT_BYTES) {
+      throw rangeError("batch.bytes", "memory", "memory that was transferred");
+    }
   }
 
   #addMessage(m: number, bytes: number, stride: number, datagrams: number): void {

@@ -42,7 +42,7 @@ export interface Engine {
     info: readonly DatagramInfo[] | undefined,
   ): Poll<number>;
 
-  /** Receives into `batch`: how many datagrams. */
+  /** As `DatagramSocketRecv.pollRecvBatch`, into a batch that is empty. */
   receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number>;
 
   /** As `DatagramSocketSend.pollSendMany`, for datagrams `start` to `end - 1`. */
@@ -54,8 +54,8 @@ export interface Engine {
     to: SocketAddress | readonly SocketAddress[] | undefined,
   ): Poll<number>;
 
-  /** Sends what waits in `batch`: how many datagrams, which the batch no longer has. */
-  sendBatch(waker: Waker | null, batch: SendBatch): Poll<number>;
+  /** As `DatagramSocketSend.pollSendBatch`. Absent where datagrams go one by one, without metadata. */
+  sendBatch?(waker: Waker | null, batch: SendBatch): Poll<number>;
 
   /** Asks for metadata of received datagrams: what was granted. */
   receiveMetadata(wanted: ReceiveMetadata): Capabilities;
