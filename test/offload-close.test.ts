@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { closeSync } from "node:fs";
 import { DatagramInfo, recvmmsg, UdpSocket, WouldBlock } from "../lib/index.ts";
+import { IPPROTO_UDP, UDP_GRO } from "../lib/support/linux.ts";
 import { loadedNative } from "./ffi/tools.ts";
 import {
   datagramsOf,
@@ -16,9 +17,6 @@ import {
 import { rejection, targets } from "./sockets.ts";
 
 const native = loadedNative();
-/** <linux/udp.h>; udp(7). */
-const IPPROTO_UDP = 17;
-const UDP_GRO = 104;
 
 const BOTH = { sender: true, receiver: true };
 

@@ -2,7 +2,9 @@
 
 import { describe, expect, test } from "bun:test";
 import { loadNative } from "../ffi/native.ts";
+import { AF_INET } from "../lib/address/address.ts";
 import { type UdpBindOptions, UdpSocket } from "../lib/index.ts";
+import { IPPROTO_UDP, SOCK_DGRAM, UDP_GRO, UDP_SEGMENT } from "../lib/support/linux.ts";
 import {
   AVAILABLE,
   datagramsOf,
@@ -15,17 +17,12 @@ import { rejection, runCommand } from "./sockets.ts";
 
 const loaded = loadNative();
 
-/** <linux/udp.h>; udp(7). */
-const IPPROTO_UDP = 17;
-const UDP_SEGMENT = 103;
-const UDP_GRO = 104;
-
 test.skipIf(!("native" in loaded) || process.env.DATAGRAM_SOCKET_OFFLOAD === "off")(
   "what the kernel has options for passes the probe",
   () => {
     if (!("native" in loaded)) throw new Error(loaded.reason);
     const { native } = loaded;
-    const fd = native.open(2, 2, 0);
+    const fd = native.open(AF_INET, SOCK_DGRAM, 0);
     const has = (name: number, value: number) =>
       native.setIntOption(fd, IPPROTO_UDP, name, value) >= 0;
     const expected = { segmentation: has(UDP_SEGMENT, 0), coalescing: has(UDP_GRO, 1) };

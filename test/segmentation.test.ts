@@ -9,11 +9,10 @@ import { MESSAGE_BYTES_MAX, SEGMENTS_MAX, Segmentation } from "../lib/batch/segm
 import { SEND_CONTROL_CAPACITY } from "../lib/datagram/control.ts";
 import type { SendMetadata } from "../lib/datagram/metadata.ts";
 import { SocketAddress } from "../lib/index.ts";
+import { EINVAL, EMSGSIZE } from "../lib/support/linux.ts";
 import { times } from "./offload-tools.ts";
 
 const EIO = 5;
-const EINVAL = 22;
-const EMSGSIZE = 90;
 const ECONNREFUSED = 111;
 
 const A = SocketAddress.ip("192.0.2.1", 1);

@@ -4,7 +4,7 @@
  */
 
 import type { ReceiveVector, ScatterVector } from "../../ffi/native.ts";
-import { knownAddresses, type SocketAddress } from "../address/address.ts";
+import { addressAt, type SocketAddress } from "../address/address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { readMetadata } from "../datagram/control.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
@@ -18,9 +18,6 @@ import {
 } from "../datagram/info.ts";
 import type { MessageBuilder } from "./messages.ts";
 import type { RecvBatch } from "./recv-batch.ts";
-
-/** Bytes of a `sockaddr_un` without a name, which is that of an unbound socket (unix(7)). */
-const UNNAMED_BYTES = 2;
 
 /** Slots of a vector and the buffers they stand for: slot `slot + i` is buffer `start + i`. */
 export interface Run {
@@ -89,7 +86,7 @@ export function storeReceived(
     if (isControlTruncated) counters.controlTruncated++;
     const about = info?.[start + i];
     if (about !== undefined) {
-      about._set(length, datagramLength, peerAt(vector, slot + i));
+      about._set(length, datagramLength, addressAt(vector, slot + i));
       about.controlTruncated = isControlTruncated;
       if (local !== undefined) {
         const bytes = vector.controlLengthAt(slot + i);
@@ -99,12 +96,6 @@ export function storeReceived(
   }
   counters.datagramsReceived += count;
   counters.bytesReceived += bytes;
-}
-
-function peerAt(vector: ReceiveVector, i: number): SocketAddress | undefined {
-  const length = vector.nameLengthAt(i);
-  if (length <= UNNAMED_BYTES) return undefined;
-  return knownAddresses.get(vector.words, vector.nameIndex(i), length);
 }
 
 /**

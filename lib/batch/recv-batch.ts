@@ -6,8 +6,14 @@
  * with their common length, the stride. A batch knows both views: every datagram, and the pieces.
  */
 
-import { lazyBytes, type Native, type ReceiveVector, type Segments } from "../../ffi/native.ts";
-import { knownAddresses, type SocketAddress } from "../address/address.ts";
+import {
+  lazyBytes,
+  NAME_CAPACITY_MAX,
+  type Native,
+  type ReceiveVector,
+  type Segments,
+} from "../../ffi/native.ts";
+import { addressAt, type SocketAddress } from "../address/address.ts";
 import { RECV_CONTROL_CAPACITY, readMetadata, segmentBytesOf } from "../datagram/control.ts";
 import { DatagramInfo } from "../datagram/info.ts";
 import { checkInteger, rangeError, typeError } from "../support/check.ts";
@@ -17,10 +23,6 @@ import { checkInteger, rangeError, typeError } from "../support/check.ts";
  * longer is truncated.
  */
 const SLOT_BYTES = 65_536;
-/** Bytes of room for a peer's address, a Unix one too. */
-const NAME_CAPACITY = 112;
-/** Bytes of a `sockaddr_un` without a name (unix(7)). */
-const UNNAMED_BYTES = 2;
 
 /** @internal What a batch receives from. */
 export interface MessageSource {
@@ -123,12 +125,9 @@ export class RecvBatch {
 
   /** Who sent it. Absent for a Unix peer without a name. */
   peerAt(i: number): SocketAddress | undefined {
-    const vector = this.#vector;
     const m = this.messageAt(i);
     if (this.#hasInfos) return this.#infos[m]?.peer;
-    const length = vector?.nameLengthAt(m) ?? 0;
-    if (vector === undefined || length <= UNNAMED_BYTES) return undefined;
-    return knownAddresses.get(vector.words, vector.nameIndex(m), length);
+    return this.#vector && addressAt(this.#vector, m);
   }
 
   /** All that was told of it, written into `info`, which is answered. */
@@ -288,7 +287,7 @@ export class RecvBatch {
   #vectorOf(native: Native): ReceiveVector {
     let vector = this.#vector;
     if (vector === undefined) {
-      vector = native.receiveVector(NAME_CAPACITY, RECV_CONTROL_CAPACITY);
+      vector = native.receiveVector(NAME_CAPACITY_MAX, RECV_CONTROL_CAPACITY);
       vector.reserve(this.messagesMax);
       for (let m = 0; m < this.messagesMax; m++) {
         vector.setBuffer(m, this.bytes, m * SLOT_BYTES, SLOT_BYTES);

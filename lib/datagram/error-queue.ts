@@ -7,8 +7,9 @@
  */
 
 import type { Native, ReceiveVector } from "../../ffi/native.ts";
-import { knownAddresses, type SocketAddress } from "../address/address.ts";
+import { addressAt, SOCKADDR_IN6_BYTES, type SocketAddress } from "../address/address.ts";
 import { errnoCode } from "../support/errors.ts";
+import { EMSGSIZE } from "../support/linux.ts";
 import { type ExtendedError, RECV_CONTROL_CAPACITY, readExtendedError } from "./control.ts";
 
 /** <linux/socket.h>. */
@@ -18,7 +19,6 @@ const MSG_ERRQUEUE = 0x2000;
 const BATCH = 8;
 /** Entries taken at one time, so that a storm of ICMP does not hold the thread. */
 const ENTRIES_MAX = 256;
-const NAME_CAPACITY = 28;
 
 /** <linux/errqueue.h>: who said it. */
 const ORIGINS: ReadonlyMap<number, TransportError["origin"]> = new Map([
@@ -26,9 +26,6 @@ const ORIGINS: ReadonlyMap<number, TransportError["origin"]> = new Map([
   [2, "icmp"],
   [3, "icmp6"],
 ]);
-
-/** errno(3) of Linux. */
-const EMSGSIZE = 90;
 
 /** What the network, or this host, said about a datagram that was sent before. */
 export interface TransportError {
@@ -53,7 +50,7 @@ export class ErrorQueueReader {
   readonly #vector: ReceiveVector;
 
   constructor(native: Native) {
-    this.#vector = native.receiveVector(NAME_CAPACITY, RECV_CONTROL_CAPACITY);
+    this.#vector = native.receiveVector(SOCKADDR_IN6_BYTES, RECV_CONTROL_CAPACITY);
     this.#vector.reserve(BATCH);
   }
 
@@ -80,8 +77,6 @@ export class ErrorQueueReader {
   }
 
   #describe(i: number, entry: ExtendedError, origin: TransportError["origin"]): TransportError {
-    const vector = this.#vector;
-    const length = vector.nameLengthAt(i);
     return {
       code: errnoCode(entry.errno),
       errno: entry.errno,
@@ -90,8 +85,7 @@ export class ErrorQueueReader {
       icmpCode: entry.code,
       mtu: entry.errno === EMSGSIZE ? entry.info : undefined,
       offender: entry.offender,
-      destination:
-        length === 0 ? undefined : knownAddresses.get(vector.words, vector.nameIndex(i), length),
+      destination: addressAt(this.#vector, i),
     };
   }
 }

@@ -5,9 +5,8 @@ import { SocketAddress } from "../address/address.ts";
 import { isIP } from "../address/ip.ts";
 import { checkInteger } from "../support/check.ts";
 import { checkResult } from "../support/errors.ts";
-import { SO_RCVBUF, SO_SNDBUF, SOL_SOCKET } from "./options.ts";
-
-export const SOCK_DGRAM = 2;
+import { SOCK_DGRAM, SOL_SOCKET } from "../support/linux.ts";
+import { SO_RCVBUF, SO_SNDBUF } from "./options.ts";
 
 /** Sizes to ask the kernel for. */
 export interface BufferSizes {

@@ -11,6 +11,7 @@ import { type MessageSource, RecvBatch } from "../batch/recv-batch.ts";
 import { RECV_CONTROL_CAPACITY } from "../datagram/control.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
 import type { DatagramInfo, Target } from "../datagram/info.ts";
+import { EAGAIN } from "../support/linux.ts";
 import { checkEntries, checkInfos } from "../traits/recv.ts";
 
 /** Datagrams that a receive is always ready for. */
@@ -220,9 +221,6 @@ export class ShimReceiver {
     this.#counters.bytesReceived += batch._payloadBytes;
   }
 }
-
-/** errno(3) of Linux. */
-const EAGAIN = 11;
 
 /** Whether buffers are good. What is wrong with one is said when a receive begins with it. */
 function areUsable(

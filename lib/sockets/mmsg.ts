@@ -3,7 +3,12 @@
  * never blocking, whatever the descriptor's flags say.
  */
 
-import { loadNative, type Native, type ReceiveVector } from "../../ffi/native.ts";
+import {
+  loadNative,
+  NAME_CAPACITY_MAX,
+  type Native,
+  type ReceiveVector,
+} from "../../ffi/native.ts";
 import { AF_INET6, AF_UNIX, type SocketAddress } from "../address/address.ts";
 import { fillPayloads, fillTargets, storeReceived } from "../batch/batch.ts";
 import { MessageBuilder } from "../batch/messages.ts";
@@ -14,13 +19,12 @@ import { IpOptions } from "../engine/options.ts";
 import { checkInteger } from "../support/check.ts";
 import { SocketError, unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
+import { EAGAIN } from "../support/linux.ts";
 import { WouldBlock } from "../traits/poll.ts";
 import { checkTargets } from "../traits/recv.ts";
 import { checkBatch } from "../traits/send.ts";
 
-const EAGAIN = 11;
 const O_NONBLOCK = 0o4000;
-const NAME_CAPACITY = 112;
 
 interface Vectors {
   readonly native: Native;
@@ -145,8 +149,8 @@ function open(what: string, fd: number): Vectors {
     const { native } = loaded;
     vectors = {
       native,
-      received: native.receiveVector(NAME_CAPACITY),
-      sending: new MessageBuilder(native.sendVector(NAME_CAPACITY)),
+      received: native.receiveVector(NAME_CAPACITY_MAX),
+      sending: new MessageBuilder(native.sendVector(NAME_CAPACITY_MAX)),
     };
   }
   return vectors;

@@ -18,19 +18,13 @@ import {
   setBufferSizes,
   setOption,
 } from "../engine/open.ts";
-import {
-  IPPROTO_IPV6,
-  IPV6_V6ONLY,
-  IpOptions,
-  SO_REUSEADDR,
-  SO_REUSEPORT,
-  SOL_SOCKET,
-} from "../engine/options.ts";
+import { IPV6_V6ONLY, IpOptions, SO_REUSEADDR, SO_REUSEPORT } from "../engine/options.ts";
 import { PortableEngine, RECEIVE_QUEUE_DATAGRAMS } from "../engine/portable-engine.ts";
 import { ShimEngine } from "../engine/shim-engine.ts";
 import { loadReactor, type ReactorResult } from "../readiness/load.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
+import { IPPROTO_IPV6, SOL_SOCKET } from "../support/linux.ts";
 import { checkAdoptable } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import {
