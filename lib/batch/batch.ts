@@ -19,11 +19,15 @@ import {
 import type { MessageBuilder } from "./messages.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 
-/** Slots of a vector and the buffers they stand for: slot `slot + i` is buffer `start + i`. */
-export interface Run {
-  slot: number;
+/** Buffers `start` to `start + count - 1` of an array. */
+export interface BufferRange {
   start: number;
   count: number;
+}
+
+/** Buffers, and the slots of a vector that stand for them: slot `slot + i` is buffer `start + i`. */
+export interface Run extends BufferRange {
+  slot: number;
 }
 
 /**
@@ -99,7 +103,7 @@ export function storeReceived(
 }
 
 /**
- * Copies datagrams `from` on of a received batch to the targets of a run.
+ * Copies datagrams `from` on of a received batch to the targets of a range.
  *
  * @throws TypeError or RangeError for a bad target, before anything is copied.
  */
@@ -108,7 +112,7 @@ export function scatterReceived(
   from: number,
   targets: ScatterVector,
   bufs: readonly Target[],
-  { start, count }: Omit<Run, "slot">,
+  { start, count }: BufferRange,
   told: Omit<Told, "local">,
 ): void {
   targets.reserve(count);
@@ -131,12 +135,12 @@ export function scatterReceived(
   }
 }
 
-/** Gives the targets of a run the datagrams that were copied to them. */
+/** Gives the targets of a range the datagrams that were copied to them. */
 function storeScattered(
   batch: RecvBatch,
   from: number,
   bufs: readonly Target[],
-  { start, count }: Omit<Run, "slot">,
+  { start, count }: BufferRange,
   { info, counters }: Omit<Told, "local">,
 ): void {
   for (let i = 0; i < count; i++) {
@@ -153,7 +157,7 @@ function storeScattered(
 }
 
 /**
- * Makes messages of the payloads of a run: how many. `to` is one address for all, one each, or
+ * Makes messages of the payloads of a range: how many. `to` is one address for all, one each, or
  * none on a connected socket.
  *
  * @throws TypeError for what is no payload or no address.
@@ -161,7 +165,7 @@ function storeScattered(
 export function fillPayloads(
   builder: MessageBuilder,
   bufs: readonly Payload[],
-  { start, count }: Omit<Run, "slot">,
+  { start, count }: BufferRange,
   to: Destinations,
 ): number {
   builder.vector.reserve(count);

@@ -45,47 +45,56 @@ export interface TransportError {
   readonly destination: SocketAddress | undefined;
 }
 
-/** Reads error queues, of one socket after the other. */
-export class ErrorQueueReader {
-  readonly #vector: ReceiveVector;
+/** For all sockets of a thread, one after the other. */
+let queueVector: ReceiveVector | undefined;
 
-  constructor(native: Native) {
-    this.#vector = native.receiveVector(SOCKADDR_IN6_BYTES, RECV_CONTROL_CAPACITY);
-    this.#vector.reserve(BATCH);
-  }
+function makeVector(native: Native): ReceiveVector {
+  const vector = native.receiveVector(SOCKADDR_IN6_BYTES, RECV_CONTROL_CAPACITY);
+  vector.reserve(BATCH);
+  return vector;
+}
 
-  /**
-   * Empties the queue of `fd`, telling `tell` of each entry: the errno of the last that ICMP
-   * reported, 0 if there was none.
-   */
-  drain(fd: number, tell?: (error: TransportError) => void): number {
-    const vector = this.#vector;
-    let errno = 0;
-    for (let taken = 0; taken < ENTRIES_MAX; taken += BATCH) {
-      const count = vector.receive(fd, 0, BATCH, MSG_ERRQUEUE);
-      for (let i = 0; i < count; i++) {
-        const bytes = vector.controlLengthAt(i);
-        const entry = readExtendedError(vector.words, vector.controlIndex(i), bytes);
-        const origin = entry && ORIGINS.get(entry.origin);
-        if (entry === undefined || origin === undefined) continue;
-        if (origin !== "local") errno = entry.errno;
-        tell?.(this.#describe(i, entry, origin));
-      }
-      if (count < BATCH) break;
+/**
+ * Empties the error queue of `fd`, telling `tell` of each entry: the errno of the last that ICMP
+ * reported, 0 if there was none.
+ */
+export function drainErrorQueue(
+  native: Native,
+  fd: number,
+  tell?: (error: TransportError) => void,
+): number {
+  queueVector ??= makeVector(native);
+  const vector = queueVector;
+  let errno = 0;
+  for (let taken = 0; taken < ENTRIES_MAX; taken += BATCH) {
+    const count = vector.receive(fd, 0, BATCH, MSG_ERRQUEUE);
+    for (let i = 0; i < count; i++) {
+      const bytes = vector.controlLengthAt(i);
+      const entry = readExtendedError(vector.words, vector.controlIndex(i), bytes);
+      const origin = entry && ORIGINS.get(entry.origin);
+      if (entry === undefined || origin === undefined) continue;
+      if (origin !== "local") errno = entry.errno;
+      tell?.(describe(vector, i, entry, origin));
     }
-    return errno;
+    if (count < BATCH) break;
   }
+  return errno;
+}
 
-  #describe(i: number, entry: ExtendedError, origin: TransportError["origin"]): TransportError {
-    return {
-      code: errnoCode(entry.errno),
-      errno: entry.errno,
-      origin,
-      icmpType: entry.type,
-      icmpCode: entry.code,
-      mtu: entry.errno === EMSGSIZE ? entry.info : undefined,
-      offender: entry.offender,
-      destination: addressAt(this.#vector, i),
-    };
-  }
+function describe(
+  vector: ReceiveVector,
+  i: number,
+  entry: ExtendedError,
+  origin: TransportError["origin"],
+): TransportError {
+  return {
+    code: errnoCode(entry.errno),
+    errno: entry.errno,
+    origin,
+    icmpType: entry.type,
+    icmpCode: entry.code,
+    mtu: entry.errno === EMSGSIZE ? entry.info : undefined,
+    offender: entry.offender,
+    destination: addressAt(vector, i),
+  };
 }

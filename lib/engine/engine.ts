@@ -8,6 +8,7 @@ import type { SocketAddress } from "../address/address.ts";
 import type { RecvBatch } from "../batch/recv-batch.ts";
 import type { SendBatch } from "../batch/send-batch.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
+import type { Destinations } from "../datagram/destination.ts";
 import type { TransportError } from "../datagram/error-queue.ts";
 import type { DatagramInfo, Payload, Target } from "../datagram/info.ts";
 import type { Capabilities, ReceiveMetadata } from "../datagram/metadata.ts";
@@ -51,10 +52,10 @@ export interface Engine {
     bufs: readonly Payload[],
     start: number,
     end: number,
-    to: SocketAddress | readonly SocketAddress[] | undefined,
+    to: Destinations,
   ): Poll<number>;
 
-  /** As `DatagramSocketSend.pollSendBatch`. Absent where datagrams go one by one, without metadata. */
+  /** As `DatagramSocketSend.pollSendBatch`. Absent: datagrams go one by one, without metadata. */
   sendBatch?(waker: Waker | null, batch: SendBatch): Poll<number>;
 
   /** Asks for metadata of received datagrams: what was granted. */

@@ -22,14 +22,14 @@ export interface BufferSizes {
 /** Opens a socket, lets `setUp` bind it, and closes it again if that throws. */
 export function openSocket(native: Native, domain: number, setUp: (fd: number) => void): number {
   const fd = checkResult(native.open(domain, SOCK_DGRAM, 0), "socket");
-  return closeOnThrow(native, fd, setUp);
+  closeOnThrow(native, fd, () => setUp(fd));
+  return fd;
 }
 
-/** Answers `fd`, or closes it when `use` throws. */
-export function closeOnThrow(native: Native, fd: number, use: (fd: number) => void): number {
+/** Answers what `use` does, or closes `fd` when it throws. */
+export function closeOnThrow<T>(native: Native, fd: number, use: () => T): T {
   try {
-    use(fd);
-    return fd;
+    return use();
   } catch (error) {
     native.close(fd);
     throw error;

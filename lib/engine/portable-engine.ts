@@ -9,7 +9,7 @@
 import { SocketAddress } from "../address/address.ts";
 import type { RecvBatch } from "../batch/recv-batch.ts";
 import { newCounters, type SocketCounters } from "../datagram/counters.ts";
-import { destination } from "../datagram/destination.ts";
+import { type Destinations, destination } from "../datagram/destination.ts";
 import {
   type DatagramInfo,
   type Payload,
@@ -210,7 +210,7 @@ export class PortableEngine implements Engine {
     return length;
   }
 
-  /** Takes `count`, which are stored, off the queue; moves the rest only when half of it is taken. */
+  /** Takes `count` off the queue's front; moves the rest only when half of it is taken. */
   #took(count: number): number {
     this.counters.datagramsReceived += count;
     this.counters.messagesReceived += count;
@@ -227,7 +227,7 @@ export class PortableEngine implements Engine {
     bufs: readonly Payload[],
     start: number,
     end: number,
-    to: SocketAddress | readonly SocketAddress[] | undefined,
+    to: Destinations,
   ): Poll<number> {
     if (this.#socket === undefined) throw closedError("send");
     this.#throwSendError();

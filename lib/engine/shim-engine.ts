@@ -12,8 +12,8 @@ import { AF_INET6, AF_UNIX, SOCKADDR_IN6_BYTES, SocketAddress } from "../address
 import type { RecvBatch } from "../batch/recv-batch.ts";
 import type { SendBatch } from "../batch/send-batch.ts";
 import { newCounters, type SocketCounters } from "../datagram/counters.ts";
-import { destination } from "../datagram/destination.ts";
-import { ErrorQueueReader, type TransportError } from "../datagram/error-queue.ts";
+import { type Destinations, destination } from "../datagram/destination.ts";
+import { drainErrorQueue, type TransportError } from "../datagram/error-queue.ts";
 import type { DatagramInfo, Payload, Target } from "../datagram/info.ts";
 import type { Capabilities, ReceiveMetadata } from "../datagram/metadata.ts";
 import type { Registration } from "../readiness/interest.ts";
@@ -32,8 +32,6 @@ import { ShimSender } from "./shim-sender.ts";
 
 /** errno(3) of Linux. */
 const ENOBUFS = 105;
-
-let errorQueueReader: ErrorQueueReader | undefined;
 
 /** What a `ShimEngine` is made of. */
 export interface ShimEngineInit {
@@ -168,7 +166,7 @@ export class ShimEngine implements Engine {
     bufs: readonly Payload[],
     start: number,
     end: number,
-    to: SocketAddress | readonly SocketAddress[] | undefined,
+    to: Destinations,
   ): Poll<number> {
     if (this.#fd === -1) throw closedError("send");
     this.#throwSendError();
@@ -255,8 +253,7 @@ export class ShimEngine implements Engine {
   #drainErrorQueue(): number {
     if (this.#family === AF_UNIX) return 0;
     this.#registration.read.sawError = false;
-    errorQueueReader ??= new ErrorQueueReader(this.#native);
-    return errorQueueReader.drain(this.#fd, this.#tellError);
+    return drainErrorQueue(this.#native, this.#fd, this.#tellError);
   }
 
   /**

@@ -6,7 +6,13 @@
 
 import type { Native, ReceiveVector, ScatterVector } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/address.ts";
-import { fillTargets, type Run, scatterReceived, storeReceived } from "../batch/batch.ts";
+import {
+  type BufferRange,
+  fillTargets,
+  type Run,
+  scatterReceived,
+  storeReceived,
+} from "../batch/batch.ts";
 import { type MessageSource, RecvBatch } from "../batch/recv-batch.ts";
 import { RECV_CONTROL_CAPACITY } from "../datagram/control.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
@@ -86,7 +92,7 @@ export class ShimReceiver {
   /** Receives into the targets of `run`, which are checked: how many, or -errno. */
   receive(
     bufs: readonly Target[],
-    run: Omit<Run, "slot">,
+    run: BufferRange,
     info: readonly DatagramInfo[] | undefined,
   ): number {
     const errno = this.#takeDeferredErrno();
@@ -130,7 +136,7 @@ export class ShimReceiver {
 
   #receiveDirect(
     bufs: readonly Target[],
-    { start, count: limit }: Omit<Run, "slot">,
+    { start, count: limit }: BufferRange,
     info: readonly DatagramInfo[] | undefined,
   ): number {
     this.#vector.reserve(limit);
@@ -170,7 +176,7 @@ export class ShimReceiver {
 
   #receiveCoalesced(
     bufs: readonly Target[],
-    { start, count: limit }: Omit<Run, "slot">,
+    { start, count: limit }: BufferRange,
     info: readonly DatagramInfo[] | undefined,
   ): number {
     let rest = this.#rest;
