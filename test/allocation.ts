@@ -13,8 +13,8 @@ const WATCHED = 64;
 const SMALL_HEAP_BYTES = 8 * 2 ** 20;
 const ATTEMPTS_MAX = 5;
 
-/** Objects that nothing refers to; in a function of its own, so that none stays on the stack. */
-function watchGarbage(): WeakRef<object>[] {
+/** Objects that nothing refers to; a function of its own, so that none stays on the stack. */
+export function watchGarbage(): WeakRef<object>[] {
   return Array.from({ length: WATCHED }, (_, index) => new WeakRef({ index }));
 }
 

@@ -133,11 +133,6 @@ export function listenerCount(signal: AbortSignal): number {
   return getEventListeners(signal, "abort").length;
 }
 
-/** Resolves in the next turn of the event loop, when all that can settle has. */
-export function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
 /** Notes the order in which promises settle, and how. */
 export class Settled {
   readonly order: string[] = [];

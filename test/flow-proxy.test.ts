@@ -15,7 +15,7 @@ import {
   UdpSocket,
   varintLength,
 } from "../lib/index.ts";
-import { BACKENDS, closedPort } from "./sockets.ts";
+import { BACKENDS, closedPort, until } from "./sockets.ts";
 
 const LOOPBACK: HostAndPort = { hostname: "127.0.0.1", port: 0 };
 const LIMITS = { flowsMax: 100, idleTimeoutMs: 30_000 };
@@ -48,11 +48,6 @@ async function next(socket: UdpSocket): Promise<{ bytes: Uint8Array; peer: Socke
   const buffer = new Uint8Array(2000);
   const { length, peer } = await socket.recvFrom(buffer);
   return { bytes: buffer.slice(0, length), peer: peer as SocketAddress };
-}
-
-/** Asks again and again until it is so; what cannot be awaited otherwise. */
-async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await Bun.sleep(1);
 }
 
 function withFlowId(id: number | bigint, payload: string): DgramBuffer {

@@ -19,11 +19,11 @@ import {
   ConnectedBaseSocket,
   datagrams,
   listenerCount,
-  nextTurn,
   RecvWrapper,
   SendWrapper,
   Settled,
 } from "./base-socket.ts";
+import { nextTurn } from "./sockets.ts";
 
 const PEER = SocketAddress.ip("192.0.2.1", 53);
 const ONE = Uint8Array.of(1);

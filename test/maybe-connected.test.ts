@@ -12,7 +12,8 @@ import {
   type Waker,
   WouldBlock,
 } from "../lib/index.ts";
-import { ConnectedBaseSocket, nextTurn, Settled } from "./base-socket.ts";
+import { ConnectedBaseSocket, Settled } from "./base-socket.ts";
+import { nextTurn } from "./sockets.ts";
 
 const PEER = SocketAddress.ip("192.0.2.1", 53);
 const SAME = SocketAddress.parse("192.0.2.1:53");

@@ -3,7 +3,8 @@
 import { describe, expect, test } from "bun:test";
 import { Pending, type Poll, type Waker, WouldBlock } from "../lib/index.ts";
 import { OperationQueue } from "../lib/traits/operations.ts";
-import { BaseSocket, listenerCount, nextTurn, Settled } from "./base-socket.ts";
+import { BaseSocket, listenerCount, Settled } from "./base-socket.ts";
+import { nextTurn } from "./sockets.ts";
 
 const ONE = Uint8Array.of(1);
 

@@ -3,7 +3,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Waker } from "../lib/index.ts";
-import { BaseSocket, datagrams, listenerCount, nextTurn, Settled } from "./base-socket.ts";
+import { BaseSocket, datagrams, listenerCount, Settled } from "./base-socket.ts";
+import { nextTurn } from "./sockets.ts";
 
 const ONE = Uint8Array.of(1);
 

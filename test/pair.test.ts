@@ -11,8 +11,9 @@ import {
   SocketAddress,
   WouldBlock,
 } from "../lib/index.ts";
-import { datagrams, nextTurn, Settled } from "./base-socket.ts";
+import { datagrams, Settled } from "./base-socket.ts";
 import { counting } from "./buffer-samples.ts";
+import { nextTurn } from "./sockets.ts";
 
 const ONE = Uint8Array.of(1);
 

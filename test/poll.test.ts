@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { DatagramPair, Pending, type Poll, pollFn, type Waker, WouldBlock } from "../lib/index.ts";
+import { nextTurn } from "./sockets.ts";
 
 /** A poll whose answers the test gives, and its wakers. */
 class Answers<T> {
@@ -19,10 +20,6 @@ class Answers<T> {
     if (this.#next instanceof Error) throw this.#next;
     return this.#next;
   };
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 describe("Pending and WouldBlock", () => {

@@ -11,8 +11,9 @@ import {
   type Target,
   WouldBlock,
 } from "../lib/index.ts";
-import { BaseSocket, datagrams, listenerCount, nextTurn, Settled } from "./base-socket.ts";
+import { BaseSocket, datagrams, listenerCount, Settled } from "./base-socket.ts";
 import { counting, NO_BYTES_AT_ALL, sample } from "./buffer-samples.ts";
+import { nextTurn } from "./sockets.ts";
 
 /** The receiving end of a pair in which `datagrams` wait. */
 function endWith(...waiting: Uint8Array[]): [DatagramPair, DatagramPair] {

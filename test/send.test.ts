@@ -10,8 +10,9 @@ import {
   SocketAddress,
   type SocketError,
 } from "../lib/index.ts";
-import { BaseSocket, ConnectedBaseSocket, datagrams, nextTurn, Settled } from "./base-socket.ts";
+import { BaseSocket, ConnectedBaseSocket, datagrams, Settled } from "./base-socket.ts";
 import { counting, NO_BYTES_AT_ALL, sample } from "./buffer-samples.ts";
+import { nextTurn } from "./sockets.ts";
 
 const PEER = SocketAddress.ip("192.0.2.1", 53);
 const OTHER = SocketAddress.ip("192.0.2.2", 53);

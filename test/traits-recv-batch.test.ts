@@ -18,15 +18,9 @@ import {
   type Waker,
   WouldBlock,
 } from "../lib/index.ts";
-import {
-  BaseSocket,
-  datagrams,
-  listenerCount,
-  nextTurn,
-  RecvWrapper,
-  Settled,
-} from "./base-socket.ts";
+import { BaseSocket, datagrams, listenerCount, RecvWrapper, Settled } from "./base-socket.ts";
 import { counting } from "./buffer-samples.ts";
+import { nextTurn } from "./sockets.ts";
 
 const ONE = Uint8Array.of(1);
 const EMPTY = new Uint8Array(0);

@@ -17,7 +17,8 @@ import {
   type Waker,
   WouldBlock,
 } from "../lib/index.ts";
-import { BaseSocket, datagrams, nextTurn } from "./base-socket.ts";
+import { BaseSocket, datagrams } from "./base-socket.ts";
+import { nextTurn } from "./sockets.ts";
 
 const ONE = Uint8Array.of(1);
 const EMPTY = new Uint8Array(0);

@@ -15,6 +15,7 @@ import {
   type Target,
   UdpSocket,
 } from "../../lib/index.ts";
+import { watchGarbage } from "../allocation.ts";
 import { CHILD_TIMEOUT_MS, nextTurn } from "../sockets.ts";
 
 const BATCH = 64;
@@ -22,11 +23,6 @@ const BATCH = 64;
 const ROUNDS = 8000;
 const WARM_UP_ROUNDS = 1000;
 const ATTEMPTS_MAX = 5;
-
-/** Objects that nothing refers to; in a function of its own, so that none stays on the stack. */
-function watchGarbage(): WeakRef<object>[] {
-  return Array.from({ length: 64 }, (_, index) => new WeakRef({ index }));
-}
 
 async function isCollectedDuring(round: () => void): Promise<boolean> {
   Bun.gc(true);
