@@ -15,8 +15,8 @@ import {
   type Target,
   UdpSocket,
 } from "../../lib/index.ts";
-import { watchGarbage } from "../allocation.ts";
-import { CHILD_TIMEOUT_MS, nextTurn } from "../sockets.ts";
+import { watchGarbage } from "../tools/allocation.ts";
+import { CHILD_TIMEOUT_MS, nextTurn } from "../tools/sockets.ts";
 
 const BATCH = 64;
 /** Half a million datagrams. */
