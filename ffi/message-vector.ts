@@ -85,7 +85,7 @@ export class MessageVector {
     const controls = iovecs + capacity * IOVEC_WORDS;
     const names = controls + ((capacity * this.controlCapacity) >> 2);
     const words = new Int32Array(new ArrayBuffer(names * 4 + capacity * this.nameCapacity));
-    // SAFETY: `#words` holds the block for as long as `#address` is used.
+    // SAFETY: `words` holds the block for as long as `#address` is used.
     const address = addressOf(words);
     for (let i = 0; i < capacity; i++) {
       const header = i * HEADER_WORDS;

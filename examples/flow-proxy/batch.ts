@@ -6,6 +6,8 @@
 
 import {
   BATCH_COUNT_MAX,
+  type DatagramSocketRecv,
+  type DatagramSocketSend,
   DGRAM_HEADROOM,
   isClosedError,
   MAX_DATAGRAM_SIZE,
@@ -14,7 +16,6 @@ import {
   RecvBatch,
   SendBatch,
   SocketError,
-  type UdpSocket,
   type Waker,
 } from "../../lib/index.ts";
 import type { HalfCounts } from "./counts.ts";
@@ -31,9 +32,9 @@ const RECEIVE_ERRORS_MAX = 16;
 const RECEIVE_PAUSE_MS = 10;
 
 /** What batches are received from. */
-export type BatchSource = Pick<UdpSocket, "pollRecvBatch">;
+export type BatchSource = Pick<DatagramSocketRecv, "pollRecvBatch">;
 /** What batches are sent by. */
-export type BatchTarget = Pick<UdpSocket, "pollSendBatch">;
+export type BatchTarget = Pick<DatagramSocketSend, "pollSendBatch">;
 
 /** A line of datagrams for a socket that all flows share: as long as they get. */
 export function newSendBatch(): SendBatch {

@@ -64,8 +64,26 @@ export function newHalfCounts(): HalfCounts {
   return { socketErrors: 0, drops };
 }
 
-/** What a socket sent. */
-export function sentBy({ datagramsSent, bytesSent }: SocketCounters): Traffic {
+/** What a half knows now: `up` and `down` are the sockets by which datagrams leave either way. */
+export function snapshotOf(
+  role: HalfSnapshot["role"],
+  flows: { readonly size: number; readonly counts: FlowCounts },
+  { socketErrors, drops }: HalfCounts,
+  { up, down }: { readonly up: SocketCounters; readonly down: SocketCounters },
+): HalfSnapshot {
+  return {
+    role,
+    flows: flows.size,
+    flowCounts: { ...flows.counts },
+    up: sentBy(up),
+    down: sentBy(down),
+    socketErrors,
+    drops: { ...drops },
+    sockets: sumCounters([up, down]),
+  };
+}
+
+function sentBy({ datagramsSent, bytesSent }: SocketCounters): Traffic {
   return { datagrams: datagramsSent, bytes: bytesSent };
 }
 

@@ -22,11 +22,11 @@ import {
   type HalfCounts,
   type HalfSnapshot,
   newHalfCounts,
-  sentBy,
+  snapshotOf,
   sumCounters,
 } from "./counts.ts";
 import { type FlowId, flowIdLength } from "./flow-id.ts";
-import { expiryIntervalMs, FlowTable } from "./flow-table.ts";
+import { FlowTable } from "./flow-table.ts";
 import { openSocket } from "./open.ts";
 import { Outbox } from "./outbox.ts";
 import { UpstreamFlow } from "./upstream-flow.ts";
@@ -74,14 +74,10 @@ export class Egress {
     this.#outbox = new Outbox(tunnel, this.#counts);
     this.#closedCounters = tunnel.counters;
     this.#flows = new FlowTable({ ...options, onRemove: (flow) => this.#onRemove(flow) });
-    this.#expiry = setInterval(
-      () => this.#flows.expire(performance.now()),
-      expiryIntervalMs(options.idleTimeoutMs),
-    );
-    const counts = this.#counts;
+    this.#expiry = this.#flows.expireRegularly();
     new Receiver(tunnel, {
       sink: this.#up(),
-      counts,
+      counts: this.#counts,
       datagramBytesMax: TUNNEL_DATAGRAM_BYTES_MAX,
     }).run();
   }
@@ -103,19 +99,10 @@ export class Egress {
   }
 
   snapshot(): HalfSnapshot {
-    const tunnel = this.#tunnel.counters;
     const open = Array.from(this.#open, (socket) => socket.counters);
     const upstream = sumCounters([this.#closedCounters, ...open]);
-    return {
-      role: "egress",
-      flows: this.#flows.size,
-      flowCounts: { ...this.#flows.counts },
-      up: sentBy(upstream),
-      down: sentBy(tunnel),
-      socketErrors: this.#counts.socketErrors,
-      drops: { ...this.#counts.drops },
-      sockets: sumCounters([tunnel, upstream]),
-    };
+    const sockets = { up: upstream, down: this.#tunnel.counters };
+    return snapshotOf("egress", this.#flows, this.#counts, sockets);
   }
 
   close(): void {

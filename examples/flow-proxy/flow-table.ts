@@ -106,6 +106,12 @@ export class FlowTable<F extends FlowEntry> {
     }
   }
 
+  /** Calls `expire` now and then, until the timer is cleared. */
+  expireRegularly(): ReturnType<typeof setInterval> {
+    const intervalMs = expiryIntervalMs(this.#idleTimeoutMs);
+    return setInterval(() => this.expire(performance.now()), intervalMs);
+  }
+
   /** Removes all flows, uncounted. */
   clear(): void {
     while (this.#oldest !== undefined) this.remove(this.#oldest);

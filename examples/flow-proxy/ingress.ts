@@ -17,15 +17,9 @@ import {
   type UdpSocket,
 } from "../../lib/index.ts";
 import { newSendBatch, Receiver, type Sink, sinkInto, TUNNEL_DATAGRAM_BYTES_MAX } from "./batch.ts";
-import {
-  type HalfCounts,
-  type HalfSnapshot,
-  newHalfCounts,
-  sentBy,
-  sumCounters,
-} from "./counts.ts";
+import { type HalfCounts, type HalfSnapshot, newHalfCounts, snapshotOf } from "./counts.ts";
 import { type FlowId, flowIdLength } from "./flow-id.ts";
-import { expiryIntervalMs, FlowEntry, FlowTable } from "./flow-table.ts";
+import { FlowEntry, FlowTable } from "./flow-table.ts";
 import { openSocket } from "./open.ts";
 
 /** First flow IDs are below, which leaves 2^29 more to come that are 4 bytes long as well. */
@@ -88,10 +82,7 @@ export class Ingress {
       counts,
       datagramBytesMax: TUNNEL_DATAGRAM_BYTES_MAX,
     });
-    this.#expiry = setInterval(
-      () => this.#flows.expire(performance.now()),
-      expiryIntervalMs(options.idleTimeoutMs),
-    );
+    this.#expiry = this.#flows.expireRegularly();
     up.run();
     down.run();
   }
@@ -119,18 +110,8 @@ export class Ingress {
   }
 
   snapshot(): HalfSnapshot {
-    const clients = this.#clients.counters;
-    const tunnel = this.#tunnel.counters;
-    return {
-      role: "ingress",
-      flows: this.#flows.size,
-      flowCounts: { ...this.#flows.counts },
-      up: sentBy(tunnel),
-      down: sentBy(clients),
-      socketErrors: this.#counts.socketErrors,
-      drops: { ...this.#counts.drops },
-      sockets: sumCounters([clients, tunnel]),
-    };
+    const sockets = { up: this.#tunnel.counters, down: this.#clients.counters };
+    return snapshotOf("ingress", this.#flows, this.#counts, sockets);
   }
 
   close(): void {

@@ -7,7 +7,7 @@
  */
 
 import { networkInterfaces } from "node:os";
-import type { EncodedAddress } from "../../ffi/native.ts";
+import type { EncodedAddress, ReceiveVector } from "../../ffi/native.ts";
 import { checkInteger, rangeError, typeError } from "../support/check.ts";
 import { formatIPv4, formatIPv6, isMappedIPv4, parseIPv4, parseIPv6 } from "./ip.ts";
 
@@ -21,7 +21,7 @@ export const AF_INET6 = 10;
 
 /** Bytes of `sockaddr_in`, `sockaddr_in6`, `sockaddr_un` (ip(7), ipv6(7), unix(7)). */
 const SOCKADDR_IN_BYTES = 16;
-const SOCKADDR_IN6_BYTES = 28;
+export const SOCKADDR_IN6_BYTES = 28;
 const SOCKADDR_UN_BYTES = 110;
 const UNIX_PATH_OFFSET = 2;
 
@@ -305,3 +305,10 @@ function hash(words: Int32Array, index: number, length: number): number {
 
 /** The addresses that the sockets of this thread remember, of all families. */
 export const knownAddresses: AddressCache = new AddressCache();
+
+/** The address that came with message `i` of a vector; absent for a Unix peer without a name. */
+export function addressAt(vector: ReceiveVector, i: number): SocketAddress | undefined {
+  const length = vector.nameLengthAt(i);
+  if (length <= UNIX_PATH_OFFSET) return undefined;
+  return knownAddresses.get(vector.words, vector.nameIndex(i), length);
+}

@@ -4,7 +4,7 @@
  */
 
 import type { ReceiveVector, ScatterVector } from "../../ffi/native.ts";
-import { knownAddresses, type SocketAddress } from "../address/address.ts";
+import { addressAt, type SocketAddress } from "../address/address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { readMetadata } from "../datagram/control.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
@@ -19,14 +19,15 @@ import {
 import type { MessageBuilder } from "./messages.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 
-/** Bytes of a `sockaddr_un` without a name, which is that of an unbound socket (unix(7)). */
-const UNNAMED_BYTES = 2;
-
-/** Slots of a vector and the buffers they stand for: slot `slot + i` is buffer `start + i`. */
-export interface Run {
-  slot: number;
+/** Buffers `start` to `start + count - 1` of an array. */
+export interface BufferRange {
   start: number;
   count: number;
+}
+
+/** Buffers, and the slots of a vector that stand for them: slot `slot + i` is buffer `start + i`. */
+export interface Run extends BufferRange {
+  slot: number;
 }
 
 /**
@@ -89,7 +90,7 @@ export function storeReceived(
     if (isControlTruncated) counters.controlTruncated++;
     const about = info?.[start + i];
     if (about !== undefined) {
-      about._set(length, datagramLength, peerAt(vector, slot + i));
+      about._set(length, datagramLength, addressAt(vector, slot + i));
       about.controlTruncated = isControlTruncated;
       if (local !== undefined) {
         const bytes = vector.controlLengthAt(slot + i);
@@ -101,14 +102,8 @@ export function storeReceived(
   counters.bytesReceived += bytes;
 }
 
-function peerAt(vector: ReceiveVector, i: number): SocketAddress | undefined {
-  const length = vector.nameLengthAt(i);
-  if (length <= UNNAMED_BYTES) return undefined;
-  return knownAddresses.get(vector.words, vector.nameIndex(i), length);
-}
-
 /**
- * Copies datagrams `from` on of a received batch to the targets of a run.
+ * Copies datagrams `from` on of a received batch to the targets of a range.
  *
  * @throws TypeError or RangeError for a bad target, before anything is copied.
  */
@@ -117,7 +112,7 @@ export function scatterReceived(
   from: number,
   targets: ScatterVector,
   bufs: readonly Target[],
-  { start, count }: Omit<Run, "slot">,
+  { start, count }: BufferRange,
   told: Omit<Told, "local">,
 ): void {
   targets.reserve(count);
@@ -140,12 +135,12 @@ export function scatterReceived(
   }
 }
 
-/** Gives the targets of a run the datagrams that were copied to them. */
+/** Gives the targets of a range the datagrams that were copied to them. */
 function storeScattered(
   batch: RecvBatch,
   from: number,
   bufs: readonly Target[],
-  { start, count }: Omit<Run, "slot">,
+  { start, count }: BufferRange,
   { info, counters }: Omit<Told, "local">,
 ): void {
   for (let i = 0; i < count; i++) {
@@ -162,7 +157,7 @@ function storeScattered(
 }
 
 /**
- * Makes messages of the payloads of a run: how many. `to` is one address for all, one each, or
+ * Makes messages of the payloads of a range: how many. `to` is one address for all, one each, or
  * none on a connected socket.
  *
  * @throws TypeError for what is no payload or no address.
@@ -170,7 +165,7 @@ function storeScattered(
 export function fillPayloads(
   builder: MessageBuilder,
   bufs: readonly Payload[],
-  { start, count }: Omit<Run, "slot">,
+  { start, count }: BufferRange,
   to: Destinations,
 ): number {
   builder.vector.reserve(count);

@@ -6,8 +6,14 @@
  * with their common length, the stride. A batch knows both views: every datagram, and the pieces.
  */
 
-import { lazyBytes, type Native, type ReceiveVector, type Segments } from "../../ffi/native.ts";
-import { knownAddresses, type SocketAddress } from "../address/address.ts";
+import {
+  lazyBytes,
+  NAME_CAPACITY_MAX,
+  type Native,
+  type ReceiveVector,
+  type Segments,
+} from "../../ffi/native.ts";
+import { addressAt, type SocketAddress } from "../address/address.ts";
 import { RECV_CONTROL_CAPACITY, readMetadata, segmentBytesOf } from "../datagram/control.ts";
 import { DatagramInfo } from "../datagram/info.ts";
 import { checkInteger, rangeError, typeError } from "../support/check.ts";
@@ -17,10 +23,6 @@ import { checkInteger, rangeError, typeError } from "../support/check.ts";
  * longer is truncated.
  */
 const SLOT_BYTES = 65_536;
-/** Bytes of room for a peer's address, a Unix one too. */
-const NAME_CAPACITY = 112;
-/** Bytes of a `sockaddr_un` without a name (unix(7)). */
-const UNNAMED_BYTES = 2;
 
 /** @internal What a batch receives from. */
 export interface MessageSource {
@@ -123,12 +125,9 @@ export class RecvBatch {
 
   /** Who sent it. Absent for a Unix peer without a name. */
   peerAt(i: number): SocketAddress | undefined {
-    const vector = this.#vector;
     const m = this.messageAt(i);
     if (this.#hasInfos) return this.#infos[m]?.peer;
-    const length = vector?.nameLengthAt(m) ?? 0;
-    if (vector === undefined || length <= UNNAMED_BYTES) return undefined;
-    return knownAddresses.get(vector.words, vector.nameIndex(m), length);
+    return this.#vector && addressAt(this.#vector, m);
   }
 
   /** All that was told of it, written into `info`, which is answered. */
@@ -181,14 +180,16 @@ export class RecvBatch {
   }
 
   /**
-   * @internal Copies what fits of another's datagrams from `from` on, as messages of their own:
-   * how many.
+   * @internal Adds copies of what fits of another's datagrams from `from` on, as messages of their
+   * own: how many.
    */
   _copyFrom(other: RecvBatch, from: number): number {
     const count = Math.min(other.length - from, this.messagesMax);
-    for (let i = 0; i < count; i++) {
-      this._append(other.payload(from + i), undefined, i);
-      other.infoAt(from + i, this.#infos[i]);
+    for (let i = from; i < from + count; i++) {
+      const payload = other.payload(i);
+      this._nextRoom().set(payload);
+      other.infoAt(i, this._nextInfo());
+      this._add(payload.length);
     }
     return count;
   }
@@ -221,16 +222,9 @@ export class RecvBatch {
     this.#message = this.#first = this.#end = 0;
   }
 
-  /** @internal Makes a copy of `bytes` datagram and message `i`; the caller does so in order. */
-  _append(bytes: Uint8Array, peer: SocketAddress | undefined, i: number): void {
-    if (i === 0) this._clear();
-    this.bytes.set(bytes, i * SLOT_BYTES);
-    this._nextInfo()._set(bytes.length, bytes.length, peer);
-    this._add(bytes.length);
-  }
-
   /** @internal Room for the next datagram, which is a message too: then `_add`. */
   _nextRoom(): Uint8Array {
+    this.#checkMemory();
     const m = this.#messages;
     this.#rooms[m] ??= this.bytes.subarray(m * SLOT_BYTES, (m + 1) * SLOT_BYTES);
     return this.#rooms[m];
@@ -254,9 +248,7 @@ export class RecvBatch {
   /** @internal Receives up to `limit` messages: how many, or -errno. */
   _receive({ native, fd, hasControl, local }: MessageSource, limit: number, flags = 0): number {
     // SAFETY: the vector has the address of this memory, which is another's once transferred.
-    if (this.bytes.length !== this.messagesMax * SLOT_BYTES) {
-      throw rangeError("batch.bytes", "memory", "memory that was transferred");
-    }
+    this.#checkMemory();
     const vector = this.#vectorOf(native);
     this.#hasControl = hasControl;
     this.#local = local;
@@ -276,6 +268,12 @@ export class RecvBatch {
     return count;
   }
 
+  #checkMemory(): void {
+    if (this.bytes.length !== this.messagesMax * SLOT_BYTES) {
+      throw rangeError("batch.bytes", "memory", "memory that was transferred");
+    }
+  }
+
   #addMessage(m: number, bytes: number, stride: number, datagrams: number): void {
     this.#firsts[m] = this.#length;
     this.#messageBytes[m] = bytes;
@@ -289,7 +287,7 @@ export class RecvBatch {
   #vectorOf(native: Native): ReceiveVector {
     let vector = this.#vector;
     if (vector === undefined) {
-      vector = native.receiveVector(NAME_CAPACITY, RECV_CONTROL_CAPACITY);
+      vector = native.receiveVector(NAME_CAPACITY_MAX, RECV_CONTROL_CAPACITY);
       vector.reserve(this.messagesMax);
       for (let m = 0; m < this.messagesMax; m++) {
         vector.setBuffer(m, this.bytes, m * SLOT_BYTES, SLOT_BYTES);

@@ -9,6 +9,7 @@
 
 import type { SocketAddress } from "../address/address.ts";
 import { AddressMap } from "../address/address-map.ts";
+import { EINVAL, EMSGSIZE } from "../support/linux.ts";
 
 /** Datagrams a message: UDP_MAX_SEGMENTS of <linux/udp.h> before Linux 6.9 doubled it. */
 export const SEGMENTS_MAX = 64;
@@ -25,8 +26,6 @@ const DESTINATIONS_MAX = 1024;
 
 /** errno(3) of Linux. */
 const EIO = 5;
-const EINVAL = 22;
-const EMSGSIZE = 90;
 
 /** What one socket knows of segmentation offload. */
 export class Segmentation {

@@ -226,17 +226,18 @@ export class SendBatch {
     return bytes;
   }
 
-  /** @internal The first datagram that waits, in one piece, and its address. */
-  _firstCopy(): Uint8Array {
+  /** @internal The first datagram that waits, in one piece: a copy where it has a prefix. */
+  _firstBytes(): Uint8Array {
     const i = this.#first;
-    const start = i * this.prefixBytesMax;
-    const prefix = this.#prefixes.subarray(start, start + (this.#prefixLengths[i] as number));
     const from = this.#starts[i] as number;
     const payload = (this.#views[i] as Uint8Array).subarray(
       from,
       from + (this.#lengths[i] as number),
     );
-    return Buffer.concat([prefix, payload]);
+    const prefixLength = this.#prefixLengths[i] as number;
+    if (prefixLength === 0) return payload;
+    const start = i * this.prefixBytesMax;
+    return Buffer.concat([this.#prefixes.subarray(start, start + prefixLength), payload]);
   }
 
   #lengthAt(i: number): number {

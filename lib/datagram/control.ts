@@ -7,6 +7,21 @@
  */
 
 import { AF_INET, AF_INET6, knownAddresses, type SocketAddress } from "../address/address.ts";
+import {
+  IP_ORIGDSTADDR,
+  IP_PKTINFO,
+  IP_RECVERR,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPPROTO_UDP,
+  IPV6_ORIGDSTADDR,
+  IPV6_RECVERR,
+  SO_RXQ_OVFL,
+  SO_TIMESTAMPNS,
+  SOL_SOCKET,
+  UDP_GRO,
+  UDP_SEGMENT,
+} from "../support/linux.ts";
 import type { DatagramInfo } from "./info.ts";
 import type { SendMetadata } from "./metadata.ts";
 
@@ -16,26 +31,12 @@ const LEVEL_WORD = 2;
 const TYPE_WORD = 3;
 const DATA_WORD = 4;
 
-const IPPROTO_IP = 0;
-const SOL_SOCKET = 1;
-const IPPROTO_UDP = 17;
-const IPPROTO_IPV6 = 41;
-
-/** <linux/in.h>, <linux/in6.h>, <asm-generic/socket.h>, <linux/udp.h>. */
+/** <linux/in.h>, <linux/in6.h>, <asm-generic/socket.h>. */
 const IP_TOS = 1;
-const IP_PKTINFO = 8;
-const IP_RECVERR = 11;
-const IP_ORIGDSTADDR = 20;
-const IPV6_RECVERR = 25;
-const SO_TIMESTAMPNS = 35;
-const SO_MARK = 36;
-const SO_RXQ_OVFL = 40;
 const IPV6_PKTINFO = 50;
-const SCM_TXTIME = 61;
 const IPV6_TCLASS = 67;
-const IPV6_ORIGDSTADDR = 74;
-const UDP_SEGMENT = 103;
-const UDP_GRO = 104;
+const SO_MARK = 36;
+const SCM_TXTIME = 61;
 
 /** The ECN field: the low two bits of the TOS or traffic class octet (RFC 3168 section 5). */
 const ECN_MASK = 3;

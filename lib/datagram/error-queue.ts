@@ -7,8 +7,9 @@
  */
 
 import type { Native, ReceiveVector } from "../../ffi/native.ts";
-import { knownAddresses, type SocketAddress } from "../address/address.ts";
+import { addressAt, SOCKADDR_IN6_BYTES, type SocketAddress } from "../address/address.ts";
 import { errnoCode } from "../support/errors.ts";
+import { EMSGSIZE } from "../support/linux.ts";
 import { type ExtendedError, RECV_CONTROL_CAPACITY, readExtendedError } from "./control.ts";
 
 /** <linux/socket.h>. */
@@ -18,7 +19,6 @@ const MSG_ERRQUEUE = 0x2000;
 const BATCH = 8;
 /** Entries taken at one time, so that a storm of ICMP does not hold the thread. */
 const ENTRIES_MAX = 256;
-const NAME_CAPACITY = 28;
 
 /** <linux/errqueue.h>: who said it. */
 const ORIGINS: ReadonlyMap<number, TransportError["origin"]> = new Map([
@@ -26,9 +26,6 @@ const ORIGINS: ReadonlyMap<number, TransportError["origin"]> = new Map([
   [2, "icmp"],
   [3, "icmp6"],
 ]);
-
-/** errno(3) of Linux. */
-const EMSGSIZE = 90;
 
 /** What the network, or this host, said about a datagram that was sent before. */
 export interface TransportError {
@@ -48,50 +45,56 @@ export interface TransportError {
   readonly destination: SocketAddress | undefined;
 }
 
-/** Reads error queues, of one socket after the other. */
-export class ErrorQueueReader {
-  readonly #vector: ReceiveVector;
+/** For all sockets of a thread, one after the other. */
+let queueVector: ReceiveVector | undefined;
 
-  constructor(native: Native) {
-    this.#vector = native.receiveVector(NAME_CAPACITY, RECV_CONTROL_CAPACITY);
-    this.#vector.reserve(BATCH);
-  }
+function makeVector(native: Native): ReceiveVector {
+  const vector = native.receiveVector(SOCKADDR_IN6_BYTES, RECV_CONTROL_CAPACITY);
+  vector.reserve(BATCH);
+  return vector;
+}
 
-  /**
-   * Empties the queue of `fd`, telling `tell` of each entry: the errno of the last that ICMP
-   * reported, 0 if there was none.
-   */
-  drain(fd: number, tell?: (error: TransportError) => void): number {
-    const vector = this.#vector;
-    let errno = 0;
-    for (let taken = 0; taken < ENTRIES_MAX; taken += BATCH) {
-      const count = vector.receive(fd, 0, BATCH, MSG_ERRQUEUE);
-      for (let i = 0; i < count; i++) {
-        const bytes = vector.controlLengthAt(i);
-        const entry = readExtendedError(vector.words, vector.controlIndex(i), bytes);
-        const origin = entry && ORIGINS.get(entry.origin);
-        if (entry === undefined || origin === undefined) continue;
-        if (origin !== "local") errno = entry.errno;
-        tell?.(this.#describe(i, entry, origin));
-      }
-      if (count < BATCH) break;
+/**
+ * Empties the error queue of `fd`, telling `tell` of each entry: the errno of the last that ICMP
+ * reported, 0 if there was none.
+ */
+export function drainErrorQueue(
+  native: Native,
+  fd: number,
+  tell?: (error: TransportError) => void,
+): number {
+  queueVector ??= makeVector(native);
+  const vector = queueVector;
+  let errno = 0;
+  for (let taken = 0; taken < ENTRIES_MAX; taken += BATCH) {
+    const count = vector.receive(fd, 0, BATCH, MSG_ERRQUEUE);
+    for (let i = 0; i < count; i++) {
+      const bytes = vector.controlLengthAt(i);
+      const entry = readExtendedError(vector.words, vector.controlIndex(i), bytes);
+      const origin = entry && ORIGINS.get(entry.origin);
+      if (entry === undefined || origin === undefined) continue;
+      if (origin !== "local") errno = entry.errno;
+      tell?.(describe(vector, i, entry, origin));
     }
-    return errno;
+    if (count < BATCH) break;
   }
+  return errno;
+}
 
-  #describe(i: number, entry: ExtendedError, origin: TransportError["origin"]): TransportError {
-    const vector = this.#vector;
-    const length = vector.nameLengthAt(i);
-    return {
-      code: errnoCode(entry.errno),
-      errno: entry.errno,
-      origin,
-      icmpType: entry.type,
-      icmpCode: entry.code,
-      mtu: entry.errno === EMSGSIZE ? entry.info : undefined,
-      offender: entry.offender,
-      destination:
-        length === 0 ? undefined : knownAddresses.get(vector.words, vector.nameIndex(i), length),
-    };
-  }
+function describe(
+  vector: ReceiveVector,
+  i: number,
+  entry: ExtendedError,
+  origin: TransportError["origin"],
+): TransportError {
+  return {
+    code: errnoCode(entry.errno),
+    errno: entry.errno,
+    origin,
+    icmpType: entry.type,
+    icmpCode: entry.code,
+    mtu: entry.errno === EMSGSIZE ? entry.info : undefined,
+    offender: entry.offender,
+    destination: addressAt(vector, i),
+  };
 }

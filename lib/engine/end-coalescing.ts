@@ -6,7 +6,7 @@
 
 import type { Native } from "../../ffi/native.ts";
 import { RecvBatch } from "../batch/recv-batch.ts";
-import { IPPROTO_UDP, SOL_SOCKET, UDP_GRO } from "./options.ts";
+import { IPPROTO_UDP, SOL_SOCKET, UDP_GRO } from "../support/linux.ts";
 
 /** <asm-generic/socket.h>: each peek looks behind what the last one saw. */
 const SO_PEEK_OFF = 42;

@@ -8,6 +8,7 @@ import type { SocketAddress } from "../address/address.ts";
 import type { RecvBatch } from "../batch/recv-batch.ts";
 import type { SendBatch } from "../batch/send-batch.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
+import type { Destinations } from "../datagram/destination.ts";
 import type { TransportError } from "../datagram/error-queue.ts";
 import type { DatagramInfo, Payload, Target } from "../datagram/info.ts";
 import type { Capabilities, ReceiveMetadata } from "../datagram/metadata.ts";
@@ -42,7 +43,7 @@ export interface Engine {
     info: readonly DatagramInfo[] | undefined,
   ): Poll<number>;
 
-  /** Receives into `batch`: how many datagrams. */
+  /** As `DatagramSocketRecv.pollRecvBatch`, into a batch that is empty. */
   receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number>;
 
   /** As `DatagramSocketSend.pollSendMany`, for datagrams `start` to `end - 1`. */
@@ -51,11 +52,11 @@ export interface Engine {
     bufs: readonly Payload[],
     start: number,
     end: number,
-    to: SocketAddress | readonly SocketAddress[] | undefined,
+    to: Destinations,
   ): Poll<number>;
 
-  /** Sends what waits in `batch`: how many datagrams, which the batch no longer has. */
-  sendBatch(waker: Waker | null, batch: SendBatch): Poll<number>;
+  /** As `DatagramSocketSend.pollSendBatch`. Absent: datagrams go one by one, without metadata. */
+  sendBatch?(waker: Waker | null, batch: SendBatch): Poll<number>;
 
   /** Asks for metadata of received datagrams: what was granted. */
   receiveMetadata(wanted: ReceiveMetadata): Capabilities;

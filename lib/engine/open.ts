@@ -5,9 +5,8 @@ import { SocketAddress } from "../address/address.ts";
 import { isIP } from "../address/ip.ts";
 import { checkInteger } from "../support/check.ts";
 import { checkResult } from "../support/errors.ts";
-import { SO_RCVBUF, SO_SNDBUF, SOL_SOCKET } from "./options.ts";
-
-export const SOCK_DGRAM = 2;
+import { SOCK_DGRAM, SOL_SOCKET } from "../support/linux.ts";
+import { SO_RCVBUF, SO_SNDBUF } from "./options.ts";
 
 /** Sizes to ask the kernel for. */
 export interface BufferSizes {
@@ -23,14 +22,14 @@ export interface BufferSizes {
 /** Opens a socket, lets `setUp` bind it, and closes it again if that throws. */
 export function openSocket(native: Native, domain: number, setUp: (fd: number) => void): number {
   const fd = checkResult(native.open(domain, SOCK_DGRAM, 0), "socket");
-  return closeOnThrow(native, fd, setUp);
+  closeOnThrow(native, fd, () => setUp(fd));
+  return fd;
 }
 
-/** Answers `fd`, or closes it when `use` throws. */
-export function closeOnThrow(native: Native, fd: number, use: (fd: number) => void): number {
+/** Answers what `use` does, or closes `fd` when it throws. */
+export function closeOnThrow<T>(native: Native, fd: number, use: () => T): T {
   try {
-    use(fd);
-    return fd;
+    return use();
   } catch (error) {
     native.close(fd);
     throw error;

@@ -7,33 +7,43 @@ import { SocketAddress } from "../address/address.ts";
 import { RECEIVE_METADATA, type ReceiveMetadata } from "../datagram/metadata.ts";
 import { rangeError, typeError } from "../support/check.ts";
 import { checkResult } from "../support/errors.ts";
+import {
+  IP_ORIGDSTADDR,
+  IP_PKTINFO,
+  IP_RECVERR,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_ORIGDSTADDR,
+  IPV6_RECVERR,
+  SO_RXQ_OVFL,
+  SO_TIMESTAMPNS,
+  SOL_SOCKET,
+} from "../support/linux.ts";
 import type { Membership, TransmitClock, UdpControls } from "./controls.ts";
 
-export const SOL_SOCKET = 1;
-export const SO_BROADCAST = 6;
+/** For offload.ts. */
+export { IPPROTO_UDP, UDP_GRO } from "../support/linux.ts";
+
+const SO_BROADCAST = 6;
 export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
 export const SO_REUSEADDR = 2;
 export const SO_REUSEPORT = 15;
 export const SO_TYPE = 3;
+const SO_RCVMARK = 75;
 
-export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
 const IPV6_UNICAST_HOPS = 16;
 const IPV6_MULTICAST_IF = 17;
 const IPV6_MULTICAST_HOPS = 18;
 const IPV6_MULTICAST_LOOP = 19;
-const IPV6_RECVERR = 25;
+const IPV6_RECVPKTINFO = 49;
+const IPV6_RECVTCLASS = 66;
 const IPV6_TRANSPARENT = 75;
 const IPV6_FREEBIND = 78;
 
-export const IPPROTO_UDP = 17;
-/** <linux/udp.h>: receive offload. */
-export const UDP_GRO = 104;
-
-const IPPROTO_IP = 0;
 const IP_TTL = 2;
-const IP_RECVERR = 11;
+const IP_RECVTOS = 13;
 const IP_FREEBIND = 15;
 const IP_TRANSPARENT = 19;
 const IP_MULTICAST_IF = 32;
@@ -79,12 +89,12 @@ const METADATA_OPTIONS: Record<
   keyof ReceiveMetadata,
   { readonly socket?: number; readonly ip?: number; readonly ipv6?: number }
 > = {
-  destination: { ip: 8, ipv6: 49 },
-  originalDestination: { ip: 20, ipv6: 74 },
-  ecn: { ip: 13, ipv6: 66 },
-  timestamp: { socket: 35 },
-  mark: { socket: 75 },
-  socketDrops: { socket: 40 },
+  destination: { ip: IP_PKTINFO, ipv6: IPV6_RECVPKTINFO },
+  originalDestination: { ip: IP_ORIGDSTADDR, ipv6: IPV6_ORIGDSTADDR },
+  ecn: { ip: IP_RECVTOS, ipv6: IPV6_RECVTCLASS },
+  timestamp: { socket: SO_TIMESTAMPNS },
+  mark: { socket: SO_RCVMARK },
+  socketDrops: { socket: SO_RXQ_OVFL },
 };
 
 /** The options of one open IP socket. */

@@ -8,9 +8,8 @@
 
 import { SocketAddress } from "../address/address.ts";
 import type { RecvBatch } from "../batch/recv-batch.ts";
-import type { SendBatch } from "../batch/send-batch.ts";
 import { newCounters, type SocketCounters } from "../datagram/counters.ts";
-import { destination } from "../datagram/destination.ts";
+import { type Destinations, destination } from "../datagram/destination.ts";
 import {
   type DatagramInfo,
   type Payload,
@@ -173,30 +172,18 @@ export class PortableEngine implements Engine {
     if (available === Pending) return Pending;
     checkEntries(bufs, info, start, start + available);
     for (let i = 0; i < available; i++) {
-      const { bytes, peer } = this.#queue[this.#taken + i] as Queued;
-      const length = storeDatagram(bufs[start + i] as Target, bytes);
-      if (bytes.length > length) this.counters.datagramsTruncated++;
-      this.counters.bytesReceived += length;
-      info?.[start + i]?._set(length, bytes.length, peer);
+      this.#store(this.#taken + i, bufs[start + i] as Target, info?.[start + i]);
     }
-    this.counters.datagramsReceived += available;
-    this.counters.messagesReceived += available;
-    this.#drop(available);
-    return available;
+    return this.#took(available);
   }
 
   receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
     const available = this.#available(waker, batch.messagesMax);
     if (available === Pending) return Pending;
     for (let i = 0; i < available; i++) {
-      const { bytes, peer } = this.#queue[this.#taken + i] as Queued;
-      batch._append(bytes, peer, i);
-      this.counters.bytesReceived += bytes.length;
+      batch._add(this.#store(this.#taken + i, batch._nextRoom(), batch._nextInfo()));
     }
-    this.counters.datagramsReceived += available;
-    this.counters.messagesReceived += available;
-    this.#drop(available);
-    return available;
+    return this.#took(available);
   }
 
   /** How many of the `wanted` datagrams are queued; `Pending` if none, with `waker` kept. */
@@ -213,12 +200,26 @@ export class PortableEngine implements Engine {
     return Pending;
   }
 
+  /** Puts entry `i` of the queue into `target`: the bytes stored. */
+  #store(i: number, target: Target, info: DatagramInfo | undefined): number {
+    const { bytes, peer } = this.#queue[i] as Queued;
+    const length = storeDatagram(target, bytes);
+    if (bytes.length > length) this.counters.datagramsTruncated++;
+    this.counters.bytesReceived += length;
+    info?._set(length, bytes.length, peer);
+    return length;
+  }
+
   /** Takes `count` off the queue's front; moves the rest only when half of it is taken. */
-  #drop(count: number): void {
+  #took(count: number): number {
+    this.counters.datagramsReceived += count;
+    this.counters.messagesReceived += count;
     this.#taken += count;
-    if (this.#taken * 2 < this.#queue.length) return;
-    this.#queue.splice(0, this.#taken);
-    this.#taken = 0;
+    if (this.#taken * 2 >= this.#queue.length) {
+      this.#queue.splice(0, this.#taken);
+      this.#taken = 0;
+    }
+    return count;
   }
 
   send(
@@ -226,7 +227,7 @@ export class PortableEngine implements Engine {
     bufs: readonly Payload[],
     start: number,
     end: number,
-    to: SocketAddress | readonly SocketAddress[] | undefined,
+    to: Destinations,
   ): Poll<number> {
     if (this.#socket === undefined) throw closedError("send");
     this.#throwSendError();
@@ -260,28 +261,6 @@ export class PortableEngine implements Engine {
     if (error === undefined) return;
     this.#sendError = undefined;
     throw error;
-  }
-
-  /** One by one; what is said about how to send is not what `Bun.udpSocket` can do. */
-  sendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
-    if (this.#socket === undefined) throw closedError("send");
-    batch._refuseMetadata("it needs the shim");
-    let sent = 0;
-    while (batch.length > 0) {
-      const to = batch._firstAddress;
-      let result: Poll<number>;
-      try {
-        result = this.send(sent === 0 ? waker : null, [batch._firstCopy()], 0, 1, to);
-      } catch (error) {
-        if (sent === 0) throw error;
-        this.#sendError = error as SocketError;
-        return sent;
-      }
-      if (result === Pending) return sent > 0 ? sent : Pending;
-      batch._sent(1);
-      sent++;
-    }
-    return sent;
   }
 
   receiveMetadata(_wanted: ReceiveMetadata): Capabilities {

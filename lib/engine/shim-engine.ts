@@ -7,37 +7,31 @@
  * an address of ours while JavaScript runs.
  */
 
-import type { Native } from "../../ffi/native.ts";
-import { AF_INET6, AF_UNIX, SocketAddress } from "../address/address.ts";
+import { NAME_CAPACITY_MAX, type Native } from "../../ffi/native.ts";
+import { AF_INET6, AF_UNIX, SOCKADDR_IN6_BYTES, SocketAddress } from "../address/address.ts";
 import type { RecvBatch } from "../batch/recv-batch.ts";
 import type { SendBatch } from "../batch/send-batch.ts";
 import { newCounters, type SocketCounters } from "../datagram/counters.ts";
-import { destination } from "../datagram/destination.ts";
-import { ErrorQueueReader, type TransportError } from "../datagram/error-queue.ts";
+import { type Destinations, destination } from "../datagram/destination.ts";
+import { drainErrorQueue, type TransportError } from "../datagram/error-queue.ts";
 import type { DatagramInfo, Payload, Target } from "../datagram/info.ts";
 import type { Capabilities, ReceiveMetadata } from "../datagram/metadata.ts";
 import type { Registration } from "../readiness/interest.ts";
 import type { Reactor } from "../readiness/reactor.ts";
 import { checkResult, closedError, SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
+import { EAGAIN, IPPROTO_UDP, UDP_GRO } from "../support/linux.ts";
 import { callWaker, Pending, type Poll, type Waker } from "../traits/poll.ts";
 import type { UdpControls } from "./controls.ts";
 import { endCoalescing } from "./end-coalescing.ts";
 import type { Engine } from "./engine.ts";
 import { NO_OFFLOAD, type Offload } from "./offload.ts";
-import { IPPROTO_UDP, IpOptions, UDP_GRO } from "./options.ts";
+import { IpOptions } from "./options.ts";
 import { ShimReceiver } from "./shim-receiver.ts";
 import { ShimSender } from "./shim-sender.ts";
 
 /** errno(3) of Linux. */
-const EAGAIN = 11;
 const ENOBUFS = 105;
-
-/** Bytes of room for a peer's address. */
-const IP_NAME_CAPACITY = 28;
-const UNIX_NAME_CAPACITY = 112;
-
-let errorQueueReader: ErrorQueueReader | undefined;
 
 /** What a `ShimEngine` is made of. */
 export interface ShimEngineInit {
@@ -83,7 +77,7 @@ export class ShimEngine implements Engine {
     this.peerAddr = this.#readPeer();
     this.#family = (this.localAddr._encoded.words[0] as number) & 0xffff;
     const isIPv6 = this.#family === AF_INET6;
-    const nameCapacity = this.#family === AF_UNIX ? UNIX_NAME_CAPACITY : IP_NAME_CAPACITY;
+    const nameCapacity = this.#family === AF_UNIX ? NAME_CAPACITY_MAX : SOCKADDR_IN6_BYTES;
     const common = { native, fd, nameCapacity, counters: this.counters };
     const mayOffload = this.#family === AF_UNIX ? NO_OFFLOAD : offload;
     this.#sender = new ShimSender({
@@ -172,7 +166,7 @@ export class ShimEngine implements Engine {
     bufs: readonly Payload[],
     start: number,
     end: number,
-    to: SocketAddress | readonly SocketAddress[] | undefined,
+    to: Destinations,
   ): Poll<number> {
     if (this.#fd === -1) throw closedError("send");
     this.#throwSendError();
@@ -259,8 +253,7 @@ export class ShimEngine implements Engine {
   #drainErrorQueue(): number {
     if (this.#family === AF_UNIX) return 0;
     this.#registration.read.sawError = false;
-    errorQueueReader ??= new ErrorQueueReader(this.#native);
-    return errorQueueReader.drain(this.#fd, this.#tellError);
+    return drainErrorQueue(this.#native, this.#fd, this.#tellError);
   }
 
   /**

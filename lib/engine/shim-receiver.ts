@@ -6,11 +6,18 @@
 
 import type { Native, ReceiveVector, ScatterVector } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/address.ts";
-import { fillTargets, type Run, scatterReceived, storeReceived } from "../batch/batch.ts";
+import {
+  type BufferRange,
+  fillTargets,
+  type Run,
+  scatterReceived,
+  storeReceived,
+} from "../batch/batch.ts";
 import { type MessageSource, RecvBatch } from "../batch/recv-batch.ts";
 import { RECV_CONTROL_CAPACITY } from "../datagram/control.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
 import type { DatagramInfo, Target } from "../datagram/info.ts";
+import { EAGAIN } from "../support/linux.ts";
 import { checkEntries, checkInfos } from "../traits/recv.ts";
 
 /** Datagrams that a receive is always ready for. */
@@ -85,7 +92,7 @@ export class ShimReceiver {
   /** Receives into the targets of `run`, which are checked: how many, or -errno. */
   receive(
     bufs: readonly Target[],
-    run: Omit<Run, "slot">,
+    run: BufferRange,
     info: readonly DatagramInfo[] | undefined,
   ): number {
     const errno = this.#takeDeferredErrno();
@@ -130,7 +137,7 @@ export class ShimReceiver {
 
   #receiveDirect(
     bufs: readonly Target[],
-    { start, count: limit }: Omit<Run, "slot">,
+    { start, count: limit }: BufferRange,
     info: readonly DatagramInfo[] | undefined,
   ): number {
     this.#vector.reserve(limit);
@@ -170,7 +177,7 @@ export class ShimReceiver {
 
   #receiveCoalesced(
     bufs: readonly Target[],
-    { start, count: limit }: Omit<Run, "slot">,
+    { start, count: limit }: BufferRange,
     info: readonly DatagramInfo[] | undefined,
   ): number {
     let rest = this.#rest;
@@ -221,9 +228,6 @@ export class ShimReceiver {
     this.#counters.bytesReceived += batch._payloadBytes;
   }
 }
-
-/** errno(3) of Linux. */
-const EAGAIN = 11;
 
 /** Whether buffers are good. What is wrong with one is said when a receive begins with it. */
 function areUsable(

@@ -5,13 +5,13 @@
 
 import type { Native, SendVector } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/address.ts";
-import { bytesOf, fillPayloads, type Run } from "../batch/batch.ts";
+import { type BufferRange, bytesOf, fillPayloads } from "../batch/batch.ts";
 import { MessageBuilder, type MessageRules } from "../batch/messages.ts";
 import { Segmentation } from "../batch/segmentation.ts";
 import type { SendBatch } from "../batch/send-batch.ts";
 import { SEND_CONTROL_CAPACITY } from "../datagram/control.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
-import { destination } from "../datagram/destination.ts";
+import { type Destinations, destination } from "../datagram/destination.ts";
 import type { Payload } from "../datagram/info.ts";
 import { errnoCode } from "../support/errors.ts";
 import { warn } from "../support/warn.ts";
@@ -59,13 +59,10 @@ export class ShimSender {
   }
 
   /**
-   * Sends the payloads of `run`: how many went, or -errno if not even the first. When a message of segments is refused, all go again, datagram by datagram.
+   * Sends the payloads of `run`: how many went, or -errno if not even the first. When a message of
+   * segments is refused, all go again, datagram by datagram.
    */
-  send(
-    bufs: readonly Payload[],
-    run: Omit<Run, "slot">,
-    to: SocketAddress | readonly SocketAddress[] | undefined,
-  ): number {
+  send(bufs: readonly Payload[], run: BufferRange, to: Destinations): number {
     const builder = this.#builder.begin(this.#rules);
     const result = this.#sendMessages(fillPayloads(builder, bufs, run, to));
     if (!this.#mayBeSegments(result)) return this.#countSent(result, bufs, run);
@@ -76,11 +73,7 @@ export class ShimSender {
     return this.#countSent(sent, bufs, run);
   }
 
-  #countSent(
-    result: number,
-    bufs: readonly Payload[],
-    { start, count }: Omit<Run, "slot">,
-  ): number {
+  #countSent(result: number, bufs: readonly Payload[], { start, count }: BufferRange): number {
     if (result < 0) return result;
     this.#counters.datagramsSent += result;
     this.#counters.bytesSent +=

@@ -1,9 +1,9 @@
 /** Descriptors that a socket takes over: which ones it may. */
 
-import { SOCK_DGRAM } from "../engine/open.ts";
-import { SO_TYPE, SOL_SOCKET } from "../engine/options.ts";
+import { SO_TYPE } from "../engine/options.ts";
 import type { ReactorResult } from "../readiness/load.ts";
 import { checkResult, SocketError } from "../support/errors.ts";
+import { EEXIST, EINVAL, SOCK_DGRAM, SOL_SOCKET } from "../support/linux.ts";
 
 /** Checks a descriptor to adopt, and makes it non-blocking. */
 export function checkAdoptable(
@@ -13,7 +13,7 @@ export function checkAdoptable(
 ): void {
   if (reactor.has(fd)) {
     throw new SocketError({
-      errno: 17,
+      errno: EEXIST,
       syscall: "fromFd",
       address: `fd ${fd}`,
       detail: "it is a socket of this thread already",
@@ -25,7 +25,7 @@ export function checkAdoptable(
   const family = (native.scratch[0] as number) & 0xffff;
   if (type !== SOCK_DGRAM || !families.includes(family)) {
     throw new SocketError({
-      errno: 22,
+      errno: EINVAL,
       syscall: "fromFd",
       address: `fd ${fd}`,
       detail: `datagram socket of family ${families.join(" or ")} expected, got type ${type} of family ${family}`,

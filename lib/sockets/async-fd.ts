@@ -10,6 +10,7 @@ import { loadReactor } from "../readiness/load.ts";
 import type { Reactor } from "../readiness/reactor.ts";
 import { checkInteger } from "../support/check.ts";
 import { closedError, SocketError, unsupportedError } from "../support/errors.ts";
+import { EEXIST } from "../support/linux.ts";
 import { callWaker, Pending, type Poll, type Waker, WouldBlock } from "../traits/poll.ts";
 import { recvmmsg, sendmmsg } from "./mmsg.ts";
 
@@ -47,7 +48,7 @@ export class AsyncFd {
     const loaded = await loadReactor();
     if ("reason" in loaded) throw unsupportedError("AsyncFd.open", loaded.reason);
     if (loaded.reactor.has(fd)) {
-      throw new SocketError({ errno: 17, syscall: "AsyncFd.open", address: `fd ${fd}` });
+      throw new SocketError({ errno: EEXIST, syscall: "AsyncFd.open", address: `fd ${fd}` });
     }
     return new AsyncFd(fd, loaded.reactor);
   }

@@ -14,6 +14,7 @@ import {
   type Target,
 } from "../datagram/info.ts";
 import type { Backend, Engine } from "../engine/engine.ts";
+import { closedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { Pending, type Poll, type Waker } from "../traits/poll.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
@@ -153,7 +154,10 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     checkSendBatch(batch);
     this._throwDeferredSendError();
     if (this.#isConnected) batch._checkAddresses((address) => checkPeer(this.peerAddr, address));
-    return this._engine.sendBatch(waker, batch);
+    if (this._engine.sendBatch !== undefined) return this._engine.sendBatch(waker, batch);
+    if (this.#isClosed) throw closedError("send");
+    batch._refuseMetadata("it needs the shim");
+    return super.pollSendBatch(waker, batch);
   }
 
   override asRawIo(): number | undefined {

@@ -3,24 +3,29 @@
  * never blocking, whatever the descriptor's flags say.
  */
 
-import { loadNative, type Native, type ReceiveVector } from "../../ffi/native.ts";
+import {
+  loadNative,
+  NAME_CAPACITY_MAX,
+  type Native,
+  type ReceiveVector,
+} from "../../ffi/native.ts";
 import { AF_INET6, AF_UNIX, type SocketAddress } from "../address/address.ts";
 import { fillPayloads, fillTargets, storeReceived } from "../batch/batch.ts";
 import { MessageBuilder } from "../batch/messages.ts";
 import { newCounters } from "../datagram/counters.ts";
-import { ErrorQueueReader } from "../datagram/error-queue.ts";
+import type { Destinations } from "../datagram/destination.ts";
+import { drainErrorQueue } from "../datagram/error-queue.ts";
 import type { DatagramInfo, Payload, Target } from "../datagram/info.ts";
 import { IpOptions } from "../engine/options.ts";
 import { checkInteger } from "../support/check.ts";
 import { SocketError, unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
+import { EAGAIN } from "../support/linux.ts";
 import { WouldBlock } from "../traits/poll.ts";
 import { checkTargets } from "../traits/recv.ts";
 import { checkBatch } from "../traits/send.ts";
 
-const EAGAIN = 11;
 const O_NONBLOCK = 0o4000;
-const NAME_CAPACITY = 112;
 
 interface Vectors {
   readonly native: Native;
@@ -32,7 +37,6 @@ interface Vectors {
 const DEFERRED_MAX = 1024;
 
 let vectors: Vectors | undefined;
-let errorQueueReader: ErrorQueueReader | undefined;
 
 /**
  * Receives what is there into `bufs`, one datagram each, in order: how many, or `WouldBlock` when
@@ -87,7 +91,7 @@ export function sendmmsg(
   throwDeferred(native, fd, "sendmmsg");
   const socketFamily = native.name(fd) < 0 ? -1 : family(native);
   if (to !== undefined || end < 2 || socketFamily === AF_UNIX) {
-    return sendAll({ native, sending }, fd, bufs, to, socketFamily === AF_INET6);
+    return sendAll(sending, fd, bufs, to, socketFamily === AF_INET6);
   }
   // The kernel drops the error that ends a batch early. One that ICMP reported is found again in
   // the error queue, if there is one; the descriptor is left as it was.
@@ -95,8 +99,9 @@ export function sendmmsg(
   const hadQueue = options.receivesErrors;
   if (!hadQueue) options.setReceiveErrors(true);
   try {
-    const sent = sendAll({ native, sending }, fd, bufs, to, socketFamily === AF_INET6);
-    if (sent !== WouldBlock && sent < end) defer(native, fd, "sendmmsg", drainErrors(native, fd));
+    const sent = sendAll(sending, fd, bufs, to, socketFamily === AF_INET6);
+    if (sent !== WouldBlock && sent < end)
+      defer(native, fd, "sendmmsg", drainErrorQueue(native, fd));
     return sent;
   } finally {
     if (!hadQueue) options.setReceiveErrors(false);
@@ -104,10 +109,10 @@ export function sendmmsg(
 }
 
 function sendAll(
-  { sending }: Pick<Vectors, "native" | "sending">,
+  sending: MessageBuilder,
   fd: number,
   bufs: readonly Payload[],
-  to: SocketAddress | readonly SocketAddress[] | undefined,
+  to: Destinations,
   isIPv6: boolean,
 ): number | WouldBlock {
   const end = bufs.length;
@@ -145,8 +150,8 @@ function open(what: string, fd: number): Vectors {
     const { native } = loaded;
     vectors = {
       native,
-      received: native.receiveVector(NAME_CAPACITY),
-      sending: new MessageBuilder(native.sendVector(NAME_CAPACITY)),
+      received: native.receiveVector(NAME_CAPACITY_MAX),
+      sending: new MessageBuilder(native.sendVector(NAME_CAPACITY_MAX)),
     };
   }
   return vectors;
@@ -177,11 +182,6 @@ function throwDeferred(native: Native, fd: number, syscall: string): void {
   if (errno === undefined) return;
   deferred.delete(key);
   throw new SocketError({ errno, syscall });
-}
-
-function drainErrors(native: Native, fd: number): number {
-  errorQueueReader ??= new ErrorQueueReader(native);
-  return errorQueueReader.drain(fd);
 }
 
 function failed(errno: number, syscall: string): WouldBlock {

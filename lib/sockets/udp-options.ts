@@ -52,7 +52,7 @@ export interface UdpBindOptions extends BufferSizes {
   readonly transparent?: boolean | undefined;
   /** May bind addresses that this host does not have, or not yet (IP_FREEBIND). Shim only. */
   readonly freebind?: boolean | undefined;
-  /** An IPv6 socket that takes no IPv4. Shim only. */
+  /** Whether an IPv6 socket takes IPv6 alone. Default: IPv4 too. Shim only. */
   readonly ipv6Only?: boolean | undefined;
   /** Datagrams that may wait for `recv` in the portable backend's queue. Default 2800. */
   readonly receiveQueueDatagrams?: number | undefined;

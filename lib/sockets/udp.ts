@@ -18,19 +18,13 @@ import {
   setBufferSizes,
   setOption,
 } from "../engine/open.ts";
-import {
-  IPPROTO_IPV6,
-  IPV6_V6ONLY,
-  IpOptions,
-  SO_REUSEADDR,
-  SO_REUSEPORT,
-  SOL_SOCKET,
-} from "../engine/options.ts";
+import { IPV6_V6ONLY, IpOptions, SO_REUSEADDR, SO_REUSEPORT } from "../engine/options.ts";
 import { PortableEngine, RECEIVE_QUEUE_DATAGRAMS } from "../engine/portable-engine.ts";
 import { ShimEngine } from "../engine/shim-engine.ts";
 import { loadReactor, type ReactorResult } from "../readiness/load.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
+import { IPPROTO_IPV6, SOL_SOCKET } from "../support/linux.ts";
 import { checkAdoptable } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import {
@@ -82,7 +76,7 @@ export class UdpSocket extends EngineSocket implements UdpControls {
     const fd = openSocket(native, local.family === "IPv6" ? AF_INET6 : AF_INET, (fd) =>
       setUp(native, fd, local, peer, options),
     );
-    return adopt(loaded, fd, options.offload);
+    return closeOnThrow(native, fd, () => UdpSocket.#adopt(loaded, fd, options.offload));
   }
 
   /** Opens a socket that is connected to `peer`, the only one it then talks to. */
@@ -106,13 +100,16 @@ export class UdpSocket extends EngineSocket implements UdpControls {
     const loaded = await loadReactor();
     if ("reason" in loaded) throw unsupportedError("fromFd", loaded.reason);
     checkAdoptable(loaded, fd, [AF_INET, AF_INET6]);
-    const offload = chooseOffload(loaded.native, options.offload);
-    return new UdpSocket(new ShimEngine({ ...loaded, fd, offload }));
+    return UdpSocket.#adopt(loaded, fd, options.offload);
   }
 
-  /** @internal */
-  static _over(engine: ShimEngine): UdpSocket {
-    return new UdpSocket(engine);
+  static #adopt(
+    loaded: Exclude<ReactorResult, { reason: string }>,
+    fd: number,
+    asked: UdpBindOptions["offload"],
+  ): UdpSocket {
+    const offload = chooseOffload(loaded.native, asked);
+    return new UdpSocket(new ShimEngine({ ...loaded, fd, offload }));
   }
 
   override asUdpSocket(): UdpSocket {
@@ -232,17 +229,4 @@ function setUp(
   if (peer === undefined) return;
   const target = isIPv6 ? peer._toMapped() : peer;
   checkResult(native.connect(fd, target._encoded), "connect", peer.toString());
-}
-
-function adopt(
-  loaded: Exclude<ReactorResult, { reason: string }>,
-  fd: number,
-  asked: UdpBindOptions["offload"],
-): UdpSocket {
-  let socket: UdpSocket | undefined;
-  closeOnThrow(loaded.native, fd, () => {
-    const offload = chooseOffload(loaded.native, asked);
-    socket = UdpSocket._over(new ShimEngine({ ...loaded, fd, offload }));
-  });
-  return socket as unknown as UdpSocket;
 }

@@ -10,13 +10,13 @@ import {
   checkBufferSizes,
   closeOnThrow,
   openSocket,
-  SOCK_DGRAM,
   setBufferSizes,
 } from "../engine/open.ts";
 import { ShimEngine } from "../engine/shim-engine.ts";
 import { loadReactor, type ReactorResult } from "../readiness/load.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
+import { SOCK_DGRAM } from "../support/linux.ts";
 import type { WaitOptions } from "../traits/operations.ts";
 import type { Poll, Waker, WouldBlock } from "../traits/poll.ts";
 import { checkAdoptable } from "./adopt.ts";

@@ -11,7 +11,7 @@ import { rangeError } from "./check.ts";
 
 const WORD = 0x1_0000_0000;
 
-/** Up to this many bytes a loop beats `set` and `fill`: what a call costs, a loop does 24 bytes in. */
+/** Up to this many bytes a loop beats `set` and `fill`: it does as many while one is called. */
 const LOOP_BYTES_MAX = 24;
 
 /** Sets the first `count` bytes to zero. */

@@ -35,6 +35,23 @@ export function checkInteger(name: string, value: number, min: number, max: numb
   }
 }
 
+/**
+ * Checks an array of buffers and which of them are used, by default all: the index behind the last.
+ *
+ * @throws TypeError for what is no array, RangeError for a range that is not within it.
+ */
+export function checkBuffers(
+  bufs: readonly unknown[],
+  range: { readonly start?: number | undefined; readonly count?: number | undefined } | undefined,
+): number {
+  if (!Array.isArray(bufs)) throw typeError("bufs", "array", bufs);
+  const start = range?.start ?? 0;
+  checkInteger("start", start, 0, bufs.length);
+  const count = range?.count ?? bufs.length - start;
+  checkInteger("count", count, 0, bufs.length - start);
+  return start + count;
+}
+
 /** Checks that `value` is a `Uint8Array` (a `Buffer` is one). */
 export function checkBytes(name: string, value: unknown): asserts value is Uint8Array {
   if (!(value instanceof Uint8Array)) throw typeError(name, "Uint8Array", value);

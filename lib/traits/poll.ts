@@ -1,8 +1,8 @@
 /**
  * The vocabulary of polling: a poll answers its value, or `Pending` after it kept the waker.
  *
- * Everything that waits in this library is built on it: promises (lib/traits/operations.ts) are polls
- * that are called again when their waker is.
+ * Everything that waits in this library is built on it: promises (operations.ts) are polls that
+ * are called again when their waker is.
  */
 
 /** "Not now; the waker you gave will be called when it is worth another try." */

@@ -7,7 +7,7 @@ import { checkRecvBatch, type RecvBatch } from "../batch/recv-batch.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { checkInfo, checkTarget, DatagramInfo, type Target } from "../datagram/info.ts";
 import type { UdpSocket } from "../sockets/udp.ts";
-import { checkInteger, typeError } from "../support/check.ts";
+import { checkBuffers, checkInteger, typeError } from "../support/check.ts";
 import {
   BATCH_COUNT_MAX,
   DGRAM_HEADROOM,
@@ -230,7 +230,7 @@ export abstract class DatagramSocketRecv {
     }
   }
 
-  /** Iterates over single datagrams in batches of up to 64: `batches()`. */
+  /** Iterates over batches of up to 64 datagrams: `batches()` without options. */
   [Symbol.asyncIterator](): AsyncGenerator<DatagramBatch, void, void> {
     return this.batches();
   }
@@ -259,12 +259,8 @@ export function checkTargets(
   batch: RecvRange | undefined,
   checkedAhead: number = Number.POSITIVE_INFINITY,
 ): number {
-  if (!Array.isArray(bufs)) throw typeError("bufs", "array", bufs);
   const start = batch?.start ?? 0;
-  checkInteger("start", start, 0, bufs.length);
-  const count = batch?.count ?? bufs.length - start;
-  checkInteger("count", count, 0, bufs.length - start);
-  const end = start + count;
+  const end = checkBuffers(bufs, batch);
   const info = batch?.info;
   if (info !== undefined && !Array.isArray(info)) throw typeError("info", "array", info);
   checkEntries(bufs, info, start, Math.min(end, start + checkedAhead));

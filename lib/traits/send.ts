@@ -7,7 +7,7 @@ import { checkSendBatch, type SendBatch } from "../batch/send-batch.ts";
 import { checkPeer, type Destinations, destination } from "../datagram/destination.ts";
 import { checkPayload, type Payload } from "../datagram/info.ts";
 import type { UdpSocket } from "../sockets/udp.ts";
-import { checkInteger, typeError } from "../support/check.ts";
+import { checkBuffers, checkInteger } from "../support/check.ts";
 import { OperationQueue, type WaitOptions } from "./operations.ts";
 import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
 
@@ -96,7 +96,7 @@ export abstract class DatagramSocketSend {
       if (batch.length === 0) return sent;
       try {
         const address = batch._firstAddress;
-        const buf = batch._firstCopy();
+        const buf = batch._firstBytes();
         const kept = sent === 0 ? waker : null;
         const result =
           address === undefined ? this.pollSend(kept, buf) : this.pollSendTo(kept, buf, address);
@@ -278,12 +278,8 @@ export function checkDatagrams(bufs: readonly unknown[], { to, start, end }: Che
 
 /** Checks the rest: for engines, which check datagrams when they look at each anyway. */
 export function checkRange(bufs: readonly Payload[], batch: SendRange | undefined): CheckedBatch {
-  if (!Array.isArray(bufs)) throw typeError("bufs", "array", bufs);
   const start = batch?.start ?? 0;
-  checkInteger("start", start, 0, bufs.length);
-  const count = batch?.count ?? bufs.length - start;
-  checkInteger("count", count, 0, bufs.length - start);
-  const end = start + count;
+  const end = checkBuffers(bufs, batch);
   const to = batch?.to;
   if (Array.isArray(to)) checkInteger("to.length", to.length, end, 2 ** 32 - 1);
   else if (to !== undefined) checkAddress("to", to);

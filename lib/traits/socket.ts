@@ -38,7 +38,7 @@ export abstract class DatagramSocket extends DatagramSocketSend {
     return undefined;
   }
 
-  /** Its buffered way, if it has one. */
+  /** Its way to send and receive in buffers that are handed over, if it has one. */
   asBufIo(): RawPoolBufDatagramIo | undefined {
     return undefined;
   }

@@ -4,7 +4,7 @@
  */
 
 import { DatagramInfo, RecvBatch, SendBatch, UdpSocket, WouldBlock } from "../../lib/index.ts";
-import { bytesAllocated } from "../allocation.ts";
+import { bytesAllocated } from "../tools/allocation.ts";
 
 const BATCH = 64;
 

@@ -1,6 +1,6 @@
 /** Descriptors of a process whose Workers have ended: theirs go with their heaps, a little later. */
 
-import { openDescriptors } from "../sockets.ts";
+import { openDescriptors } from "../tools/sockets.ts";
 
 /** How many are open once none was closed for a while. */
 export async function settledDescriptors(): Promise<number> {

@@ -15,18 +15,14 @@ import {
   type Target,
   UdpSocket,
 } from "../../lib/index.ts";
-import { CHILD_TIMEOUT_MS, nextTurn } from "../sockets.ts";
+import { watchGarbage } from "../tools/allocation.ts";
+import { CHILD_TIMEOUT_MS, nextTurn } from "../tools/sockets.ts";
 
 const BATCH = 64;
 /** Half a million datagrams. */
 const ROUNDS = 8000;
 const WARM_UP_ROUNDS = 1000;
 const ATTEMPTS_MAX = 5;
-
-/** Objects that nothing refers to; in a function of its own, so that none stays on the stack. */
-function watchGarbage(): WeakRef<object>[] {
-  return Array.from({ length: 64 }, (_, index) => new WeakRef({ index }));
-}
 
 async function isCollectedDuring(round: () => void): Promise<boolean> {
   Bun.gc(true);

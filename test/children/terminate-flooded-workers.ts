@@ -6,7 +6,7 @@
  */
 
 import { SocketAddress, UdpSocket } from "../../lib/index.ts";
-import { nextTurn } from "../sockets.ts";
+import { nextTurn } from "../tools/sockets.ts";
 import { settledDescriptors } from "./settled-descriptors.ts";
 
 const WARM_UP = 5;

@@ -97,11 +97,7 @@ export const C_NAME: RegExp =
   /^(AF|SO|SOL|SOCK|IP|IPV6|IPPROTO|UDP|MCAST|MSG|SCM|F|O|POLL|SIG|TCP)_[A-Z0-9_]+$|^POLL[A-Z]+$|^E[A-Z]{3,}$/;
 
 /** Names of that form which are the library's own. */
-export const NOT_IN_C: ReadonlySet<string> = new Set([
-  "IP_NAME_CAPACITY",
-  "SO_MARK_BYTES",
-  "SO_EE_ORIGIN_BYTE",
-]);
+export const NOT_IN_C: ReadonlySet<string> = new Set(["SO_MARK_BYTES", "SO_EE_ORIGIN_BYTE"]);
 
 export const HEADERS: string = `
 #define _GNU_SOURCE

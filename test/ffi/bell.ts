@@ -2,7 +2,7 @@
 
 import { loadNative, type NativeReactor } from "../../ffi/native.ts";
 import { openBell, type ReadinessMode } from "../../lib/readiness/bell.ts";
-import { openDescriptors } from "../sockets.ts";
+import { openDescriptors } from "../tools/sockets.ts";
 import { loadedNative } from "./tools.ts";
 
 /** Both ways to be told. */

@@ -6,7 +6,7 @@
 import { describe, expect, test } from "bun:test";
 import { segmentBytesOf } from "../../lib/datagram/control.ts";
 import { DatagramInfo, RecvBatch, UdpSocket } from "../../lib/index.ts";
-import { datagramsOf, expectSame, NO_OFFLOAD_REASON, receiveAll, times } from "../offload-tools.ts";
+import { datagramsOf, expectSame, NO_OFFLOAD_REASON, receiveAll, times } from "../tools/offload.ts";
 import { loadedNative } from "./tools.ts";
 
 /** Level and name of UDP_GRO, and of socket and IP options that tell more of each datagram. */

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { findWatch, type Watch } from "../../ffi/event-loop.ts";
-import { nextTurn, openDescriptors } from "../sockets.ts";
+import { nextTurn, openDescriptors } from "../tools/sockets.ts";
 import { Bell, modeMissing, settled } from "./bell.ts";
 import { drain, sendOne } from "./raw-sockets.ts";
 import { loadedNative, openPair, testIf } from "./tools.ts";

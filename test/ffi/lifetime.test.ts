@@ -7,10 +7,8 @@ import { ptr } from "bun:ffi";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { addressOf, nativeBytes } from "../../ffi/memory.ts";
 import type { ReceiveVector } from "../../ffi/native.ts";
+import { EAGAIN, SOCK_DGRAM } from "../../lib/support/linux.ts";
 import { loadedNative, openPair } from "./tools.ts";
-
-const SOCK_DGRAM = 2;
-const EAGAIN = 11;
 
 const native = loadedNative();
 let left = -1;

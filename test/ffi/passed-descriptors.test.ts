@@ -5,11 +5,10 @@
 
 import { expect, test } from "bun:test";
 import { RecvBatch, UnixDatagram } from "../../lib/index.ts";
-import { openDescriptors } from "../sockets.ts";
+import { SOCK_DGRAM, SOL_SOCKET } from "../../lib/support/linux.ts";
+import { openDescriptors } from "../tools/sockets.ts";
 import { loadedNative, openPair } from "./tools.ts";
 
-const SOCK_DGRAM = 2;
-const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const CONTROL_CAPACITY = 24;
 

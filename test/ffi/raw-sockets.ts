@@ -1,11 +1,10 @@
 /** Datagrams of 100 bytes by way of the binding alone, for tests that ask who is ready. */
 
 import { expect } from "bun:test";
+import { AF_INET } from "../../lib/address/address.ts";
 import { SocketAddress } from "../../lib/index.ts";
+import { SOCK_DGRAM } from "../../lib/support/linux.ts";
 import { loadedNative } from "./tools.ts";
-
-const AF_INET = 2;
-const SOCK_DGRAM = 2;
 
 const native = loadedNative();
 const LOOPBACK = SocketAddress.ip("127.0.0.1", 0);

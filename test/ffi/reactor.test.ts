@@ -3,7 +3,7 @@
 import { describe, expect } from "bun:test";
 import { SocketAddress } from "../../lib/index.ts";
 import type { ReadinessMode } from "../../lib/readiness/bell.ts";
-import { nextTurn, openDescriptors } from "../sockets.ts";
+import { nextTurn, openDescriptors } from "../tools/sockets.ts";
 import { Bell, MODES, modeMissing, settled } from "./bell.ts";
 import { bindUdp, boundUdp, drain, sendOne, trySend } from "./raw-sockets.ts";
 import { loadedNative, openPair, testIf } from "./tools.ts";

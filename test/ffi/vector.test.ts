@@ -9,12 +9,11 @@ import { join } from "node:path";
 import { IOVEC, MMSGHDR } from "../../ffi/layout.ts";
 import { addressOf } from "../../ffi/memory.ts";
 import type { ReceiveVector, SendVector } from "../../ffi/native.ts";
+import { AF_INET, AF_UNIX } from "../../lib/address/address.ts";
 import { SocketAddress } from "../../lib/index.ts";
+import { SOCK_DGRAM } from "../../lib/support/linux.ts";
 import { loadedNative, openPair, temporaryDirectory } from "./tools.ts";
 
-const AF_UNIX = 1;
-const AF_INET = 2;
-const SOCK_DGRAM = 2;
 const MSG_TRUNC = 0x20;
 
 const native = loadedNative();

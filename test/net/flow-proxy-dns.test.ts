@@ -2,8 +2,8 @@
 
 import { expect, test } from "bun:test";
 import { UdpSocket } from "../../lib/index.ts";
-import { RunningProxy } from "../proxy-process.ts";
-import { BACKENDS, HAS_IPV6 } from "../sockets.ts";
+import { RunningProxy } from "../flow-proxy/proxy-process.ts";
+import { BACKENDS, HAS_IPV6 } from "../tools/sockets.ts";
 
 const NAME = "example.test";
 const ADDRESS = "192.0.2.7";

@@ -5,7 +5,7 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { RunningProxy, runProxy } from "../proxy-process.ts";
+import { RunningProxy, runProxy } from "../flow-proxy/proxy-process.ts";
 
 const ID = `dgs${process.pid}`;
 const [CLIENT, INGRESS, EGRESS] = [`${ID}c`, `${ID}i`, `${ID}e`];

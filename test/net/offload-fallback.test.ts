@@ -8,8 +8,8 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { NO_OFFLOAD_REASON } from "../offload-tools.ts";
-import { rejection } from "../sockets.ts";
+import { NO_OFFLOAD_REASON } from "../tools/offload.ts";
+import { rejection } from "../tools/sockets.ts";
 import type { ReceivePlan, ReceiveReport, SendPlan, SendReport, SendStep } from "./offload-end.ts";
 
 const ID = `dgo${process.pid}`;

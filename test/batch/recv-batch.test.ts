@@ -1,0 +1,315 @@
+/** Receiving without a copy: what a batch shows of datagrams, and of the messages they came in. */
+
+import { describe, expect, test } from "bun:test";
+import {
+  DatagramInfo,
+  RecvBatch,
+  type RecvBatchOptions,
+  SocketAddress,
+  UdpSocket,
+  UnixDatagram,
+  WouldBlock,
+} from "../../lib/index.ts";
+import {
+  datagramsOf,
+  ENDS,
+  expectSame,
+  NO_OFFLOAD_REASON,
+  openEnds,
+  receiveAll,
+  receiveBatch,
+  receiveSome,
+  times,
+} from "../tools/offload.ts";
+import {
+  BACKENDS,
+  closedPort,
+  connectedPair,
+  nextTurn,
+  numbered,
+  rejection,
+  stateOf,
+  thrown,
+  until,
+} from "../tools/sockets.ts";
+
+const BOTH = { sender: true, receiver: true };
+const SLOT_BYTES = 65_536;
+
+/** Where each datagram of a batch is, and what it is said to be. */
+function layout(batch: RecvBatch) {
+  return Array.from({ length: batch.length }, (_, i) => ({
+    offset: batch.offsetAt(i),
+    length: batch.lengthAt(i),
+    message: batch.messageAt(i),
+  }));
+}
+
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a batch of segments", () => {
+  test("says where each lies, in which message, with which stride", async () => {
+    using pair = await openEnds(BOTH);
+    const payloads = datagramsOf([300, 300, 100, 0, 500, 500]);
+    await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
+    const batch = new RecvBatch();
+    expect(await pair.receiver.recvBatch(batch)).toBe(6);
+    expect([batch.length, batch.messages]).toEqual([6, 3]);
+    expect(layout(batch)).toEqual([
+      { offset: 0, length: 300, message: 0 },
+      { offset: 300, length: 300, message: 0 },
+      { offset: 600, length: 100, message: 0 },
+      { offset: SLOT_BYTES, length: 0, message: 1 },
+      { offset: 2 * SLOT_BYTES, length: 500, message: 2 },
+      { offset: 2 * SLOT_BYTES + 500, length: 500, message: 2 },
+    ]);
+    expect([0, 1, 2].map((m) => batch.segmentBytesAt(m))).toEqual([300, 0, 500]);
+    expect(Buffer.compare(batch.payload(2), payloads[2] as Uint8Array)).toBe(0);
+    for (let i = 0; i < 6; i++) {
+      expect(batch.peerAt(i)?.equals(pair.sender.localAddr)).toBe(true);
+      expect(batch.infoAt(i)).toMatchObject({
+        length: payloads[i]?.length,
+        datagramLength: payloads[i]?.length,
+        truncated: false,
+      });
+    }
+    expect(pair.receiver.counters).toMatchObject({
+      datagramsReceived: 6,
+      bytesReceived: 1700,
+      messagesReceived: 3,
+      receiveCalls: 1,
+      datagramsTruncated: 0,
+    });
+  });
+
+  test.each([...ENDS])("shows the same datagrams with $name", async (ends) => {
+    using pair = await openEnds(ends);
+    const payloads = datagramsOf([1472, 1472, 1, 65_507, 0, 9000, 8999, ...times(50, 1200)]);
+    await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
+    const batch = new RecvBatch({ messages: 4 });
+    const received = await receiveAll(pair.receiver, payloads.length, (socket, options) =>
+      receiveBatch(socket, batch, options),
+    );
+    expectSame(received, payloads);
+    expect(pair.receiver.counters.datagramsTruncated).toBe(0);
+  });
+
+  test("tells peers apart that took turns", async () => {
+    using a = await openEnds(BOTH);
+    using b = await openEnds(BOTH);
+    const to = a.receiver.localAddr;
+    for (const { sender } of [a, b, a]) await sender.sendMany(datagramsOf([50, 50]), { to });
+    const batch = new RecvBatch();
+    await a.receiver.recvBatch(batch);
+    const ports = [a, a, b, b, a, a].map(({ sender }) => sender.localAddr.port);
+    expect(ports.map((_, i) => batch.peerAt(i)?.port)).toEqual(ports);
+    expect(batch.messages).toBe(3);
+  });
+
+  test("is filled anew by each receive, and takes no more messages than it has room for", async () => {
+    using pair = await openEnds(BOTH);
+    const to = pair.receiver.localAddr;
+    const payloads = datagramsOf([300, 300, 0, 200, 200, 200, 0, 100]);
+    await pair.sender.sendMany(payloads, { to });
+    const batch = new RecvBatch({ messages: 2 });
+    const { bytes } = batch;
+    const counts = [];
+    let from = 0;
+    for (let i = 0; i < 3; i++) {
+      counts.push([await pair.receiver.recvBatch(batch), batch.messages]);
+      for (let j = 0; j < batch.length; j++) {
+        expect(Buffer.compare(batch.payload(j), payloads[from++] as Uint8Array)).toBe(0);
+        expect(batch.payload(j).buffer).toBe(bytes.buffer);
+      }
+    }
+    expect(counts).toEqual([
+      [3, 2],
+      [4, 2],
+      [1, 1],
+    ]);
+    expect([batch.segmentBytesAt(0), layout(batch)]).toEqual([
+      100,
+      [{ offset: 0, length: 100, message: 0 }],
+    ]);
+    expect(pair.receiver.tryRecvBatch(batch)).toBe(WouldBlock);
+    expect([batch.length, batch.messages]).toEqual([0, 0]);
+  });
+
+  test("takes over what recvMany left, in order, with its peer and what was told", async () => {
+    using pair = await openEnds(BOTH);
+    pair.receiver.receiveMetadata({ destination: true });
+    const payloads = datagramsOf([...times(9, 300), 20, 1000]);
+    await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
+    const received = await receiveSome(pair.receiver, 3);
+    const batch = new RecvBatch({ messages: 4 });
+    const info = new DatagramInfo();
+    const counts = [];
+    while (received.length < payloads.length) {
+      received.push(...(await receiveBatch(pair.receiver, batch)));
+      counts.push([batch.length, batch.messages]);
+      for (let i = 0; i < batch.length; i++) {
+        expect(batch.infoAt(i, info)).toBe(info);
+        expect(info).toMatchObject({ length: batch.lengthAt(i), interfaceIndex: 1 });
+        expect(info.destination?.address).toBe("127.0.0.1");
+        expect(info.peer?.equals(pair.sender.localAddr)).toBe(true);
+        expect(batch.segmentBytesAt(batch.messageAt(i))).toBeGreaterThanOrEqual(batch.lengthAt(i));
+      }
+    }
+    expectSame(received, payloads);
+    expect(counts).toEqual([
+      [4, 4],
+      [4, 4],
+    ]);
+    expect(pair.receiver.counters).toMatchObject({
+      datagramsReceived: 11,
+      bytesReceived: 9 * 300 + 20 + 1000,
+      messagesReceived: 2,
+    });
+  });
+
+  test("can go from socket to socket", async () => {
+    const batch = new RecvBatch();
+    for (let i = 0; i < 3; i++) {
+      using pair = await openEnds(BOTH);
+      const payloads = datagramsOf([70, 70, 70], i);
+      await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
+      expectSame(await receiveBatch(pair.receiver, batch), payloads);
+      expect(batch.peerAt(2)?.equals(pair.sender.localAddr)).toBe(true);
+    }
+  });
+});
+
+describe.each([...BACKENDS])("recvBatch, %s backend", (backend) => {
+  test("gets datagrams of every length, zero too, each with its peer", async () => {
+    const { receiver, sender } = await connectedPair(backend);
+    const payloads = datagramsOf([0, 1, 1200, 0, 9000]);
+    for (const payload of payloads) await sender.send(payload);
+    const batch = new RecvBatch();
+    const received = await receiveAll(receiver, 5, (socket, options) =>
+      receiveBatch(socket, batch, options),
+    );
+    expectSame(received, payloads);
+    expect(received.every(({ peer }) => peer?.equals(sender.localAddr))).toBe(true);
+    expect(receiver.counters).toMatchObject({ datagramsReceived: 5, messagesReceived: 5 });
+    receiver.close();
+    sender.close();
+  });
+
+  test("waits for a datagram, and stands in line with other receives", async () => {
+    const { receiver, sender } = await connectedPair(backend);
+    const batch = new RecvBatch({ messages: 1 });
+    const buffer = new Uint8Array(10);
+    const first = receiver.recvBatch(batch);
+    const second = receiver.recv(buffer);
+    expect(await stateOf(first)).toBe("pending");
+    expect(receiver.tryRecvBatch(new RecvBatch({ messages: 1 }))).toBe(WouldBlock);
+    for (const bytes of numbered(2, 5)) await sender.send(bytes);
+    expect([await first, await second]).toEqual([1, 4]);
+    expect([batch.payload(0)[3], buffer[3]]).toEqual([5, 6]);
+    receiver.close();
+    sender.close();
+  });
+
+  test("forgets what the batch had, also when nothing came", async () => {
+    const { receiver, sender } = await connectedPair(backend);
+    const batch = new RecvBatch();
+    await sender.send(new Uint8Array(3));
+    await receiver.recvBatch(batch);
+    expect(batch.length).toBe(1);
+    expect(receiver.tryRecvBatch(batch)).toBe(WouldBlock);
+    expect([batch.length, batch.messages]).toEqual([0, 0]);
+    await sender.send(new Uint8Array(3));
+    await receiver.recvBatch(batch);
+    const waiting = rejection(receiver.recvBatch(batch));
+    expect(batch.length).toBe(0);
+    receiver.close();
+    expect(await waiting).toMatchObject({ code: "ERR_SOCKET_CLOSED" });
+    expect(thrown(() => receiver.tryRecvBatch(batch))).toMatchObject({ code: "ERR_SOCKET_CLOSED" });
+    sender.close();
+  });
+
+  test("gives up when the signal aborts, and loses nothing", async () => {
+    const { receiver, sender } = await connectedPair(backend);
+    const batch = new RecvBatch();
+    const controller = new AbortController();
+    const waiting = rejection(receiver.recvBatch(batch, { signal: controller.signal }));
+    controller.abort();
+    expect(await waiting).toBe(controller.signal.reason);
+    await sender.send(new Uint8Array(3));
+    expect(await receiver.recvBatch(batch)).toBe(1);
+    receiver.close();
+    sender.close();
+  });
+
+  test("refuses what is no batch", async () => {
+    const { receiver, sender } = await connectedPair(backend);
+    for (const bad of [undefined, null, [], {}, new Uint8Array(9)]) {
+      expect(await rejection(receiver.recvBatch(bad as never))).toBeInstanceOf(TypeError);
+      expect(thrown(() => receiver.tryRecvBatch(bad as never))).toBeInstanceOf(TypeError);
+    }
+    receiver.close();
+    sender.close();
+  });
+
+  test("throws what the system reports, and goes on", async () => {
+    const socket = await UdpSocket.connect(
+      { hostname: "127.0.0.1", port: await closedPort() },
+      { backend },
+    );
+    const batch = new RecvBatch();
+    await socket.send(new Uint8Array(1));
+    expect(await rejection(socket.recvBatch(batch))).toMatchObject({ code: "ECONNREFUSED" });
+    expect(batch.length).toBe(0);
+    expect(socket.tryRecvBatch(batch)).toBe(WouldBlock);
+    socket.close();
+  });
+});
+
+test("a batch gets datagrams of Unix peers, with a name and without", async () => {
+  const [left, right] = await UnixDatagram.pair();
+  await using named = await UnixDatagram.bind(SocketAddress.abstract(`recv-batch-${process.pid}`));
+  const batch = new RecvBatch();
+  await left.send(new Uint8Array(5));
+  expect([await right.recvBatch(batch), batch.lengthAt(0), batch.peerAt(0)]).toEqual([
+    1,
+    5,
+    undefined,
+  ]);
+  await named.sendTo(new Uint8Array(6), named.localAddr);
+  await named.recvBatch(batch);
+  expect(batch.peerAt(0)?.equals(named.localAddr)).toBe(true);
+  left.close();
+  right.close();
+});
+
+test("a batch has as many messages as it was asked for, 1 to 1024, and nothing else", () => {
+  expect(new RecvBatch().messagesMax).toBe(32);
+  expect(new RecvBatch({}).messagesMax).toBe(32);
+  for (const messages of [1, 1024]) {
+    const batch = new RecvBatch({ messages });
+    expect([batch.messagesMax, batch.bytes.length]).toEqual([messages, messages * SLOT_BYTES]);
+    expect([batch.length, batch.messages]).toEqual([0, 0]);
+  }
+  for (const messages of [0, 1025, 1.5, -1, Number.NaN, "3", null]) {
+    const options = { messages } as RecvBatchOptions;
+    expect(thrown(() => new RecvBatch(options))).toBeInstanceOf(RangeError);
+  }
+});
+
+test("a batch may be received into from within the loop over another", async () => {
+  const { receiver, sender } = await connectedPair("shim");
+  const [outer, inner] = [new RecvBatch(), new RecvBatch()];
+  await sender.sendMany(datagramsOf([40, 40]));
+  await receiver.recvBatch(outer);
+  await sender.sendMany(datagramsOf([60, 60], 9));
+  await nextTurn();
+  await until(() => receiver.tryRecvBatch(inner) !== WouldBlock);
+  expectSame(
+    [0, 1].map((i) => ({ bytes: outer.payload(i), peer: undefined })),
+    datagramsOf([40, 40]),
+  );
+  expectSame(
+    [0, 1].map((i) => ({ bytes: inner.payload(i), peer: undefined })),
+    datagramsOf([60, 60], 9),
+  );
+  receiver.close();
+  sender.close();
+});

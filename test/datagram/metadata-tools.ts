@@ -1,0 +1,129 @@
+/** What the tests of metadata share: the paths a datagram can take, and the ways to be told of it. */
+
+import {
+  DatagramInfo,
+  RecvBatch,
+  SendBatch,
+  type SendMetadata,
+  SocketAddress,
+  UdpSocket,
+} from "../../lib/index.ts";
+import { HAS_IPV6 } from "../tools/sockets.ts";
+
+/** Room for what a test sends before it receives. */
+const RECV_BUFFER_BYTES = 2 ** 20;
+
+/** Where the ends are bound, and by which address the sender knows the receiver. */
+export interface Path {
+  readonly name: string;
+  readonly receiver: string;
+  readonly sender: string;
+  readonly to: string;
+  readonly isConnected: boolean;
+}
+
+const ENDS: readonly Omit<Path, "isConnected">[] = [
+  { name: "IPv4", receiver: "0.0.0.0", sender: "0.0.0.0", to: "127.0.0.1" },
+  { name: "IPv6", receiver: "::1", sender: "::1", to: "::1" },
+  { name: "dual stack to IPv4", receiver: "127.0.0.1", sender: "::", to: "127.0.0.1" },
+  { name: "dual stack to mapped", receiver: "127.0.0.1", sender: "::", to: "::ffff:127.0.0.1" },
+  { name: "dual stack to IPv6", receiver: "::", sender: "::", to: "::1" },
+  { name: "IPv4 to dual stack", receiver: "::", sender: "127.0.0.1", to: "127.0.0.1" },
+  { name: "dual stack to dual stack by IPv4", receiver: "::", sender: "::", to: "127.0.0.1" },
+];
+
+/** Every kind of path over loopback that this machine has. */
+export const PATHS: readonly Path[] = ENDS.filter(({ to, sender, receiver }) =>
+  [to, sender, receiver].some((address) => address.includes(":")) ? HAS_IPV6 : true,
+).flatMap((ends) => [
+  { ...ends, isConnected: false },
+  { ...ends, name: `${ends.name}, connected`, isConnected: true },
+]);
+
+/** Both ends of a path. */
+export interface PathEnds extends Disposable {
+  readonly receiver: UdpSocket;
+  readonly sender: UdpSocket;
+  /** What to push with a datagram: absent where the sender is connected. */
+  readonly to: SocketAddress | undefined;
+}
+
+/** Opens both ends of a path. */
+export async function openPath(path: Omit<Path, "name">, offload = true): Promise<PathEnds> {
+  const options = { backend: "shim", offload } as const;
+  const receiver = await UdpSocket.bind({
+    ...options,
+    hostname: path.receiver,
+    recvBufferBytes: RECV_BUFFER_BYTES,
+  });
+  const { port } = receiver.localAddr;
+  const sender = await UdpSocket.bind({
+    ...options,
+    hostname: path.sender,
+    ...(path.isConnected ? { connect: { hostname: path.to, port } } : {}),
+  });
+  return {
+    receiver,
+    sender,
+    to: path.isConnected ? undefined : SocketAddress.ip(path.to, port),
+    [Symbol.dispose]() {
+      receiver.close();
+      sender.close();
+    },
+  };
+}
+
+/** An unconnected sender and a receiver over IPv4, both bound to every address. */
+export function openIPv4(offload = true): Promise<PathEnds> {
+  const path = { receiver: "0.0.0.0", sender: "0.0.0.0", to: "127.0.0.1", isConnected: false };
+  return openPath(path, offload);
+}
+
+/** Sends one datagram of one byte per entry, all in one batch: how many went. */
+export function sendEach(
+  { sender, to }: Pick<PathEnds, "sender" | "to">,
+  all: readonly (SendMetadata | undefined)[],
+): Promise<number> {
+  const batch = new SendBatch({ datagrams: Math.max(1, all.length) });
+  for (const [i, metadata] of all.entries()) batch.metadata(metadata).push(Uint8Array.of(i), to);
+  return sender.sendBatch(batch);
+}
+
+/** A way to receive up to `room` datagrams: what was told of each. */
+type Receive = (socket: UdpSocket, room: number) => Promise<DatagramInfo[]>;
+
+/** The ways that tell of datagrams. */
+export const WAYS: Readonly<Record<"recvFrom" | "recvMany" | "recvBatch", Receive>> = {
+  recvFrom: async (socket) => {
+    const info = await socket.recvFrom(new Uint8Array(2000));
+    return [Object.assign(new DatagramInfo(), info)];
+  },
+  recvMany: async (socket, room) => {
+    const bufs = Array.from({ length: room }, () => new Uint8Array(2000));
+    const info = bufs.map(() => new DatagramInfo());
+    const got = await socket.recvMany(bufs, { info });
+    return info.slice(0, got);
+  },
+  recvBatch: async (socket) => {
+    const batch = new RecvBatch({ messages: 4 });
+    const got = await socket.recvBatch(batch);
+    return Array.from({ length: got }, (_, i) => batch.infoAt(i));
+  },
+};
+
+/** Receives `count` datagrams: what was told of each. */
+export async function receiveInfo(
+  socket: UdpSocket,
+  count: number,
+  receive: Receive = WAYS.recvMany,
+): Promise<DatagramInfo[]> {
+  const all: DatagramInfo[] = [];
+  while (all.length < count) all.push(...(await receive(socket, count - all.length)));
+  return all;
+}
+
+/** Receives one datagram: what was told of it. */
+export async function receiveOne(socket: UdpSocket): Promise<DatagramInfo> {
+  const [info] = await receiveInfo(socket, 1);
+  return info as DatagramInfo;
+}

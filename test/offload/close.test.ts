@@ -1,0 +1,117 @@
+/** What becomes of datagrams that came together when the socket goes: closed, or handed over. */
+
+import { describe, expect, test } from "bun:test";
+import { closeSync } from "node:fs";
+import { DatagramInfo, recvmmsg, UdpSocket, WouldBlock } from "../../lib/index.ts";
+import { IPPROTO_UDP, UDP_GRO } from "../../lib/support/linux.ts";
+import { loadedNative } from "../ffi/tools.ts";
+import {
+  datagramsOf,
+  expectSame,
+  NO_OFFLOAD_REASON,
+  openEnds,
+  receiveAll,
+  receiveSome,
+  times,
+} from "../tools/offload.ts";
+import { rejection, targets } from "../tools/sockets.ts";
+
+const native = loadedNative();
+
+const BOTH = { sender: true, receiver: true };
+
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a socket that goes", () => {
+  test("counts the datagrams that nobody took as dropped", async () => {
+    using pair = await openEnds(BOTH);
+    await pair.sender.sendMany(datagramsOf(times(10, 300)), { to: pair.receiver.localAddr });
+    await receiveSome(pair.receiver, 3);
+    pair.receiver.close();
+    expect(pair.receiver.counters).toMatchObject({ datagramsReceived: 3, datagramsDropped: 7 });
+    // The memory that they were in is another socket's now.
+    using other = await openEnds(BOTH);
+    await other.sender.sendMany(datagramsOf([300, 300], 50), { to: other.receiver.localAddr });
+    expectSame(await receiveAll(other.receiver, 2), datagramsOf([300, 300], 50));
+    expect(other.receiver.counters.datagramsDropped).toBe(0);
+  });
+
+  test("hands over a descriptor that receives one datagram a message", async () => {
+    using pair = await openEnds(BOTH);
+    const payloads = datagramsOf(times(5, 300));
+    const fd = pair.receiver.intoFd() as number;
+    try {
+      await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
+      expect(pair.sender.counters.messagesSent).toBe(1);
+      const bufs = targets(8, 2000);
+      const info = bufs.map(() => new DatagramInfo());
+      expect(recvmmsg(fd, bufs, info)).toBe(5);
+      expect(info.slice(0, 5).map(({ datagramLength }) => datagramLength)).toEqual(times(5, 300));
+    } finally {
+      closeSync(fd);
+    }
+  });
+
+  test("hands over what waits up to the last that was coalesced: before it all is dropped", async () => {
+    for (const { waiting, left, dropped } of [
+      { waiting: [[100], [300, 300, 300], [0], [200, 200], [50], [0], [60]], left: 3, dropped: 7 },
+      { waiting: [[300, 300, 300]], left: 0, dropped: 3 },
+      { waiting: [[0], [100], [0], [7]], left: 4, dropped: 0 },
+      { waiting: times(40, [100, 100]), left: 0, dropped: 80 },
+      { waiting: [...times(40, [100]), [9, 9], ...times(40, [8])], left: 40, dropped: 42 },
+      { waiting: [], left: 0, dropped: 0 },
+    ]) {
+      using pair = await openEnds(BOTH);
+      const lengths = waiting.flat();
+      const to = pair.receiver.localAddr;
+      for (const message of waiting) await pair.sender.sendMany(datagramsOf(message), { to });
+      const fd = pair.receiver.intoFd() as number;
+      try {
+        const bufs = targets(100, 2000);
+        const info = bufs.map(() => new DatagramInfo());
+        const got = recvmmsg(fd, bufs, info);
+        const received = info.slice(0, got === WouldBlock ? 0 : got);
+        expect(received.map(({ datagramLength }) => datagramLength)).toEqual(
+          lengths.slice(lengths.length - left),
+        );
+        expect(pair.receiver.counters.datagramsDropped).toBe(dropped);
+      } finally {
+        closeSync(fd);
+      }
+    }
+  });
+
+  test.each([true, false])(
+    "adopted with messages that were coalesced waiting: they come apart, offload %p",
+    async (offload) => {
+      using pair = await openEnds({ sender: true, receiver: false });
+      const fd = pair.receiver.intoFd() as number;
+      expect(native.setIntOption(fd, IPPROTO_UDP, UDP_GRO, 1)).toBe(0);
+      const payloads = datagramsOf(times(5, 300));
+      await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
+      await using receiver = await UdpSocket.fromFd(fd, { offload });
+      expectSame(await receiveAll(receiver, 5), payloads);
+      expect(receiver.counters.messagesReceived).toBe(1);
+    },
+  );
+
+  test("adopted without offload, neither is used", async () => {
+    using pair = await openEnds({ sender: false, receiver: false });
+    const fd = pair.receiver.intoFd() as number;
+    await using socket = await UdpSocket.fromFd(fd, { offload: false });
+    const payloads = datagramsOf(times(5, 300));
+    await socket.sendMany(payloads, { to: socket.localAddr });
+    expectSame(await receiveAll(socket, 5), payloads);
+    expect([socket.counters.messagesSent, socket.counters.messagesReceived]).toEqual([5, 5]);
+    const error = await rejection(UdpSocket.fromFd(0, { offload: "off" as never }));
+    expect(error).toBeInstanceOf(TypeError);
+  });
+
+  test("leaves descriptors that are adopted what they can: both offloads", async () => {
+    using pair = await openEnds({ sender: false, receiver: false });
+    await using sender = await UdpSocket.fromFd(pair.sender.intoFd() as number);
+    await using receiver = await UdpSocket.fromFd(pair.receiver.intoFd() as number);
+    const payloads = datagramsOf(times(5, 300));
+    await sender.sendMany(payloads, { to: receiver.localAddr });
+    expectSame(await receiveAll(receiver, 5), payloads);
+    expect([sender.counters.messagesSent, receiver.counters.messagesReceived]).toEqual([1, 1]);
+  });
+});

@@ -1,0 +1,332 @@
+/**
+ * Segmentation and receive offload, on real sockets: whatever messages datagrams go and come in,
+ * they are the same datagrams in the same order, and the counters tell how few messages it took.
+ */
+
+import { describe, expect, test } from "bun:test";
+import {
+  DatagramInfo,
+  DgramBuffer,
+  type Payload,
+  SocketAddress,
+  SocketError,
+  UdpSocket,
+  WouldBlock,
+} from "../../lib/index.ts";
+import {
+  datagram,
+  datagramsOf,
+  ENDS,
+  expectSame,
+  fitsRecvBuffer,
+  NO_OFFLOAD_REASON,
+  openEnds,
+  type Received,
+  receiveAll,
+  receiveSome,
+  STEPS,
+  times,
+} from "../tools/offload.ts";
+import { HAS_IPV6, rejection, targets } from "../tools/sockets.ts";
+
+const MESSAGE_SEGMENTS_MAX = 64;
+const MESSAGE_BYTES_MAX = 65_473;
+const BOTH = { sender: true, receiver: true };
+
+/** Messages that `count` datagrams of `bytes` need. */
+function messagesFor(count: number, bytes: number): number {
+  const each = Math.min(MESSAGE_SEGMENTS_MAX, Math.floor(MESSAGE_BYTES_MAX / bytes) || 1);
+  return Math.ceil(count / each);
+}
+
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("offload", () => {
+  describe.each([...ENDS])("$name", (ends) => {
+    test.each([1, 1200, 1472, 9000, 65_507])(
+      "batches of datagrams of %d bytes arrive as they were, in as few messages as can be",
+      async (bytes) => {
+        for (const count of [1, 2, 63, 64, 65, 128, 129]) {
+          // Of the longest, no two go in one message, and not all fit the receive buffer.
+          const atOnce = bytes === 65_507 ? 1 : count;
+          if (!fitsRecvBuffer(atOnce, atOnce * bytes)) continue;
+          using pair = await openEnds(ends);
+          const { sender, receiver } = pair;
+          const payloads = datagramsOf(times(count, bytes));
+          const received: Received[] = [];
+          for (let start = 0; start < count; start += atOnce) {
+            const slice = { start, count: Math.min(atOnce, count - start) };
+            const sent = await sender.sendMany(payloads, { ...slice, to: receiver.localAddr });
+            expect(sent).toBe(slice.count);
+            received.push(...(await receiveAll(receiver, sent)));
+          }
+          expectSame(received, payloads);
+          expect(received.every(({ peer }) => peer?.port === sender.localAddr.port)).toBe(true);
+          const messages = ends.sender ? messagesFor(count, bytes) : count;
+          expect(sender.counters).toMatchObject({
+            datagramsSent: count,
+            bytesSent: count * bytes,
+            messagesSent: messages,
+            segmentationRefusals: 0,
+          });
+          expect(receiver.counters).toMatchObject({
+            datagramsReceived: count,
+            bytesReceived: count * bytes,
+            messagesReceived: ends.receiver ? messages : count,
+            datagramsTruncated: 0,
+            datagramsDropped: 0,
+          });
+        }
+      },
+    );
+
+    test.each([
+      { lengths: [1200, 1200, 700], messages: 1 },
+      { lengths: [1200, 700, 1200], messages: 2 },
+      { lengths: [1200, 700, 700], messages: 2 },
+      { lengths: [700, 1200], messages: 2 },
+      { lengths: [2, 1, 1], messages: 2 },
+      { lengths: [1200, 0, 1200], messages: 3 },
+      { lengths: [0, 0, 0], messages: 3 },
+      { lengths: [0], messages: 1 },
+      { lengths: [0, 5, 5, 0, 5, 5, 5, 0], messages: 5 },
+      { lengths: [40_000, 25_473], messages: 1 },
+      { lengths: [40_000, 25_474], messages: 2 },
+      { lengths: [32_736, 32_736, 1], messages: 1 },
+      { lengths: [32_737, 32_737], messages: 2 },
+      { lengths: times(50, 1310), messages: 2 },
+      { lengths: [65_507, 1], messages: 2 },
+      { lengths: times(8, 9000), messages: 2 },
+      { lengths: [...times(64, 10), 9], messages: 2 },
+      { lengths: [...times(63, 10), 9, 10], messages: 2 },
+      { lengths: [...times(64, 10), ...times(64, 11)], messages: 2 },
+      { lengths: [9000, 1472, 1200, 1, 0, 1, 1200, 1472, 9000], messages: 7 },
+    ])("datagrams of mixed lengths arrive as they were (%#)", async (mix) => {
+      using pair = await openEnds(ends);
+      const { sender, receiver } = pair;
+      const payloads = datagramsOf(mix.lengths);
+      await sender.sendMany(payloads, { to: receiver.localAddr });
+      expectSame(await receiveAll(receiver, payloads.length), payloads);
+      const messages = ends.sender ? mix.messages : payloads.length;
+      expect(sender.counters.messagesSent).toBe(messages);
+      expect(receiver.counters.messagesReceived).toBe(ends.receiver ? messages : payloads.length);
+    });
+  });
+
+  describe("to several peers", () => {
+    const hosts = ["127.0.0.1", "::1"].filter((host) => HAS_IPV6 || host !== "::1");
+
+    test.each(hosts)("neighbours to one join, by equal addresses too: %s", async (host) => {
+      for (const [order, messages] of [
+        ["ABABAB", 6],
+        ["AAABBB", 2],
+        ["AABBAA", 3],
+        ["AAAAAB", 2],
+      ] as const) {
+        using a = await openEnds(BOTH, host);
+        using b = await openEnds(BOTH, host);
+        const payloads = datagramsOf(times(order.length, 500));
+        // A new object each, so that no two are identical.
+        const to = Array.from(order, (letter) => {
+          const { address, port } = (letter === "A" ? a : b).receiver.localAddr;
+          return SocketAddress.ip(address, port);
+        });
+        expect(await a.sender.sendMany(payloads, { to })).toBe(order.length);
+        for (const [letter, { receiver }] of [
+          ["A", a],
+          ["B", b],
+        ] as const) {
+          const own = payloads.filter((_, i) => order[i] === letter);
+          expectSame(await receiveAll(receiver, own.length), own);
+        }
+        expect(a.sender.counters.messagesSent).toBe(messages);
+      }
+    });
+
+    test("a part of the batch keeps each its own address", async () => {
+      using a = await openEnds(BOTH);
+      using b = await openEnds(BOTH);
+      const payloads = datagramsOf(times(6, 500));
+      const to = [..."AABBBA"].map((letter) => (letter === "A" ? a : b).receiver.localAddr);
+      await a.sender.sendMany(payloads, { to, start: 1, count: 3 });
+      expectSame(await receiveAll(a.receiver, 1), payloads.slice(1, 2));
+      expectSame(await receiveAll(b.receiver, 2), payloads.slice(2, 4));
+      expect(a.sender.counters.messagesSent).toBe(2);
+    });
+
+    test("senders that take turns are told apart", async () => {
+      using a = await openEnds(BOTH);
+      using b = await openEnds(BOTH);
+      const payloads = datagramsOf(times(12, 300));
+      for (let start = 0; start < 12; start += 3) {
+        const { sender } = start % 2 === 0 ? a : b;
+        await sender.sendMany(payloads, { to: a.receiver.localAddr, start, count: 3 });
+      }
+      const received = await receiveAll(a.receiver, 12);
+      expectSame(received, payloads);
+      const [portA, portB] = [a.sender.localAddr.port, b.sender.localAddr.port];
+      expect(received.map(({ peer }) => peer?.port)).toEqual(
+        [portA, portB, portA, portB].flatMap((port) => times(3, port)),
+      );
+      expect(a.receiver.counters.messagesReceived).toBe(4);
+    });
+  });
+
+  test.skipIf(!HAS_IPV6)("a dual-stack socket sends segments to IPv4 and IPv6 peers", async () => {
+    using v4 = await openEnds(BOTH, "127.0.0.1");
+    using v6 = await openEnds(BOTH, "::1");
+    await using dual = await UdpSocket.bind({ hostname: "::" });
+    const mapped = SocketAddress.ip("::ffff:127.0.0.1", v4.receiver.localAddr.port);
+    const payloads = datagramsOf(times(9, 1200));
+    const to = [v4.receiver.localAddr, v6.receiver.localAddr, mapped].flatMap((a) => times(3, a));
+    await dual.sendMany(payloads, { to });
+    expectSame(await receiveAll(v6.receiver, 3), payloads.slice(3, 6));
+    const received = await receiveAll(v4.receiver, 6);
+    expectSame(received, [...payloads.slice(0, 3), ...payloads.slice(6)]);
+    expect(dual.counters.messagesSent).toBe(3);
+    // And back: a dual-stack receiver is told of mapped peers, in which it can answer.
+    for (const { peer } of received) expect(peer?.toString()).toStartWith("127.0.0.1:");
+    const [back] = [SocketAddress.ip("127.0.0.1", dual.localAddr.port)];
+    await v4.receiver.sendMany(payloads, { to: back });
+    const answers = await receiveAll(dual, payloads.length);
+    expectSame(answers, payloads);
+    expect([dual.counters.messagesReceived, new Set(answers.map(({ peer }) => peer)).size]).toEqual(
+      [1, 1],
+    );
+    await dual.sendMany(payloads, { to: answers[0]?.peer });
+    expectSame(await receiveAll(v4.receiver, payloads.length), payloads);
+  });
+
+  test("a connected socket sends segments, and receives them", async () => {
+    using pair = await openEnds(BOTH);
+    const { address, port } = pair.receiver.localAddr;
+    await using connected = await UdpSocket.connect({ hostname: address, port });
+    const payloads = datagramsOf(times(100, 1200));
+    await connected.sendMany(payloads);
+    const received = await receiveAll(pair.receiver, 100);
+    expectSame(received, payloads);
+    await pair.receiver.sendMany(payloads, { to: received[0]?.peer });
+    expectSame(await receiveAll(connected, 100), payloads);
+    expect(connected.counters).toMatchObject({ messagesSent: 2, messagesReceived: 2 });
+  });
+
+  test("a broken batch is carried on where it ended: the refused datagram alone is named", async () => {
+    using pair = await openEnds(BOTH);
+    const payloads = [...datagramsOf(times(3, 1200)), new Uint8Array(65_508)];
+    expect(await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr })).toBe(3);
+    const error = await rejection(pair.sender.sendMany([], { to: pair.receiver.localAddr }));
+    expect(error).toMatchObject({ code: "EMSGSIZE" });
+    expectSame(await receiveAll(pair.receiver, 3), payloads.slice(0, 3));
+    expect(pair.sender.counters.segmentationRefusals).toBe(0);
+  });
+
+  test("what no datagram could be sent to is not blamed on segments", async () => {
+    using pair = await openEnds(BOTH);
+    const nowhere = SocketAddress.ip("127.0.0.1", 0);
+    const payloads = datagramsOf(times(3, 1200));
+    const error = await rejection(pair.sender.sendMany(payloads, { to: nowhere }));
+    expect(error).toBeInstanceOf(SocketError);
+    expect(error).toMatchObject({ code: "EINVAL", address: "127.0.0.1:0" });
+    expect(pair.sender.counters).toMatchObject({ segmentationRefusals: 0, sendErrors: 1 });
+  });
+});
+
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("buffers of segments", () => {
+  test("may be of any kind and anywhere in their memory", async () => {
+    using pair = await openEnds(BOTH);
+    const plain = datagramsOf(times(6, 100));
+    const memory = new Uint8Array(1000);
+    memory.set(plain[1] as Uint8Array, 333);
+    const headed = DgramBuffer.withCapacityAndHeadroom(200, 50);
+    headed.putSlice(plain[2] as Uint8Array);
+    const stripped = DgramBuffer.fromSlice(datagram(99, 7));
+    stripped.putSlice(plain[3] as Uint8Array);
+    stripped.advance(7);
+    const small = Buffer.from(plain[5] as Uint8Array);
+    const payloads: Payload[] = [
+      plain[0] as Uint8Array,
+      memory.subarray(333, 433),
+      headed,
+      stripped,
+      DgramBuffer.from(plain[4] as Uint8Array),
+      small,
+    ];
+    await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
+    expectSame(await receiveAll(pair.receiver, 6), plain);
+    expect(pair.sender.counters.messagesSent).toBe(1);
+    expect([headed.headroom, headed.length, stripped.length]).toEqual([50, 100, 100]);
+  });
+
+  test("may be the same one twice, and another of other length at the next send", async () => {
+    using pair = await openEnds(BOTH);
+    const [a, b] = datagramsOf([64, 64]) as [Uint8Array, Uint8Array];
+    const to = pair.receiver.localAddr;
+    for (const payloads of [[a, b, a, a], [b, b], [b.subarray(1), a, a.subarray(2)], [a]]) {
+      await pair.sender.sendMany(payloads, { to });
+      expectSame(await receiveAll(pair.receiver, payloads.length), payloads);
+    }
+    expect(pair.sender.counters.messagesSent).toBe(1 + 1 + 2 + 1);
+  });
+
+  test("that are fewer than the segments that came leave the rest for the next call", async () => {
+    for (const [name, step] of Object.entries(STEPS)) {
+      using pair = await openEnds(BOTH);
+      const payloads = datagramsOf([...times(64, 300), ...times(10, 200), 7]);
+      await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
+      const received: Received[] = await receiveSome(pair.receiver, 3);
+      expect([name, received.length]).toEqual([name, 3]);
+      received.push(...(await receiveAll(pair.receiver, payloads.length - 3, step)));
+      expectSame(received, payloads);
+      expect(pair.receiver.counters.messagesReceived).toBe(2);
+    }
+  });
+
+  test("are filled from the rest though nothing new comes, by tries and waits alike", async () => {
+    using pair = await openEnds(BOTH);
+    const payloads = datagramsOf(times(5, 300));
+    await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
+    const room = targets(1, 300);
+    const got: Received[] = [];
+    const take = () => got.push({ bytes: (room[0] as Uint8Array).slice(), peer: undefined });
+    await pair.receiver.recvMany(room);
+    take();
+    expect(pair.receiver.tryRecvMany(room)).toBe(1);
+    take();
+    expect(pair.receiver.tryRecv(room[0] as Uint8Array)).toBe(300);
+    take();
+    await pair.receiver.recv(room[0] as Uint8Array);
+    take();
+    expect(pair.receiver.tryRecvMany(room)).toBe(1);
+    take();
+    expect(pair.receiver.tryRecvMany(room)).toBe(WouldBlock);
+    expectSame(got, payloads);
+    expect(pair.receiver.counters.messagesReceived).toBe(1);
+  });
+
+  test("that are shorter than the segments get their start, and the real length is told", async () => {
+    for (const ends of ENDS) {
+      using pair = await openEnds(ends);
+      const payloads = datagramsOf([300, 300, 300, 300, 300, 100]);
+      await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
+      const rooms = [100, 300, 0, 299, 301, 50];
+      const bufs = rooms.map((bytes, i) =>
+        i % 2 === 0 ? new Uint8Array(bytes) : DgramBuffer.withCapacityAndHeadroom(bytes + 8, 8),
+      );
+      const info = rooms.map(() => new DatagramInfo());
+      let got = 0;
+      while (got < rooms.length) {
+        got += await pair.receiver.recvMany(bufs, { start: got, info });
+      }
+      for (const [i, payload] of payloads.entries()) {
+        const fitting = Math.min(rooms[i] as number, payload.length);
+        expect(info[i]).toMatchObject({ length: fitting, datagramLength: payload.length });
+        const buf = bufs[i] as Uint8Array | DgramBuffer;
+        const bytes = buf instanceof DgramBuffer ? buf.asSlice() : buf.subarray(0, fitting);
+        expect(Buffer.compare(bytes, payload.subarray(0, fitting))).toBe(0);
+      }
+      expect(pair.receiver.counters).toMatchObject({
+        datagramsReceived: 6,
+        datagramsTruncated: 4,
+        bytesReceived: 100 + 300 + 0 + 299 + 300 + 50,
+      });
+    }
+  });
+});

@@ -1,0 +1,119 @@
+/** Offload switched off, wholly and in part: by option, and by the environment of a process. */
+
+import { describe, expect, test } from "bun:test";
+import { loadNative } from "../../ffi/native.ts";
+import { AF_INET } from "../../lib/address/address.ts";
+import { type UdpBindOptions, UdpSocket } from "../../lib/index.ts";
+import { IPPROTO_UDP, SOCK_DGRAM, UDP_GRO, UDP_SEGMENT } from "../../lib/support/linux.ts";
+import {
+  AVAILABLE,
+  datagramsOf,
+  expectSame,
+  NO_OFFLOAD_REASON,
+  openEnds,
+  receiveAll,
+} from "../tools/offload.ts";
+import { rejection, runCommand } from "../tools/sockets.ts";
+
+const loaded = loadNative();
+
+test.skipIf(!("native" in loaded) || process.env.DATAGRAM_SOCKET_OFFLOAD === "off")(
+  "what the kernel has options for passes the probe",
+  () => {
+    if (!("native" in loaded)) throw new Error(loaded.reason);
+    const { native } = loaded;
+    const fd = native.open(AF_INET, SOCK_DGRAM, 0);
+    const has = (name: number, value: number) =>
+      native.setIntOption(fd, IPPROTO_UDP, name, value) >= 0;
+    const expected = { segmentation: has(UDP_SEGMENT, 0), coalescing: has(UDP_GRO, 1) };
+    native.close(fd);
+    expect(AVAILABLE).toEqual(expected);
+  },
+);
+
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("switching offload off", () => {
+  const options: readonly { offload: UdpBindOptions["offload"]; expected: number[] }[] = [
+    { offload: undefined, expected: [1, 1] },
+    { offload: true, expected: [1, 1] },
+    { offload: {}, expected: [1, 1] },
+    { offload: false, expected: [3, 3] },
+    { offload: { segmentation: false }, expected: [3, 3] },
+    { offload: { coalescing: false }, expected: [1, 3] },
+    { offload: { segmentation: false, coalescing: false }, expected: [3, 3] },
+  ];
+  test.each([...options])("as an option: %j", async ({ offload, expected }) => {
+    await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", offload });
+    const payloads = datagramsOf([9, 9, 9]);
+    await socket.sendMany(payloads, { to: socket.localAddr });
+    expectSame(await receiveAll(socket, 3), payloads);
+    const { messagesSent, messagesReceived } = socket.counters;
+    expect([messagesSent, messagesReceived]).toEqual(expected);
+  });
+
+  test("coalescing can be kept without segmentation", async () => {
+    using pair = await openEnds({ sender: true, receiver: false });
+    await using receiver = await UdpSocket.bind({
+      hostname: "127.0.0.1",
+      offload: { segmentation: false },
+    });
+    await pair.sender.sendMany(datagramsOf([9, 9, 9]), { to: receiver.localAddr });
+    expectSame(await receiveAll(receiver, 3), datagramsOf([9, 9, 9]));
+    expect(receiver.counters.messagesReceived).toBe(1);
+  });
+
+  test.each([
+    ["yes", TypeError, '"offload" expected boolean or object, got "yes"'],
+    [1, TypeError, '"offload" expected boolean or object, got 1'],
+    [null, TypeError, '"offload" expected boolean or object, got null'],
+    [{ segmentation: "off" }, TypeError, '"offload.segmentation" expected boolean, got "off"'],
+    [{ coalescing: 0 }, TypeError, '"offload.coalescing" expected boolean, got 0'],
+    [
+      { gso: false },
+      RangeError,
+      '"offload" expected "segmentation" and "coalescing" only, got "gso"',
+    ],
+  ] as const)("%p is refused as an option, by either backend", async (offload, type, message) => {
+    for (const backend of ["shim", "portable"] as const) {
+      const error = await rejection(UdpSocket.bind({ offload: offload as never, backend }));
+      expect(error).toBeInstanceOf(type);
+      expect((error as Error).message).toBe(message);
+    }
+  });
+
+  /** What a process with the variable set finds; `option` is source text. */
+  async function inProcess(variable: string, option: string): Promise<string> {
+    const { stdout, stderr } = await runCommand(
+      [
+        process.execPath,
+        "-e",
+        `import { UdpSocket } from "../lib/index.ts";
+         const one = new Uint8Array(9);
+         try {
+           const socket = await UdpSocket.bind({ hostname: "127.0.0.1", offload: ${option} });
+           await socket.sendMany([one, one, one], { to: socket.localAddr });
+           for (let i = 0; i < 3; i++) await socket.recv(one);
+           console.log(socket.counters.messagesSent, socket.counters.messagesReceived);
+           socket.close();
+         } catch (error) { console.log(String(error)); }`,
+      ],
+      { DATAGRAM_SOCKET_OFFLOAD: variable },
+    );
+    expect(stderr).toBe("");
+    return stdout.trim();
+  }
+
+  test.each([
+    ["off", "undefined", "3 3"],
+    ["off", "true", "3 3"],
+    ["off", "{ segmentation: false }", "3 3"],
+    ["on", "undefined", "1 1"],
+    ["on", "false", "3 3"],
+    ["", "undefined", "1 1"],
+    ["0", "undefined", 'RangeError: "DATAGRAM_SOCKET_OFFLOAD" expected "on" or "off", got "0"'],
+  ])(
+    "with the variable set to %p and the option to %s, messages are %s",
+    async (v, o, expected) => {
+      expect(await inProcess(v, o)).toBe(expected);
+    },
+  );
+});

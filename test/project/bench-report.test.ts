@@ -1,0 +1,197 @@
+/**
+ * The report of the benchmarks: figures come out of the results as they are, medians of rounds,
+ * ratios within a round; what is written by hand around them stays.
+ */
+
+import { afterAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { movesBetween } from "../../bench/report/compare.ts";
+import { digits } from "../../bench/report/figures.ts";
+import { replaceMarked, table } from "../../bench/report/markdown.ts";
+import { overview } from "../../bench/report/overview.ts";
+import { latestSamples, loadFile, loadFolder, seriesOf } from "../../bench/report/series.ts";
+import type { Results, Sample } from "../../bench/results.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "bench-report-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function sample(peer: string, round: number, figures: Sample["figures"]): Sample {
+  return { suite: "net", scenario: "send", peer, parameters: { bytes: 1200 }, round, figures };
+}
+
+function results(samples: readonly Sample[], startedAt = "2030-01-02T03:04:05Z"): Results {
+  return {
+    machine: { cpu: "a processor", cores: 3, kernel: "6.0", memoryGiB: 7 },
+    versions: { bun: "1.2.3" },
+    commit: "abc",
+    startedAt,
+    command: "npm run bench:net",
+    samples,
+  };
+}
+
+function save(name: string, content: object): string {
+  const path = join(folder, name);
+  writeFileSync(path, JSON.stringify(content));
+  return path;
+}
+
+/** The machine was twice as slow in the second round, for both. */
+const ROUNDS = [
+  sample("datagram-socket", 0, { rate: 4e6 }),
+  sample("Bun.udpSocket", 0, { rate: 1e6 }),
+  sample("datagram-socket", 1, { rate: 2e6 }),
+  sample("Bun.udpSocket", 1, { rate: 0.5e6 }),
+  sample("datagram-socket", 2, { rate: 3e6 }),
+  sample("Bun.udpSocket", 2, { rate: 1.5e6 }),
+];
+
+describe("the overview", () => {
+  const text = overview(ROUNDS, results(ROUNDS));
+  const line = text.split("\n").find((one) => one.includes("sendMany"));
+
+  test("shows medians of the rounds, and the median of the rounds' ratios", () => {
+    // Of the medians it would be 3.
+    expect(line).toBe("| send to one peer, `sendMany` | 1 M/s | **3 M/s** |  | 4 |  |");
+  });
+
+  test("leaves out what nobody measured, and names the machine", () => {
+    expect(text).not.toContain("relay");
+    expect(text).toContain("a processor, 3 processors, 7 GiB, Linux 6.0; bun 1.2.3; 2030-01-02.");
+  });
+
+  test("of nothing is an error", () => {
+    expect(() => overview([], results([]))).toThrow("no line");
+  });
+});
+
+describe("result files", () => {
+  test("what several measured is taken from the latest, whatever they are called", async () => {
+    const [old, young] = [sample("A", 0, { rate: 1 }), sample("A", 0, { rate: 2 })];
+    save("a.json", results([young], "2031-01-01T00:00:00Z"));
+    save("b.json", results([old, sample("B", 0, { rate: 3 })], "2030-01-01T00:00:00Z"));
+    const series = seriesOf(latestSamples(await loadFolder(folder)));
+    expect(series.map(({ peer, medians }) => [peer, medians.rate])).toEqual([
+      ["A", 2],
+      ["B", 3],
+    ]);
+  });
+
+  test.each([
+    ["of several rounds do not count", [1, 0, 0], false, 2.5],
+    ["count where there are no others", [1, 1, 1], true, 2],
+  ] as const)("samples of slow spells %s", (_, slow, isSlow, rate) => {
+    const samples = slow.map((mark, i) => sample("A", i, { rate: 1.5 + i / 2, slow: mark }));
+    const [series] = seriesOf(samples);
+    expect(series).toMatchObject({ isSlow, medians: { rate } });
+  });
+
+  test.each([
+    ["no results", { samples: 1 }],
+    ["a figure that is no number", results([sample("A", 0, { rate: Number.NaN })])],
+  ])("%s is an error", async (_, content) => {
+    const path = save("bad.txt", content);
+    await expect(loadFile(path)).rejects.toThrow("expected");
+  });
+
+  test("a folder without any is an error", async () => {
+    await expect(loadFolder(join(folder, "nowhere"))).rejects.toThrow("run the benchmarks first");
+  });
+});
+
+describe("what moved", () => {
+  const rounds = (peer: string, figure: string, values: readonly number[]) =>
+    values.map((value, round) => sample(peer, round, { [figure]: value }));
+
+  test.each([
+    ["more datagrams", "rate", [100, 101, 102], [200, 201, 202], true],
+    ["fewer datagrams", "rate", [200, 201, 202], [100, 101, 102], false],
+    ["less time", "p50Us", [200, 201, 202], [100, 101, 102], true],
+    ["from nothing", "bytesAllocated", [0, 0, 0], [16, 16, 16], false],
+  ] as const)("%s is told, and whether it is better", (_, figure, old, now, isBetter) => {
+    const [move, ...others] = movesBetween(rounds("A", figure, old), rounds("A", figure, now));
+    expect(others).toEqual([]);
+    expect(move).toMatchObject({ figure, old: old[1], new: now[1], isBetter });
+  });
+
+  test.each([
+    ["rounds that differ as much among themselves", "rate", [100, 150, 200], [120, 180, 230]],
+    ["a few in a hundred", "rate", [100, 100, 100], [103, 103, 103]],
+    ["a figure that is for the record", "gaugeUs", [1, 1, 1], [9, 9, 9]],
+  ] as const)("%s: is not told", (_, figure, old, now) => {
+    expect(movesBetween(rounds("A", figure, old), rounds("A", figure, now))).toEqual([]);
+  });
+
+  test("the worst comes first", () => {
+    const before = ["A", "B", "C"].flatMap((peer) => rounds(peer, "rate", [100, 100]));
+    const after = [
+      ...rounds("A", "rate", [150, 150]),
+      ...rounds("B", "rate", [50, 50]),
+      ...rounds("C", "rate", [80, 80]),
+    ];
+    expect(movesBetween(before, after).map(({ peer }) => peer)).toEqual(["B", "C", "A"]);
+  });
+});
+
+describe("markdown", () => {
+  test("only what lies between the markers is replaced", () => {
+    const text = "a\n<!-- x -->\nold\n<!-- /x -->\nb <!-- x: y -->";
+    expect(replaceMarked(text, "x", "new")).toBe(
+      "a\n<!-- x -->\nnew\n<!-- /x -->\nb <!-- x: y -->",
+    );
+  });
+
+  test.each(["", "<!-- x -->", "<!-- /x --><!-- x -->", "<!-- x --><!-- x --><!-- /x -->"])(
+    "markers that are not there once each are an error: %p",
+    (text) => {
+      expect(() => replaceMarked(text, "x", "")).toThrow("once each");
+    },
+  );
+
+  test("a bar does not end a cell", () => {
+    expect(table(["a", "b"], [["x|y", "1"]])).toBe("| a | b |\n|---|--:|\n| x\\|y | 1 |");
+  });
+
+  test.each([
+    [0, "0"],
+    [0.00004, "0"],
+    [0.03456, "0.035"],
+    [1.996, "2"],
+    [12.34, "12.3"],
+    [1234.5, "1,235"],
+  ])("%p is written %s", (value, text) => expect(digits(value)).toBe(text));
+});
+
+const hasVega = existsSync(join(import.meta.dir, "../../bench/node_modules/vega"));
+
+test.skipIf(!hasVega)(
+  "the same results give the same plots, for light and dark pages",
+  async () => {
+    const readme = join(folder, "README.md");
+    const markers =
+      "<!-- figures --><!-- /figures -->\n<!-- figures: all --><!-- /figures: all -->";
+    writeFileSync(readme, markers);
+    const folders = ["once", "again"].map((name) => join(folder, name));
+    const samples = [...ROUNDS, sample("Deno.listenDatagram", 0, { rate: 7.25e6 })];
+    const resultsFolder = mkdtempSync(join(folder, "results-"));
+    writeFileSync(join(resultsFolder, "net.json"), JSON.stringify(results(samples)));
+    for (const plots of folders) {
+      const main = join(import.meta.dir, "../../bench/report/main.ts");
+      const options = ["--results", resultsFolder, "--readme", readme, "--plots", plots];
+      const { exitCode, stderr } = Bun.spawnSync([process.execPath, main, ...options]);
+      expect(stderr.toString()).toBe("");
+      expect(exitCode).toBe(0);
+    }
+    const [once, again] = folders.map((plots) =>
+      readFileSync(join(plots, "throughput.svg"), "utf8"),
+    );
+    expect(once).toBe(again as string);
+    expect(once).toContain(">7.25</text>");
+    expect(once).toContain("prefers-color-scheme: dark");
+    const text = readFileSync(readme, "utf8");
+    expect(text).toContain("(again/throughput.svg)");
+    expect(text).toContain("| Deno.listenDatagram | 1,200 bytes | 7.25 |");
+  },
+);

@@ -1,0 +1,261 @@
+/** What users install: the tarball, its types, and that it works in a project of theirs. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, normalize } from "node:path";
+import { Glob } from "bun";
+import { runCommand } from "../tools/sockets.ts";
+
+const ROOT = join(import.meta.dir, "../..");
+const TSC = join(ROOT, "node_modules/.bin/tsc");
+const BUILD_TIMEOUT_MS = 120_000;
+
+const manifest = JSON.parse(read("package.json"));
+const npm = Bun.which("npm");
+if (npm === null) console.warn("skipped: npm is not installed");
+const testWithNpm = npm === null ? test.skip : test;
+
+/** The program of a user, and what it prints. */
+const PROGRAM = `import { DgramBuffer, UdpSocket } from "datagram-socket";
+
+await using server = await UdpSocket.bind({ hostname: "127.0.0.1" });
+await using client = await UdpSocket.connect({ hostname: "127.0.0.1", port: server.localAddr.port });
+const datagram = DgramBuffer.withCapacityAndHeadroom(64, 16);
+datagram.putSlice(new TextEncoder().encode("hello"));
+datagram.tryAddVarintPrefix(7);
+await client.send(datagram);
+const answer: DgramBuffer = DgramBuffer.withCapacity(64);
+await server.recv(answer);
+console.log(answer.readVarint(), new TextDecoder().decode(answer.asSlice()));
+`;
+const PRINTED = "7 hello\n";
+
+/** A strict project as users may have it; their compiler reads our declarations too. */
+const STRICT = {
+  target: "ESNext",
+  lib: ["ESNext"],
+  types: ["bun-types"],
+  strict: true,
+  noUncheckedIndexedAccess: true,
+  exactOptionalPropertyTypes: true,
+  noPropertyAccessFromIndexSignature: true,
+  noEmit: true,
+  skipLibCheck: false,
+};
+
+let workspace = "";
+let tarball = "";
+let files: string[] = [];
+
+/** Packs a copy, so that nothing is built in the checkout while others run there. */
+beforeAll(async () => {
+  workspace = mkdtempSync(join(tmpdir(), "datagram-socket-package-"));
+  if (npm === null) return;
+  const copy = join(workspace, "checkout");
+  mkdirSync(copy);
+  for (const name of new Glob("*").scanSync({ cwd: ROOT, dot: true, onlyFiles: false })) {
+    if (name === ".git" || name === "node_modules" || name === "dist") continue;
+    cpSync(join(ROOT, name), join(copy, name), { recursive: true });
+  }
+  // What an earlier build left must not get in.
+  mkdirSync(join(copy, "dist/stale"), { recursive: true });
+  writeFileSync(join(copy, "dist/stale/old.d.ts"), "export {};\n");
+  symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
+  await succeed(["npm", "pack", "--pack-destination", workspace], copy);
+  tarball = join(workspace, `datagram-socket-${manifest.version}.tgz`);
+  await succeed(["tar", "-xzf", tarball], workspace);
+  files = [...new Glob("**").scanSync({ cwd: join(workspace, "package"), dot: true })].sort();
+}, BUILD_TIMEOUT_MS);
+
+afterAll(() => rmSync(workspace, { recursive: true, force: true }));
+
+describe("package.json", () => {
+  test("there are no dependencies but for development, and those are exact", () => {
+    for (const kind of ["dependencies", "peerDependencies", "optionalDependencies"]) {
+      expect(Object.keys(manifest[kind] ?? {})).toEqual([]);
+    }
+    for (const [name, version] of Object.entries(manifest.devDependencies)) {
+      expect([name, version]).toEqual([name, expect.stringMatching(/^\d+\.\d+\.\d+$/)]);
+    }
+  });
+
+  test("it is an ES module for Bun, and this Bun will do", () => {
+    expect(manifest.type).toBe("module");
+    expect(Object.keys(manifest.engines)).toEqual(["bun"]);
+    expect(Bun.semver.satisfies(Bun.version, manifest.engines.bun)).toBe(true);
+    expect(Bun.semver.satisfies(manifest.devDependencies.bun, manifest.engines.bun)).toBe(true);
+  });
+
+  test("nothing runs on the user's machine at install time", () => {
+    for (const script of ["preinstall", "install", "postinstall", "prepare"]) {
+      expect(manifest.scripts[script]).toBeUndefined();
+    }
+  });
+
+  test("every script's program exists", () => {
+    for (const command of Object.values<string>(manifest.scripts)) {
+      const path = /^bun (?!test)(\S+)/.exec(command)?.[1];
+      if (path !== undefined) expect([path, existsSync(join(ROOT, path))]).toEqual([path, true]);
+    }
+  });
+});
+
+describe("the tarball", () => {
+  testWithNpm("has what exports name", () => {
+    for (const entry of Object.values<string | Record<string, string>>(manifest.exports)) {
+      for (const path of typeof entry === "string" ? [entry] : Object.values(entry)) {
+        expect(files).toContain(normalize(path));
+      }
+    }
+  });
+
+  testWithNpm("has all sources, README, licence and declarations, and nothing else", () => {
+    const sources = [...new Glob("{lib,ffi}/**/*.ts").scanSync(ROOT)];
+    const declarations = sources
+      .filter((path) => !path.endsWith(".d.ts"))
+      .map((path) => `dist/${path.replace(/\.ts$/, ".d.ts")}`);
+    const shim = [...new Glob("c/**").scanSync(ROOT)];
+    const expected = ["LICENSE", "README.md", "package.json", ...sources, ...shim, ...declarations];
+    expect(files).toEqual(expected.sort());
+  });
+
+  testWithNpm("every import of a declaration file leads to one, or to Bun", () => {
+    for (const file of files.filter((path) => path.startsWith("dist/"))) {
+      const text = readFileSync(join(workspace, "package", file), "utf8");
+      for (const [, specifier] of text.matchAll(/(?:from|import\() ?"([^"]+)"/g)) {
+        if (specifier?.startsWith("node:") || specifier === "bun:ffi") continue;
+        const target = join(dirname(file), specifier as string).replace(/\.ts$/, ".d.ts");
+        expect([file, specifier, files.includes(target)]).toEqual([file, specifier, true]);
+      }
+    }
+  });
+
+  testWithNpm("internal members are not declared", () => {
+    for (const file of files.filter((path) => path.startsWith("dist/lib/"))) {
+      const text = readFileSync(join(workspace, "package", file), "utf8");
+      expect([file, /@internal|^\s+(?:static |readonly |get )*_\w+[(:]/m.test(text)]).toEqual([
+        file,
+        false,
+      ]);
+    }
+  });
+});
+
+describe("a project that installs the tarball", () => {
+  testWithNpm(
+    "by bun add runs its program and type-checks, bundler and NodeNext",
+    async () => {
+      const project = makeProject("by-bun");
+      await succeed([process.execPath, "add", tarball], project);
+      expect(await succeed([process.execPath, "main.ts"], project)).toBe(PRINTED);
+      await checkTypes(project);
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  testWithNpm(
+    "by npm runs its program and type-checks",
+    async () => {
+      const project = makeProject("by-npm");
+      await succeed(["npm", "install", "--offline", "--no-audit", "--no-fund", tarball], project);
+      expect(await succeed([process.execPath, "main.ts"], project)).toBe(PRINTED);
+      await checkTypes(project);
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  function makeProject(name: string): string {
+    const project = join(workspace, name);
+    mkdirSync(project);
+    writeFileSync(join(project, "package.json"), '{ "private": true, "type": "module" }\n');
+    writeFileSync(join(project, "main.ts"), PROGRAM);
+    return project;
+  }
+
+  async function checkTypes(project: string): Promise<void> {
+    const types = join(project, "node_modules/bun-types");
+    symlinkSync(join(ROOT, "node_modules/bun-types"), types);
+    for (const module of ["Preserve", "NodeNext"]) {
+      const compilerOptions = { ...STRICT, module };
+      const config = JSON.stringify({ compilerOptions, files: ["main.ts"] });
+      writeFileSync(join(project, "tsconfig.json"), config);
+      const listed = await succeed([TSC, "--listFiles"], project);
+      // Our sources are not the user's to check, under options that are not ours.
+      const ours = listed.split("\n").filter((path) => path.includes("/datagram-socket/"));
+      expect(ours.length).toBeGreaterThan(10);
+      expect(ours.filter((path) => !path.endsWith(".d.ts"))).toEqual([]);
+      writeFileSync(join(project, "main.ts"), `${PROGRAM}server.nothing();\n`);
+      expect((await run([TSC], project)).stdout).toContain("'nothing' does not exist");
+      writeFileSync(join(project, "main.ts"), PROGRAM);
+    }
+  }
+});
+
+describe("lockfiles", () => {
+  const npmLock = JSON.parse(read("package-lock.json"));
+  const bunLock = JSON.parse(read("bun.lock").replace(/,(\s*[}\]])/g, "$1"));
+
+  test("npm's and Bun's install the same versions", () => {
+    const byNpm = Object.entries<{ name?: string; version: string }>(npmLock.packages)
+      .filter(([path]) => path !== "")
+      .map(([path, { name, version }]) => {
+        return `${name ?? path.split("node_modules/").at(-1)}@${version}`;
+      });
+    const byBun = Object.values<[string]>(bunLock.packages).map(([identifier]) => identifier);
+    expect([...new Set(byBun)].sort()).toEqual([...new Set(byNpm)].sort());
+    expect(bunLock.workspaces[""].devDependencies).toEqual(manifest.devDependencies);
+    expect(npmLock.packages[""].devDependencies).toEqual(manifest.devDependencies);
+  });
+
+  test("packages for other platforms are in it too, without which npm ci refuses", () => {
+    const entries = Object.entries<{ optionalDependencies?: object }>(npmLock.packages);
+    for (const [path, { optionalDependencies = {} }] of entries) {
+      for (const name of Object.keys(optionalDependencies)) {
+        const isLocked = Object.hasOwn(npmLock.packages, `node_modules/${name}`);
+        expect([path, name, isLocked]).toEqual([path, name, true]);
+      }
+    }
+  });
+
+  test("no file names the host of a registry", () => {
+    for (const file of ["package-lock.json", "bun.lock", ".npmrc", "bunfig.toml", "package.json"]) {
+      const lines = read(file).split("\n");
+      const named = lines.filter(
+        (line) =>
+          /registry\s*[=:]|"resolved"/.test(line) || /https?:\/\/\S*(registry|npm)/.test(line),
+      );
+      expect([file, ...named]).toEqual([file]);
+    }
+  });
+});
+
+function read(path: string): string {
+  return readFileSync(join(ROOT, path), "utf8");
+}
+
+/** Runs a command in a folder. */
+async function run(command: readonly string[], cwd: string) {
+  const inFolder = ["sh", "-c", 'cd "$0" && exec "$@"', cwd, ...command];
+  return await runCommand(inFolder, { npm_config_loglevel: "error" });
+}
+
+/** Runs a command that has to succeed: what it printed. */
+async function succeed(command: readonly string[], cwd: string): Promise<string> {
+  const { exitCode, stdout, stderr } = await run(command, cwd);
+  expect([command.join(" "), exitCode, exitCode === 0 ? "" : stdout + stderr]).toEqual([
+    command.join(" "),
+    0,
+    "",
+  ]);
+  return stdout;
+}

@@ -1,0 +1,302 @@
+/** `recvmmsg` and `sendmmsg` on raw descriptors: batches of any size, every address, no waiting. */
+
+import { afterAll, describe, expect, test } from "bun:test";
+import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  AsyncFd,
+  DatagramInfo,
+  DgramBuffer,
+  isNonblocking,
+  pollFn,
+  pollRecvmmsg,
+  recvmmsg,
+  SocketAddress,
+  SocketError,
+  sendmmsg,
+  UdpSocket,
+  UnixDatagram,
+  WouldBlock,
+} from "../../lib/index.ts";
+import {
+  CHILD_TIMEOUT_MS,
+  closedPort,
+  endedWell,
+  HAS_IPV6,
+  numbered,
+  numberOf,
+  runCommand,
+  sequence,
+  targets,
+  thrown,
+} from "../tools/sockets.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "datagram-mmsg-"));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const open: number[] = [];
+
+/** The descriptor of a socket that is no longer, closed when all tests are done. */
+function descriptorOf(socket: UdpSocket | UnixDatagram): number {
+  const fd = socket.intoFd() as number;
+  open.push(fd);
+  return fd;
+}
+afterAll(() => open.forEach(closeSync));
+
+async function udp(
+  hostname = "127.0.0.1",
+  options = {},
+): Promise<{ fd: number; address: SocketAddress }> {
+  const socket = await UdpSocket.bind({ hostname, ...options });
+  return { fd: descriptorOf(socket), address: socket.localAddr };
+}
+
+function infos(count: number): DatagramInfo[] {
+  return Array.from({ length: count }, () => new DatagramInfo());
+}
+
+describe("addresses", () => {
+  /** Three senders and a receiver of one kind. */
+  const kinds: Record<string, () => Promise<(UdpSocket | UnixDatagram)[]>> = {
+    IPv4: () => Promise.all(sequence(4).map(() => UdpSocket.bind({ hostname: "127.0.0.1" }))),
+    IPv6: () => Promise.all(sequence(4).map(() => UdpSocket.bind({ hostname: "::1" }))),
+    "Unix path": () =>
+      Promise.all(
+        sequence(4).map((i) => UnixDatagram.bind(join(directory, "p".repeat(i * 7 + 1)))),
+      ),
+    "Unix abstract": () =>
+      Promise.all(
+        sequence(4).map((i) =>
+          UnixDatagram.bind(SocketAddress.abstract(`mmsg-${process.pid}-${"a".repeat(i * 5)}`)),
+        ),
+      ),
+  };
+  for (const [kind, openAll] of Object.entries(kinds)) {
+    test.skipIf(kind === "IPv6" && !HAS_IPV6)(
+      `${kind}: one batch to three peers, one from three`,
+      async () => {
+        const sockets = await openAll();
+        const addresses = sockets.map(({ localAddr }) => localAddr);
+        const [hub, ...peers] = sockets.map(descriptorOf) as [number, number, number, number];
+        const to = sequence(9).map((i) => addresses[1 + (i % 3)] as SocketAddress);
+        expect(sendmmsg(hub, numbered(9), to)).toBe(9);
+        for (const [i, peer] of peers.entries()) {
+          const [bufs, info] = [targets(9), infos(9)];
+          expect(recvmmsg(peer, bufs, info)).toBe(3);
+          expect(bufs.slice(0, 3).map(numberOf)).toEqual([i, i + 3, i + 6]);
+          for (const { peer } of info.slice(0, 3)) {
+            expect(peer?.equals(addresses[0] as SocketAddress)).toBe(true);
+          }
+        }
+        for (const number of sequence(9)) {
+          const payload = numbered(1, number);
+          expect(sendmmsg(peers[number % 3] as number, payload, addresses[0])).toBe(1);
+        }
+        const [bufs, info] = [targets(9), infos(9)];
+        expect(recvmmsg(hub, bufs, info)).toBe(9);
+        expect(bufs.map(numberOf)).toEqual(sequence(9));
+        expect(info.map(({ peer }) => peer?.toString())).toEqual(to.map(String));
+      },
+    );
+  }
+
+  test.skipIf(!HAS_IPV6)("a dual-stack descriptor sends to IPv4 addresses", async () => {
+    const dual = await udp("::");
+    const { fd, address } = await udp();
+    expect(sendmmsg(dual.fd, numbered(2), address)).toBe(2);
+    expect(recvmmsg(fd, targets(4))).toBe(2);
+  });
+
+  test("a connected descriptor needs no address", async () => {
+    const { fd, address } = await udp();
+    const to = { hostname: address.address, port: address.port };
+    const connected = descriptorOf(await UdpSocket.connect(to));
+    expect(sendmmsg(connected, numbered(3))).toBe(3);
+    const bufs = targets(3);
+    expect(recvmmsg(fd, bufs)).toBe(3);
+    expect(bufs.map(numberOf)).toEqual([0, 1, 2]);
+  });
+
+  test("a Unix peer without a name is told as nobody", async () => {
+    const receiver = await UnixDatagram.bind(join(directory, "receiver"));
+    const address = receiver.localAddr;
+    const fd = descriptorOf(receiver);
+    const unnamed = descriptorOf(await UnixDatagram.unbound());
+    const [info] = infos(1) as [DatagramInfo];
+    info.peer = address;
+    expect(sendmmsg(unnamed, numbered(1), address)).toBe(1);
+    expect(recvmmsg(fd, targets(1), [info])).toBe(1);
+    expect(info.peer).toBeUndefined();
+  });
+});
+
+describe("batches", () => {
+  test("no buffers: 0, whatever is queued and whatever failed before", async () => {
+    const { fd, address } = await udp();
+    expect(recvmmsg(fd, targets(1))).toBe(WouldBlock);
+    expect(recvmmsg(fd, [])).toBe(0);
+    expect(sendmmsg(fd, [], address)).toBe(0);
+    expect(sendmmsg(fd, [])).toBe(0);
+    expect(sendmmsg(fd, [], [])).toBe(0);
+    sendmmsg(fd, numbered(1), address);
+    expect(recvmmsg(fd, [])).toBe(0);
+    expect(recvmmsg(fd, targets(1))).toBe(1);
+  });
+
+  test.each([1, 1023, 1024, 1025, 5000])(
+    "%i datagrams go and come in one call each",
+    async (count) => {
+      const options = { recvBufferBytes: 8 * 2 ** 20, sendBufferBytes: 8 * 2 ** 20 };
+      const socket = await UdpSocket.bind({ hostname: "127.0.0.1", ...options });
+      const room = socket.bufferBytes.receive;
+      const address = socket.localAddr;
+      const fd = descriptorOf(socket);
+      if (room < count * 1024) {
+        console.warn(`skipped: net.core.rmem_max leaves no room for ${count} datagrams`);
+        return;
+      }
+      const from = await udp();
+      expect(sendmmsg(from.fd, numbered(count), address)).toBe(count);
+      const [bufs, info] = [targets(count + 1), infos(count + 1)];
+      expect(recvmmsg(fd, bufs, info)).toBe(count);
+      expect(bufs.slice(0, count).map(numberOf)).toEqual(sequence(count));
+      expect(info.slice(0, count).every(({ peer }) => peer?.equals(from.address))).toBe(true);
+      expect(info[count]?.peer).toBeUndefined();
+      expect(recvmmsg(fd, bufs)).toBe(WouldBlock);
+    },
+  );
+
+  test("a full peer: the count of those that went, then would-block", async () => {
+    const [left, right] = (await UnixDatagram.pair()).map(descriptorOf) as [number, number];
+    const sent = sendmmsg(left, numbered(2000)) as number;
+    expect(sent).toBeGreaterThan(0);
+    expect(sent).toBeLessThan(2000);
+    expect(sendmmsg(left, numbered(1))).toBe(WouldBlock);
+    expect(recvmmsg(right, targets(2000))).toBe(sent);
+    expect(sendmmsg(left, numbered(1))).toBe(1);
+  });
+
+  test("buffers of every kind are filled, and truncation is told with the real length", async () => {
+    const { fd, address } = await udp();
+    const memory = new Uint8Array(20).fill(0xee);
+    const dgram = DgramBuffer.withCapacityAndHeadroom(12, 8);
+    const bufs = [memory.subarray(5, 9), dgram, new Uint8Array(0), new Uint8Array(99)];
+    const info = infos(4);
+    const payload = new Uint8Array(10).fill(7);
+    expect(sendmmsg(fd, [payload, payload, payload, new Uint8Array(0)], address)).toBe(4);
+    expect(recvmmsg(fd, bufs, info)).toBe(4);
+    expect(info.map(({ length }) => length)).toEqual([4, 4, 0, 0]);
+    expect(info.map(({ datagramLength }) => datagramLength)).toEqual([10, 10, 10, 0]);
+    expect(info.map(({ truncated }) => truncated)).toEqual([true, true, true, false]);
+    expect([...memory.subarray(4, 10)]).toEqual([0xee, 7, 7, 7, 7, 0xee]);
+    expect([dgram.headroom, dgram.length]).toEqual([8, 4]);
+    // It has payload now.
+    expect(thrown(() => recvmmsg(fd, [dgram]))).toBeInstanceOf(RangeError);
+  });
+});
+
+describe("errors", () => {
+  test("an error before the first datagram is thrown, and over with that", async () => {
+    const to = { hostname: "127.0.0.1", port: await closedPort() };
+    const fd = descriptorOf(await UdpSocket.connect(to));
+    const refused = { name: "SocketError", code: "ECONNREFUSED" };
+    expect(sendmmsg(fd, numbered(1))).toBe(1);
+    expect(thrown(() => recvmmsg(fd, targets(20)))).toMatchObject(refused);
+    expect(recvmmsg(fd, targets(20))).toBe(WouldBlock);
+    expect(sendmmsg(fd, numbered(1))).toBe(1);
+    expect(thrown(() => sendmmsg(fd, numbered(1)))).toMatchObject(refused);
+    expect(sendmmsg(fd, numbered(1))).toBe(1);
+  });
+
+  test("an error behind the first: the count now, the error at the next call, once", async () => {
+    const { fd, address } = await udp();
+    const bufs = [...numbered(2), new Uint8Array(65_508), ...numbered(1)];
+    expect(sendmmsg(fd, bufs, address)).toBe(2);
+    const error = thrown(() => sendmmsg(fd, bufs.slice(2), address));
+    expect(error).toMatchObject({ code: "EMSGSIZE", syscall: "sendmmsg" });
+    expect(sendmmsg(fd, bufs.slice(3), address)).toBe(1);
+    expect(recvmmsg(fd, targets(9))).toBe(3);
+  });
+
+  test("a refusal behind the first datagram: the count now, the error at the next call, once", async () => {
+    const to = { hostname: "127.0.0.1", port: await closedPort() };
+    const fd = descriptorOf(await UdpSocket.connect(to));
+    // On loopback the refusal of the first is there before the second is sent.
+    expect(sendmmsg(fd, numbered(5))).toBe(1);
+    const refused = { name: "SocketError", code: "ECONNREFUSED", syscall: "sendmmsg" };
+    expect(thrown(() => sendmmsg(fd, numbered(1)))).toMatchObject(refused);
+    expect(sendmmsg(fd, numbered(1))).toBe(1);
+  });
+
+  test("a pollRecvmmsg that waits is told when its AsyncFd closes", async () => {
+    const { fd } = await udp();
+    const ready = await AsyncFd.open(fd);
+    const waiting = pollFn((waker) => pollRecvmmsg(ready, waker, targets(1)));
+    ready.close();
+    await expect(waiting).rejects.toMatchObject({ code: "ERR_SOCKET_CLOSED" });
+  });
+
+  test("a descriptor that a socket has cannot be watched apart", async () => {
+    using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    const opening = AsyncFd.open(socket.asRawIo() as number);
+    await expect(opening).rejects.toMatchObject({ code: "EEXIST" });
+  });
+
+  test("what is no socket, no descriptor or no number is refused", () => {
+    const file = openSync("/proc/self/status", "r");
+    for (const call of [recvmmsg, sendmmsg]) {
+      expect(thrown(() => call(file, targets(1)))).toMatchObject({ code: "ENOTSOCK" });
+      expect(thrown(() => call(100_000, targets(1)))).toMatchObject({ code: "EBADF" });
+      expect(thrown(() => call(100_000, targets(1)))).toBeInstanceOf(SocketError);
+      for (const fd of [-1, 0.5, 2 ** 31, "3" as never]) {
+        expect(thrown(() => call(fd, targets(1)))).toBeInstanceOf(RangeError);
+      }
+      expect(thrown(() => call(file, "text" as never))).toBeInstanceOf(TypeError);
+      expect(thrown(() => call(file, [1 as never]))).toBeInstanceOf(TypeError);
+    }
+    const [address] = [SocketAddress.ip("127.0.0.1", 9)];
+    expect(thrown(() => sendmmsg(file, targets(2), [address]))).toBeInstanceOf(RangeError);
+    expect(thrown(() => sendmmsg(file, targets(1), "127.0.0.1" as never))).toBeInstanceOf(
+      TypeError,
+    );
+    closeSync(file);
+  });
+});
+
+describe("blocking descriptors", () => {
+  test("isNonblocking tells them apart, and refuses what is no descriptor", async () => {
+    const { fd } = await udp();
+    expect(isNonblocking(fd)).toBe(true);
+    const file = openSync("/proc/self/status", "r");
+    expect(isNonblocking(file)).toBe(false);
+    closeSync(file);
+    expect(thrown(() => isNonblocking(file))).toMatchObject({ code: "EBADF", syscall: "fcntl" });
+    expect(thrown(() => isNonblocking(-1))).toBeInstanceOf(RangeError);
+  });
+
+  test(
+    "twenty buffers and one datagram queued: 1 at once, though the socket blocks",
+    async () => {
+      await using peer = await UdpSocket.bind({ hostname: "127.0.0.1" });
+      const answering = (async () => {
+        const { peer: client } = await peer.recvFrom(new Uint8Array(1));
+        await peer.sendTo(new Uint8Array([42]), client as SocketAddress);
+      })();
+      // bash opens a blocking UDP socket by that path, which Bun cannot.
+      const script = join(import.meta.dir, "../children", "blocking-mmsg.ts");
+      const shell = `exec 3<>/dev/udp/127.0.0.1/${peer.localAddr.port}; exec "$0" "$1"`;
+      const child = await runCommand(["bash", "-c", shell, process.execPath, script]);
+      await answering;
+      expect(JSON.parse(endedWell(child))).toEqual({
+        isNonblocking: false,
+        sent: "2",
+        received: "1",
+        again: String(WouldBlock),
+        first: 42,
+      });
+    },
+    CHILD_TIMEOUT_MS,
+  );
+});

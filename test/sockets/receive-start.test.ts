@@ -1,0 +1,67 @@
+/** `start` and `count` of a receive: which part of the caller's array is filled. */
+
+import { describe, expect, test } from "bun:test";
+import {
+  DatagramInfo,
+  DatagramPair,
+  type DatagramSocket,
+  DgramBuffer,
+  UdpSocket,
+} from "../../lib/index.ts";
+
+async function udpPair(backend: "shim" | "portable"): Promise<[DatagramSocket, DatagramSocket]> {
+  const receiver = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
+  const peer = { hostname: "127.0.0.1", port: receiver.localAddr.port };
+  return [await UdpSocket.connect(peer, { backend }), receiver];
+}
+
+const kinds: Record<string, () => Promise<[DatagramSocket, DatagramSocket]>> = {
+  "a socket of base methods": async () => DatagramPair.create(),
+  "the shim": () => udpPair("shim"),
+  "the portable backend": () => udpPair("portable"),
+};
+
+async function receiveAll(
+  socket: DatagramSocket,
+  buffers: DgramBuffer[],
+  { info, start, count }: { info: DatagramInfo[]; start: number; count: number },
+): Promise<void> {
+  for (let done = 0; done < count; ) {
+    done += await socket.recvMany(buffers, { info, start: start + done, count: count - done });
+  }
+}
+
+describe.each(Object.keys(kinds))("recvMany over %s", (kind) => {
+  test("fills the buffers from start on, and leaves those around alone", async () => {
+    const [sender, receiver] = await (
+      kinds[kind] as () => Promise<[DatagramSocket, DatagramSocket]>
+    )();
+    try {
+      const buffers = Array.from({ length: 6 }, () => DgramBuffer.withCapacity(100));
+      const info = Array.from({ length: 6 }, () => new DatagramInfo());
+      await sender.sendMany([1, 2, 3].map((byte) => Uint8Array.of(byte)));
+      await receiveAll(receiver, buffers, { info, start: 2, count: 3 });
+      expect(buffers.map((buffer) => [...buffer.asSlice()])).toEqual([[], [], [1], [2], [3], []]);
+      expect(info.map((told) => told.length)).toEqual([0, 0, 1, 1, 1, 0]);
+    } finally {
+      for (const socket of [sender, receiver])
+        (socket as DatagramSocket & Disposable)[Symbol.dispose]();
+    }
+  });
+
+  test("refuses a start or count beyond the array, and fills nothing at its end", async () => {
+    const [sender, receiver] = await (
+      kinds[kind] as () => Promise<[DatagramSocket, DatagramSocket]>
+    )();
+    try {
+      const buffers = [new Uint8Array(10), new Uint8Array(10)];
+      expect(receiver.recvMany(buffers, { start: 3 })).rejects.toThrow(RangeError);
+      expect(receiver.recvMany(buffers, { start: 1, count: 2 })).rejects.toThrow(RangeError);
+      expect(receiver.recvMany(buffers, { start: -1 })).rejects.toThrow(RangeError);
+      expect(receiver.recvMany(buffers, { start: 2 })).resolves.toBe(0);
+    } finally {
+      for (const socket of [sender, receiver])
+        (socket as DatagramSocket & Disposable)[Symbol.dispose]();
+    }
+  });
+});

@@ -1,0 +1,79 @@
+/** The argument checks: what passes, which class of error the rest is, and what it says. */
+
+import { describe, expect, test } from "bun:test";
+import { checkBytes, checkInteger, rangeError, show, typeError } from "../../lib/support/check.ts";
+
+describe("checkInteger", () => {
+  test("passes both ends of the range and refuses one beyond each", () => {
+    for (const value of [0, 1, 65_535]) {
+      expect(() => checkInteger("port", value, 0, 65_535)).not.toThrow();
+    }
+    for (const value of [-1, 65_536, 2 ** 53]) {
+      expect(() => checkInteger("port", value, 0, 65_535)).toThrow(RangeError);
+    }
+    expect(() => checkInteger("count", Number.MAX_SAFE_INTEGER, 0, 2 ** 53 - 1)).not.toThrow();
+    expect(() => checkInteger("count", 2 ** 53, 0, 2 ** 53 - 1)).toThrow(RangeError);
+    expect(() => checkInteger("count", -0, 0, 0)).not.toThrow();
+  });
+
+  test("refuses what is no integer with a RangeError, whatever it is", () => {
+    const values = [0.5, Number.NaN, Number.POSITIVE_INFINITY, "1", 1n, null, undefined, true];
+    for (const value of [...values, {}, [1], Symbol("x"), () => 1]) {
+      expect(() => checkInteger("count", value as number, 0, 10)).toThrow(RangeError);
+    }
+  });
+
+  test("names the argument, the range and what came", () => {
+    expect(() => checkInteger("port", 70_000, 0, 65_535)).toThrow(
+      '"port" expected integer 0..65535, got 70000',
+    );
+  });
+});
+
+describe("checkBytes", () => {
+  test("passes every Uint8Array: empty, a part of a larger one, a Buffer", () => {
+    const views = [new Uint8Array(0), new Uint8Array(9).subarray(3, 5), Buffer.from("x")];
+    for (const bytes of views) expect(() => checkBytes("buf", bytes)).not.toThrow();
+  });
+
+  test("refuses all else with a TypeError, other views and plain memory too", () => {
+    const values = [undefined, null, 1, "x", [1], {}, new ArrayBuffer(1), new Uint16Array(1)];
+    for (const value of [...values, new DataView(new ArrayBuffer(1)), new Uint8ClampedArray(1)]) {
+      expect(() => checkBytes("buf", value)).toThrow(TypeError);
+    }
+    expect(() => checkBytes("buf", new ArrayBuffer(1))).toThrow(
+      '"buf" expected Uint8Array, got an instance of ArrayBuffer',
+    );
+  });
+});
+
+describe("the messages", () => {
+  test.each([
+    [1.5, "1.5"],
+    [Number.NaN, "NaN"],
+    [7n, "7n"],
+    ["x", '"x"'],
+    ["\0", '"\\u0000"'],
+    [null, "null"],
+    [undefined, "undefined"],
+    [true, "true"],
+    [Symbol("x"), "Symbol(x)"],
+    [() => 1, "a function"],
+    [[1], "an instance of Array"],
+    [Object.create(null), "an instance of Object"],
+    [new Uint8Array(1), "an instance of Uint8Array"],
+  ])("show a value in one line (%#)", (value, shown) => {
+    expect(show(value)).toBe(shown);
+  });
+
+  test("cut a string of more than 80 characters, so that a message stays a line", () => {
+    expect(show("a".repeat(80))).toBe(`"${"a".repeat(80)}"`);
+    expect(show("a".repeat(81))).toBe(`"${"a".repeat(77)}..."`);
+  });
+
+  test("are of the class that their maker names", () => {
+    expect(typeError("x", "y", 1)).toBeInstanceOf(TypeError);
+    expect(rangeError("x", "y", 1)).toBeInstanceOf(RangeError);
+    expect(rangeError("x", "y", 1).message).toBe('"x" expected y, got 1');
+  });
+});

@@ -1,0 +1,290 @@
+/**
+ * What the traits promise of every socket type, shown on one with the base methods alone. Each of
+ * the crate's faults in them has a test that fails where the fault is.
+ */
+
+import { describe, expect, test } from "bun:test";
+import {
+  type DatagramInfo,
+  DatagramPair,
+  DatagramSocketRecv,
+  DatagramSocketSend,
+  type Payload,
+  Pending,
+  type Poll,
+  SocketAddress,
+  type Target,
+  type Waker,
+  WouldBlock,
+} from "../../lib/index.ts";
+import { nextTurn } from "../tools/sockets.ts";
+import { BaseSocket, datagrams } from "./base-socket.ts";
+
+const ONE = Uint8Array.of(1);
+const EMPTY = new Uint8Array(0);
+
+/** A send half alone, written with its one base method. */
+class Sink extends DatagramSocketSend {
+  override pollSend(_waker: Waker | null, buf: Payload): Poll<number> {
+    return buf.length;
+  }
+}
+
+/** A receive half alone, written with its one base method: it counts. */
+class Source extends DatagramSocketRecv {
+  #next = 0;
+
+  override pollRecvFrom(_waker: Waker | null, buf: Target, info: DatagramInfo): Poll<number> {
+    (buf as Uint8Array)[0] = ++this.#next;
+    info.length = info.datagramLength = 1;
+    return 1;
+  }
+}
+
+describe("a type with one base method", () => {
+  test("sends in every way", async () => {
+    const sink = new Sink();
+    const bufs = datagrams(1, 3);
+    expect(await sink.send(ONE)).toBe(1);
+    expect(await sink.sendMany(bufs)).toBe(3);
+    expect([sink.trySend(ONE), sink.trySendMany(bufs), sink.pollSendMany(null, bufs)]).toEqual([
+      1, 3, 3,
+    ]);
+    expect([sink.peerAddr, sink.asUdpSocket()]).toEqual([undefined, undefined]);
+  });
+
+  test("receives in every way", async () => {
+    const source = new Source();
+    const buf = new Uint8Array(1);
+    const bufs = [buf, buf, buf];
+    expect(await source.recv(buf)).toBe(1);
+    expect(await source.recvFrom(buf)).toMatchObject({ length: 1, peer: undefined });
+    expect(await source.recvMany(bufs)).toBe(3);
+    expect([source.tryRecv(buf), source.tryRecvMany(bufs)]).toEqual([1, 3]);
+    expect([source.pollRecv(null, buf), source.pollRecvMany(null, bufs)]).toEqual([1, 3]);
+    expect(buf[0]).toBe(13);
+    expect(source.asUdpSocket()).toBeUndefined();
+  });
+});
+
+describe("a try on a fresh socket", () => {
+  test("sends and receives, without a poll before it", () => {
+    for (const make of [() => new BaseSocket(), () => DatagramPair.create()[0]]) {
+      expect(make().trySend(ONE)).toBe(1);
+      expect(make().trySendMany([ONE, ONE])).toBe(2);
+      expect(make().tryRecv(new Uint8Array(1))).toBe(WouldBlock);
+    }
+    const socket = new BaseSocket();
+    socket.arrived.push(ONE);
+    expect(socket.tryRecv(new Uint8Array(1))).toBe(1);
+  });
+});
+
+describe("a try", () => {
+  test("leaves the waker of whoever polls in place", () => {
+    const socket = new BaseSocket();
+    let wakes = 0;
+    const waker = () => {
+      wakes++;
+    };
+    socket.sendPlan.push("full");
+    expect(socket.pollSend(waker, ONE)).toBe(Pending);
+    expect(socket.pollRecv(waker, new Uint8Array(1))).toBe(Pending);
+    expect([socket.trySend(ONE), socket.trySendMany([ONE])]).toEqual([WouldBlock, WouldBlock]);
+    expect(socket.pollSendMany(null, [ONE])).toBe(Pending);
+    expect(socket.tryRecv(new Uint8Array(1))).toBe(WouldBlock);
+    expect(socket.tryRecvMany([new Uint8Array(1)])).toBe(WouldBlock);
+    expect(socket.pollRecv(null, new Uint8Array(1))).toBe(Pending);
+    expect([socket.sendWaker, socket.recvWaker]).toEqual([waker, waker]);
+    socket.makeRoom();
+    socket.arrive(ONE);
+    expect(wakes).toBe(2);
+  });
+
+  test("does not put a sendMany that waits to sleep for ever", async () => {
+    const socket = new BaseSocket();
+    socket.sendPlan.push("sent", "full");
+    const sent = socket.sendMany(datagrams(1, 3));
+    expect(socket.trySend(ONE)).toBe(WouldBlock);
+    expect(socket.trySendMany([ONE])).toBe(WouldBlock);
+    socket.makeRoom();
+    expect(await sent).toBe(3);
+    expect(socket.sent).toEqual([1, 2, 3]);
+  });
+
+  test("does not overtake whoever waits, though there is room by now", async () => {
+    const socket = new BaseSocket();
+    socket.sendPlan.push("full");
+    const sent = socket.send(Uint8Array.of(1));
+    // There is room, and whoever waits is not told yet.
+    socket.sendPlan.length = 0;
+    expect(socket.trySend(Uint8Array.of(2))).toBe(WouldBlock);
+    expect(socket.trySendTo(Uint8Array.of(2), SocketAddress.abstract("x"))).toBe(WouldBlock);
+    expect(socket.trySendMany([Uint8Array.of(2)])).toBe(WouldBlock);
+    socket.makeRoom();
+    expect(await sent).toBe(1);
+    expect(socket.sent).toEqual([1]);
+  });
+
+  test("does not put a recv that waits to sleep for ever, and takes nothing from it", async () => {
+    const socket = new BaseSocket();
+    const received = socket.recv(new Uint8Array(1));
+    socket.arrived.push(ONE);
+    expect(socket.tryRecv(new Uint8Array(1))).toBe(WouldBlock);
+    expect(socket.tryRecvMany([new Uint8Array(1)])).toBe(WouldBlock);
+    socket.arrive();
+    expect(await received).toBe(1);
+  });
+
+  test("goes again as soon as nobody waits", async () => {
+    const socket = new BaseSocket();
+    socket.sendPlan.push("full");
+    const sent = socket.send(ONE);
+    const received = socket.recv(new Uint8Array(1));
+    socket.makeRoom();
+    socket.arrive(ONE, ONE);
+    expect([socket.trySend(ONE), socket.tryRecv(new Uint8Array(1))]).toEqual([1, 1]);
+    await Promise.all([sent, received]);
+  });
+});
+
+describe("a datagram of no bytes", () => {
+  test("is sent and received as one, and is not would-block", async () => {
+    const socket = new BaseSocket();
+    expect([socket.trySend(EMPTY), await socket.send(EMPTY)]).toEqual([0, 0]);
+    expect([socket.trySendMany([EMPTY, EMPTY]), await socket.sendMany([EMPTY])]).toEqual([2, 1]);
+    expect(socket.sent.length).toBe(5);
+    for (let i = 0; i < 5; i++) socket.arrived.push(EMPTY);
+    const buf = new Uint8Array(4);
+    expect([socket.tryRecv(buf), await socket.recv(buf)]).toEqual([0, 0]);
+    expect(await socket.recvFrom(buf)).toMatchObject({ length: 0, datagramLength: 0 });
+    expect(await socket.recvMany([buf, buf, buf])).toBe(2);
+    expect(socket.tryRecv(buf)).toBe(WouldBlock);
+  });
+
+  test("wakes whoever waits for one", async () => {
+    const socket = new BaseSocket();
+    const received = socket.recv(new Uint8Array(4));
+    socket.arrive(EMPTY);
+    expect(await received).toBe(0);
+  });
+});
+
+describe("an empty batch", () => {
+  test("is 0 at once, on a full or idle socket too, and nothing is polled", async () => {
+    const socket = new BaseSocket();
+    socket.sendPlan.push("full");
+    expect([socket.trySendMany([]), await socket.sendMany([])]).toEqual([0, 0]);
+    expect(await socket.sendMany([ONE], { count: 0 })).toBe(0);
+    expect(await socket.sendMany([ONE], { start: 1 })).toBe(0);
+    expect([socket.tryRecvMany([]), await socket.recvMany([])]).toEqual([0, 0]);
+    expect(await socket.recvMany([new Uint8Array(1)], { count: 0 })).toBe(0);
+    expect([socket.pollSendMany(null, []), socket.pollRecvMany(null, [])]).toEqual([0, 0]);
+    expect([socket.sendPolls, socket.recvPolls]).toEqual([0, 0]);
+  });
+});
+
+describe("a partial batch", () => {
+  test("is answered rather than Pending, and a wake is not waited for", () => {
+    const socket = new BaseSocket();
+    socket.sendPlan.push("sent", "sent", "full");
+    expect(socket.pollSendMany(() => {}, datagrams(1, 5))).toBe(2);
+    expect(socket.trySendMany(datagrams(3, 3))).toBe(WouldBlock);
+    socket.makeRoom();
+    expect(socket.trySendMany(datagrams(3, 3))).toBe(3);
+    expect(socket.sent).toEqual([1, 2, 3, 4, 5]);
+    socket.arrived.push(...datagrams(1, 2));
+    const bufs = Array.from({ length: 20 }, () => new Uint8Array(1));
+    expect(socket.pollRecvMany(() => {}, bufs)).toBe(2);
+    // The waker is for a poll that answers Pending.
+    expect(socket.recvWaker).toBeNull();
+    expect(socket.pollRecvMany(() => {}, bufs)).toBe(Pending);
+    expect(socket.recvWaker).not.toBeNull();
+  });
+
+  test("is answered by recvMany, which waits for none of the other eighteen", async () => {
+    const socket = new BaseSocket();
+    const bufs = Array.from({ length: 20 }, () => new Uint8Array(1));
+    const received = socket.recvMany(bufs);
+    socket.arrive(...datagrams(1, 2));
+    expect(await received).toBe(2);
+    await nextTurn();
+    expect(bufs.slice(0, 3).map((buf) => buf[0])).toEqual([1, 2, 0]);
+  });
+});
+
+describe("an error behind a partial batch of sends", () => {
+  const firstCalls: Record<string, (socket: BaseSocket) => unknown> = {
+    pollSendMany: (socket) => socket.pollSendMany(null, datagrams(1, 3)),
+    trySendMany: (socket) => socket.trySendMany(datagrams(1, 3)),
+    sendMany: (socket) => socket.sendMany(datagrams(1, 3)),
+  };
+  const to = undefined;
+  const nextCalls: Record<string, (socket: BaseSocket) => unknown> = {
+    send: (socket) => socket.send(Uint8Array.of(9)),
+    sendTo: (socket) => socket.sendTo(Uint8Array.of(9), to as never),
+    sendMany: (socket) => socket.sendMany([Uint8Array.of(9)]),
+    trySend: (socket) => socket.trySend(Uint8Array.of(9)),
+    trySendTo: (socket) => socket.trySendTo(Uint8Array.of(9), to as never),
+    trySendMany: (socket) => socket.trySendMany([Uint8Array.of(9)]),
+    pollSendMany: (socket) => socket.pollSendMany(null, [Uint8Array.of(9)]),
+  };
+  const pairs = Object.keys(firstCalls).flatMap((first) =>
+    Object.keys(nextCalls).map((next) => [first, next] as const),
+  );
+
+  test.each(pairs)("%s answers the count; %s throws it, once", async (first, next) => {
+    const socket = new BaseSocket();
+    socket.sendPlan.push("sent", new Error("refused"));
+    expect(await firstCalls[first]?.(socket)).toBe(1);
+    expect(socket.sent).toEqual([1]);
+    const call = async () => nextCalls[next]?.(socket);
+    await expect(call()).rejects.toThrow("refused");
+    expect(socket.sent).toEqual([1]);
+    expect(await socket.send(Uint8Array.of(9))).toBe(1);
+    expect(socket.sent).toEqual([1, 9]);
+  });
+});
+
+describe("an error behind a partial batch of receives", () => {
+  const buf = new Uint8Array(1);
+  const nextCalls: Record<string, (socket: BaseSocket) => unknown> = {
+    recv: (socket) => socket.recv(buf),
+    recvFrom: (socket) => socket.recvFrom(buf),
+    recvMany: (socket) => socket.recvMany([buf]),
+    tryRecv: (socket) => socket.tryRecv(buf),
+    tryRecvMany: (socket) => socket.tryRecvMany([buf]),
+    pollRecvMany: (socket) => socket.pollRecvMany(null, [buf]),
+    batches: (socket) => socket.batches().next(),
+  };
+  const firstCalls: Record<string, (socket: BaseSocket) => unknown> = {
+    pollRecvMany: (socket) => socket.pollRecvMany(null, [buf, buf, buf]),
+    tryRecvMany: (socket) => socket.tryRecvMany([buf, buf, buf]),
+    recvMany: (socket) => socket.recvMany([buf, buf, buf]),
+  };
+  const pairs = Object.keys(firstCalls).flatMap((first) =>
+    Object.keys(nextCalls).map((next) => [first, next] as const),
+  );
+
+  test.each(pairs)("%s answers the count; %s throws it, once", async (first, next) => {
+    const socket = new BaseSocket();
+    socket.arrived.push(Uint8Array.of(1), new Error("refused"), Uint8Array.of(3));
+    expect(await firstCalls[first]?.(socket)).toBe(1);
+    const call = async () => nextCalls[next]?.(socket);
+    await expect(call()).rejects.toThrow("refused");
+    expect(await socket.recv(buf)).toBe(1);
+    expect(buf[0]).toBe(3);
+  });
+});
+
+test("an error before the first of a batch is thrown at once, and not again", async () => {
+  const socket = new BaseSocket();
+  socket.sendPlan.push(new Error("refused"), new Error("refused too"));
+  await expect(socket.sendMany(datagrams(1, 2))).rejects.toThrow("refused");
+  expect(() => socket.trySendMany(datagrams(1, 2))).toThrow("refused too");
+  expect(await socket.sendMany(datagrams(1, 2))).toBe(2);
+  socket.arrived.push(new Error("unreachable"), ONE);
+  const bufs = [new Uint8Array(1), new Uint8Array(1)];
+  expect(() => socket.tryRecvMany(bufs)).toThrow("unreachable");
+  expect(await socket.recvMany(bufs)).toBe(1);
+});
