@@ -55,14 +55,10 @@ function makeVector(native: Native): ReceiveVector {
 }
 
 /**
- * Empties the error queue of `fd`, telling `tell` of each entry: the errno of the last that ICMP
+ * Empties the error queue of `fd`, adding each entry to `errors`: the errno of the last that ICMP
  * reported, 0 if there was none.
  */
-export function drainErrorQueue(
-  native: Native,
-  fd: number,
-  tell?: (error: TransportError) => void,
-): number {
+export function drainErrorQueue(native: Native, fd: number, errors?: TransportError[]): number {
   queueVector ??= makeVector(native);
   const vector = queueVector;
   let errno = 0;
@@ -74,7 +70,7 @@ export function drainErrorQueue(
       const origin = entry && ORIGINS.get(entry.origin);
       if (entry === undefined || origin === undefined) continue;
       if (origin !== "local") errno = entry.errno;
-      tell?.(describe(vector, i, entry, origin));
+      errors?.push(describe(vector, i, entry, origin));
     }
     if (count < BATCH) break;
   }

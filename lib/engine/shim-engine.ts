@@ -65,8 +65,7 @@ export class ShimEngine implements Engine {
   readonly #onErrorQueued = () => {
     if (this.#fd === -1 || this.#tellError === undefined) return;
     this.#drainErrorQueue();
-    // The handler may have closed the socket.
-    if (this.#fd !== -1) this.#registration.error.wait(this.#onErrorQueued);
+    this.#registration.error.wait(this.#onErrorQueued);
   };
 
   constructor({ native, reactor, fd, offload = NO_OFFLOAD }: ShimEngineInit) {
@@ -253,12 +252,24 @@ export class ShimEngine implements Engine {
   #drainErrorQueue(): number {
     if (this.#family === AF_UNIX) return 0;
     this.#registration.read.sawError = false;
-    return drainErrorQueue(this.#native, this.#fd, this.#tellError);
+    const errors = this.#tellError && ([] as TransportError[]);
+    const errno = drainErrorQueue(this.#native, this.#fd, errors);
+    // Not from within a call on this socket: the handler may use it, or close it.
+    if (errors?.length) queueMicrotask(() => this.#tell(errors));
+    return errno;
+  }
+
+  #tell(errors: readonly TransportError[]): void {
+    for (const error of errors) {
+      const tell = this.#tellError;
+      if (this.#fd === -1 || tell === undefined) return;
+      callWaker(() => tell(error));
+    }
   }
 
   /**
    * Whether a call failed for nothing but an error that was reported before, and that whoever
-   * wants to be told of such errors has been told of now: then it is worth another try.
+   * wants to be told of such errors is told of: then it is worth another try.
    */
   #wasTold(result: number): boolean {
     if (result >= 0 || result === -EAGAIN || this.#tellError === undefined) return false;
@@ -268,7 +279,7 @@ export class ShimEngine implements Engine {
   tellTransportErrors(tell: ((error: TransportError) => void) | undefined): void {
     this.#checkOpen();
     this.#options.setReceiveErrors(tell !== undefined || this.peerAddr !== undefined);
-    this.#tellError = tell && ((error) => callWaker(() => tell(error)));
+    this.#tellError = tell;
     if (tell !== undefined) this.#registration.error.wait(this.#onErrorQueued);
   }
 

@@ -152,7 +152,8 @@ export class UdpSocket extends EngineSocket implements UdpControls {
   /**
    * Has errors that the network reports about datagrams sent told to `handler`: unreachable hosts
    * and ports, datagrams too big, with who said it about which destination. They are not thrown
-   * then, a call that one of them would have failed goes through, and the socket stays open.
+   * then, a call that one of them would have failed goes through, and the socket stays open. It is
+   * called soon after, never from within a call on the socket, which it may use or close.
    * `undefined`: back to throwing, which only a connected socket does.
    */
   onTransportError(handler: ((error: TransportError) => void) | undefined): void {

@@ -4,7 +4,13 @@
  */
 
 import { describe, expect, test } from "bun:test";
-import { SocketAddress, type TransportError, UdpSocket, WouldBlock } from "../../lib/index.ts";
+import {
+  SocketAddress,
+  sendmmsg,
+  type TransportError,
+  UdpSocket,
+  WouldBlock,
+} from "../../lib/index.ts";
 import { closedPort, HAS_IPV6, nextTurn, numbered, thrown, until } from "../tools/sockets.ts";
 
 /** Where a refusal comes from, how the sender reaches it, and how ICMP says it. */
@@ -210,5 +216,72 @@ test("what is no handler is a TypeError; a closed socket and the portable backen
   await using portable = await UdpSocket.bind({ hostname: V4, backend: "portable" });
   expect(thrown(() => portable.onTransportError(() => {}))).toMatchObject({
     code: "ERR_NOT_SUPPORTED",
+  });
+});
+
+describe("a handler that uses sockets while it is told", () => {
+  /** Tells of refusals at `ports`, in this order. */
+  const portsOf = (errors: readonly TransportError[]) =>
+    errors.map(({ destination }) => destination?.port);
+
+  /** Sends a datagram to each behind the socket's back, so that all errors wait in its queue. */
+  function provoke(socket: UdpSocket, ports: readonly number[]): void {
+    const fd = socket.asRawIo() as number;
+    for (const port of ports) {
+      const send = () => sendmmsg(fd, [one], SocketAddress.ip(V4, port));
+      // The refusal of the one before fails the next, once.
+      if (port !== ports[0]) expect(thrown(send)).toMatchObject({ code: "ECONNREFUSED" });
+      expect(send()).toBe(1);
+    }
+  }
+
+  async function closedPorts(count: number): Promise<number[]> {
+    const ports: number[] = [];
+    while (ports.length < count) ports.push(await closedPort());
+    return ports;
+  }
+
+  test("hears of all its errors, though each time another socket hears of its own", async () => {
+    using first = await UdpSocket.bind({ hostname: V4, backend: "shim" });
+    using other = await UdpSocket.bind({ hostname: V4, backend: "shim" });
+    const live = first.localAddr;
+    const [ports, otherPorts] = [await closedPorts(6), await closedPorts(6)];
+    const errors: TransportError[] = [];
+    const otherErrors: TransportError[] = [];
+    other.onTransportError((error) => otherErrors.push(error));
+    first.onTransportError((error) => {
+      if (errors.length === 0) provoke(other, otherPorts);
+      errors.push(error);
+      // Finds what is queued there.
+      if (errors.length === 1)
+        expect(other.trySendTo(one, SocketAddress.ip(V4, live.port))).toBe(1);
+    });
+    provoke(first, ports);
+    await until(() => errors.length >= 6 && otherErrors.length >= 6);
+    expect(portsOf(errors)).toEqual(ports);
+    expect(portsOf(otherErrors)).toEqual(otherPorts);
+  });
+
+  test("that closes the socket is told no more, and nobody else's errors", async () => {
+    const closing = await UdpSocket.bind({ hostname: V4, backend: "shim" });
+    const ports = await closedPorts(12);
+    let told = 0;
+    closing.onTransportError(() => {
+      told++;
+      closing.close();
+    });
+    provoke(closing, ports);
+    // The call finds the errors, and goes through before any of them is told.
+    expect(closing.trySendTo(one, closing.localAddr)).toBe(1);
+    expect([told, closing.isClosed]).toEqual([0, false]);
+    await until(() => told > 0);
+    // This one gets the number of the descriptor that was closed.
+    using next = await UdpSocket.bind({ hostname: V4, backend: "shim" });
+    const errors: TransportError[] = [];
+    next.onTransportError((error) => errors.push(error));
+    provoke(next, ports.slice(0, 3));
+    await until(() => errors.length >= 3);
+    expect(portsOf(errors)).toEqual(ports.slice(0, 3));
+    expect(told).toBe(1);
   });
 });
