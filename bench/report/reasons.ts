@@ -1,6 +1,7 @@
 /**
- * Why a target is missed, for the table of targets: the one thing there that people write. Whether
- * each missed target has a reason, and each reason a target that is missed, bench:report tells.
+ * Why a target is missed, for the table of targets, and what is to be known of a scenario: all that
+ * people write there. Whether each missed target has a reason, and each reason a target that is
+ * missed, bench:report tells.
  */
 
 import type { Target } from "../targets.ts";
@@ -81,6 +82,13 @@ export const REASONS: readonly Reason[] = [
     reason: "the larger batch comes in two messages: one receive more, not one datagram's",
   },
 ];
+
+/** By scenario, what its table does not tell. */
+export const REMARKS: Readonly<Record<string, string>> = {
+  "receive, workers with reusePort":
+    "What floods them runs on the same processors: where there are two, a second worker takes " +
+    "from the flood what it would receive.",
+};
 
 /** The first that fits a target. */
 export function reasonOf(target: Target): Reason | undefined {

@@ -84,9 +84,12 @@ export function keyOf({
   return JSON.stringify([suite, scenario, peer, Object.entries(parameters).sort()]);
 }
 
-/** The places of a scenario in words: `1200 bytes, 64 peers`. */
+/** The places of a scenario in words: `1,200 bytes, 64 peers`, `1,200 bytes, batch 64`. */
 export function placeOf(parameters: Sample["parameters"]): string {
   return Object.entries(parameters)
-    .map(([axis, value]) => `${value.toLocaleString("en-US")} ${axis}`)
+    .map(([axis, value]) => {
+      const number = value.toLocaleString("en-US");
+      return axis === "batch" ? `${axis} ${number}` : `${number} ${axis}`;
+    })
     .join(", ");
 }

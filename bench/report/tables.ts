@@ -6,7 +6,7 @@ import type { Sample } from "../results.ts";
 import { judge, type Target, type Verdict } from "../targets.ts";
 import { digits, FIGURES } from "./figures.ts";
 import { details, table } from "./markdown.ts";
-import { REASONS, reasonOf } from "./reasons.ts";
+import { REASONS, REMARKS, reasonOf } from "./reasons.ts";
 import { placeOf, type Series, seriesOf } from "./series.ts";
 
 const SUITES: Readonly<Record<Sample["suite"], string>> = {
@@ -24,7 +24,9 @@ export function completeTables(samples: readonly Sample[]): string {
       const of = bySuite.get(suite);
       if (of === undefined) return [];
       const scenarios = [...Map.groupBy(of, ({ scenario }) => scenario)];
-      const tables = scenarios.map(([name, series]) => `**${name}**\n\n${scenarioTable(series)}`);
+      const tables = scenarios.map(([name, series]) =>
+        [`**${name}**`, scenarioTable(series), REMARKS[name] ?? ""].join("\n\n").trimEnd(),
+      );
       return details(`${SUITES[suite]}: every scenario, place and peer`, tables.join("\n\n"));
     })
     .join("\n\n");
