@@ -1,9 +1,11 @@
 /**
- * Makes what the README shows of the results in bench/results: its tables, and the plots in
- * bench/plots. With `--compare` it prints instead what moved since an older run. Drawing needs
+ * Makes what is shown of the results in bench/results: the README's tables of what matters most and
+ * of the targets, the plots in bench/plots, and the complete tables of bench/README.md. With
+ * `--compare` it prints instead what moved since an older run. Drawing needs
  * `npm install --prefix bench`.
  *
- *     npm run bench:report [-- --compare OLD.json --results FOLDER --readme FILE --plots FOLDER]
+ *     npm run bench:report [-- --compare OLD.json --results FOLDER --readme FILE --tables FILE
+ *                           --plots FOLDER]
  */
 
 import { dirname, join, relative } from "node:path";
@@ -23,6 +25,7 @@ const { values } = parseArgs({
     compare: { type: "string" },
     results: { type: "string", default: join(ROOT, "bench/results") },
     readme: { type: "string", default: join(ROOT, "README.md") },
+    tables: { type: "string", default: join(ROOT, "bench/README.md") },
     plots: { type: "string", default: join(ROOT, "bench/plots") },
   },
 });
@@ -35,22 +38,32 @@ async function report(files: readonly ResultsFile[]): Promise<void> {
   const plots = plotsOf(seriesOf(samples));
   for (const plot of plots) await Bun.write(pathOf(plot), await draw(plot));
   const verdicts = verdictsOf(samples);
-  const all = [
+  const outcome = [
     ...plots.map((plot) => `![${plot.title}](${relative(dirname(values.readme), pathOf(plot))})`),
     "What was to be reached: a ratio is ours over the other's, a speed-up the other's over ours, a " +
       "difference ours less the other's.",
     targetTable(verdicts),
-    completeTables(samples),
+  ];
+  const all = [
     ...files.map((file) => `\`${file.command}\`, commit ${file.commit}: ${machineOf(file)}`),
+    completeTables(samples),
   ];
   const newest = files.at(-1) as ResultsFile;
-  let readme = await Bun.file(values.readme).text();
-  readme = replaceMarked(readme, "figures", overview(samples, newest));
-  readme = replaceMarked(readme, "figures: all", all.join("\n\n"));
-  await Bun.write(values.readme, readme);
+  await write(values.readme, {
+    figures: overview(samples, newest),
+    "figures: targets": outcome.join("\n\n"),
+  });
+  await write(values.tables, { "figures: all": all.join("\n\n") });
   const sources = files.map(({ path }) => path).join(", ");
-  console.log(`${values.readme} and ${plots.length} plots, from ${sources}`);
+  console.log(`${values.readme}, ${values.tables} and ${plots.length} plots, from ${sources}`);
   for (const wrong of wrongReasons(verdicts)) console.log(wrong);
+}
+
+/** Replaces the marked parts of a file by name. */
+async function write(path: string, parts: Readonly<Record<string, string>>): Promise<void> {
+  let text = await Bun.file(path).text();
+  for (const [name, content] of Object.entries(parts)) text = replaceMarked(text, name, content);
+  await Bun.write(path, text);
 }
 
 async function compare(files: readonly ResultsFile[], old: ResultsFile): Promise<void> {

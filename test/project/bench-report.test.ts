@@ -169,18 +169,21 @@ const hasVega = existsSync(join(import.meta.dir, "../../bench/node_modules/vega"
 test.skipIf(!hasVega)(
   "the same results give the same plots, for light and dark pages",
   async () => {
-    const readme = join(folder, "README.md");
-    const markers =
-      "<!-- figures --><!-- /figures -->\n<!-- figures: all --><!-- /figures: all -->";
-    writeFileSync(readme, markers);
+    const [readme, tables] = [join(folder, "README.md"), join(folder, "tables.md")];
+    writeFileSync(
+      readme,
+      "<!-- figures --><!-- /figures -->\n<!-- figures: targets --><!-- /figures: targets -->",
+    );
+    writeFileSync(tables, "<!-- figures: all --><!-- /figures: all -->");
     const folders = ["once", "again"].map((name) => join(folder, name));
     const samples = [...ROUNDS, sample("Deno.listenDatagram", 0, { rate: 7.25e6 })];
     const resultsFolder = mkdtempSync(join(folder, "results-"));
     writeFileSync(join(resultsFolder, "net.json"), JSON.stringify(results(samples)));
     for (const plots of folders) {
       const main = join(import.meta.dir, "../../bench/report/main.ts");
-      const options = ["--results", resultsFolder, "--readme", readme, "--plots", plots];
-      const { exitCode, stderr } = Bun.spawnSync([process.execPath, main, ...options]);
+      const from = ["--results", resultsFolder];
+      const to = ["--readme", readme, "--tables", tables, "--plots", plots];
+      const { exitCode, stderr } = Bun.spawnSync([process.execPath, main, ...from, ...to]);
       expect(stderr.toString()).toBe("");
       expect(exitCode).toBe(0);
     }
@@ -190,8 +193,7 @@ test.skipIf(!hasVega)(
     expect(once).toBe(again as string);
     expect(once).toContain(">7.25</text>");
     expect(once).toContain("prefers-color-scheme: dark");
-    const text = readFileSync(readme, "utf8");
-    expect(text).toContain("(again/throughput.svg)");
-    expect(text).toContain("| Deno.listenDatagram | 1,200 bytes | 7.25 |");
+    expect(readFileSync(readme, "utf8")).toContain("(again/throughput.svg)");
+    expect(readFileSync(tables, "utf8")).toContain("| Deno.listenDatagram | 1,200 bytes | 7.25 |");
   },
 );
