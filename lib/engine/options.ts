@@ -1,7 +1,5 @@
 /** Socket options by their kernel numbers: <asm-generic/socket.h>, <linux/in.h>, <linux/in6.h>. */
 
-import { readFileSync } from "node:fs";
-import { networkInterfaces } from "node:os";
 import type { Native } from "../../ffi/native.ts";
 import { SocketAddress } from "../address/address.ts";
 import { RECEIVE_METADATA, type ReceiveMetadata } from "../datagram/metadata.ts";
@@ -320,6 +318,8 @@ function copyAddress(address: SocketAddress, target: Uint8Array, offset: number)
 /** The index of the interface that has `address`, or that its zone names (`::%eth0`). */
 function interfaceIndex(address: SocketAddress): number {
   if (address.scopeId !== 0) return address.scopeId;
+  const { readFileSync } = process.getBuiltinModule("node:fs");
+  const { networkInterfaces } = process.getBuiltinModule("node:os");
   for (const [name, addresses] of Object.entries(networkInterfaces())) {
     if (!addresses?.some((entry) => entry.address === address.address)) continue;
     return Number(readFileSync(`/sys/class/net/${name}/ifindex`, "utf8"));
