@@ -26,7 +26,6 @@ import {
   SO_REUSEPORT,
   SOL_SOCKET,
 } from "../engine/options.ts";
-import { PortableEngine, RECEIVE_QUEUE_DATAGRAMS } from "../engine/portable-engine.ts";
 import { ShimEngine } from "../engine/shim-engine.ts";
 import { loadReactor, type ReactorResult } from "../readiness/load.ts";
 import { checkInteger, typeError } from "../support/check.ts";
@@ -68,12 +67,14 @@ export class UdpSocket extends EngineSocket implements UdpControls {
     const peer = connect && (await resolveAddress(connect.hostname, connect.port));
     const hostname = options.hostname ?? (peer?.family === "IPv6" ? "::" : "0.0.0.0");
     if ("reason" in loaded) {
+      // Mostly not needed, and loading it takes as long as opening a socket.
+      const { PortableEngine } = await import("../engine/portable-engine.ts");
       return new UdpSocket(
         await PortableEngine.open({
           hostname,
           port: options.port,
           connect: peer && { hostname: peer.address, port: peer.port },
-          receiveQueueDatagrams: options.receiveQueueDatagrams ?? RECEIVE_QUEUE_DATAGRAMS,
+          receiveQueueDatagrams: options.receiveQueueDatagrams,
         }),
       );
     }
