@@ -275,7 +275,7 @@ static void offload_probed(void) {
   IS(offload_probe(), 0);
 }
 
-/* The same without control messages, as where sending takes them and does nothing. */
+/* Sockets that go nowhere, that do not coalesce, that had something else, that do not segment. */
 static void segments_that_do_not_pass(void) {
   struct inet_address here;
   int receiver = open_udp(&here), sender = socket_open(AF_INET, SOCK_DGRAM, 0);
