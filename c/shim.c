@@ -1,6 +1,7 @@
 /*
  * The system calls that Bun does not offer, and nothing else: batches of datagrams, sockets and
- * their options, and ways to have Bun's event loop told when a descriptor becomes ready.
+ * their options, which offloads the kernel has, and ways to have Bun's event loop told when a
+ * descriptor becomes ready.
  *
  * Compiled at run time by the TinyCC inside Bun, on machines that may have no C headers, so it
  * includes none: every struct below is kernel ABI, the same on x86-64 and arm64, glibc and musl.
@@ -10,9 +11,10 @@
  * given past its return, save where a SAFETY comment says who owns that memory and for how long.
  */
 
-#define SHIM_ABI 6
+#define SHIM_ABI 7
 
 typedef unsigned char u8;
+typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef int i32;
@@ -31,10 +33,17 @@ extern int getsockopt(int fd, int level, int name, void *value, u32 *length);
 extern int fcntl(int fd, int command, ...);
 extern int dup3(int from, int to, int flags);
 extern int close(int fd);
+extern int open(const char *path, int flags, ...);
+extern long read(int fd, void *bytes, unsigned long length);
+extern long readlinkat(int folder, const char *path, char *target, unsigned long length);
+extern int snprintf(char *text, unsigned long length, const char *format, ...);
+extern int sscanf(const char *text, const char *format, ...);
 extern int clock_gettime(int clock, void *time);
 extern long send(int fd, const void *bytes, unsigned long length, int flags);
 extern void *mmap(void *at, unsigned long length, int protection, int flags, int fd, long offset);
 extern void *memcpy(void *to, const void *from, unsigned long length);
+extern void *memset(void *at, int byte, unsigned long length);
+extern int memcmp(const void *left, const void *right, unsigned long length);
 extern int munmap(void *at, unsigned long length);
 extern int epoll_create1(int flags);
 extern int epoll_ctl(int epoll, int operation, int fd, void *event);
@@ -47,13 +56,16 @@ extern int pthread_sigmask(int how, const void *set, void *old);
 #if defined(__x86_64__)
 #define SYS_RECVMMSG 299
 #define SYS_SENDMMSG 307
+#define SYS_GETDENTS64 217
 #elif defined(__aarch64__)
 #define SYS_RECVMMSG 243
 #define SYS_SENDMMSG 269
+#define SYS_GETDENTS64 61
 #else
 #error "datagram-socket: the shim knows x86-64 and arm64 only"
 #endif
 
+#define ENOENT 2
 #define EINTR 4
 #define EAGAIN 11
 
@@ -317,6 +329,107 @@ int clock_read(int clock, void *time) {
   return (int)checked(clock_gettime(clock, time));
 }
 
+/* -------------------------------------------------------------------------------- offload ---- */
+
+#define AF_INET 2
+#define SOCK_DGRAM 2
+#define IPPROTO_UDP 17
+#define UDP_SEGMENT 103
+#define UDP_GRO 104
+
+/* What the probe sends: datagrams of 100, 100 and 40 bytes. */
+#define PROBE_DATAGRAMS 3
+#define PROBE_STRIDE 100
+#define PROBE_BYTES 240
+
+struct inet_address {
+  u16 family, port;
+  u32 address;
+  u8 zero[8];
+};
+
+/* A control message (cmsg(3)) with one number, the length of a message's datagrams. */
+struct stride_control {
+  u64 length;
+  i32 level;
+  i32 type;
+  i32 stride;
+  i32 padding;
+};
+
+/* 16 bits of the number are what UDP_SEGMENT takes. */
+#define SEGMENT_CONTROL_BYTES (16 + 2)
+
+_Static_assert(sizeof(struct inet_address) == 16, "inet_address");
+_Static_assert(sizeof(struct stride_control) == 24, "stride_control");
+
+/*
+ * Sends the probe's datagrams as segments of one message: whether they come as they were, in
+ * `expected` messages.
+ */
+static int segments_pass(int from, int to, int expected) {
+  u8 sent[PROBE_BYTES], received[PROBE_DATAGRAMS][PROBE_BYTES];
+  for (int i = 0; i < PROBE_BYTES; i++) sent[i] = (u8)i;
+  struct iovec pieces[PROBE_DATAGRAMS];
+  struct stride_control controls[PROBE_DATAGRAMS];
+  struct mmsghdr messages[PROBE_DATAGRAMS];
+  memset(messages, 0, sizeof messages);
+  for (int m = 0; m < PROBE_DATAGRAMS; m++) {
+    messages[m].header.vector = &pieces[m];
+    messages[m].header.vector_length = 1;
+    messages[m].header.control = &controls[m];
+    pieces[m].length = PROBE_BYTES;
+  }
+
+  pieces[0].base = sent;
+  controls[0].length = SEGMENT_CONTROL_BYTES;
+  controls[0].level = IPPROTO_UDP;
+  controls[0].type = UDP_SEGMENT;
+  controls[0].stride = PROBE_STRIDE;
+  messages[0].header.control_length = sizeof controls[0];
+  if (batch_send(from, messages, 1) != 1) return 0;
+
+  for (int m = 0; m < PROBE_DATAGRAMS; m++) pieces[m].base = received[m];
+  int count = batch_receive(to, messages, PROBE_DATAGRAMS, 0, sizeof controls[0], 0);
+  if (count != expected) return 0;
+  u32 at = 0;
+  for (int m = 0; m < count; m++) {
+    u32 left = PROBE_BYTES - at, length = messages[m].length;
+    int is_coalesced = messages[m].header.control_length > 0 && controls[m].type == UDP_GRO;
+    u32 stride = is_coalesced ? (u32)controls[m].stride : length;
+    if (stride != (left < PROBE_STRIDE ? left : PROBE_STRIDE) || length > left) return 0;
+    if (memcmp(received[m], sent + at, length) != 0) return 0;
+    at += length;
+  }
+  return at == PROBE_BYTES;
+}
+
+/*
+ * Which offloads work, found out over loopback, as setsockopt may succeed where sending then
+ * fails: 0 for none, 1 where a message is cut up to datagrams (UDP_SEGMENT), 2 where a receiver
+ * may also have them in one piece (UDP_GRO).
+ */
+int offload_probe(void) {
+  struct inet_address address;
+  u32 length = sizeof address;
+  memset(&address, 0, sizeof address);
+  address.family = AF_INET;
+  address.address = 0x0100007f;
+  int on = 1, works = 0;
+  int receiver = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  int sender = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (bind(receiver, &address, length) == 0 && getsockname(receiver, &address, &length) == 0 &&
+      connect(sender, &address, length) == 0 && segments_pass(sender, receiver, PROBE_DATAGRAMS)) {
+    works = 1;
+    if (setsockopt(receiver, IPPROTO_UDP, UDP_GRO, &on, sizeof on) == 0 &&
+        segments_pass(sender, receiver, 1))
+      works = 2;
+  }
+  if (receiver >= 0) close(receiver);
+  if (sender >= 0) close(sender);
+  return works;
+}
+
 /* ------------------------------------------------------------------------------ readiness ---- */
 
 #define EPOLLIN 1u
@@ -326,7 +439,6 @@ int clock_read(int clock, void *time) {
 #define EPOLL_CTL_DEL 2
 #define EPOLL_CTL_MOD 3
 #define EPOLL_CLOEXEC 02000000
-#define ENOENT 2
 #define AF_UNIX 1
 #define SOCK_STREAM 1
 #define SIG_SETMASK 2
@@ -375,6 +487,89 @@ struct reactor *reactor_create(void) {
   if (!reactor) return 0;
   reactor->watched = reactor->bell = reactor->watcher = reactor->quit = reactor->quit_end = -1;
   return reactor;
+}
+
+#define O_RDONLY 0
+#define O_CLOEXEC 02000000
+
+/*
+ * Where the descriptors of this process are listed, what an epoll instance among them is called,
+ * where it tells what it watches, and in which words (proc(5)).
+ */
+#define DESCRIPTORS "/proc/self/fd"
+#define EPOLL_LINK "anon_inode:[eventpoll]"
+#define EPOLL_ENTRIES "/proc/self/fdinfo/%s"
+#define EPOLL_ENTRY "tfd: %d events: %x data: %llx"
+
+/* <linux/dirent.h>: what getdents64 writes. */
+struct directory_entry {
+  u64 inode;
+  u64 next;
+  u16 length;
+  u8 type;
+  char name[];
+};
+
+_Static_assert(sizeof(struct directory_entry) == 24, "directory_entry");
+
+/* How often the epoll instance `name` watches `fd`; what it tells then goes to `data`. */
+static int watches_of(const char *name, int fd, u64 *data) {
+  char path[64], chunk[1024], line[80];
+  snprintf(path, sizeof path, EPOLL_ENTRIES, name);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  int found = 0;
+  u32 length = 0;
+  long bytes;
+  while ((bytes = read(file, chunk, sizeof chunk)) > 0) {
+    for (long i = 0; i < bytes; i++) {
+      if (chunk[i] != '\n') {
+        /* What is behind the data matters to nobody. */
+        if (length < sizeof line - 1) line[length++] = chunk[i];
+        continue;
+      }
+      line[length] = 0;
+      length = 0;
+      int watched;
+      u32 events;
+      u64 told;
+      if (sscanf(line, EPOLL_ENTRY, &watched, &events, &told) == 3 && watched == fd) {
+        *data = told;
+        found++;
+      }
+    }
+  }
+  close(file);
+  return found;
+}
+
+/*
+ * Finds who watches `fd`: answers the epoll instance, and `data` is what that tells when `fd` is
+ * ready. -ENOENT where that cannot be seen, or is not certain: an entry outlives its descriptor
+ * while a duplicate is open, and the number may be another's by then.
+ *
+ * SAFETY: `data` is 8 bytes of the caller's, written before the return.
+ */
+int watch_find(int fd, u64 *data) {
+  u64 entries[128];
+  char target[sizeof EPOLL_LINK];
+  int folder = open(DESCRIPTORS, O_RDONLY | O_CLOEXEC);
+  if (folder < 0) return -ENOENT;
+  int epoll = -1, found = 0;
+  long bytes;
+  while ((bytes = syscall(SYS_GETDENTS64, (long)folder, entries, (long)sizeof entries)) > 0) {
+    struct directory_entry *entry;
+    for (long at = 0; at < bytes; at += entry->length) {
+      entry = (struct directory_entry *)((u8 *)entries + at);
+      long length = readlinkat(folder, entry->name, target, sizeof target);
+      if (length != sizeof EPOLL_LINK - 1 || memcmp(target, EPOLL_LINK, length) != 0) continue;
+      int times = watches_of(entry->name, fd, data);
+      if (times > 0) sscanf(entry->name, "%d", &epoll);
+      found += times;
+    }
+  }
+  close(folder);
+  return found == 1 ? epoll : -ENOENT;
 }
 
 /*
@@ -543,9 +738,11 @@ static void *const entries[] = {
     (void *)descriptor_duplicate,
     (void *)descriptor_close,
     (void *)clock_read,
+    (void *)offload_probe,
     (void *)reactor_create,
     (void *)reactor_bytes,
     (void *)reactor_destroy,
+    (void *)watch_find,
     (void *)loop_open,
     (void *)helper_open,
     (void *)reactor_arm,

@@ -6,9 +6,6 @@
  */
 
 import { cc, type FFIFunction, type Library, linkSymbols, type Pointer } from "bun:ffi";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
 import importedPath from "../c/shim.c" with { type: "file" };
 import { SHIM_ABI } from "./layout.ts";
 import { type Shim, SYMBOLS } from "./symbols.ts";
@@ -25,7 +22,9 @@ export interface LoadedShim {
 export type ShimResult = LoadedShim | { readonly reason: string };
 
 /** Absolute already, save in a bundle: there it is relative to the bundle, not to the process. */
-const sourcePath = resolve(import.meta.dir, importedPath);
+const sourcePath = importedPath.startsWith("/")
+  ? importedPath
+  : `${import.meta.dir}/${importedPath}`;
 
 /** Where a program made by `bun build --compile` finds its files: TinyCC cannot read there. */
 const EMBEDDED_PREFIX = "/$bunfs/";
@@ -100,25 +99,26 @@ function compileAnywhere(source: string): Compiled {
       // Tried again below, whose error is the one that tells.
     }
   }
-  return inTemporaryDirectory((directory) => {
-    const copy = join(directory, "shim.c");
+  return compileInTemporaryDirectory(source);
+}
+
+function compileInTemporaryDirectory(source: string): Compiled {
+  // Mostly not needed, and `node:fs` takes 2 ms to load.
+  const { mkdtempSync, readFileSync, rmSync, writeFileSync } = process.getBuiltinModule("node:fs");
+  const { tmpdir } = process.getBuiltinModule("node:os");
+  const directory = mkdtempSync(`${tmpdir()}/datagram-socket-`);
+  try {
+    const copy = `${directory}/shim.c`;
     writeFileSync(copy, readFileSync(source));
-    writeFileSync(join(directory, "libc.a"), EMPTY_ARCHIVE);
+    writeFileSync(`${directory}/libc.a`, EMPTY_ARCHIVE);
     // Quoted: the options are one text that TinyCC splits at spaces.
     return compile(copy, `-L${JSON.stringify(directory)}`);
-  });
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }
 
 function compile(source: string, flags?: string): Compiled {
   const symbols = { shim_entry: { args: ["u32"], returns: "ptr" } } as const;
   return cc({ source, symbols, ...(flags === undefined ? {} : { flags }) });
-}
-
-function inTemporaryDirectory<T>(use: (directory: string) => T): T {
-  const directory = mkdtempSync(join(tmpdir(), "datagram-socket-"));
-  try {
-    return use(directory);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
 }

@@ -122,6 +122,11 @@ export class Native {
     return this.#shim.clock_read(clock, this.#scratchAddress);
   }
 
+  /** Which offloads work: 0 for none, 1 for segmentation, 2 for coalescing as well. */
+  probeOffload(): number {
+    return this.#shim.offload_probe();
+  }
+
   receiveVector(nameCapacity: number, controlCapacity = 0): ReceiveVector {
     return new ReceiveVector(this.#shim, nameCapacity, controlCapacity);
   }

@@ -3,10 +3,10 @@
  * instance that Bun's event loop watches, or a helper thread. lib/readiness/ decides when to ask.
  */
 
-import { findWatch } from "./event-loop.ts";
 import { READY } from "./layout.ts";
 import type { LoadedShim } from "./load.ts";
-import { addressOf, ownedBuffer } from "./memory.ts";
+import { addressOf, nativeBytes, ownedBuffer } from "./memory.ts";
+import type { Shim } from "./symbols.ts";
 
 /** Ready descriptors taken by one `reap`. */
 const REAP_MAX = 64;
@@ -15,6 +15,22 @@ const READY_WORDS = READY.size / 4;
 
 /** errno(3) of Linux. */
 const ENOENT = 2;
+
+/** How Bun's event loop watches a descriptor. Bun does not say, but the kernel does. */
+export interface Watch {
+  /** The loop's epoll instance. */
+  readonly epoll: number;
+  /** What that tells when the descriptor is ready (`epoll_data`). */
+  readonly data: bigint;
+}
+
+/** Finds who watches `fd`; absent where that cannot be seen, or is not certain. */
+export function findWatch(shim: Shim, fd: number): Watch | undefined {
+  const data = nativeBytes(8);
+  const epoll = shim.watch_find(fd, addressOf(data));
+  if (epoll < 0) return undefined;
+  return { epoll, data: new DataView(data.buffer).getBigUint64(0, true) };
+}
 
 /** One thread's waiting; it goes with the thread's heap. */
 export class NativeReactor {
@@ -44,7 +60,7 @@ export class NativeReactor {
    * -errno: -ENOENT where the loop cannot be found.
    */
   openInLoop(bell: number): number {
-    const watch = findWatch(bell);
+    const watch = findWatch(this.#shim, bell);
     if (watch === undefined) return -ENOENT;
     return this.#shim.loop_open(this.#address, watch.epoll, bell, watch.data);
   }

@@ -47,9 +47,11 @@ export interface Shim {
   descriptor_duplicate(fd: number): number;
   descriptor_close(fd: number): number;
   clock_read(clock: number, time: Address): number;
+  offload_probe(): number;
   reactor_create(): Address | null;
   reactor_bytes(): number;
   reactor_destroy(reactor: Address, context: Address): void;
+  watch_find(fd: number, data: Address): number;
   loop_open(reactor: Address, loop: number, bell: number, data: bigint): number;
   helper_open(reactor: Address, bell: number): number;
   reactor_arm(reactor: Address, fd: number, events: number, isOnce: number, token: number): number;
@@ -82,9 +84,11 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   descriptor_duplicate: { args: ["i32"], returns: "i32" },
   descriptor_close: { args: ["i32"], returns: "i32" },
   clock_read: { args: ["i32", "ptr"], returns: "i32" },
+  offload_probe: { args: [], returns: "i32" },
   reactor_create: { args: [], returns: "ptr" },
   reactor_bytes: { args: [], returns: "u32" },
   reactor_destroy: { args: ["ptr", "ptr"], returns: "void" },
+  watch_find: { args: ["i32", "ptr"], returns: "i32" },
   loop_open: { args: ["ptr", "i32", "i32", "u64"], returns: "i32" },
   helper_open: { args: ["ptr", "i32"], returns: "i32" },
   reactor_arm: { args: ["ptr", "i32", "u32", "i32", "u64"], returns: "i32" },

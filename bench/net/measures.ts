@@ -9,6 +9,7 @@ import {
   type Program,
   type Running,
   runLoad,
+  startEverywhere,
   startLoad,
   startRole,
 } from "./processes.ts";
@@ -164,9 +165,12 @@ export async function measureUnix(contender: Program, where: Where): Promise<Fig
   }
 }
 
-/** How long a contender takes from its start to its first datagram, and the memory it has then. */
+/**
+ * How long a contender takes from its start to its first datagram, and the memory it has then. On
+ * all processors: there is no load beside it, and runtimes load on several threads.
+ */
 export async function measureStart(contender: Program, bytes: number): Promise<Figures> {
-  await using started = startRole(contender, { bytes }, "start", DEFAULT_RECEIVE_BYTES);
+  await using started = startEverywhere(contender, bytes, "start", DEFAULT_RECEIVE_BYTES);
   const { port } = await started.next();
   // More than one message would do no harm: the first ends it.
   runLoad(bytes, "fill", port as number, 1);

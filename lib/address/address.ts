@@ -6,7 +6,6 @@
  * object, and nothing is allocated for it.
  */
 
-import { networkInterfaces } from "node:os";
 import type { EncodedAddress, ReceiveVector } from "../../ffi/native.ts";
 import { checkInteger, rangeError, typeError } from "../support/check.ts";
 import { formatIPv4, formatIPv6, isMappedIPv4, parseIPv4, parseIPv6 } from "./ip.ts";
@@ -234,6 +233,7 @@ function unixName(argument: string, text: string): Uint8Array {
 
 function scopeId(zone: string): number {
   if (/^\d{1,9}$/.test(zone)) return Number(zone);
+  const { networkInterfaces } = process.getBuiltinModule("node:os");
   for (const address of networkInterfaces()[zone] ?? []) {
     if (address.family === "IPv6" && address.scopeid) return address.scopeid;
   }

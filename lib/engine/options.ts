@@ -1,7 +1,5 @@
 /** Socket options by their kernel numbers: <asm-generic/socket.h>, <linux/in.h>, <linux/in6.h>. */
 
-import { readFileSync } from "node:fs";
-import { networkInterfaces } from "node:os";
 import type { Native } from "../../ffi/native.ts";
 import { SocketAddress } from "../address/address.ts";
 import { RECEIVE_METADATA, type ReceiveMetadata } from "../datagram/metadata.ts";
@@ -20,9 +18,6 @@ import {
   SOL_SOCKET,
 } from "../support/linux.ts";
 import type { Membership, TransmitClock, UdpControls } from "./controls.ts";
-
-/** For offload.ts. */
-export { IPPROTO_UDP, UDP_GRO } from "../support/linux.ts";
 
 const SO_BROADCAST = 6;
 export const SO_SNDBUF = 7;
@@ -330,6 +325,8 @@ function copyAddress(address: SocketAddress, target: Uint8Array, offset: number)
 /** The index of the interface that has `address`, or that its zone names (`::%eth0`). */
 function interfaceIndex(address: SocketAddress): number {
   if (address.scopeId !== 0) return address.scopeId;
+  const { readFileSync } = process.getBuiltinModule("node:fs");
+  const { networkInterfaces } = process.getBuiltinModule("node:os");
   for (const [name, addresses] of Object.entries(networkInterfaces())) {
     if (!addresses?.some((entry) => entry.address === address.address)) continue;
     return Number(readFileSync(`/sys/class/net/${name}/ifindex`, "utf8"));

@@ -34,15 +34,15 @@ import type { UdpControls } from "./controls.ts";
 import type { Engine } from "./engine.ts";
 
 /** What is queued at the most when nothing else is asked for: 4 MiB of datagrams of 1500 bytes. */
-export const RECEIVE_QUEUE_DATAGRAMS = 2800;
+const RECEIVE_QUEUE_DATAGRAMS = 2800;
 
 /** What a `PortableEngine` is made of, as `Bun.udpSocket` takes it. */
 export interface PortableInit {
   readonly hostname?: string | undefined;
   readonly port?: number | undefined;
   readonly connect?: { readonly hostname: string; readonly port: number } | undefined;
-  /** Datagrams that wait for `recv` at the most. */
-  readonly receiveQueueDatagrams: number;
+  /** Datagrams that wait for `recv` at the most. Default: `RECEIVE_QUEUE_DATAGRAMS`. */
+  readonly receiveQueueDatagrams?: number | undefined;
 }
 
 interface Queued {
@@ -83,7 +83,7 @@ export class PortableEngine implements Engine {
    * @throws SocketError for what the system refuses, Error of the resolver.
    */
   static async open(init: PortableInit): Promise<PortableEngine> {
-    const engine = new PortableEngine(init.receiveQueueDatagrams);
+    const engine = new PortableEngine(init.receiveQueueDatagrams ?? RECEIVE_QUEUE_DATAGRAMS);
     const socket = await openBunSocket({
       ...(init.hostname === undefined ? {} : { hostname: init.hostname }),
       ...(init.port === undefined ? {} : { port: init.port }),

@@ -3,7 +3,7 @@
  * instance of its own for its sockets, and needs the thread woken when that has something.
  *
  * - "loop": Bun's loop watches the instance itself. Bun is given an empty UDP socket, and the
- *   instance takes over its descriptor's number (ffi/event-loop.ts, `loop_open` of c/shim.c): Bun
+ *   instance takes over its descriptor's number (`watch_find`, `loop_open` of c/shim.c): Bun
  *   finds it readable, fails to read it, and reports that as an error of the socket. One wake-up,
  *   and no system call but the failed one. It rests on how Bun's loop is made, so the reactor
  *   probes it before it is used.
@@ -18,9 +18,9 @@
 import type { Native, NativeReactor } from "../../ffi/native.ts";
 import { AF_INET, AF_UNIX } from "../address/address.ts";
 import { checkResult, SocketError } from "../support/errors.ts";
+import { SOCK_DGRAM } from "../support/linux.ts";
 
 const SOCK_STREAM = 1;
-const SOCK_DGRAM = 2;
 
 /** How long Bun's loop may take to look at a new socket. */
 const CREATION_TIMEOUT_MS = 250;

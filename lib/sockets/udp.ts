@@ -19,7 +19,6 @@ import {
   setOption,
 } from "../engine/open.ts";
 import { IPV6_V6ONLY, IpOptions, SO_REUSEADDR, SO_REUSEPORT } from "../engine/options.ts";
-import { PortableEngine, RECEIVE_QUEUE_DATAGRAMS } from "../engine/portable-engine.ts";
 import { ShimEngine } from "../engine/shim-engine.ts";
 import { loadReactor, type ReactorResult } from "../readiness/load.ts";
 import { checkInteger, typeError } from "../support/check.ts";
@@ -62,12 +61,14 @@ export class UdpSocket extends EngineSocket implements UdpControls {
     const peer = connect && (await resolveAddress(connect.hostname, connect.port));
     const hostname = options.hostname ?? (peer?.family === "IPv6" ? "::" : "0.0.0.0");
     if ("reason" in loaded) {
+      // Mostly not needed, and loading it takes as long as opening a socket.
+      const { PortableEngine } = await import("../engine/portable-engine.ts");
       return new UdpSocket(
         await PortableEngine.open({
           hostname,
           port: options.port,
           connect: peer && { hostname: peer.address, port: peer.port },
-          receiveQueueDatagrams: options.receiveQueueDatagrams ?? RECEIVE_QUEUE_DATAGRAMS,
+          receiveQueueDatagrams: options.receiveQueueDatagrams,
         }),
       );
     }

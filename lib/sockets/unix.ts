@@ -1,7 +1,5 @@
 /** Unix datagram sockets: reliable, ordered, and on one machine. */
 
-import { lstatSync, rmSync } from "node:fs";
-import { resolve } from "node:path";
 import type { Native } from "../../ffi/native.ts";
 import { AF_UNIX, SocketAddress } from "../address/address.ts";
 import type { Payload } from "../datagram/info.ts";
@@ -168,6 +166,8 @@ interface BoundFile {
 }
 
 function boundFile(path: string): BoundFile | undefined {
+  const { lstatSync } = process.getBuiltinModule("node:fs");
+  const { resolve } = process.getBuiltinModule("node:path");
   const absolute = resolve(path);
   const stats = lstatSync(absolute, { throwIfNoEntry: false });
   return stats && { path: absolute, device: stats.dev, inode: stats.ino };
@@ -175,6 +175,7 @@ function boundFile(path: string): BoundFile | undefined {
 
 /** Removes the file, unless it is gone or another is in its place. */
 function removeFile({ path, device, inode }: BoundFile): void {
+  const { lstatSync, rmSync } = process.getBuiltinModule("node:fs");
   const stats = lstatSync(path, { throwIfNoEntry: false });
   if (stats?.dev === device && stats.ino === inode) rmSync(path, { force: true });
 }

@@ -3,15 +3,6 @@
  * `RangeError` instead (check.ts), and would-block is a value (lib/traits/poll.ts).
  */
 
-import { constants } from "node:os";
-
-// Backwards, so that of two names for one number the first stays: EAGAIN, not EWOULDBLOCK.
-const CODES: ReadonlyMap<number, string> = new Map(
-  Object.entries(constants.errno)
-    .reverse()
-    .map(([code, errno]) => [errno, code]),
-);
-
 /** What a `SocketError` says. */
 export interface SocketErrorInit {
   /** The system's error number, positive; 0 where the library itself refused. */
@@ -53,7 +44,17 @@ export class SocketError extends Error {
 
 /** The name of an error number: `"EAGAIN"` for 11 on Linux. */
 export function errnoCode(errno: number): string {
-  return CODES.get(errno) ?? `errno ${errno}`;
+  codes ??= readCodes();
+  return codes.get(errno) ?? `errno ${errno}`;
+}
+
+let codes: ReadonlyMap<number, string> | undefined;
+
+function readCodes(): ReadonlyMap<number, string> {
+  const { constants } = process.getBuiltinModule("node:os");
+  // Backwards, so that of two names for one number the first stays: EAGAIN, not EWOULDBLOCK.
+  const entries = Object.entries(constants.errno).reverse();
+  return new Map(entries.map(([code, errno]) => [errno, code]));
 }
 
 /** The error of a call on a closed socket. */

@@ -8,12 +8,21 @@ export const OWN: ReadonlySet<string> = new Set([
   "EINTR_RETRIES_MAX",
   "EPOLL_EVENTS_MAX",
   "OWNED_MAX",
+  "PROBE_DATAGRAMS",
+  "PROBE_STRIDE",
+  "PROBE_BYTES",
+  "SEGMENT_CONTROL_BYTES",
+  "DESCRIPTORS",
+  "EPOLL_LINK",
+  "EPOLL_ENTRIES",
+  "EPOLL_ENTRY",
 ]);
 
 /** The shim's names for what the headers call otherwise. */
 export const RENAMED: { readonly [name: string]: string } = {
   SYS_RECVMMSG: "SYS_recvmmsg",
   SYS_SENDMMSG: "SYS_sendmmsg",
+  SYS_GETDENTS64: "SYS_getdents64",
   PROT_READ_WRITE: "(PROT_READ | PROT_WRITE)",
   MAP_PRIVATE_ANONYMOUS: "(MAP_PRIVATE | MAP_ANONYMOUS)",
 };
@@ -48,6 +57,15 @@ export const STRUCTS: readonly [own: string, real: string, fields: readonly [str
       [
         ["base", "iov_base"],
         ["length", "iov_len"],
+      ],
+    ],
+    [
+      "struct inet_address",
+      "struct sockaddr_in",
+      [
+        ["family", "sin_family"],
+        ["port", "sin_port"],
+        ["address", "sin_addr"],
       ],
     ],
     [

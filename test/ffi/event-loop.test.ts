@@ -2,11 +2,11 @@
 
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { findWatch, type Watch } from "../../ffi/event-loop.ts";
+import { findWatch as findWatchBy, type Watch } from "../../ffi/reactor.ts";
 import { nextTurn, openDescriptors } from "../tools/sockets.ts";
 import { Bell, modeMissing, settled } from "./bell.ts";
 import { drain, sendOne } from "./raw-sockets.ts";
-import { loadedNative, openPair, testIf } from "./tools.ts";
+import { loadedNative, loadedShim, openPair, testIf } from "./tools.ts";
 
 const AF_INET = 2;
 const SOCK_DGRAM = 2;
@@ -14,6 +14,7 @@ const POLLIN = 1;
 const FOR_GOOD = false;
 
 const native = loadedNative();
+const findWatch = (fd: number) => findWatchBy(loadedShim(), fd);
 const reason = await modeMissing("loop");
 
 describe("findWatch", () => {

@@ -4,7 +4,9 @@ import { test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { loadShim } from "../../ffi/load.ts";
 import { loadNative, type Native } from "../../ffi/native.ts";
+import type { Shim } from "../../ffi/symbols.ts";
 
 /** The repository's root. */
 export const ROOT: string = resolve(import.meta.dir, "../..");
@@ -68,6 +70,13 @@ export function loadedNative(): Native {
   const loaded = loadNative();
   if ("reason" in loaded) throw new Error(loaded.reason);
   return loaded.native;
+}
+
+/** The entries of the shim; throws where it cannot be loaded. */
+export function loadedShim(): Shim {
+  const loaded = loadShim();
+  if ("reason" in loaded) throw new Error(loaded.reason);
+  return loaded.shim;
 }
 
 /** Two connected Unix sockets of a type, closed at the end of the scope. */

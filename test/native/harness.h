@@ -52,8 +52,6 @@ extern int real_socketpair(int, int, int, int[2]) __asm__("socketpair");
 extern int real_pthread_create(u64 *, const void *, void *(*)(void *), void *)
     __asm__("pthread_create");
 
-extern long read(int, void *, unsigned long);
-
 /* Whether this call is to fail. The helper thread passes no door that a test counts. */
 static int fails(enum door door) {
   struct fault *fault = &faults[door];
@@ -84,7 +82,7 @@ long door_syscall(long number, ...) {
   __builtin_va_list rest;
   __builtin_va_start(rest, number);
   long a[6] = {0};
-  int count = number == SYS_RECVMMSG ? 5 : 4;
+  int count = number == SYS_RECVMMSG ? 5 : number == SYS_SENDMMSG ? 4 : 3;
   for (int i = 0; i < count; i++) a[i] = __builtin_va_arg(rest, long);
   __builtin_va_end(rest);
   if (fails(AT_SYSCALL)) return refuse(AT_SYSCALL);

@@ -274,6 +274,47 @@ static void bell_is_the_watch(void) {
   ears_close(ears);
 }
 
+/* More entries than one read brings, of the list and of the epoll instance; each is found. */
+static void watches_found(void) {
+  enum { WATCHED = 150 };
+  int fds[WATCHED];
+  u64 data = 7;
+  int loop = real_epoll_create1(EPOLL_CLOEXEC), other = real_epoll_create1(EPOLL_CLOEXEC);
+  struct epoll_event event = {.events = EPOLLIN, .data = LOOP_DATA};
+  for (int i = 0; i < WATCHED; i++) {
+    fds[i] = socket_open(AF_INET, SOCK_DGRAM, 0);
+    IS(watch_find(fds[i], &data), -ENOENT);
+    event.data = LOOP_DATA - (u64)i;
+    IS(real_epoll_ctl(loop, EPOLL_CTL_ADD, fds[i], &event), 0);
+  }
+  IS(data, 7);
+  for (int i = 0; i < WATCHED; i++) {
+    IS(watch_find(fds[i], &data), loop);
+    IS(data, LOOP_DATA - (u64)i);
+  }
+  IS(watch_find(-1, &data), -ENOENT);
+  IS(watch_find(fds[0] * 1000, &data), -ENOENT);
+  IS(watch_find(loop, &data), -ENOENT);
+  inject(AT_SYSCALL, 0, 1, ENOMEM);
+  IS(watch_find(fds[0], &data), -ENOENT);
+  clear_faults();
+  /* Two watch it; and then another alone does. */
+  IS(real_epoll_ctl(other, EPOLL_CTL_ADD, fds[0], &event), 0);
+  IS(watch_find(fds[0], &data), -ENOENT);
+  IS(real_epoll_ctl(loop, EPOLL_CTL_DEL, fds[0], &event), 0);
+  IS(watch_find(fds[0], &data), other);
+  /* A duplicate keeps the entry of a number that is another's by then. */
+  int duplicate = descriptor_duplicate(fds[1]);
+  event.data = 1;
+  IS(real_dup3(fds[0], fds[1], 0), fds[1]);
+  IS(real_epoll_ctl(loop, EPOLL_CTL_ADD, fds[1], &event), 0);
+  IS(watch_find(fds[1], &data), -ENOENT);
+  descriptor_close(duplicate);
+  for (int i = 0; i < WATCHED; i++) descriptor_close(fds[i]);
+  close(loop);
+  close(other);
+}
+
 static void never_opened(void) {
   struct reactor *reactor = reactor_create();
   IS(reactor->watched, -1);
@@ -306,6 +347,7 @@ static void run_mode(const char *mode_name, void (*fail)(void)) {
 
 static void run_readiness(void) {
   run_section("never opened", never_opened);
+  run_section("watches found", watches_found);
   mode = BY_LOOP;
   run_mode("loop", loop_failures);
   run_section("loop: the bell is the watch", bell_is_the_watch);

@@ -20,8 +20,6 @@
 #define ECONNREFUSED 111
 #define ENOMEM 12
 #define EMFILE 24
-#define AF_INET 2
-#define SOCK_DGRAM 2
 #define SOL_SOCKET 1
 #define SO_TYPE 3
 #define SO_SNDBUF 7
@@ -29,12 +27,6 @@
 #define POLLIN 1
 #define POLLOUT 4
 #define BATCH_MAX 1024
-
-struct inet_address {
-  unsigned short family, port;
-  u32 address;
-  u8 zero[8];
-};
 
 struct unix_address {
   unsigned short family;
@@ -266,6 +258,46 @@ static void descriptors_are_owned(void) {
   IS(descriptors_open(), before);
 }
 
+/* ----------------------------------------------------------------------------- offload ---- */
+
+/* The kernel of whoever runs this has both; faults stand for those that have not. */
+static void offload_probed(void) {
+#ifndef EMULATED /* qemu hands on no control message that it does not know */
+  IS(offload_probe(), 2);
+  inject(AT_SYSCALL, 2, 1, EINVAL);
+  IS(offload_probe(), 1);
+  inject(AT_SYSCALL, 3, 1, EAGAIN);
+  IS(offload_probe(), 1);
+#endif
+  inject(AT_SYSCALL, 0, 1, EINVAL);
+  IS(offload_probe(), 0);
+  inject(AT_CONNECT, 0, 1, EPERM);
+  IS(offload_probe(), 0);
+}
+
+/* Sockets that go nowhere, that do not coalesce, that had something else, that do not segment. */
+static void segments_that_do_not_pass(void) {
+  struct inet_address here;
+  int receiver = open_udp(&here), sender = socket_open(AF_INET, SOCK_DGRAM, 0);
+  IS(segments_pass(sender, receiver, PROBE_DATAGRAMS), 0);
+  IS(socket_connect(sender, &here, sizeof here), 0);
+#ifndef EMULATED
+  IS(segments_pass(sender, receiver, PROBE_DATAGRAMS), 1);
+  IS(segments_pass(sender, receiver, 1), 0);
+  drain(receiver);
+  /* Another's datagram in front. */
+  send_one(sender);
+  IS(segments_pass(sender, receiver, PROBE_DATAGRAMS), 0);
+  drain(receiver);
+#endif
+  int pair[2];
+  IS(socket_pair(AF_UNIX, SOCK_DGRAM, pair), 0);
+  IS(segments_pass(pair[0], pair[1], 1), 0);
+  for (int i = 0; i < 2; i++) descriptor_close(pair[i]);
+  descriptor_close(receiver);
+  descriptor_close(sender);
+}
+
 static void clocks(void) {
   const int monotonic = 1;
   long long before[2], read[2], after[2];
@@ -297,6 +329,8 @@ int main(int count, char **arguments) {
   run_section("interrupted calls", interrupted_calls);
   run_section("sockets and descriptors", sockets_and_descriptors);
   run_section("descriptors owned", descriptors_are_owned);
+  run_section("offload probed", offload_probed);
+  run_section("segments that do not pass", segments_that_do_not_pass);
   run_section("clocks", clocks);
   run_section("table of entries", table_of_entries);
   run_readiness();

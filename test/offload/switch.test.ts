@@ -86,7 +86,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("switching offload off", () => 
       [
         process.execPath,
         "-e",
-        `import { UdpSocket } from "../lib/index.ts";
+        `import { UdpSocket } from "./lib/index.ts";
          const one = new Uint8Array(9);
          try {
            const socket = await UdpSocket.bind({ hostname: "127.0.0.1", offload: ${option} });

@@ -1,10 +1,10 @@
 /** Has a Worker's event loop watch a socket; posts its descriptor and the Watch found of it. */
 
-import { findWatch } from "../../../ffi/event-loop.ts";
-import { loadNative } from "../../../ffi/native.ts";
+import { loadShim } from "../../../ffi/load.ts";
+import { findWatch } from "../../../ffi/reactor.ts";
 
-const loaded = loadNative();
+const loaded = loadShim();
 if ("reason" in loaded) throw new Error(loaded.reason);
-const fd = loaded.native.open(2, 2, 0);
+const fd = loaded.shim.socket_open(2, 2, 0);
 await Bun.udpSocket({ fd, socket: { data() {} } } as object);
-postMessage({ fd, watch: findWatch(fd) });
+postMessage({ fd, watch: findWatch(loaded.shim, fd) });
