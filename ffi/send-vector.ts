@@ -138,9 +138,11 @@ export class SendVector extends MessageVector {
   setDestination(m: number, destination: EncodedAddress | undefined): void {
     if (this.#destinations[m] === destination) return;
     this.#destinations[m] = destination;
-    this.setNameLength(m, destination?.length ?? 0);
+    // One that does not fit is of another family: the kernel sees it by the start, and refuses it.
+    const length = Math.min(destination?.length ?? 0, this.nameCapacity);
+    this.setNameLength(m, length);
     if (destination === undefined) return;
-    const { words, length } = destination;
+    const { words } = destination;
     const target = this.words;
     const index = this.nameIndex(m);
     for (let word = 0; word < (length + 3) >> 2; word++)
