@@ -215,7 +215,9 @@ export class SocketAddress {
     const name = bytes.subarray(UNIX_PATH_OFFSET);
     // A path may come with its NUL or, when it fills sun_path, without (unix(7), BUGS).
     const end = name[0] === 0 ? name.length : name.indexOf(0);
-    return new TextDecoder().decode(end === -1 ? name : name.subarray(0, end));
+    // A byte order mark is part of a name as all else is: without it, it is another file's.
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    return decoder.decode(end === -1 ? name : name.subarray(0, end));
   }
 }
 

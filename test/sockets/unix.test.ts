@@ -235,6 +235,21 @@ test("close leaves a file alone that took the place of its own", async () => {
   second.close();
 });
 
+test("a name that begins with a byte order mark is not that of the file without", async () => {
+  const home = process.cwd();
+  process.chdir(directory);
+  try {
+    writeFileSync("marked", "somebody else's");
+    await using socket = await UnixDatagram.bind("\ufeffmarked");
+    expect(socket.localAddr.address).toBe("\ufeffmarked");
+    socket.close();
+    expect(existsSync("marked")).toBe(true);
+    expect(existsSync("\ufeffmarked")).toBe(false);
+  } finally {
+    process.chdir(home);
+  }
+});
+
 test("close finds its file though the working directory changed", async () => {
   const path = freshPath();
   const home = process.cwd();
