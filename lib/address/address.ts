@@ -130,8 +130,9 @@ export class SocketAddress {
     return SocketAddress.#over(bytes, UNIX_PATH_OFFSET + 1 + encoded.length);
   }
 
-  /** @internal The address in `length` bytes of `words` from `index` on, which are copied. */
-  static _decode(words: Int32Array, index: number, length: number): SocketAddress {
+  /** @internal The address in `told` bytes of `words` from `index` on, which are copied. */
+  static _decode(words: Int32Array, index: number, told: number): SocketAddress {
+    const length = lengthOf(told);
     const copy = new Int32Array(new ArrayBuffer(((length + 3) >> 2) << 2));
     copy.set(words.subarray(index, index + copy.length));
     // Bytes behind the end of a Unix name are of an earlier, longer one.
@@ -221,6 +222,14 @@ export class SocketAddress {
   }
 }
 
+/**
+ * The length of an address of which the kernel told `told` bytes: of a path that fills `sun_path`
+ * it counts a final NUL too, for which there is no room, and takes no such length (unix(7), BUGS).
+ */
+function lengthOf(told: number): number {
+  return Math.min(told, SOCKADDR_UN_BYTES);
+}
+
 /** Checks that `value` is a `SocketAddress`. */
 export function checkAddress(name: string, value: unknown): asserts value is SocketAddress {
   if (!(value instanceof SocketAddress)) throw typeError(name, "SocketAddress", value);
@@ -260,8 +269,9 @@ export class AddressCache {
   readonly #slots: (SocketAddress | undefined)[] = [];
   #last: SocketAddress | undefined;
 
-  /** The address in `length` bytes of `words` from `index` on. */
-  get(words: Int32Array, index: number, length: number): SocketAddress {
+  /** The address in `told` bytes of `words` from `index` on. */
+  get(words: Int32Array, index: number, told: number): SocketAddress {
+    const length = lengthOf(told);
     // Bytes behind the end of a Unix name are of an earlier, longer one.
     const partial = length & 3;
     if (partial !== 0) {
