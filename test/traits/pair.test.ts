@@ -110,6 +110,23 @@ describe("an end", () => {
     }
   });
 
+  test("loses no datagram to a target whose memory was transferred: it is told, or refused", () => {
+    const [a, b] = DatagramPair.create();
+    a.trySendMany(datagrams(1, 3));
+    const gone = new Uint8Array(new ArrayBuffer(9));
+    const headed = DgramBuffer.fromVecWithHeadroom(new Uint8Array(gone.buffer), 9);
+    const empty = DgramBuffer.from(new Uint8Array(gone.buffer));
+    empty.clear();
+    gone.buffer.transfer();
+    const info = new DatagramInfo();
+    expect(b.pollRecvFrom(null, gone, info)).toBe(0);
+    expect(info).toMatchObject({ length: 0, datagramLength: 1, truncated: true });
+    expect(() => b.tryRecv(headed)).toThrow(RangeError);
+    expect(b.tryRecv(empty)).toBe(0);
+    const buf = new Uint8Array(1);
+    expect([b.tryRecv(buf), buf[0]]).toEqual([1, 3]);
+  });
+
   test("tells of the datagram, and that nobody known sent it", async () => {
     const [a, b] = DatagramPair.create();
     a.trySendMany([counting(5), new Uint8Array(0)]);
