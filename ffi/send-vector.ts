@@ -96,7 +96,7 @@ export class SendVector extends MessageVector {
     for (; at < end; at++, i++) {
       const view = views[at];
       if (!(view instanceof Uint8Array) || view.byteLength !== length) break;
-      if (held[i] !== view || byteLengths[i] !== length) this.pin(i, view);
+      if (held[i] !== view || byteLengths[i] !== length) this.pin(i, view, length);
       const low = basesLow[i] as number;
       const high = basesHigh[i] as number;
       const before = iovec - IOVEC_WORDS;
