@@ -28,6 +28,19 @@ export function addressOf(view: Uint8Array | Int32Array | Uint32Array): number {
   return ptr(view);
 }
 
+const { get: byteLengthGetter } = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype),
+  "byteLength",
+) as { get: () => number };
+
+/** The bytes that `view` has: a subclass may say otherwise. */
+export function byteLengthOf(view: Uint8Array): number {
+  const prototype = Object.getPrototypeOf(view);
+  // Mostly it is none, and the getter called by itself takes 5 ns.
+  if (prototype === Uint8Array.prototype || prototype === Buffer.prototype) return view.byteLength;
+  return byteLengthGetter.call(view);
+}
+
 /** `toArrayBuffer` as bun:ffi documents it; its types leave the destructor out. */
 const viewWithDestructor = toArrayBuffer as (
   memory: Pointer,

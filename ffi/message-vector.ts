@@ -9,7 +9,7 @@
  */
 
 import { IOVEC, MMSGHDR } from "./layout.ts";
-import { addressOf } from "./memory.ts";
+import { addressOf, byteLengthOf } from "./memory.ts";
 import type { Shim } from "./symbols.ts";
 
 /** Words of a header, and of an iovec. */
@@ -20,6 +20,9 @@ export const HEADER_NAME_LENGTH: number = MMSGHDR.nameLength / 4;
 
 const SIGN_BIT = 0x8000_0000 | 0;
 const CAPACITY_MIN = 8;
+
+/** Bytes of a buffer: only the low word of its length is written to an iovec. */
+const BUFFER_BYTES_MAX = 2 ** 32 - 1;
 
 /** Writes a 64-bit address as two 32-bit words, little-endian. */
 export function writeAddress(words: Int32Array, index: number, address: number): void {
@@ -154,13 +157,16 @@ export class MessageVector {
 
   /** Has buffer `i` be `view`, of which `length` bytes from `start` on are used. */
   protected hold(i: number, view: Uint8Array, start: number, length: number): void {
-    if (length < 0 || start + length > view.byteLength) {
+    const { byteLength } = view;
+    if (length < 0 || start + length > byteLength) {
       throw new RangeError(
-        `buffer expected ${start + length} bytes, got ${view.byteLength}: was it transferred?`,
+        `buffer expected ${start + length} bytes, got ${byteLength}: was it transferred?`,
       );
     }
     // A view that was detached or resized since has another byteLength, and gets looked at anew.
-    if (this.views[i] !== view || this.byteLengths[i] !== view.byteLength) this.pin(i, view);
+    if (this.views[i] !== view || this.byteLengths[i] !== byteLength) {
+      this.pin(i, view, byteLength);
+    }
   }
 
   /** Forgets the buffers of the first `count` datagrams, so that they can be collected. */
@@ -168,11 +174,19 @@ export class MessageVector {
     for (let i = 0; i < count; i++) this.views[i] = this.#wholes[i] = undefined;
   }
 
-  /** SAFETY: `views[i]` holds `view` from here on, so the address stays good. */
-  protected pin(i: number, view: Uint8Array): void {
+  /**
+   * SAFETY: `views[i]` holds `view` from here on, so the address stays good.
+   *
+   * @throws RangeError when it has fewer bytes than the `byteLength` it says, or too many.
+   */
+  protected pin(i: number, view: Uint8Array, byteLength: number): void {
+    const limit = Math.min(byteLengthOf(view), BUFFER_BYTES_MAX);
+    if (byteLength > limit) {
+      throw new RangeError(`buffer expected ${limit} bytes at most, got ${byteLength}`);
+    }
     const address = addressOf(view);
     this.views[i] = view;
-    this.byteLengths[i] = view.byteLength;
+    this.byteLengths[i] = byteLength;
     this.basesLow[i] = (address % 2 ** 32) | 0;
     this.basesHigh[i] = Math.floor(address / 2 ** 32);
   }

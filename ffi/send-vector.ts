@@ -96,7 +96,7 @@ export class SendVector extends MessageVector {
     for (; at < end; at++, i++) {
       const view = views[at];
       if (!(view instanceof Uint8Array) || view.byteLength !== length) break;
-      if (held[i] !== view || byteLengths[i] !== length) this.pin(i, view);
+      if (held[i] !== view || byteLengths[i] !== length) this.pin(i, view, length);
       const low = basesLow[i] as number;
       const high = basesHigh[i] as number;
       const before = iovec - IOVEC_WORDS;
@@ -138,9 +138,11 @@ export class SendVector extends MessageVector {
   setDestination(m: number, destination: EncodedAddress | undefined): void {
     if (this.#destinations[m] === destination) return;
     this.#destinations[m] = destination;
-    this.setNameLength(m, destination?.length ?? 0);
+    // One that does not fit is of another family: the kernel sees it by the start, and refuses it.
+    const length = Math.min(destination?.length ?? 0, this.nameCapacity);
+    this.setNameLength(m, length);
     if (destination === undefined) return;
-    const { words, length } = destination;
+    const { words } = destination;
     const target = this.words;
     const index = this.nameIndex(m);
     for (let word = 0; word < (length + 3) >> 2; word++)

@@ -129,8 +129,9 @@ export class SocketAddress {
     return SocketAddress.#over(bytes, UNIX_PATH_OFFSET + 1 + encoded.length);
   }
 
-  /** @internal The address in `length` bytes of `words` from `index` on, which are copied. */
-  static _decode(words: Int32Array, index: number, length: number): SocketAddress {
+  /** @internal The address in `told` bytes of `words` from `index` on, which are copied. */
+  static _decode(words: Int32Array, index: number, told: number): SocketAddress {
+    const length = lengthOf(told);
     const copy = new Int32Array(new ArrayBuffer(((length + 3) >> 2) << 2));
     copy.set(words.subarray(index, index + copy.length));
     // Bytes behind the end of a Unix name are of an earlier, longer one.
@@ -214,8 +215,18 @@ export class SocketAddress {
     const name = bytes.subarray(UNIX_PATH_OFFSET);
     // A path may come with its NUL or, when it fills sun_path, without (unix(7), BUGS).
     const end = name[0] === 0 ? name.length : name.indexOf(0);
-    return new TextDecoder().decode(end === -1 ? name : name.subarray(0, end));
+    // A byte order mark is part of a name as all else is: without it, it is another file's.
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    return decoder.decode(end === -1 ? name : name.subarray(0, end));
   }
+}
+
+/**
+ * The length of an address of which the kernel told `told` bytes: of a path that fills `sun_path`
+ * it counts a final NUL too, for which there is no room, and takes no such length (unix(7), BUGS).
+ */
+function lengthOf(told: number): number {
+  return Math.min(told, SOCKADDR_UN_BYTES);
 }
 
 /** Checks that `value` is a `SocketAddress`. */
@@ -258,8 +269,9 @@ export class AddressCache {
   readonly #slots: (SocketAddress | undefined)[] = [];
   #last: SocketAddress | undefined;
 
-  /** The address in `length` bytes of `words` from `index` on. */
-  get(words: Int32Array, index: number, length: number): SocketAddress {
+  /** The address in `told` bytes of `words` from `index` on. */
+  get(words: Int32Array, index: number, told: number): SocketAddress {
+    const length = lengthOf(told);
     // Bytes behind the end of a Unix name are of an earlier, longer one.
     const partial = length & 3;
     if (partial !== 0) {

@@ -42,8 +42,9 @@ export class SendBatch {
   readonly #prefixes: Uint8Array;
   readonly #prefixLengths: Int32Array;
   readonly #views: Uint8Array[] = [];
-  readonly #starts: Int32Array;
-  readonly #lengths: Int32Array;
+  /** Unsigned: arrays of more than 2 GiB are taken too. */
+  readonly #starts: Uint32Array;
+  readonly #lengths: Uint32Array;
   readonly #addresses: (SocketAddress | undefined)[] = [];
   readonly #metadata: (SendMetadata | undefined)[] = [];
   #nextPrefixLength = 0;
@@ -60,8 +61,8 @@ export class SendBatch {
     this.prefixBytesMax = prefixBytes;
     this.#prefixes = new Uint8Array(new ArrayBuffer(datagrams * prefixBytes));
     this.#prefixLengths = new Int32Array(datagrams);
-    this.#starts = new Int32Array(datagrams);
-    this.#lengths = new Int32Array(datagrams);
+    this.#starts = new Uint32Array(datagrams);
+    this.#lengths = new Uint32Array(datagrams);
   }
 
   /** Datagrams that wait to be sent. */

@@ -106,14 +106,17 @@ export function checkPayload(name: string, value: unknown): asserts value is Pay
 }
 
 /**
- * Checks a buffer to receive into.
+ * Checks a buffer to receive into. An array whose memory was transferred has room for nothing.
  *
- * @throws RangeError when it is a `DgramBuffer` that has payload: receiving would overwrite it.
+ * @throws RangeError when it is a `DgramBuffer` that has payload, which receiving would overwrite,
+ * or one whose memory was transferred.
  */
 export function checkTarget(name: string, value: unknown): asserts value is Target {
   if (!(value instanceof DgramBuffer)) checkBytes(name, value);
   else if (value._end !== value._start) {
     throw rangeError(name, "DgramBuffer without payload", `${value.length} bytes of payload`);
+  } else if (value._end > value._bytes.length) {
+    throw rangeError(name, "memory", "memory that was transferred");
   }
 }
 
@@ -127,12 +130,13 @@ export function storeDatagram(target: Target, datagram: Uint8Array): number {
   if (!(target instanceof DgramBuffer)) {
     const fitting =
       datagram.length > target.length ? datagram.subarray(0, target.length) : datagram;
-    target.set(fitting);
+    // Not for nothing: `set` throws where memory was transferred, and the datagram would be lost.
+    if (fitting.length > 0) target.set(fitting);
     return fitting.length;
   }
   const spare = target.spareCapacity;
   const fitting = datagram.length > spare ? datagram.subarray(0, spare) : datagram;
-  target._bytes.set(fitting, target._end);
+  if (fitting.length > 0) target._bytes.set(fitting, target._end);
   target._end += fitting.length;
   return fitting.length;
 }

@@ -20,16 +20,21 @@ const MSG_PEEK = 2;
 export function endCoalescing(native: Native, fd: number): number {
   const batch = new RecvBatch();
   const source = { native, fd, hasControl: true };
+  const receive = (messages: number, flags: number) => {
+    const count = batch._receive(source, messages, flags);
+    // An error of a datagram sent earlier comes first, and once: what waits is behind it.
+    return count < 0 ? batch._receive(source, messages, flags) : count;
+  };
   /** Datagrams that are not the first of their message. */
   let coalesced = 0;
   if (native.setIntOption(fd, SOL_SOCKET, SO_PEEK_OFF, 0) >= 0) {
-    while (batch._receive(source, batch.messagesMax, MSG_PEEK) > 0) {
+    while (receive(batch.messagesMax, MSG_PEEK) > 0) {
       coalesced += batch.length - batch.messages;
     }
     native.setIntOption(fd, SOL_SOCKET, SO_PEEK_OFF, -1);
   }
   let dropped = 0;
-  while (coalesced > 0 && batch._receive(source, 1) > 0) {
+  while (coalesced > 0 && receive(1, 0) > 0) {
     dropped += batch.length;
     coalesced -= batch.length - batch.messages;
   }

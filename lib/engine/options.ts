@@ -95,7 +95,7 @@ const METADATA_OPTIONS: Record<
 /** The options of one open IP socket. */
 export class IpOptions implements UdpControls {
   readonly #native: Native;
-  readonly #fd: number;
+  #fd: number;
   readonly #isIPv6: boolean;
   #clock: number = CLOCKS.monotonic;
   readonly #granted: Record<keyof ReceiveMetadata, boolean> = {
@@ -111,6 +111,11 @@ export class IpOptions implements UdpControls {
     this.#native = native;
     this.#fd = fd;
     this.#isIPv6 = isIPv6;
+  }
+
+  /** Forgets the descriptor, whose number may be another's: calls fail from then on (`EBADF`). */
+  close(): void {
+    this.#fd = -1;
   }
 
   setBroadcast(enabled: boolean): void {

@@ -332,16 +332,20 @@ export class ShimEngine implements Engine {
 
   close(): void {
     const fd = this.#letGo();
-    if (fd !== undefined) this.#native.close(fd);
+    if (fd === undefined) return;
+    this.#options.close();
+    this.#native.close(fd);
   }
 
   release(): number | undefined {
     const fd = this.#letGo();
     if (fd === undefined) return undefined;
     this.#native.disown(fd);
-    if (this.#family === AF_UNIX) return fd;
-    if (this.#isCoalescing) this.counters.datagramsDropped += endCoalescing(this.#native, fd);
-    this.#options.setReceiveErrors(false);
+    if (this.#family !== AF_UNIX) {
+      if (this.#isCoalescing) this.counters.datagramsDropped += endCoalescing(this.#native, fd);
+      this.#options.setReceiveErrors(false);
+    }
+    this.#options.close();
     return fd;
   }
 
@@ -353,6 +357,7 @@ export class ShimEngine implements Engine {
     const wakers = [read.takeWaker(), write.takeWaker()];
     this.#reactor.remove(this.#registration);
     this.counters.datagramsDropped += this.#receiver.close();
+    this.#sender.close();
     this.#fd = -1;
     // Whoever waits polls again, and is told that the socket is closed.
     for (const waker of wakers) if (waker !== null) callWaker(waker);

@@ -120,8 +120,12 @@ export class ShimReceiver {
     return batch.length;
   }
 
-  /** Drops what was not handed out: how many datagrams. */
+  /**
+   * Drops what was not handed out: how many datagrams. Forgets the descriptor, whose number may be
+   * another's: receives fail from then on (`EBADF`).
+   */
   close(): number {
+    this.#source = { ...this.#source, fd: -1 };
     const rest = this.#rest;
     if (rest === undefined) return 0;
     const dropped = rest.length - this.#restFrom;
@@ -217,6 +221,8 @@ export class ShimReceiver {
   }
 
   #advanceRest(rest: RecvBatch, count: number): void {
+    // Closed meanwhile: it is no longer this receiver's.
+    if (this.#rest !== rest) return;
     this.#restFrom += count;
     if (this.#restFrom < rest.length) return;
     idleBatches.push(rest);

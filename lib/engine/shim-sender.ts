@@ -33,7 +33,7 @@ export interface ShimSenderInit {
 
 /** Sends on one descriptor. */
 export class ShimSender {
-  readonly #fd: number;
+  #fd: number;
   readonly #counters: SocketCounters;
   readonly #vector: SendVector;
   readonly #builder: MessageBuilder;
@@ -51,6 +51,11 @@ export class ShimSender {
     const isPeerIPv4 = peer !== undefined && (peer.family === "IPv4" || peer._isMapped);
     this.#rules = { isIPv6, isPeerIPv4, segmentation: this.#segmentation };
     this.#singleRules = { isIPv6, isPeerIPv4, segmentation: undefined };
+  }
+
+  /** Forgets the descriptor, whose number may be another's: sends fail from then on (`EBADF`). */
+  close(): void {
+    this.#fd = -1;
   }
 
   /** Whether datagrams may go as segments. */

@@ -70,7 +70,7 @@ export class Interest {
     this.#scheduler.wait(this, waker);
   }
 
-  /** Has `waker` called a little later, when the kernel will not tell (`ENOBUFS`). */
+  /** Has `waker` called a little later, when the kernel will not tell (`ENOBUFS`, `EMFILE`). */
   retryLater(waker: Waker): void {
     this.waker = waker;
     const delayMs = this.#retryMs;

@@ -171,7 +171,7 @@ export class Reactor implements Scheduler {
     } else {
       if (emptyMs > SPIN_MS) interest.spins = false;
       interest.parkedAtMs = nowMs;
-      this.#park(interest);
+      this.#park(interest, waker);
     }
   }
 
@@ -236,9 +236,13 @@ export class Reactor implements Scheduler {
    * A reader stays armed from one datagram to the next where the loop itself watches: a socket
    * that is empty again when the thread goes to sleep is not reported, and costs no system call.
    */
-  #park(interest: Interest): void {
+  #park(interest: Interest, waker: Waker): void {
     if (interest.isArmed) return;
-    if (interest.events !== POLLIN) this.#separate(interest);
+    if (interest.events !== POLLIN && !this.#separate(interest)) {
+      // No descriptor is left. Armed by the reader's, it would take the reader's place.
+      interest.retryLater(waker);
+      return;
+    }
     this.#generation = (this.#generation + 1) % 2 ** 31;
     interest.token = this.#generation * 2 ** 20 + interest.slot + 1;
     if (this.#arm(interest, interest.events, this.#isOnce(interest)) < 0) this.#heat(interest);
@@ -268,13 +272,17 @@ export class Reactor implements Scheduler {
     if (isArmed) this.#lastArmed = interest;
   }
 
-  /** epoll knows a descriptor once; interests park apart, so all but the reader need another. */
-  #separate(interest: Interest): void {
+  /**
+   * epoll knows a descriptor once; interests park apart, so all but the reader need another:
+   * whether it has one.
+   */
+  #separate(interest: Interest): boolean {
     const read = this.#interests[interest.slot - (interest.slot % INTERESTS)];
-    if (read === undefined || interest.fd !== read.fd) return;
+    if (read === undefined || interest.fd !== read.fd) return true;
     const duplicate = this.#native.duplicate(interest.fd);
-    if (duplicate < 0) return;
+    if (duplicate < 0) return false;
     interest.fd = duplicate;
+    return true;
   }
 
   #onRing(): void {
@@ -319,7 +327,7 @@ export class Reactor implements Scheduler {
     try {
       const { promise: told, resolve } = Promise.withResolvers<void>();
       registration.read.waker = resolve;
-      this.#park(registration.read);
+      this.#park(registration.read, resolve);
       this.#native.close(closed);
       await within(PROBE_TIMEOUT_MS, told, `readiness by "${this.mode}" told nothing`);
     } finally {

@@ -12,7 +12,7 @@ import {
 } from "../datagram/info.ts";
 import { checkInteger } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
-import { Pending, type Poll, type Waker } from "./poll.ts";
+import { callWaker, Pending, type Poll, type Waker } from "./poll.ts";
 import { DatagramSocket } from "./socket.ts";
 
 /** Datagrams that may wait at one end, by default. */
@@ -82,7 +82,7 @@ export class DatagramPair extends DatagramSocket {
     peer.#arrived.push(datagram);
     const reader = peer.#readWaker;
     peer.#readWaker = null;
-    reader?.();
+    if (reader !== null) callWaker(reader);
     // Not `buf.length`: a reader that is woken may have changed `buf`.
     return datagram.length;
   }
@@ -100,7 +100,7 @@ export class DatagramPair extends DatagramSocket {
     info._set(length, datagram.length, undefined);
     const sender = this.#roomWaker;
     this.#roomWaker = null;
-    sender?.();
+    if (sender !== null) callWaker(sender);
     return length;
   }
 
@@ -112,7 +112,7 @@ export class DatagramPair extends DatagramSocket {
     const wakers = [this.#readWaker, this.#roomWaker, peer === undefined ? null : peer.#roomWaker];
     this.#readWaker = this.#roomWaker = null;
     if (peer !== undefined) peer.#roomWaker = null;
-    for (const waker of wakers) waker?.();
+    for (const waker of wakers) if (waker !== null) callWaker(waker);
   }
 
   [Symbol.dispose](): void {

@@ -1,7 +1,16 @@
 /** The reusable line of datagrams: what is pushed is what is sent, and what did not go stays. */
 
 import { describe, expect, test } from "bun:test";
-import { DgramBuffer, SendBatch, SocketAddress, UdpSocket, WouldBlock } from "../../lib/index.ts";
+import {
+  DatagramPair,
+  type DatagramSocket,
+  DgramBuffer,
+  SendBatch,
+  SocketAddress,
+  UdpSocket,
+  UnixDatagram,
+  WouldBlock,
+} from "../../lib/index.ts";
 import { expectSame, openEnds, receiveAll } from "../tools/offload.ts";
 import {
   BACKENDS,
@@ -97,6 +106,26 @@ describe("a datagram", () => {
       expect((error as Error).message).toStartWith(`"${about}" expected`);
       expect(batch.length).toBe(1);
     }
+  });
+
+  test("that lies beyond 2 GiB of an array is sent from there, by every kind of socket", async () => {
+    // No memory is taken up but where it is written to.
+    const bytes = new Uint8Array(3 * 2 ** 30);
+    const offset = 2 ** 31 + 10;
+    bytes.set([1, 2, 3], offset);
+    const [left, right] = DatagramPair.create();
+    const [sender, receiver] = await UnixDatagram.pair();
+    for (const [from, to] of [
+      [left, right],
+      [sender, receiver],
+    ] as [DatagramSocket, DatagramSocket][]) {
+      from.trySendBatch(new SendBatch().pushSlice(bytes, offset, 3));
+      const buf = new Uint8Array(3);
+      expect(to.tryRecv(buf)).toBe(3);
+      expect([...buf]).toEqual([1, 2, 3]);
+    }
+    sender.close();
+    receiver.close();
   });
 
   test("whose memory was transferred away is refused when it is sent", async () => {

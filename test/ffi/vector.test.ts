@@ -155,6 +155,35 @@ describe("setBuffer", () => {
     received.setBuffer(1, tracking, 64, 64);
   });
 
+  test("a subclass that says it is longer than it is, is refused", () => {
+    class Padded extends Uint8Array {
+      override get byteLength(): number {
+        return 64;
+      }
+    }
+    const memory = new Uint8Array(new ArrayBuffer(64)).fill(7);
+    const padded = new Padded(memory.buffer, 0, 4);
+    const { received, sending } = vectors();
+    received.reserve(1);
+    sending.reserve(1);
+    expect(() => received.setView(0, padded)).toThrow(RangeError);
+    expect(() => sending.append(padded, 0, 64, false)).toThrow(RangeError);
+    expect(() => sending.appendRun([padded], 0, 1, 64)).toThrow(RangeError);
+    send(vectors().sending, new Uint8Array(64));
+    received.setBuffer(0, new Uint8Array(2), 0, 2);
+    expect(received.receive(right, 0, 1)).toBe(1);
+    expect(memory.every((byte) => byte === 7)).toBe(true);
+  });
+
+  test("a view whose length has 33 bits is refused: only the low 32 would count", () => {
+    const { received } = vectors();
+    received.reserve(1);
+    // No memory is taken up as nothing is written to it.
+    const huge = new Uint8Array(2 ** 32);
+    expect(() => received.setView(0, huge)).toThrow(RangeError);
+    received.setView(0, huge.subarray(1));
+  });
+
   test("a view into a larger buffer gets its own bytes only", () => {
     const { received, sending } = vectors();
     const whole = new Uint8Array(300).fill(0xee);

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { closeSync } from "node:fs";
-import { DatagramInfo, recvmmsg, UdpSocket, WouldBlock } from "../../lib/index.ts";
+import { DatagramInfo, recvmmsg, SocketAddress, UdpSocket, WouldBlock } from "../../lib/index.ts";
 import { IPPROTO_UDP, UDP_GRO } from "../../lib/support/linux.ts";
 import { loadedNative } from "../ffi/tools.ts";
 import {
@@ -76,6 +76,24 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a socket that goes", () => {
       } finally {
         closeSync(fd);
       }
+    }
+  });
+
+  test("hands over nothing that was coalesced, though an error waits in front of it", async () => {
+    const peer = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    const { address: hostname, port } = peer.localAddr;
+    await using socket = await UdpSocket.connect({ hostname, port });
+    const to = SocketAddress.ip(hostname, socket.localAddr.port);
+    await peer.sendMany(datagramsOf(times(5, 300)), { to });
+    peer.close();
+    // Refused by ICMP, which the next receive would be told.
+    await socket.send(new Uint8Array(1));
+    const fd = socket.intoFd() as number;
+    try {
+      expect(recvmmsg(fd, targets(8, 2000))).toBe(WouldBlock);
+      expect(socket.counters.datagramsDropped).toBe(5);
+    } finally {
+      closeSync(fd);
     }
   });
 

@@ -172,6 +172,29 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
+  test("a target whose memory was transferred is told or refused, and others are filled", async () => {
+    await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
+    const to = socket.localAddr;
+    const gone = new Uint8Array(new ArrayBuffer(9));
+    const headed = DgramBuffer.fromVecWithHeadroom(new Uint8Array(gone.buffer), 9);
+    gone.buffer.transfer();
+    await socket.sendMany(numbered(4), { to });
+    const [first, last] = targets(2) as [Uint8Array, Uint8Array];
+    await socket.recvMany([first], { count: 1 });
+    const info = new DatagramInfo();
+    await socket.recvMany([gone], { info: [info] });
+    expect(info).toMatchObject({ length: 0, datagramLength: 4 });
+    expect(await rejection(socket.recv(headed))).toBeInstanceOf(RangeError);
+    const rest = [gone, last];
+    for (let got = 0; got < 2; ) got += await socket.recvMany(rest, { start: got });
+    expect([first, last].map(numberOf)).toEqual([0, 3]);
+    expect(socket.counters).toMatchObject({
+      datagramsReceived: 4,
+      bytesReceived: 8,
+      datagramsTruncated: 2,
+    });
+  });
+
   test("a view into a larger buffer is sent as the view, not as the buffer", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const memory = Uint8Array.from({ length: 64 }, (_, i) => i);

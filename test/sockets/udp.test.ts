@@ -10,6 +10,7 @@ import {
   numbered,
   numberOf,
   openDescriptors,
+  receiveNumbers,
   rejection,
   thrown,
 } from "../tools/sockets.ts";
@@ -181,6 +182,22 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     };
     expect(await numbers(left, 4)).toEqual([4, 5, 2, 4]);
     expect(await numbers(right, 2)).toEqual([1, 3]);
+  });
+
+  test("a destination of another family is refused, and leads no later datagram astray", async () => {
+    const sockets = await Promise.all(
+      [0, 0, 0, 0].map((port) => UdpSocket.bind({ hostname: "127.0.0.1", port, backend })),
+    );
+    const [sender, ...receivers] = sockets as [UdpSocket, ...UdpSocket[]];
+    const to = receivers.map(({ localAddr }) => localAddr);
+    expect(await sender.sendMany(numbered(3), { to })).toBe(3);
+    const longest = SocketAddress.abstract("x".repeat(107));
+    expect(thrown(() => sender.trySendTo(new Uint8Array(1), longest))).toBeInstanceOf(SocketError);
+    expect(sender.trySendMany(numbered(3, 3), { to })).toBe(3);
+    for (const [i, receiver] of receivers.entries()) {
+      expect(await receiveNumbers(receiver, 2)).toEqual([i, 3 + i]);
+    }
+    for (const socket of sockets) socket.close();
   });
 
   test("bad options are refused before anything is opened", async () => {

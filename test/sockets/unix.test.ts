@@ -4,6 +4,7 @@ import { afterAll, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { AF_UNIX } from "../../lib/address/address.ts";
 import {
   DatagramInfo,
   SocketAddress,
@@ -11,6 +12,8 @@ import {
   UnixDatagram,
   WouldBlock,
 } from "../../lib/index.ts";
+import { SOCK_DGRAM } from "../../lib/support/linux.ts";
+import { loadedNative } from "../ffi/tools.ts";
 import {
   numbered,
   numberOf,
@@ -86,6 +89,29 @@ test("paths of any length arrive whole as the peer's address", async () => {
   expect(await rejection(UnixDatagram.bind("p".repeat(108)))).toBeInstanceOf(RangeError);
   expect(await rejection(UnixDatagram.bind(""))).toBeInstanceOf(RangeError);
   expect(await rejection(UnixDatagram.bind("a\0b"))).toBeInstanceOf(TypeError);
+});
+
+test("a peer whose path fills the address, without a NUL at the end, can be answered", async () => {
+  await using receiver = await UnixDatagram.bind(freshPath());
+  const path = join(directory, "".padEnd(108 - directory.length - 1, "p"));
+  const bytes = new Uint8Array(new ArrayBuffer(112));
+  bytes[0] = AF_UNIX;
+  bytes.set(new TextEncoder().encode(path), 2);
+  const native = loadedNative();
+  const fd = native.open(AF_UNIX, SOCK_DGRAM, 0);
+  expect(native.bind(fd, { words: new Int32Array(bytes.buffer), length: 110 })).toBe(0);
+  await using sender = await UnixDatagram.fromFd(fd);
+  expect(sender.localAddr.address).toBe(path);
+  const peers: (SocketAddress | undefined)[] = [];
+  for (let i = 0; i < 2; i++) {
+    await sender.sendTo(new Uint8Array(1), receiver.localAddr);
+    peers.push((await receiver.recvFrom(new Uint8Array(1))).peer);
+  }
+  const [peer, again] = peers as [SocketAddress, SocketAddress];
+  expect(peer).toBe(again);
+  expect(peer.equals(sender.localAddr)).toBe(true);
+  expect(await receiver.sendTo(new Uint8Array(1), peer)).toBe(1);
+  expect(await sender.recv(new Uint8Array(1))).toBe(1);
 });
 
 test("a socket without a name sends, and its peer is told of nobody", async () => {
@@ -233,6 +259,21 @@ test("close leaves a file alone that took the place of its own", async () => {
   // And one that was removed already is no error.
   unlinkSync(path);
   second.close();
+});
+
+test("a name that begins with a byte order mark is not that of the file without", async () => {
+  const home = process.cwd();
+  process.chdir(directory);
+  try {
+    writeFileSync("marked", "somebody else's");
+    await using socket = await UnixDatagram.bind("\ufeffmarked");
+    expect(socket.localAddr.address).toBe("\ufeffmarked");
+    socket.close();
+    expect(existsSync("marked")).toBe(true);
+    expect(existsSync("\ufeffmarked")).toBe(false);
+  } finally {
+    process.chdir(home);
+  }
 });
 
 test("close finds its file though the working directory changed", async () => {

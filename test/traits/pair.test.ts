@@ -1,6 +1,6 @@
 /** `DatagramPair`: order, backpressure, and what closing an end means for whoever waits. */
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import fc from "fast-check";
 import {
   DatagramInfo,
@@ -83,6 +83,48 @@ describe("an end", () => {
     a.trySend(ONE);
     b.tryRecv(buf);
     expect(woken.length).toBe(2);
+  });
+
+  test("reports what a waker throws, and goes on as if it had not", () => {
+    const reported = spyOn(globalThis, "reportError").mockImplementation(() => {});
+    try {
+      const [a, b] = DatagramPair.create({ queueDatagrams: 1 });
+      const failing = () => {
+        throw new Error("of a waker");
+      };
+      const buf = new Uint8Array(1);
+      expect(b.pollRecv(failing, buf)).toBe(Pending);
+      expect(a.trySend(ONE)).toBe(1);
+      expect(a.pollSend(failing, ONE)).toBe(Pending);
+      expect(b.tryRecv(buf)).toBe(1);
+      expect(b.tryRecv(buf)).toBe(WouldBlock);
+      const woken: string[] = [];
+      b.pollRecv(failing, buf);
+      b.trySend(ONE);
+      b.pollSend(() => woken.push("sender"), ONE);
+      b.close();
+      expect(woken).toEqual(["sender"]);
+      expect(reported).toHaveBeenCalledTimes(3);
+    } finally {
+      reported.mockRestore();
+    }
+  });
+
+  test("loses no datagram to a target whose memory was transferred: it is told, or refused", () => {
+    const [a, b] = DatagramPair.create();
+    a.trySendMany(datagrams(1, 3));
+    const gone = new Uint8Array(new ArrayBuffer(9));
+    const headed = DgramBuffer.fromVecWithHeadroom(new Uint8Array(gone.buffer), 9);
+    const empty = DgramBuffer.from(new Uint8Array(gone.buffer));
+    empty.clear();
+    gone.buffer.transfer();
+    const info = new DatagramInfo();
+    expect(b.pollRecvFrom(null, gone, info)).toBe(0);
+    expect(info).toMatchObject({ length: 0, datagramLength: 1, truncated: true });
+    expect(() => b.tryRecv(headed)).toThrow(RangeError);
+    expect(b.tryRecv(empty)).toBe(0);
+    const buf = new Uint8Array(1);
+    expect([b.tryRecv(buf), buf[0]]).toEqual([1, 3]);
   });
 
   test("tells of the datagram, and that nobody known sent it", async () => {

@@ -1,0 +1,17 @@
+/** Waiting when the process has no descriptor left. */
+
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { CHILD_TIMEOUT_MS, endedWell, runCommand } from "../tools/sockets.ts";
+
+const SCRIPT = join(import.meta.dir, "../children/out-of-descriptors.ts");
+
+test.each(["loop", "thread"])(
+  "a sender that waits takes nothing from a reader that does (readiness: %s)",
+  async (mode) => {
+    const command = ["sh", "-c", 'ulimit -n 128; exec "$@"', "sh", process.execPath, SCRIPT];
+    const child = await runCommand(command, { DATAGRAM_SOCKET_READINESS: mode });
+    expect(JSON.parse(endedWell(child))).toEqual({ without: 1, sent: 100, received: 2 });
+  },
+  CHILD_TIMEOUT_MS,
+);
