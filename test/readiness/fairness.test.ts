@@ -26,9 +26,12 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  // Its descriptors are closed then, which other files count.
+  const ended = new Promise((resolve) => worker.addEventListener("close", resolve));
   worker.terminate();
   flooded.close();
   await loop;
+  await ended;
 });
 
 /** A receiver that never waits for anything but datagrams. */
