@@ -4,7 +4,7 @@
  *   reference flood PORT SOCKETS             sends by GSO as fast as it can, until it is killed
  *   reference fill PORT MESSAGES             sends that many messages by GSO
  *   reference spread PORT...                 sends one datagram a port in turn, until it is killed
- *   reference ping PORT COUNT GAP_US         round trips, one at a time
+ *   reference ping COUNT GAP_US PORT...      round trips, one at a time, to one port after the other
  *   reference flows PORT FLOWS SECONDS       round trips, one at a time from each of many ports
  */
 #include "messages.h"
@@ -18,6 +18,10 @@
 #define ANSWER_US_MAX 1e5
 #define FLOWS_MAX 4096
 #define TRIPS_MAX 2000000
+/* Round trips to one server, and to how many in turn. */
+#define BLOCK 250
+#define BLOCK_WARM_UP 50
+#define SERVERS_MAX 16
 
 /* Several sockets in turn are several flows, which a group of receivers shares (SO_REUSEPORT). */
 static int flood(int port, int sockets) {
@@ -65,15 +69,19 @@ static int spread(int count, char **ports) {
 
 /* ----------------------------------------------------------------------- round trips ---- */
 
-static double trips_us[TRIPS_MAX];
+/* What was asked of one server, or of all its flows: of `all` trips the last `done` were timed. */
+struct trips {
+  double *us, seconds;
+  int all, done, lost;
+};
 
-/* `all` trips, of which the last `done` were timed. */
-static void print_trips(int all, int done, int lost, double seconds) {
-  sort(trips_us, done);
-  if (done == 0) exit(1);
-  printf("{\"p50Us\":%.2f,\"p99Us\":%.2f,\"p999Us\":%.2f,", trips_us[done / 2],
-         trips_us[(long)done * 99 / 100], trips_us[(long)done * 999 / 1000]);
-  printf("\"all\":%d,\"trips\":%d,\"lost\":%d,\"seconds\":%f}\n", all, done, lost, seconds);
+static void print_trips(struct trips trips) {
+  sort(trips.us, trips.done);
+  if (trips.done == 0) exit(1);
+  printf("{\"p50Us\":%.2f,\"p99Us\":%.2f,\"p999Us\":%.2f,", trips.us[trips.done / 2],
+         trips.us[(long)trips.done * 99 / 100], trips.us[(long)trips.done * 999 / 1000]);
+  printf("\"all\":%d,\"trips\":%d,\"lost\":%d,\"seconds\":%f}\n", trips.all, trips.done, trips.lost,
+         trips.seconds);
 }
 
 /* Takes answers until that to the question is there, which is to be the same: whether it came. */
@@ -91,26 +99,43 @@ static int await_answer(int fd, const char *question) {
   }
 }
 
-static int ping(int port, int count, int gap_us) {
-  int fd = loopback_socket(port, 0);
-  struct timeval timeout = {1, 0};
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+/* `count` round trips that are timed, behind some that are not: others were asked meanwhile. */
+static void ask_block(int fd, struct trips *trips, int count, int gap_us) {
+  static int number;
   char question[DATAGRAM_BYTES];
   memcpy(question, datagram(1), sizeof question);
-  int lost = 0, done = 0, all = 0, warm = count / 10;
-  double begin = 0;
-  for (int i = -warm; i < count && done < TRIPS_MAX; i++) {
+  double begin = now_us();
+  for (int i = -BLOCK_WARM_UP; i < count; i++) {
     double start = now_us();
     if (i == 0) begin = start;
-    memcpy(question, &i, sizeof i);
+    number++;
+    memcpy(question, &number, sizeof number);
     send(fd, question, sizeof question, 0);
     int is_answered = await_answer(fd, question);
-    all += is_answered;
-    if (i >= 0 && is_answered) trips_us[done++] = now_us() - start;
-    if (i >= 0 && !is_answered) lost++;
+    trips->all += is_answered;
+    if (i >= 0 && is_answered) trips->us[trips->done++] = now_us() - start;
+    if (i >= 0 && !is_answered) trips->lost++;
     if (gap_us) usleep((unsigned)gap_us);
   }
-  print_trips(all, done, lost, (now_us() - begin) / 1e6);
+  trips->seconds += (now_us() - begin) / 1e6;
+}
+
+/* Servers are asked in turn, so that a slow spell of the machine is one for all of them. */
+static int ping(int count, int gap_us, int servers, char **ports) {
+  int fds[SERVERS_MAX];
+  struct trips trips[SERVERS_MAX] = {0};
+  struct timeval timeout = {1, 0};
+  if (servers > SERVERS_MAX || count > TRIPS_MAX) return 2;
+  for (int s = 0; s < servers; s++) {
+    fds[s] = loopback_socket(atoi(ports[s]), 0);
+    setsockopt(fds[s], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    trips[s].us = calloc((size_t)count, sizeof *trips[s].us);
+  }
+  for (int asked = 0; asked < count; asked += BLOCK) {
+    int block = count - asked < BLOCK ? count - asked : BLOCK;
+    for (int s = 0; s < servers; s++) ask_block(fds[s], &trips[s], block, gap_us);
+  }
+  for (int s = 0; s < servers; s++) print_trips(trips[s]);
   return 0;
 }
 
@@ -130,7 +155,8 @@ static int flows(int port, int count, double seconds) {
   if (count < 1 || count > FLOWS_MAX) return 2;
   static struct epoll_event events[BATCH];
   char answer[DATAGRAM_BYTES + 1];
-  int poller = epoll_create1(0), done = 0, all = 0, lost = 0;
+  int poller = epoll_create1(0);
+  struct trips trips = {.us = calloc(TRIPS_MAX, sizeof *trips.us), .seconds = seconds};
   for (int i = 0; i < count; i++) {
     flow_table[i].fd = loopback_socket(port, 0);
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = (unsigned)i};
@@ -145,19 +171,19 @@ static int flows(int port, int count, double seconds) {
       if (recv(flow->fd, answer, sizeof answer, MSG_DONTWAIT) < 0) continue;
       if (check_datagram(answer, DATAGRAM_BYTES, 0, 1) != 1) die("an answer");
       double trip_us = now_us() - flow->sent_us;
-      all++;
-      if (now >= begin && done < TRIPS_MAX) trips_us[done++] = trip_us;
+      trips.all++;
+      if (now >= begin && trips.done < TRIPS_MAX) trips.us[trips.done++] = trip_us;
       ask(flow);
     }
     if (now < swept + ANSWER_US_MAX) continue;
     swept = now;
     for (int i = 0; i < count; i++) {
       if (now - flow_table[i].sent_us < ANSWER_US_MAX) continue;
-      lost++;
+      trips.lost++;
       ask(&flow_table[i]);
     }
   }
-  print_trips(all, done, lost, seconds);
+  print_trips(trips);
   return 0;
 }
 
@@ -166,8 +192,8 @@ int run_load(int count, char **arguments) {
   if (!strcmp(role, "flood") && count == 3) return flood(atoi(arguments[1]), atoi(arguments[2]));
   if (!strcmp(role, "fill") && count == 3) return fill(atoi(arguments[1]), atoi(arguments[2]));
   if (!strcmp(role, "spread") && count > 1) return spread(count - 1, arguments + 1);
-  if (!strcmp(role, "ping") && count == 4)
-    return ping(atoi(arguments[1]), atoi(arguments[2]), atoi(arguments[3]));
+  if (!strcmp(role, "ping") && count > 3)
+    return ping(atoi(arguments[1]), atoi(arguments[2]), count - 3, arguments + 3);
   if (!strcmp(role, "flows") && count == 4)
     return flows(atoi(arguments[1]), atoi(arguments[2]), atof(arguments[3]));
   return 2;

@@ -42,8 +42,8 @@ const rounds = Number(values.rounds ?? (values.quick ? 1 : 3));
 const effort: Effort = {
   seconds: Number(values.seconds ?? (values.quick ? 0.15 : 0.4)),
   laps: values.quick ? 40 : 200,
-  idleTrips: values.quick ? 500 : 1500,
-  pingPongTrips: values.quick ? 4000 : 20_000,
+  idleTrips: values.quick ? 300 : 2500,
+  pingPongTrips: values.quick ? 1000 : 5000,
 };
 
 const head = describeRun(commandLine("bench:net"));
@@ -96,21 +96,17 @@ async function measureRound(scenario: Scenario, round: number): Promise<void> {
     const takers = scenario.contenders.filter(
       (contender) => isChosen(contender) && scenario.takesPart?.(contender, place) !== false,
     );
-    for (const contender of round % 2 === 0 ? takers : takers.toReversed()) {
-      const what = `${name}, ${contender.name}, ${JSON.stringify(place)}`;
-      const figures = await sampler.take(what, () => scenario.measure(contender, place, effort));
-      if (figures === undefined) {
-        unmeasured++;
-        continue;
+    const inOrder = round % 2 === 0 ? takers : takers.toReversed();
+    const groups = scenario.isTogether ? [inOrder] : inOrder.map((contender) => [contender]);
+    for (const group of groups) {
+      const peers = group.map((contender) => contender.name);
+      const what = `${name}, ${peers.join(", ")}, ${JSON.stringify(place)}`;
+      const taken = await sampler.take(what, () => scenario.measure(group, place, effort));
+      if (taken === undefined) unmeasured += group.length;
+      for (const [i, figures] of (taken ?? []).entries()) {
+        const peer = peers[i] as string;
+        samples.push({ suite, scenario: name, peer, parameters: place, round, figures });
       }
-      samples.push({
-        suite,
-        scenario: name,
-        peer: contender.name,
-        parameters: place,
-        round,
-        figures,
-      });
     }
   }
 }

@@ -13,7 +13,7 @@ import {
   startLoad,
   startRole,
 } from "./processes.ts";
-import { usageOf, usedBetween } from "./usage.ts";
+import { type Usage, usageOf, usedBetween } from "./usage.ts";
 
 /** Figures by name, the unit last: see bench/results.ts. */
 export type Figures = Record<string, number>;
@@ -120,24 +120,28 @@ export async function measureRelayDrain(contender: Program, drain: Drain): Promi
   return result.figures;
 }
 
-/** Round trips to a contender that answers: `trips` of them, with a pause after each. */
-export function measurePing(
-  contender: Program,
+/**
+ * Round trips to contenders that answer, `trips` to each with a pause after each: to one after the
+ * other in short turns, since a wake-up takes twice as long at times, for seconds.
+ */
+export function measurePings(
+  contenders: readonly Program[],
   {
     bytes,
     trips,
     gapUs,
   }: { readonly bytes: number; readonly trips: number; readonly gapUs: number },
-): Promise<Figures> {
-  return measureEcho(contender, bytes, (port) => ["ping", port, trips, gapUs]);
+): Promise<Figures[]> {
+  return measureEchoes(contenders, bytes, (ports) => ["ping", trips, gapUs, ...ports]);
 }
 
 /** Round trips of many flows, each with one datagram on the way. */
-export function measureFlows(
+export async function measureFlows(
   contender: Program,
   { bytes, seconds, flows }: Where & { readonly flows: number },
 ): Promise<Figures> {
-  return measureEcho(contender, bytes, (port) => ["flows", port, flows, seconds]);
+  const tool = ([port]: readonly number[]) => ["flows", port as number, flows, seconds];
+  return (await measureEchoes([contender], bytes, tool))[0] as Figures;
 }
 
 /** What two processes of a contender move over a Unix socket: one sends, one receives. */
@@ -178,19 +182,30 @@ export async function measureStart(contender: Program, bytes: number): Promise<F
   return { ms: ms as number, residentMiB: (residentBytes as number) / BYTES_A_MIB };
 }
 
-async function measureEcho(
-  contender: Program,
+/** What `tool` measures of contenders that answer, of each. */
+async function measureEchoes(
+  contenders: readonly Program[],
   bytes: number,
-  tool: (port: number) => (string | number)[],
-): Promise<Figures> {
-  await using echo = startRole(contender, { bytes }, "echo", LONG_RECEIVE_BYTES);
-  const port = (await echo.next()).port as number;
-  // A server that has run for a while: what is compiled meanwhile is not what an answer costs.
-  runLoad(bytes, "ping", port, WARM_UP_TRIPS, 0);
-  runLoad(bytes, "ping", port, WARM_UP_IDLE_TRIPS, WARM_UP_GAP_US);
-  const before = usageOf(echo.pid);
-  const answers = runLoad(bytes, ...tool(port));
-  const after = usageOf(echo.pid);
+  tool: (ports: readonly number[]) => (string | number)[],
+): Promise<Figures[]> {
+  await using echoes = new AsyncDisposableStack();
+  const all: Running[] = [];
+  const ports: number[] = [];
+  for (const contender of contenders) {
+    const echo = echoes.use(startRole(contender, { bytes }, "echo", LONG_RECEIVE_BYTES));
+    const port = (await echo.next()).port as number;
+    // A server that has run for a while: what is compiled meanwhile is not what an answer costs.
+    runLoad(bytes, "ping", WARM_UP_TRIPS, 0, port);
+    runLoad(bytes, "ping", WARM_UP_IDLE_TRIPS, WARM_UP_GAP_US, port);
+    all.push(echo);
+    ports.push(port);
+  }
+  const before = all.map(({ pid }) => usageOf(pid));
+  const answers = runLoad(bytes, ...tool(ports));
+  return all.map(({ pid }, i) => echoFigures(answers[i] ?? {}, before[i] as Usage, usageOf(pid)));
+}
+
+function echoFigures(answers: Line, before: Usage, after: Usage): Figures {
   const used = usedBetween(before, after);
   // Some are answered before the time starts, and cost as much.
   const { all = 0, trips = 0, lost = 0, seconds = 1, p50Us, p99Us, p999Us } = answers;

@@ -17,7 +17,7 @@ export interface Program {
 /** What a benchmark runs at, where it may: other programs of the machine disturb it less then. */
 const NICE = -15;
 /** What takes longer does not come: no role is silent for so long, no tool runs for so long. */
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 30_000;
 
 /** Lets this process and those it starts go before others, if it may: whether it may. */
 export function raisePriority(): boolean {
@@ -113,14 +113,19 @@ export function startLoad(bytes: number, ...tool: (string | number)[]): Running 
   return startRole(REFERENCE, { bytes, half: "load" }, ...tool);
 }
 
-/** Runs the C program as a load to its end: what it printed, if anything. */
-export function runLoad(bytes: number, ...tool: (string | number)[]): Line {
+/** Runs the C program as a load to its end: what it printed. */
+export function runLoad(bytes: number, ...tool: (string | number)[]): readonly Line[] {
   return run([...on("load"), referencePath(bytes), ...tool.map(String)]);
 }
 
 /** Microseconds that a fixed piece of work takes on this machine now. */
 export function readGauge(): number {
-  return run([referencePath(), "gauge"]).gaugeUs as number;
+  return run([referencePath(), "gauge"])[0]?.gaugeUs as number;
+}
+
+/** Microseconds that a process and all its threads, ended ones too, have had a processor. */
+export function readProcessorClock(pid: number): number {
+  return run([referencePath(), "clock", String(pid)])[0]?.cpuUs as number;
 }
 
 const REFERENCE: Program = { command: (bytes) => [referencePath(bytes)] };
@@ -141,8 +146,8 @@ async function* readLines(stream: ReadableStream<Uint8Array>): AsyncGenerator<st
   }
 }
 
-/** Runs a program to its end: the JSON it printed, if any. */
-function run(command: readonly string[]): Line {
+/** Runs a program to its end: the JSON it printed. */
+function run(command: readonly string[]): readonly Line[] {
   const { exitCode, stdout } = Bun.spawnSync([...command], {
     stderr: "inherit",
     timeout: TIMEOUT_MS,
@@ -150,6 +155,6 @@ function run(command: readonly string[]): Line {
   if (exitCode !== 0) {
     throw new Error(`${command.slice(3).join(" ")} expected exit code 0, got ${exitCode}`);
   }
-  const text = stdout.toString().trim();
-  return text === "" ? {} : (JSON.parse(text) as Line);
+  const lines = stdout.toString().split("\n").slice(0, -1);
+  return lines.map((line) => JSON.parse(line) as Line);
 }

@@ -5,6 +5,7 @@
  *   reference flood|fill|ping|flows|spread ...  loads for contenders (load.c)
  *   reference collect SOCKETS PREFIX_BYTES      receives and checks what is sent (collect.c)
  *   reference gauge                             how fast the machine is right now (gauge.c)
+ *   reference clock PID                         what a process has used of processors
  *   reference on load|contender COMMAND...      runs a command on its half of the processors
  *   reference plain|offload ROLE ...            contenders in the roles of peers/ (contender.c)
  *   reference unix ROLE ...                     the same for Unix datagrams (unix.c)
@@ -169,6 +170,15 @@ void pin(const char *half) {
   if (total > 1 && sched_setaffinity(0, sizeof chosen, &chosen)) die("sched_setaffinity");
 }
 
+/* What a process has used, exactly and of all its threads: proc(5) has it in ticks of 10 ms. */
+static int print_processor_clock(pid_t pid) {
+  clockid_t clock;
+  struct timespec time;
+  if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &time)) die("clock of a process");
+  printf("{\"cpuUs\":%.1f}\n", (double)time.tv_sec * 1e6 + (double)time.tv_nsec / 1e3);
+  return 0;
+}
+
 static int run_on(const char *half, char **command) {
   pin(half);
   execvp(command[0], command);
@@ -182,6 +192,8 @@ int main(int count, char **arguments) {
   if (!strcmp(role, "collect") && count == 4)
     result = collect(atoi(arguments[2]), atoi(arguments[3]));
   else if (!strcmp(role, "gauge") && count == 2) result = gauge();
+  else if (!strcmp(role, "clock") && count == 3)
+    result = print_processor_clock(atoi(arguments[2]));
   else if (!strcmp(role, "on") && count > 3) result = run_on(arguments[2], arguments + 3);
   else if (!strcmp(role, "plain") || !strcmp(role, "offload"))
     result = run_contender(count - 1, arguments + 1);

@@ -21,6 +21,12 @@ const MS_A_TICK = 10;
 /** Looks at the gauge before the first sample. */
 const FIRST_LOOKS = 10;
 
+interface Attempt {
+  readonly figures: readonly Figures[];
+  readonly gaugeUs: number;
+  readonly others: number;
+}
+
 /** Takes the samples of one run. */
 export class Sampler {
   readonly #gauges: number[] = [];
@@ -49,34 +55,44 @@ export class Sampler {
 
   /** Adds `slow` to figures: 1 where even the best attempt was disturbed, 0 elsewhere. */
   mark(figures: Figures): Figures {
-    return { ...figures, slow: Number(this.#isDisturbed(figures)) };
+    const { gaugeUs = 0, others = 0 } = figures;
+    return { ...figures, slow: Number(this.#isDisturbed({ gaugeUs, others })) };
   }
 
   /**
-   * What `measure` answers, with what is known of the attempt among the figures: `gaugeUs`,
-   * `others` (processors that other programs used) and `attempts`. Of several the best one. Undefined where every attempt failed.
+   * What `measure` answers, of one contender or of several, with what is known of the attempt among
+   * the figures of each: `gaugeUs`, `others` (processors that other programs used) and `attempts`.
+   * Of several attempts the best one. Undefined where every attempt failed.
    */
-  async take(what: string, measure: () => Promise<Figures>): Promise<Figures | undefined> {
-    let best: Figures | undefined;
+  async take(
+    what: string,
+    measure: () => Promise<readonly Figures[]>,
+  ): Promise<readonly Figures[] | undefined> {
+    let best: Attempt | undefined;
     let failed = 0;
     let attempts = 0;
     while (attempts < ATTEMPTS_MAX && failed < FAILURES_MAX) {
       if (best !== undefined && this.#repeatMsLeft <= 0) break;
       const startMs = performance.now();
-      const figures = await this.#attempt(what, measure);
+      const attempt = await this.#attempt(what, measure);
       if (attempts++ > 0) this.#repeatMsLeft -= performance.now() - startMs;
-      if (figures === undefined) failed++;
-      else if (best === undefined || disturbance(figures) < disturbance(best)) best = figures;
-      if (figures !== undefined && !this.#isDisturbed(figures)) break;
+      if (attempt === undefined) failed++;
+      else if (best === undefined || disturbance(attempt) < disturbance(best)) best = attempt;
+      if (attempt !== undefined && !this.#isDisturbed(attempt)) break;
     }
-    return best && { ...best, attempts };
+    if (best === undefined) return undefined;
+    const { gaugeUs, others } = best;
+    return best.figures.map((figures) => ({ ...figures, gaugeUs, others, attempts }));
   }
 
-  #isDisturbed(figures: Figures): boolean {
-    return Number(figures.gaugeUs) > this.#slowGaugeUs || Number(figures.others) > OTHERS_MAX;
+  #isDisturbed({ gaugeUs, others }: Omit<Attempt, "figures">): boolean {
+    return gaugeUs > this.#slowGaugeUs || others > OTHERS_MAX;
   }
 
-  async #attempt(what: string, measure: () => Promise<Figures>): Promise<Figures | undefined> {
+  async #attempt(
+    what: string,
+    measure: () => Promise<readonly Figures[]>,
+  ): Promise<Attempt | undefined> {
     const before = this.#gauge();
     const startMs = performance.now();
     const startTicks = othersTicks();
@@ -84,7 +100,7 @@ export class Sampler {
       const figures = await measure();
       const ticks = Math.max(0, othersTicks() - startTicks);
       const others = (ticks * MS_A_TICK) / (performance.now() - startMs);
-      return { ...figures, gaugeUs: Math.max(before, this.#gauge()), others };
+      return { figures, gaugeUs: Math.max(before, this.#gauge()), others };
     } catch (error) {
       this.#failures.push(`${what}: ${(error as Error).message}`);
       return undefined;
@@ -99,6 +115,6 @@ export class Sampler {
 }
 
 /** How much a sample was disturbed, to compare attempts. */
-function disturbance(figures: Figures): number {
-  return Number(figures.gaugeUs) * (1 + Number(figures.others));
+function disturbance({ gaugeUs, others }: Attempt): number {
+  return gaugeUs * (1 + others);
 }

@@ -26,7 +26,25 @@ export interface Scenario {
   takesPart?(contender: Contender, place: Place): boolean;
   /** How many rounds it takes part in of a run of so many; absent: in all. */
   rounds?(ofRun: number): number;
-  measure(contender: Contender, place: Place, effort: Effort): Promise<Figures>;
+  /** Whether all that take part are measured together, or each by itself. */
+  readonly isTogether?: boolean;
+  /** The figures of each, in their order. */
+  measure(
+    contenders: readonly Contender[],
+    place: Place,
+    effort: Effort,
+  ): Promise<readonly Figures[]>;
+}
+
+/** Measures one after the other. */
+export function each(
+  measure: (contender: Contender, place: Place, effort: Effort) => Promise<Figures>,
+): Scenario["measure"] {
+  return async (contenders, place, effort) => {
+    const all: Figures[] = [];
+    for (const contender of contenders) all.push(await measure(contender, place, effort));
+    return all;
+  };
 }
 
 /** A coordinate of a place. */

@@ -3,7 +3,7 @@
 import * as who from "./contenders.ts";
 import { DEFAULT_BATCH, DEFAULT_DATAGRAM_BYTES } from "./datagrams.ts";
 import * as measures from "./measures.ts";
-import { at, type Place, type Scenario } from "./scenario.ts";
+import { at, each, type Place, type Scenario } from "./scenario.ts";
 
 /** A flow's question, or a small frame; a QUIC packet; a jumbo frame. */
 const SIZES: readonly Place[] = [{ bytes: 64 }, { bytes: 1200 }, { bytes: 9000 }];
@@ -39,8 +39,9 @@ const send: Scenario = {
   places: SIZES,
   contenders: [...MOVERS, who.ONE_BUFFER],
   takesPart: isNoFallback,
-  measure: (contender, place, { seconds }) =>
+  measure: each((contender, place, { seconds }) =>
     measures.measureSender(contender, { bytes: at(place, "bytes"), seconds, peers: 1 }),
+  ),
 };
 
 /** Filled by GSO, so that the receiver is the limit and not its sender. */
@@ -48,8 +49,9 @@ const receive: Scenario = {
   ...send,
   contenders: MOVERS,
   name: "receive",
-  measure: (contender, place, { seconds }) =>
+  measure: each((contender, place, { seconds }) =>
     measures.measureSink(contender, { bytes: at(place, "bytes"), seconds }),
+  ),
 };
 
 /** From the short queue that a socket has when nobody asks for another. */
@@ -58,19 +60,21 @@ const receiveDefault: Scenario = {
   name: "receive, default queue",
   places: ONE_SIZE,
   contenders: [...who.JAVASCRIPT, who.C_PLAIN, ...FALLBACKS, who.DEFAULTS],
-  measure: (contender, place, { seconds }) =>
+  measure: each((contender, place, { seconds }) =>
     measures.measureSink(
       contender,
       { bytes: at(place, "bytes"), seconds },
       measures.DEFAULT_RECEIVE_BYTES,
     ),
+  ),
 };
 
 const relay: Scenario = {
   ...receive,
   name: "relay",
-  measure: (contender, place, { seconds }) =>
+  measure: each((contender, place, { seconds }) =>
     measures.measureRelay(contender, { bytes: at(place, "bytes"), seconds }),
+  ),
 };
 
 /** Deno has no option for the length of the queue, and the portable backend keeps one of its own. */
@@ -79,18 +83,20 @@ const receiveDrain: Scenario = {
   name: "receive, drain",
   places: ONE_SIZE,
   contenders: [who.BUN, ...REFERENCES, who.OFFLOAD_OFF, who.BATCHES, who.DEFAULTS],
-  measure: (contender, place, { laps }) =>
+  measure: each((contender, place, { laps }) =>
     measures.measureSinkDrain(contender, { bytes: at(place, "bytes"), laps }),
+  ),
 };
 
 const relayDrain: Scenario = {
   ...receiveDrain,
   name: "relay, drain",
-  measure: (contender, place, { laps }) =>
+  measure: each((contender, place, { laps }) =>
     measures.measureRelayDrain(contender, {
       bytes: at(place, "bytes"),
       laps: Math.ceil(laps / RELAY_LAPS_PART),
     }),
+  ),
 };
 
 const echoIdle: Scenario = {
@@ -98,8 +104,9 @@ const echoIdle: Scenario = {
   name: "echo, idle",
   places: ONE_SIZE,
   contenders: [...who.JAVASCRIPT, who.C_PLAIN, ...FALLBACKS, who.DEFAULTS],
-  measure: (contender, place, { idleTrips }) =>
-    measures.measurePing(contender, {
+  isTogether: true,
+  measure: (contenders, place, { idleTrips }) =>
+    measures.measurePings(contenders, {
       bytes: at(place, "bytes"),
       trips: idleTrips,
       gapUs: IDLE_GAP_US,
@@ -109,8 +116,8 @@ const echoIdle: Scenario = {
 const echoPingPong: Scenario = {
   ...echoIdle,
   name: "echo, ping-pong",
-  measure: (contender, place, { pingPongTrips }) =>
-    measures.measurePing(contender, {
+  measure: (contenders, place, { pingPongTrips }) =>
+    measures.measurePings(contenders, {
       bytes: at(place, "bytes"),
       trips: pingPongTrips,
       gapUs: 0,
@@ -118,16 +125,17 @@ const echoPingPong: Scenario = {
 };
 
 const echoFlows: Scenario = {
-  ...echoIdle,
+  suite: "net",
   name: "echo, many flows",
   places: [{ bytes: DEFAULT_DATAGRAM_BYTES, flows: 1000 }],
   contenders: [...who.JAVASCRIPT, who.C_PLAIN, who.PORTABLE, who.DEFAULTS],
-  measure: (contender, place, { seconds }) =>
+  measure: each((contender, place, { seconds }) =>
     measures.measureFlows(contender, {
       bytes: at(place, "bytes"),
       flows: at(place, "flows"),
       seconds,
     }),
+  ),
 };
 
 /** One datagram each: nothing goes together. */
@@ -137,12 +145,13 @@ const sendToMany: Scenario = {
   rounds: (ofRun) => LEVEL_ROUNDS * ofRun,
   places: [{ bytes: DEFAULT_DATAGRAM_BYTES, peers: DEFAULT_BATCH }],
   contenders: [...who.JAVASCRIPT, who.C_PLAIN, who.PORTABLE, who.DEFAULTS],
-  measure: (contender, place, { seconds }) =>
+  measure: each((contender, place, { seconds }) =>
     measures.measureSender(contender, {
       bytes: at(place, "bytes"),
       peers: at(place, "peers"),
       seconds,
     }),
+  ),
 };
 
 const unix: Scenario = {
@@ -150,8 +159,9 @@ const unix: Scenario = {
   name: "Unix datagrams",
   places: ONE_SIZE,
   contenders: [who.UNIX_DGRAM, who.DENO, who.C_UNIX, who.DEFAULTS],
-  measure: (contender, place, { seconds }) =>
+  measure: each((contender, place, { seconds }) =>
     measures.measureUnix(contender, { bytes: at(place, "bytes"), seconds }),
+  ),
 };
 
 const start: Scenario = {
@@ -159,7 +169,7 @@ const start: Scenario = {
   name: "start",
   places: ONE_SIZE,
   contenders: [...who.JAVASCRIPT, who.PORTABLE, who.DEFAULTS],
-  measure: (contender, place) => measures.measureStart(contender, at(place, "bytes")),
+  measure: each((contender, place) => measures.measureStart(contender, at(place, "bytes"))),
 };
 
 /** In the order they are measured. */

@@ -1,6 +1,7 @@
 /** What processes have used so far, as the kernel tells from outside: proc(5). */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import { readProcessorClock } from "./processes.ts";
 
 /** Numbers of /proc/PID/stat behind the program's name. */
 const UTIME = 11;
@@ -15,9 +16,9 @@ const STEAL = 7;
 /** From here on they are parts of others. */
 const GUEST = 8;
 
-/** Processor time and memory. */
+/** Processor time and memory of a process. */
 export interface Usage {
-  /** Microseconds of all threads, exact. */
+  /** Microseconds of all threads, also of those that have ended: exact. */
   readonly cpuUs: number;
   /** Ticks of the clock that found it in the program, and in the kernel: samples, in effect. */
   readonly userTicks: number;
@@ -32,11 +33,8 @@ export function usageOf(pid: number): Usage {
     .slice(stat.lastIndexOf(")") + 2)
     .split(" ")
     .map(Number);
-  const threads = readdirSync(`/proc/${pid}/task`);
-  // The first number of schedstat: nanoseconds on a processor.
-  const cpuNs = threads.map((id) => Number(read(`task/${id}/schedstat`).split(" ")[0]));
   return {
-    cpuUs: sum(cpuNs) / 1e3,
+    cpuUs: readProcessorClock(pid),
     userTicks: numbers[UTIME] as number,
     systemTicks: numbers[STIME] as number,
     residentBytes: Number(/^VmRSS:\s+(\d+) kB$/m.exec(read("status"))?.[1] ?? 0) * 1024,

@@ -11,7 +11,7 @@ import {
   throughput,
 } from "../measures.ts";
 import { type Program, startEverywhere, startLoad, startRole } from "../processes.ts";
-import { at, type Place, type Scenario } from "../scenario.ts";
+import { at, each, type Place, type Scenario } from "../scenario.ts";
 
 const BYTES = DEFAULT_DATAGRAM_BYTES;
 /** Of each of many sockets: a batch of 64 for each would take most of a machine's memory. */
@@ -35,16 +35,18 @@ const sendBatch: Scenario = {
   places: BATCHES_OF,
   contenders: [BUN, BATCHES, DEFAULTS],
   takesPart: (contender, place) => contender !== BUN || at(place, "batch") <= BUN_BATCH_MAX,
-  measure: (contender, place, { seconds }) =>
+  measure: each((contender, place, { seconds }) =>
     measureSender(inBatches(contender, at(place, "batch")), { bytes: BYTES, seconds, peers: 1 }),
+  ),
 };
 
 const receiveBatch: Scenario = {
   ...sendBatch,
   name: "receive, batch size",
   contenders: [DEFAULTS],
-  measure: (contender, place, { laps }) =>
+  measure: each((contender, place, { laps }) =>
     measureSinkDrain(inBatches(contender, at(place, "batch")), { bytes: BYTES, laps }),
+  ),
 };
 
 const sockets: Scenario = {
@@ -53,12 +55,13 @@ const sockets: Scenario = {
   places: axis("sockets", [1, 10, 100, 1000]),
   contenders: [BUN, DEFAULTS],
   takesPart: () => true,
-  measure: (contender, place, { seconds }) =>
+  measure: each((contender, place, { seconds }) =>
     measureSinks(inBatches(contender, BATCH_OF_MANY_SOCKETS), {
       bytes: BYTES,
       seconds,
       sockets: at(place, "sockets"),
     }),
+  ),
 };
 
 const flowTable: Scenario = {
@@ -66,11 +69,11 @@ const flowTable: Scenario = {
   name: "flow table",
   places: axis("flows", [1, 10, 100, 1000, 10_000, 100_000]),
   contenders: [DEFAULTS],
-  async measure(_contender, place) {
+  measure: each(async (_contender, place) => {
     const program = onBun("flow-table.ts");
     await using running = startRole(program, { bytes: BYTES }, at(place, "flows"));
     return (await running.next()) as Figures;
-  },
+  }),
 };
 
 /** On all processors: the load takes what the workers leave. */
@@ -79,13 +82,13 @@ const workers: Scenario = {
   name: "receive, workers with reusePort",
   places: axis("workers", [1, 2]),
   contenders: [DEFAULTS],
-  async measure(contender, place, { seconds }) {
+  measure: each(async (contender, place, { seconds }) => {
     const program = { ...contender, ...onBun("workers.ts") };
     await using running = startEverywhere(program, BYTES, at(place, "workers"), seconds);
     const { port } = await running.next();
     await using _flood = startLoad(BYTES, "flood", port as number, FLOOD_SOCKETS);
     return throughput(await running.next(), BYTES);
-  },
+  }),
 };
 
 export const GROWTH: readonly Scenario[] = [sendBatch, receiveBatch, sockets, flowTable, workers];
