@@ -12,7 +12,7 @@ import type { Shim } from "./symbols.ts";
 
 export { NativeReactor } from "./reactor.ts";
 export { ReceiveVector, ScatterVector, type Segments } from "./receive-vector.ts";
-export { type EncodedAddress, type Message, SendVector } from "./send-vector.ts";
+export { type EncodedAddress, type Message, SendVector, type Slices } from "./send-vector.ts";
 
 /** Bytes of the longest socket address: `sockaddr_un`, 110, filled up to whole words. */
 export const NAME_CAPACITY_MAX = 112;

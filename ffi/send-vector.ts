@@ -26,6 +26,13 @@ export interface Message {
   controlBytes: number;
 }
 
+/** Slices of arrays: of the `i`th, `lengths[i]` bytes from `starts[i]` on. */
+export interface Slices {
+  readonly views: readonly Uint8Array[];
+  readonly starts: Uint32Array;
+  readonly lengths: Uint32Array;
+}
+
 /** A vector to send with: buffers in slots, and messages made of one slot or of several. */
 export class SendVector extends MessageVector {
   #destinations: (EncodedAddress | undefined)[] = [];
@@ -113,6 +120,51 @@ export class SendVector extends MessageVector {
     this.#nextBuffer = i;
     this.#nextSlot = (iovec - this.iovecs) / IOVEC_WORDS;
     return at - from;
+  }
+
+  /**
+   * Adds slices `from` to `end - 1` one after the other, as `append` does, the first with
+   * `mayJoin` and the others in any case. One without bytes adds nothing.
+   *
+   * @throws RangeError as `append`.
+   */
+  appendSlices(
+    { views, starts, lengths }: Slices,
+    from: number,
+    end: number,
+    mayJoin: boolean,
+  ): void {
+    const { words, basesLow, basesHigh } = this;
+    let i = this.#nextBuffer;
+    let iovec = this.iovecs + this.#nextSlot * IOVEC_WORDS;
+    let joins = mayJoin;
+    for (let at = from; at < end; at++) {
+      const length = lengths[at] as number;
+      if (length === 0) continue;
+      const start = starts[at] as number;
+      this.hold(i, views[at] as Uint8Array, start, length);
+      const baseLow = basesLow[i] as number;
+      const low = (baseLow + start) | 0;
+      const high = (basesHigh[i] as number) + carryOf(low, baseLow);
+      i++;
+      const before = iovec - IOVEC_WORDS;
+      const bytes = joins ? (words[before + 2] as number) : 0;
+      if (
+        joins &&
+        (((words[before] as number) + bytes) | 0) === low &&
+        words[before + 1] === high
+      ) {
+        words[before + 2] = bytes + length;
+      } else {
+        words[iovec] = low;
+        words[iovec + 1] = high;
+        words[iovec + 2] = length;
+        iovec += IOVEC_WORDS;
+        joins = true;
+      }
+    }
+    this.#nextBuffer = i;
+    this.#nextSlot = (iovec - this.iovecs) / IOVEC_WORDS;
   }
 
   /** Says what message `m` is made of. */

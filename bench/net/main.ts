@@ -24,7 +24,7 @@ import { printScenario, printTargets } from "./tables.ts";
 const RESULTS_FILE = join(import.meta.dir, "../results/net.json");
 
 /** How long samples are taken again, in all: the run is to be over in 10 minutes, or in 2. */
-const REPEAT_SECONDS = 60;
+const REPEAT_SECONDS = 30;
 const QUICK_REPEAT_SECONDS = 15;
 
 const { values } = parseArgs({
@@ -41,7 +41,7 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 3));
 const effort: Effort = {
   seconds: Number(values.seconds ?? (values.quick ? 0.15 : 0.4)),
-  laps: values.quick ? 40 : 200,
+  laps: values.quick ? 40 : 150,
   idleTrips: values.quick ? 300 : 2500,
   pingPongTrips: values.quick ? 1000 : 5000,
 };

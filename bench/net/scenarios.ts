@@ -31,7 +31,7 @@ const isNoFallback = (contender: who.Contender, { bytes }: Place) =>
   bytes === DEFAULT_DATAGRAM_BYTES || !FALLBACKS.includes(contender);
 
 /** A datagram that is nothing but a system call: what is level is told apart by many rounds. */
-const LEVEL_ROUNDS = 3;
+const LEVEL_ROUNDS = 2;
 
 const send: Scenario = {
   suite: "net",

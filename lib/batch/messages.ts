@@ -3,7 +3,7 @@
  * segments of one (segmentation.ts).
  */
 
-import type { Message, SendVector } from "../../ffi/native.ts";
+import type { Message, SendVector, Slices } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/address.ts";
 import { ControlWriter } from "../datagram/control.ts";
 import { type SendMetadata, sameMetadata } from "../datagram/metadata.ts";
@@ -96,18 +96,35 @@ export class MessageBuilder {
     vector.append(view, start, length, vector.nextSlot > this.#firstSlot);
   }
 
+  /** How many more datagrams the message has room for that are as the one that was added last. */
+  get room(): number {
+    const length = this.#segmentBytes;
+    if (!this.#mayGrow || length === 0) return 0;
+    const fitting = Math.floor((MESSAGE_BYTES_MAX - this.#messageBytes) / length);
+    return Math.min(SEGMENTS_MAX - this.#datagrams, fitting);
+  }
+
+  /** Adds `count` of them, for which there is room. Their bytes follow. */
+  join(count: number): void {
+    this.#datagrams += count;
+    this.#messageBytes += count * this.#segmentBytes;
+  }
+
+  /** Adds slices `from` to `end - 1` to the datagrams that were added last. */
+  slices(slices: Slices, from: number, end: number): void {
+    const { vector } = this;
+    vector.appendSlices(slices, from, end, vector.nextSlot > this.#firstSlot);
+  }
+
   /**
    * Adds datagrams `from` to `end - 1`, each an array and as long as the one that was added last,
    * to where that goes, in the same message: how many, which is as long as they are so.
    */
   addRun(datagrams: readonly unknown[], from: number, end: number): number {
-    const length = this.#segmentBytes;
-    if (!this.#mayGrow || length === 0 || this.#metadata !== undefined) return 0;
-    const fitting = Math.floor((MESSAGE_BYTES_MAX - this.#messageBytes) / length);
-    const room = Math.min(end - from, SEGMENTS_MAX - this.#datagrams, fitting);
-    const count = this.vector.appendRun(datagrams, from, from + room, length);
-    this.#datagrams += count;
-    this.#messageBytes += count * length;
+    if (this.#metadata !== undefined) return 0;
+    const room = Math.min(end - from, this.room);
+    const count = this.vector.appendRun(datagrams, from, from + room, this.#segmentBytes);
+    this.join(count);
     return count;
   }
 

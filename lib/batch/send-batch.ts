@@ -40,11 +40,8 @@ export class SendBatch {
   /** Bytes a prefix may have. */
   readonly prefixBytesMax: number;
   readonly #prefixes: Uint8Array;
-  readonly #prefixLengths: Int32Array;
-  readonly #views: Uint8Array[] = [];
-  /** Unsigned: arrays of more than 2 GiB are taken too. */
-  readonly #starts: Uint32Array;
-  readonly #lengths: Uint32Array;
+  /** Of datagram i two: its prefix, at 2i, which may be empty, and its payload. */
+  readonly #slices: { views: Uint8Array[]; starts: Uint32Array; lengths: Uint32Array };
   readonly #addresses: (SocketAddress | undefined)[] = [];
   readonly #metadata: (SendMetadata | undefined)[] = [];
   #nextPrefixLength = 0;
@@ -60,9 +57,12 @@ export class SendBatch {
     this.capacity = datagrams;
     this.prefixBytesMax = prefixBytes;
     this.#prefixes = new Uint8Array(new ArrayBuffer(datagrams * prefixBytes));
-    this.#prefixLengths = new Int32Array(datagrams);
-    this.#starts = new Uint32Array(datagrams);
-    this.#lengths = new Uint32Array(datagrams);
+    this.#slices = {
+      views: new Array<Uint8Array>(2 * datagrams).fill(this.#prefixes),
+      starts: new Uint32Array(2 * datagrams),
+      lengths: new Uint32Array(2 * datagrams),
+    };
+    for (let i = 0; i < datagrams; i++) this.#slices.starts[2 * i] = i * prefixBytes;
   }
 
   /** Datagrams that wait to be sent. */
@@ -137,7 +137,7 @@ export class SendBatch {
 
   /** Forgets all that waits, and what was said about how to send. */
   clear(): void {
-    this.#views.length = 0;
+    this.#slices.views.fill(this.#prefixes);
     this.#first = this.#end = this.#nextPrefixLength = 0;
     this.#nextMetadata = undefined;
   }
@@ -146,10 +146,12 @@ export class SendBatch {
     if (to !== undefined) checkAddress("to", to);
     this.#checkRoom();
     const i = this.#end++;
-    this.#views[i] = view;
-    this.#starts[i] = start;
-    this.#lengths[i] = length;
-    this.#prefixLengths[i] = this.#nextPrefixLength;
+    const { views, starts, lengths } = this.#slices;
+    const payload = 2 * i + 1;
+    views[payload] = view;
+    starts[payload] = start;
+    lengths[payload] = length;
+    lengths[2 * i] = this.#nextPrefixLength;
     this.#addresses[i] = to;
     this.#metadata[i] = this.#nextMetadata;
     this.#nextPrefixLength = 0;
@@ -201,16 +203,33 @@ export class SendBatch {
   /** @internal Makes messages of all that waits: how many. */
   _fill(builder: MessageBuilder): number {
     builder.vector.reserve(2 * this.length);
-    for (let i = this.#first; i < this.#end; i++) {
-      const prefixLength = this.#prefixLengths[i] as number;
-      const length = this.#lengths[i] as number;
-      builder.add(prefixLength + length, this.#addresses[i], this.#metadata[i]);
-      if (prefixLength > 0) {
-        builder.piece(this.#prefixes, i * this.prefixBytesMax, prefixLength);
-      }
-      builder.piece(this.#views[i] as Uint8Array, this.#starts[i] as number, length);
+    for (let i = this.#first; i < this.#end; ) {
+      const first = i;
+      const length = this.#lengthAt(first);
+      builder.add(length, this.#addresses[first], this.#metadata[first]);
+      const more = this.#alike(first, length, builder.room);
+      builder.join(more);
+      i += 1 + more;
+      builder.slices(this.#slices, 2 * first, 2 * i);
     }
     return builder.finish();
+  }
+
+  /** How many behind datagram `i` are as long as it and go to the same place in the same way. */
+  #alike(i: number, length: number, limit: number): number {
+    const address = this.#addresses[i];
+    const metadata = this.#metadata[i];
+    const end = Math.min(this.#end, i + 1 + limit);
+    let next = i + 1;
+    while (
+      next < end &&
+      this.#lengthAt(next) === length &&
+      this.#addresses[next] === address &&
+      this.#metadata[next] === metadata
+    ) {
+      next++;
+    }
+    return next - i - 1;
   }
 
   /** @internal Takes the first `count` that wait off the line: the bytes they were. */
@@ -229,20 +248,20 @@ export class SendBatch {
 
   /** @internal The first datagram that waits, in one piece: a copy where it has a prefix. */
   _firstBytes(): Uint8Array {
-    const i = this.#first;
-    const from = this.#starts[i] as number;
-    const payload = (this.#views[i] as Uint8Array).subarray(
-      from,
-      from + (this.#lengths[i] as number),
-    );
-    const prefixLength = this.#prefixLengths[i] as number;
-    if (prefixLength === 0) return payload;
-    const start = i * this.prefixBytesMax;
-    return Buffer.concat([this.#prefixes.subarray(start, start + prefixLength), payload]);
+    const prefix = this.#slice(2 * this.#first);
+    const payload = this.#slice(2 * this.#first + 1);
+    return prefix.length === 0 ? payload : Buffer.concat([prefix, payload]);
+  }
+
+  #slice(i: number): Uint8Array {
+    const { views, starts, lengths } = this.#slices;
+    const start = starts[i] as number;
+    return (views[i] as Uint8Array).subarray(start, start + (lengths[i] as number));
   }
 
   #lengthAt(i: number): number {
-    return (this.#lengths[i] as number) + (this.#prefixLengths[i] as number);
+    const { lengths } = this.#slices;
+    return (lengths[2 * i] as number) + (lengths[2 * i + 1] as number);
   }
 }
 
