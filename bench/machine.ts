@@ -62,7 +62,9 @@ function packageVersion(folder: string): string | undefined {
 function commit(): string {
   const head = firstWord(["git", "rev-parse", "HEAD"]);
   if (head === undefined) return "unknown";
-  return firstWord(["git", "status", "--porcelain"]) === undefined ? head : `${head}-dirty`;
+  // Results that an earlier run has written change nothing that is measured.
+  const changes = ["git", "status", "--porcelain", "--", ".", ":!bench/results"];
+  return firstWord(changes) === undefined ? head : `${head}-dirty`;
 }
 
 /** A word of what a program prints, undefined where it is not there, fails or prints nothing. */
