@@ -155,7 +155,8 @@ int batch_send(int fd, struct mmsghdr *messages, u32 count) {
 
 /*
  * Copies a message of `length` bytes, which are datagrams of `stride` bytes (the last may be
- * shorter), to the first `count` of `targets`, each as far as it goes there. Answers the bytes copied.
+ * shorter), to the first `count` of `targets`, each as far as it goes there. Answers the bytes
+ * copied.
  *
  * SAFETY: `bytes` are the caller's for the call; `targets` are iovecs of a vector that holds their
  * buffers, and say how long those are.

@@ -48,7 +48,7 @@ const keepAlive: unknown[] = [];
 
 let result: ShimResult | undefined;
 
-/** The shim, compiled at the first call of each thread (7 to 25 ms). */
+/** The shim, compiled at the first call of each thread (5 to 25 ms). */
 export function loadShim(): ShimResult {
   result ??= tryLoad();
   return result;

@@ -92,7 +92,9 @@ export class SendVector extends MessageVector {
 
   /**
    * Adds views `from` to `end - 1` one after the other, as `append` with `mayJoin` does, as long
-   * as each is an array of `length` bytes: how many were.
+   * as each is an array of `length` bytes: how many were. A loop of its own, as `append` is too
+   * long for the compiler to inline, and a call to it takes longer than what it does (11 ns each,
+   * 4 in a loop); so has `appendSlices`.
    */
   appendRun(views: readonly unknown[], from: number, end: number, length: number): number {
     const { words, basesLow, basesHigh, byteLengths } = this;
