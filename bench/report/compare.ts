@@ -37,6 +37,7 @@ function movesOf(before: Series, after: Series): Move[] {
     const figure = figureOf(name);
     const old = before.medians[name];
     if (figure === undefined || old === undefined) return [];
+    if (Math.abs(value - old) <= (figure.noise ?? 0)) return [];
     const noise = spread(before.rounds[name]) + spread(after.rounds[name]);
     if (Math.abs(change(old, value)) <= Math.max(CHANGE_MIN, noise)) return [];
     const isBetter = value > old === (figure.better === "more");

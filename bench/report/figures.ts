@@ -6,6 +6,8 @@ export interface Figure {
   readonly heading: string;
   readonly write: (value: number) => string;
   readonly better: "more" | "less";
+  /** What it moves by for nothing: of a figure around zero, no part of it tells. */
+  readonly noise?: number;
 }
 
 /** Three digits, and none behind the thousandth. */
@@ -41,6 +43,7 @@ export const FIGURES: readonly Figure[] = [
     heading: "growth KiB",
     write: (value) => digits(value / 1024),
     better: "less",
+    noise: 16 * 2 ** 20,
   },
   { name: "bytesAllocated", heading: "bytes allocated", write: digits, better: "less" },
 ];

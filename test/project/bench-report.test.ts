@@ -120,6 +120,7 @@ describe("what moved", () => {
     ["rounds that differ as much among themselves", "rate", [100, 150, 200], [120, 180, 230]],
     ["a few in a hundred", "rate", [100, 100, 100], [103, 103, 103]],
     ["a figure that is for the record", "gaugeUs", [1, 1, 1], [9, 9, 9]],
+    ["a megabyte of growth or less", "memoryGrowthBytes", [-5e5, -5e5], [5e5, 5e5]],
   ] as const)("%s: is not told", (_, figure, old, now) => {
     expect(movesBetween(rounds("A", figure, old), rounds("A", figure, now))).toEqual([]);
   });
