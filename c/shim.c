@@ -1,17 +1,17 @@
 /*
- * The system calls that Bun does not offer, and nothing else: batches of datagrams, sockets and
- * their options, which offloads the kernel has, and ways to have Bun's event loop told when a
- * descriptor becomes ready.
+ * The system calls that Bun does not provide: batches of datagrams, sockets and their options, a
+ * probe of the kernel's offloads, and an epoll instance that wakes Bun's event loop.
  *
- * Compiled at run time by the TinyCC inside Bun, on machines that may have no C headers, so it
- * includes none: every struct below is kernel ABI, the same on x86-64 and arm64, glibc and musl.
- * test/ffi/ compiles it by gcc as well and compares sizes and constants with the real headers.
+ * Compiled at run time by the TinyCC in Bun, on machines that may have no C headers. It therefore
+ * includes none, and declares every struct itself: they are kernel ABI, the same on x86-64 and
+ * arm64, for glibc and musl. test/ffi/ also compiles it with gcc, and compares sizes and constants
+ * with the headers.
  *
- * Rules: an entry returns >= 0, or -errno. No malloc. Nothing here keeps a pointer that it was
- * given past its return, save where a SAFETY comment says who owns that memory and for how long.
+ * Rules: an entry returns >= 0 or -errno. No malloc. No pointer argument is kept after the return,
+ * unless a SAFETY comment names the owner of the memory and how long it lives.
  */
 
-#define SHIM_ABI 7
+#define SHIM_ABI 8
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -19,7 +19,7 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef int i32;
 
-/* libc, found in the running process; Bun itself is linked to each of them. */
+/* Functions of libc, resolved in the running process: Bun is linked to all of them. */
 extern long syscall(long number, ...);
 extern int *__errno_location(void);
 extern int socket(int domain, int type, int protocol);
@@ -52,7 +52,7 @@ extern int pthread_create(u64 *thread, const void *attributes, void *(*start)(vo
 extern int pthread_join(u64 thread, void **result);
 extern int pthread_sigmask(int how, const void *set, void *old);
 
-/* <asm/unistd.h>: the generic table, and x86-64's own. */
+/* <asm/unistd.h>: the table of x86-64, and the generic one. */
 #if defined(__x86_64__)
 #define SYS_RECVMMSG 299
 #define SYS_SENDMMSG 307
@@ -69,12 +69,22 @@ extern int pthread_sigmask(int how, const void *set, void *old);
 #define EINTR 4
 #define EAGAIN 11
 
-/* A call that is interrupted this often has a signal storm to report. */
-#define EINTR_RETRIES_MAX 64
-
+/* Returns a system call's result, or -errno. */
 static long checked(long result) {
   return result < 0 ? -(long)*__errno_location() : result;
 }
+
+/*
+ * Sets `result` to the value of `call`, which is repeated while a signal interrupts it, up to a
+ * limit: a process that is flooded with signals gets EINTR.
+ */
+#define EINTR_RETRIES_MAX 64
+#define RETRY_EINTR(result, call)                                                                  \
+  do {                                                                                             \
+    int tries = 0;                                                                                 \
+    do result = checked(call);                                                                     \
+    while (result == -EINTR && ++tries < EINTR_RETRIES_MAX);                                       \
+  } while (0)
 
 /* ------------------------------------------------------------------ batches of datagrams ---- */
 
@@ -82,7 +92,7 @@ static long checked(long result) {
 #define MSG_TRUNC 0x20
 #define MSG_NOSIGNAL 0x4000
 
-/* <linux/socket.h>: what the kernel reads, which is not musl's own msghdr to the letter. */
+/* <linux/socket.h>: the kernel's layout. The msghdr of musl has padding instead of wide fields. */
 struct msghdr {
   void *name;
   u32 name_length;
@@ -111,14 +121,14 @@ _Static_assert(sizeof(struct mmsghdr) == 64, "mmsghdr");
 _Static_assert(sizeof(struct iovec) == 16, "iovec");
 
 /*
- * Receives up to `count` datagrams without waiting; answers how many came.
+ * Receives up to `count` messages without blocking, and returns their number.
  *
- * Name length, control length and flags are in/out: the kernel wrote what the last call had, so
- * each is set again. MSG_TRUNC as an argument makes `length` the datagram's real length, however
- * little of it fitted.
+ * Name length, control length and flags are in/out arguments: the kernel has overwritten them in
+ * the last call, so they are set again. With MSG_TRUNC as an argument, the kernel reports the real
+ * length of a datagram that did not fit (recv(2)).
  *
- * SAFETY: `messages` and all it points to is owned by the caller's MessageVector, which holds
- * every buffer until the call returns; the kernel keeps none of it.
+ * SAFETY: `messages` and everything it points to belong to the caller's MessageVector, which holds
+ * all buffers until the call returns. The kernel keeps no pointer.
  */
 int batch_receive(int fd, struct mmsghdr *messages, u32 count, u32 name_capacity,
                   u32 control_capacity, int flags) {
@@ -129,37 +139,31 @@ int batch_receive(int fd, struct mmsghdr *messages, u32 count, u32 name_capacity
     header->flags = 0;
   }
   long result;
-  int tries = 0;
-  do {
-    result = checked(syscall(SYS_RECVMMSG, (long)fd, messages, (long)count,
-                             (long)(MSG_DONTWAIT | MSG_TRUNC | flags), (void *)0));
-  } while (result == -EINTR && ++tries < EINTR_RETRIES_MAX);
+  RETRY_EINTR(result, syscall(SYS_RECVMMSG, (long)fd, messages, (long)count,
+                              (long)(MSG_DONTWAIT | MSG_TRUNC | flags), (void *)0));
   return (int)result;
 }
 
 /*
- * Sends up to `count` datagrams without waiting; answers how many went, or the error of the first
- * if none did. The kernel drops the error that ended a batch early: the caller's matter.
+ * Sends up to `count` messages without blocking, and returns their number, or the error of the
+ * first. If a later one fails, the kernel discards its error (sendmmsg(2)): the caller finds it by
+ * sending the remaining messages.
  *
  * SAFETY: as batch_receive.
  */
 int batch_send(int fd, struct mmsghdr *messages, u32 count) {
   long result;
-  int tries = 0;
-  do {
-    result = checked(syscall(SYS_SENDMMSG, (long)fd, messages, (long)count,
-                             (long)(MSG_DONTWAIT | MSG_NOSIGNAL)));
-  } while (result == -EINTR && ++tries < EINTR_RETRIES_MAX);
+  RETRY_EINTR(result, syscall(SYS_SENDMMSG, (long)fd, messages, (long)count,
+                              (long)(MSG_DONTWAIT | MSG_NOSIGNAL)));
   return (int)result;
 }
 
 /*
- * Copies a message of `length` bytes, which are datagrams of `stride` bytes (the last may be
- * shorter), to the first `count` of `targets`, each as far as it goes there. Answers the bytes
- * copied.
+ * Copies a message of `length` bytes, datagrams of `stride` bytes of which the last may be shorter,
+ * to the first `count` of `targets`, each as far as it fits. Returns the number of bytes copied.
  *
- * SAFETY: `bytes` are the caller's for the call; `targets` are iovecs of a vector that holds their
- * buffers, and say how long those are.
+ * SAFETY: the caller holds `bytes` during the call. `targets` are the iovecs of a vector that holds
+ * their buffers; their lengths bound every copy.
  */
 u32 batch_scatter(const u8 *bytes, u32 length, u32 stride, const struct iovec *targets,
                   u32 count) {
@@ -181,16 +185,16 @@ u32 batch_scatter(const u8 *bytes, u32 length, u32 stride, const struct iovec *t
 #define MAP_PRIVATE_ANONYMOUS 0x22
 
 /*
- * Zeroed memory that takes up none until it is written to, or 0.
+ * Returns zeroed pages, which use memory only when they are written to, or 0.
  *
- * SAFETY: owned by the ArrayBuffer made over it, freed by memory_unmap.
+ * SAFETY: owned by the ArrayBuffer that is created over it, and freed by memory_unmap.
  */
 void *memory_map(u64 length) {
   void *memory = mmap(0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
   return memory == (void *)-1 ? 0 : memory;
 }
 
-/* The destructor of the ArrayBuffer over such memory; its context is the length. */
+/* The destructor of that ArrayBuffer. Its context is the length. */
 void memory_unmap(void *memory, void *length) {
   munmap(memory, (unsigned long)length);
 }
@@ -205,9 +209,9 @@ void memory_unmap(void *memory, void *length) {
 #define O_NONBLOCK 04000
 
 /*
- * Which descriptors are this thread's to close, from the moment that they are open: a Worker may
- * be terminated between any two lines of JavaScript. Each thread compiles this file for itself, so
- * its statics are the thread's own. Numbers beyond are closed by JavaScript alone.
+ * The descriptors that this thread owns, one bit each, set as soon as they are open: a Worker can
+ * be terminated between any two lines of JavaScript. Every thread compiles this file for itself, so
+ * the statics are per thread. Descriptors of OWNED_MAX and above are closed by JavaScript only.
  */
 #define OWNED_MAX 1048576
 static u8 owned[OWNED_MAX / 8];
@@ -216,19 +220,19 @@ void descriptor_own(int fd) {
   if (fd >= 0 && fd < OWNED_MAX) owned[fd >> 3] |= (u8)(1 << (fd & 7));
 }
 
-/* From now on it is somebody else's to close. */
+/* Passes the ownership of `fd` to another owner. */
 void descriptor_disown(int fd) {
   if (fd >= 0 && fd < OWNED_MAX) owned[fd >> 3] &= (u8)~(1 << (fd & 7));
 }
 
-/* What an ArrayBuffer is made over whose destructor is descriptors_close. */
+/* Returns the memory for an ArrayBuffer whose destructor is descriptors_close. */
 void *descriptors_owned(void) {
   return owned;
 }
 
 /*
- * Closes all that are still owned. Runs on whichever thread finalizes the heap, when no JavaScript
- * of that heap runs any more.
+ * Closes all descriptors that are still owned. Called by the thread that destroys the heap, when no
+ * JavaScript of that heap runs any more.
  */
 void descriptors_close(void *memory, void *context) {
   (void)memory;
@@ -251,7 +255,7 @@ static int pair_unowned(int domain, int type, int *fds) {
   return (int)checked(socketpair(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds));
 }
 
-/* SAFETY: `fds` is two ints of the caller's, written before the return. */
+/* SAFETY: `fds` points to two ints of the caller, written before the return. */
 int socket_pair(int domain, int type, int *fds) {
   int result = pair_unowned(domain, type, fds);
   if (result < 0) return result;
@@ -260,22 +264,19 @@ int socket_pair(int domain, int type, int *fds) {
   return result;
 }
 
-/* SAFETY (all four): `address` is `length` bytes of the caller's, used before the return only. */
+/* SAFETY (all four): `address` has `length` bytes of the caller, accessed before the return. */
 int socket_bind(int fd, const void *address, u32 length) {
   return (int)checked(bind(fd, address, length));
 }
 
-/* A datagram socket connects at once; the retry is for a signal that arrives just then. */
+/* A datagram socket connects immediately; only a signal can interrupt it. */
 int socket_connect(int fd, const void *address, u32 length) {
   long result;
-  int tries = 0;
-  do {
-    result = checked(connect(fd, address, length));
-  } while (result == -EINTR && ++tries < EINTR_RETRIES_MAX);
+  RETRY_EINTR(result, connect(fd, address, length));
   return (int)result;
 }
 
-/* Answers the length of the address. */
+/* Returns the length of the address. */
 int socket_name(int fd, void *address, u32 capacity) {
   u32 length = capacity;
   long result = checked(getsockname(fd, address, &length));
@@ -288,12 +289,12 @@ int socket_peer_name(int fd, void *address, u32 capacity) {
   return result < 0 ? (int)result : (int)length;
 }
 
-/* SAFETY (both): `value` is `length` bytes of the caller's, used before the return only. */
+/* SAFETY (both): `value` has `length` bytes of the caller, accessed before the return. */
 int option_set(int fd, int level, int name, const void *value, u32 length) {
   return (int)checked(setsockopt(fd, level, name, value, length));
 }
 
-/* Answers the length of the value. */
+/* Returns the length of the value. */
 int option_get(int fd, int level, int name, void *value, u32 capacity) {
   u32 length = capacity;
   long result = checked(getsockopt(fd, level, name, value, &length));
@@ -315,16 +316,16 @@ int descriptor_duplicate(int fd) {
   return duplicate;
 }
 
-/* Linux frees the number even when close fails, so there is nothing to try again. */
+/* Not retried: Linux releases the number even if close fails (close(2)). */
 int descriptor_close(int fd) {
   descriptor_disown(fd);
   return (int)checked(close(fd));
 }
 
 /*
- * Reads a clock of <time.h> into `time`: seconds, nanoseconds (`struct timespec`, 64 bits each).
+ * Reads a clock of <time.h> into `time`, a `struct timespec`: seconds and nanoseconds, 64 bits each.
  *
- * SAFETY: `time` is 16 bytes of the caller's, written before the return.
+ * SAFETY: `time` has 16 bytes of the caller, written before the return.
  */
 int clock_read(int clock, void *time) {
   return (int)checked(clock_gettime(clock, time));
@@ -338,7 +339,7 @@ int clock_read(int clock, void *time) {
 #define UDP_SEGMENT 103
 #define UDP_GRO 104
 
-/* What the probe sends: datagrams of 100, 100 and 40 bytes. */
+/* The probe sends datagrams of 100, 100 and 40 bytes. */
 #define PROBE_DATAGRAMS 3
 #define PROBE_STRIDE 100
 #define PROBE_BYTES 240
@@ -349,7 +350,7 @@ struct inet_address {
   u8 zero[8];
 };
 
-/* A control message (cmsg(3)) with one number, the length of a message's datagrams. */
+/* A control message (cmsg(3)) with the stride of a message. */
 struct stride_control {
   u64 length;
   i32 level;
@@ -358,15 +359,15 @@ struct stride_control {
   i32 padding;
 };
 
-/* 16 bits of the number are what UDP_SEGMENT takes. */
+/* UDP_SEGMENT takes a u16. */
 #define SEGMENT_CONTROL_BYTES (16 + 2)
 
 _Static_assert(sizeof(struct inet_address) == 16, "inet_address");
 _Static_assert(sizeof(struct stride_control) == 24, "stride_control");
 
 /*
- * Sends the probe's datagrams as segments of one message: whether they come as they were, in
- * `expected` messages.
+ * Sends the datagrams of the probe as segments of one message. Returns whether they are received
+ * unaltered, in `expected` messages.
  */
 static int segments_pass(int from, int to, int expected) {
   u8 sent[PROBE_BYTES], received[PROBE_DATAGRAMS][PROBE_BYTES];
@@ -396,8 +397,8 @@ static int segments_pass(int from, int to, int expected) {
   u32 at = 0;
   for (int m = 0; m < count; m++) {
     u32 left = PROBE_BYTES - at, length = messages[m].length;
-    int is_coalesced = messages[m].header.control_length > 0 && controls[m].type == UDP_GRO;
-    u32 stride = is_coalesced ? (u32)controls[m].stride : length;
+    int is_merged = messages[m].header.control_length > 0 && controls[m].type == UDP_GRO;
+    u32 stride = is_merged ? (u32)controls[m].stride : length;
     if (stride != (left < PROBE_STRIDE ? left : PROBE_STRIDE) || length > left) return 0;
     if (memcmp(received[m], sent + at, length) != 0) return 0;
     at += length;
@@ -406,9 +407,8 @@ static int segments_pass(int from, int to, int expected) {
 }
 
 /*
- * Which offloads work, found out over loopback, as setsockopt may succeed where sending then
- * fails: 0 for none, 1 where a message is cut up to datagrams (UDP_SEGMENT), 2 where a receiver
- * may also have them in one piece (UDP_GRO).
+ * Tests the offloads over loopback, since setsockopt may succeed where sending then fails. Returns
+ * 0 if none works, 1 if UDP_SEGMENT works, 2 if UDP_GRO works as well.
  */
 int offload_probe(void) {
   struct inet_address address;
@@ -455,7 +455,7 @@ __attribute__((packed))
 #endif
 ;
 
-/* Tokens name who waits. */
+/* A ready descriptor: the token that it was armed with, and its events. */
 struct ready {
   u64 token;
   u32 events;
@@ -463,46 +463,47 @@ struct ready {
 };
 
 /*
- * All that one JavaScript thread waits with: an epoll instance of its own for its sockets, which
- * something else has to watch, since the thread sleeps in Bun's event loop. Two ways to do that:
- * Bun's loop itself watches it (loop_open), or a helper thread does and rings (helper_open).
+ * The epoll instance of one JavaScript thread, which registers the thread's sockets. The thread
+ * sleeps in Bun's event loop, so something else has to watch the instance: the loop itself
+ * (poller_open_in_loop), or a helper thread that notifies it (poller_open_with_thread).
  *
- * It lives in memory of its own, which JavaScript sees as an ArrayBuffer: when the thread's heap
- * goes, a terminated Worker's too, the buffer's destructor (reactor_destroy) runs.
+ * The struct has memory of its own, over which JavaScript creates an ArrayBuffer. The destructor of
+ * the buffer (poller_destroy) is called when the heap of the thread is destroyed, even if the
+ * thread is a Worker that was terminated.
  */
-struct reactor {
-  i32 watched; /* epoll: the sockets that are waited for */
+struct poller {
+  i32 epoll; /* the sockets of the JavaScript thread */
 
-  /* The helper thread's. */
-  i32 has_helper;
-  i32 bell;    /* where one byte wakes the event loop; owned */
-  i32 watcher; /* epoll: `watched` and `quit` */
-  i32 quit;    /* a socket pair whose end of life is the helper's order to stop */
-  i32 quit_end;
+  /* For the helper thread. */
+  i32 has_thread;
+  i32 notify_fd;    /* a byte sent here wakes the event loop; owned */
+  i32 thread_epoll; /* `epoll` and `stop` */
+  i32 stop;         /* closing `stop_peer`, its other end, tells the helper thread to return */
+  i32 stop_peer;
   u64 thread;
 };
 
-/* SAFETY: owned by the ArrayBuffer made over it, freed by reactor_destroy. */
-struct reactor *reactor_create(void) {
-  struct reactor *reactor = memory_map(sizeof(struct reactor));
-  if (!reactor) return 0;
-  reactor->watched = reactor->bell = reactor->watcher = reactor->quit = reactor->quit_end = -1;
-  return reactor;
+/* SAFETY: owned by the ArrayBuffer that is created over it, and freed by poller_destroy. */
+struct poller *poller_create(void) {
+  struct poller *poller = memory_map(sizeof(struct poller));
+  if (!poller) return 0;
+  poller->epoll = poller->notify_fd = poller->thread_epoll = poller->stop = poller->stop_peer = -1;
+  return poller;
 }
 
 #define O_RDONLY 0
 #define O_CLOEXEC 02000000
 
 /*
- * Where the descriptors of this process are listed, what an epoll instance among them is called,
- * where it tells what it watches, and in which words (proc(5)).
+ * The list of descriptors of this process, the link text of an epoll instance, and the lines of the
+ * file that lists its registrations (proc(5)).
  */
 #define DESCRIPTORS "/proc/self/fd"
 #define EPOLL_LINK "anon_inode:[eventpoll]"
 #define EPOLL_ENTRIES "/proc/self/fdinfo/%s"
 #define EPOLL_ENTRY "tfd: %d events: %x data: %llx"
 
-/* <linux/dirent.h>: what getdents64 writes. */
+/* <linux/dirent.h>: the entries that getdents64 writes. */
 struct directory_entry {
   u64 inode;
   u64 next;
@@ -513,8 +514,11 @@ struct directory_entry {
 
 _Static_assert(sizeof(struct directory_entry) == 24, "directory_entry");
 
-/* How often the epoll instance `name` watches `fd`; what it tells then goes to `data`. */
-static int watches_of(const char *name, int fd, u64 *data) {
+/*
+ * Returns the number of registrations of `fd` in the epoll instance that descriptor `name` refers
+ * to, and stores the epoll_data of the last one.
+ */
+static int registrations_of(const char *name, int fd, u64 *data) {
   char path[64], chunk[1024], line[80];
   snprintf(path, sizeof path, EPOLL_ENTRIES, name);
   int file = open(path, O_RDONLY | O_CLOEXEC);
@@ -525,17 +529,17 @@ static int watches_of(const char *name, int fd, u64 *data) {
   while ((bytes = read(file, chunk, sizeof chunk)) > 0) {
     for (long i = 0; i < bytes; i++) {
       if (chunk[i] != '\n') {
-        /* What is behind the data matters to nobody. */
+        /* The fields after the data may be cut off. */
         if (length < sizeof line - 1) line[length++] = chunk[i];
         continue;
       }
       line[length] = 0;
       length = 0;
-      int watched;
+      int entry_fd;
       u32 events;
-      u64 told;
-      if (sscanf(line, EPOLL_ENTRY, &watched, &events, &told) == 3 && watched == fd) {
-        *data = told;
+      u64 entry_data;
+      if (sscanf(line, EPOLL_ENTRY, &entry_fd, &events, &entry_data) == 3 && entry_fd == fd) {
+        *data = entry_data;
         found++;
       }
     }
@@ -545,13 +549,14 @@ static int watches_of(const char *name, int fd, u64 *data) {
 }
 
 /*
- * Finds who watches `fd`: answers the epoll instance, and `data` is what that tells when `fd` is
- * ready. -ENOENT where that cannot be seen, or is not certain: an entry outlives its descriptor
- * while a duplicate is open, and the number may be another's by then.
+ * Finds the epoll instance of this process that `fd` is registered with, returns its descriptor,
+ * and stores the epoll_data. Returns -ENOENT if /proc is not available, or unless there is exactly
+ * one registration: an entry outlives its descriptor while a duplicate is open, and the number may
+ * belong to another file by then.
  *
- * SAFETY: `data` is 8 bytes of the caller's, written before the return.
+ * SAFETY: `data` has 8 bytes of the caller, written before the return.
  */
-int watch_find(int fd, u64 *data) {
+int registration_find(int fd, u64 *data) {
   u64 entries[128];
   char target[sizeof EPOLL_LINK];
   int folder = open(DESCRIPTORS, O_RDONLY | O_CLOEXEC);
@@ -564,9 +569,9 @@ int watch_find(int fd, u64 *data) {
       entry = (struct directory_entry *)((u8 *)entries + at);
       long length = readlinkat(folder, entry->name, target, sizeof target);
       if (length != sizeof EPOLL_LINK - 1 || memcmp(target, EPOLL_LINK, length) != 0) continue;
-      int times = watches_of(entry->name, fd, data);
-      if (times > 0) sscanf(entry->name, "%d", &epoll);
-      found += times;
+      int count = registrations_of(entry->name, fd, data);
+      if (count > 0) sscanf(entry->name, "%d", &epoll);
+      found += count;
     }
   }
   close(folder);
@@ -574,119 +579,123 @@ int watch_find(int fd, u64 *data) {
 }
 
 /*
- * Has Bun's event loop watch `watched` itself. `bell` is a descriptor that the loop, whose epoll
- * instance is `loop`, watches for reading with `data`: the number is made to mean `watched`, and
- * is watched again in the same words. Bun then finds the bell readable whenever a socket is ready,
- * cannot read it (ENOTSOCK), and says so.
+ * Makes Bun's event loop watch the poller. `fd` is a descriptor that the loop, whose epoll instance
+ * is `loop`, has registered for reading with `data`. Its number is made to refer to the poller's
+ * epoll instance, and registered again with the same data. While a socket is ready, Bun then finds
+ * `fd` readable, cannot receive from it (ENOTSOCK), and reports an error.
  *
- * The kernel knows what is watched by file and number, so what Bun does to the number from here on
- * (to change its interest, or to stop watching before it closes it) it does to this watch.
+ * epoll identifies a registration by file and number, so later operations of Bun on the number
+ * (changing its interest, removing it before close) apply to the new registration.
  */
-int loop_open(struct reactor *reactor, int loop, int bell, u64 data) {
+int poller_open_in_loop(struct poller *poller, int loop, int fd, u64 data) {
   struct epoll_event event;
   event.events = EPOLLIN;
   event.data = data;
-  long result = checked(reactor->watched = epoll_create1(EPOLL_CLOEXEC));
-  /* The file that `bell` was is closed by this, and no longer watched. */
-  if (result >= 0) result = checked(dup3(reactor->watched, bell, EPOLL_CLOEXEC));
-  if (result >= 0) result = checked(epoll_ctl(loop, EPOLL_CTL_ADD, bell, &event));
+  long result = checked(poller->epoll = epoll_create1(EPOLL_CLOEXEC));
+  /* Closes the former file of `fd`, which removes its registration. */
+  if (result >= 0) result = checked(dup3(poller->epoll, fd, EPOLL_CLOEXEC));
+  if (result >= 0) result = checked(epoll_ctl(loop, EPOLL_CTL_ADD, fd, &event));
   if (result >= 0) return 0;
-  if (reactor->watched >= 0) close(reactor->watched);
-  reactor->watched = -1;
+  if (poller->epoll >= 0) close(poller->epoll);
+  poller->epoll = -1;
   return (int)result;
 }
 
 /*
- * Rings the bell each time something in `watched` becomes ready. It takes nothing out of it, so
- * it shares no memory that JavaScript writes while it runs, and needs no atomics.
+ * The helper thread: sends a byte whenever a descriptor of the poller becomes ready. It takes no
+ * event out of the poller, so it shares no memory that JavaScript writes, and needs no atomics.
  */
-static void *helper_main(void *argument) {
-  struct reactor *reactor = argument;
+static void *thread_main(void *argument) {
+  struct poller *poller = argument;
   struct epoll_event events[2];
   for (;;) {
-    int count = epoll_wait(reactor->watcher, events, 2, -1);
+    int count = epoll_wait(poller->thread_epoll, events, 2, -1);
     if (count < 0 && *__errno_location() != EINTR) return 0;
     for (int i = 0; i < count; i++) {
       if (events[i].data == 0) return 0;
       u8 byte = 1;
-      send(reactor->bell, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+      send(poller->notify_fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
   }
 }
 
-static void helper_close(struct reactor *reactor) {
-  if (reactor->quit_end >= 0) close(reactor->quit_end);
-  reactor->quit_end = -1;
-  if (reactor->has_helper) pthread_join(reactor->thread, 0);
-  reactor->has_helper = 0;
-  if (reactor->quit >= 0) close(reactor->quit);
-  if (reactor->watcher >= 0) close(reactor->watcher);
-  if (reactor->watched >= 0) close(reactor->watched);
-  reactor->watched = reactor->watcher = reactor->quit = -1;
+/* Stops the helper thread, if any, and closes all descriptors except `notify_fd`. */
+static void poller_close(struct poller *poller) {
+  if (poller->stop_peer >= 0) close(poller->stop_peer);
+  poller->stop_peer = -1;
+  if (poller->has_thread) pthread_join(poller->thread, 0);
+  poller->has_thread = 0;
+  if (poller->stop >= 0) close(poller->stop);
+  if (poller->thread_epoll >= 0) close(poller->thread_epoll);
+  if (poller->epoll >= 0) close(poller->epoll);
+  poller->epoll = poller->thread_epoll = poller->stop = -1;
 }
 
-/* Has a helper thread watch `watched` and send bytes to `bell`, which Bun's event loop hears. */
-int helper_open(struct reactor *reactor, int bell) {
+/* Starts a helper thread that watches the poller and sends bytes to `fd`, which it then owns. */
+int poller_open_with_thread(struct poller *poller, int fd) {
   int ends[2];
-  long result = checked(reactor->watched = epoll_create1(EPOLL_CLOEXEC));
-  if (result >= 0) result = checked(reactor->watcher = epoll_create1(EPOLL_CLOEXEC));
+  long result = checked(poller->epoll = epoll_create1(EPOLL_CLOEXEC));
+  if (result >= 0) result = checked(poller->thread_epoll = epoll_create1(EPOLL_CLOEXEC));
   if (result >= 0) result = pair_unowned(AF_UNIX, SOCK_STREAM, ends);
   if (result >= 0) {
-    reactor->quit = ends[0];
-    reactor->quit_end = ends[1];
+    poller->stop = ends[0];
+    poller->stop_peer = ends[1];
     struct epoll_event event;
-    event.events = EPOLLIN | EPOLLET; /* one ring for each new event, however late it is taken */
+    event.events = EPOLLIN | EPOLLET; /* one notification per new event, not one per wait */
     event.data = 1;
-    result = checked(epoll_ctl(reactor->watcher, EPOLL_CTL_ADD, reactor->watched, &event));
+    result = checked(epoll_ctl(poller->thread_epoll, EPOLL_CTL_ADD, poller->epoll, &event));
     event.events = EPOLLIN;
     event.data = 0;
     if (result >= 0)
-      result = checked(epoll_ctl(reactor->watcher, EPOLL_CTL_ADD, reactor->quit, &event));
+      result = checked(epoll_ctl(poller->thread_epoll, EPOLL_CTL_ADD, poller->stop, &event));
   }
   if (result >= 0) {
-    /* The process's signals are for its own threads: this one starts with all blocked. */
+    /* The new thread inherits a mask that blocks all signals: they are for the other threads. */
     u64 all[16], old[16];
     for (int i = 0; i < 16; i++) all[i] = ~0ULL;
     pthread_sigmask(SIG_SETMASK, all, old);
-    reactor->bell = bell;
-    result = -(long)pthread_create(&reactor->thread, 0, helper_main, reactor);
+    poller->notify_fd = fd;
+    result = -(long)pthread_create(&poller->thread, 0, thread_main, poller);
     pthread_sigmask(SIG_SETMASK, old, 0);
   }
   if (result < 0) {
-    reactor->bell = -1;
-    helper_close(reactor);
+    poller->notify_fd = -1;
+    poller_close(poller);
     return (int)result;
   }
-  reactor->has_helper = 1;
-  descriptor_disown(bell);
+  poller->has_thread = 1;
+  descriptor_disown(fd);
   return 0;
 }
 
 /*
- * Has `fd` reported with `token` while it has one of `events`; errors are reported always. With
- * `is_once` it is reported one time and then forgotten.
+ * Reports `fd` with `token` while one of `events` is present (errors always), or once if `is_once`.
+ * Replaces an earlier request.
  */
-int reactor_arm(struct reactor *reactor, int fd, u32 events, int is_once, u64 token) {
+int poller_arm(struct poller *poller, int fd, u32 events, int is_once, u64 token) {
   struct epoll_event event;
   event.events = is_once ? events | EPOLLONESHOT : events;
   event.data = token;
-  long result = checked(epoll_ctl(reactor->watched, EPOLL_CTL_MOD, fd, &event));
-  if (result == -ENOENT)
-    result = checked(epoll_ctl(reactor->watched, EPOLL_CTL_ADD, fd, &event));
+  long result = checked(epoll_ctl(poller->epoll, EPOLL_CTL_MOD, fd, &event));
+  if (result == -ENOENT) result = checked(epoll_ctl(poller->epoll, EPOLL_CTL_ADD, fd, &event));
   return (int)result;
 }
 
-/* Ends what reactor_arm began. To be done before `fd` is closed: a duplicate would be reported. */
-int reactor_disarm(struct reactor *reactor, int fd) {
+/* Removes `fd`. Must precede its close: otherwise events of a duplicate would be reported. */
+int poller_remove(struct poller *poller, int fd) {
   struct epoll_event event;
-  return (int)checked(epoll_ctl(reactor->watched, EPOLL_CTL_DEL, fd, &event));
+  return (int)checked(epoll_ctl(poller->epoll, EPOLL_CTL_DEL, fd, &event));
 }
 
-/* Who is ready, `capacity` of them at most. SAFETY: `out` is the caller's, for the call only. */
-int reactor_reap(struct reactor *reactor, struct ready *out, u32 capacity) {
+/*
+ * Stores up to `capacity` ready descriptors without blocking, and returns their number.
+ *
+ * SAFETY: `out` has `capacity` elements of the caller, written before the return.
+ */
+int poller_wait(struct poller *poller, struct ready *out, u32 capacity) {
   struct epoll_event events[EPOLL_EVENTS_MAX];
   u32 limit = capacity < EPOLL_EVENTS_MAX ? capacity : EPOLL_EVENTS_MAX;
-  long count = checked(epoll_wait(reactor->watched, events, (int)limit, 0));
+  long count = checked(epoll_wait(poller->epoll, events, (int)limit, 0));
   for (long i = 0; i < count; i++) {
     out[i].token = events[i].data;
     out[i].events = events[i].events;
@@ -695,26 +704,26 @@ int reactor_reap(struct reactor *reactor, struct ready *out, u32 capacity) {
 }
 
 /*
- * The destructor of the ArrayBuffer over a reactor: ends the helper, closes what is the reactor's.
- * Runs on whichever thread finalizes the heap, when no JavaScript of that heap runs any more.
+ * The destructor of the ArrayBuffer over a poller. Called by the thread that destroys the heap, when
+ * no JavaScript of that heap runs any more.
  */
-void reactor_destroy(void *memory, void *context) {
-  struct reactor *reactor = memory;
+void poller_destroy(void *memory, void *context) {
+  struct poller *poller = memory;
   (void)context;
-  helper_close(reactor);
-  if (reactor->bell >= 0) close(reactor->bell);
-  munmap(reactor, sizeof *reactor);
+  poller_close(poller);
+  if (poller->notify_fd >= 0) close(poller->notify_fd);
+  munmap(poller, sizeof *poller);
 }
 
-u32 reactor_bytes(void) {
-  return sizeof(struct reactor);
+u32 poller_bytes(void) {
+  return sizeof(struct poller);
 }
 
 int shim_abi(void) {
   return SHIM_ABI;
 }
 
-/* In the order of ffi/symbols.ts, which a test holds against this list. */
+/* The order is that of SYMBOLS in ffi/symbols.ts; a test compares them. */
 static void *const entries[] = {
     (void *)shim_abi,
     (void *)batch_receive,
@@ -740,18 +749,18 @@ static void *const entries[] = {
     (void *)descriptor_close,
     (void *)clock_read,
     (void *)offload_probe,
-    (void *)reactor_create,
-    (void *)reactor_bytes,
-    (void *)reactor_destroy,
-    (void *)watch_find,
-    (void *)loop_open,
-    (void *)helper_open,
-    (void *)reactor_arm,
-    (void *)reactor_disarm,
-    (void *)reactor_reap,
+    (void *)poller_create,
+    (void *)poller_bytes,
+    (void *)poller_destroy,
+    (void *)registration_find,
+    (void *)poller_open_in_loop,
+    (void *)poller_open_with_thread,
+    (void *)poller_arm,
+    (void *)poller_remove,
+    (void *)poller_wait,
 };
 
-/* The address of an entry, for linkSymbols, whose calls cost a third of cc's own. */
+/* Returns the address of an entry for linkSymbols, whose calls cost a third of those of cc. */
 void *shim_entry(u32 index) {
   return index < sizeof entries / sizeof entries[0] ? entries[index] : 0;
 }

@@ -1,4 +1,4 @@
-/** `import path from "x.c" with { type: "file" }` answers where the file lies. */
+/** `import path from "x.c" with { type: "file" }` returns the path of the file. */
 declare module "*.c" {
   const path: string;
   export default path;

@@ -1,11 +1,11 @@
 /**
- * Where the fields of the kernel's structs lie, in bytes: the one place that knows.
+ * The layout of the kernel's structs: offsets and sizes in bytes.
  *
- * The same on x86-64 and arm64 (both little-endian, 8-byte pointers), for glibc and musl.
- * `c/shim.c` asserts the sizes; test/ffi/layout.test.ts holds the offsets against the C headers.
+ * It is the same on x86-64 and arm64 (both little-endian, with 8-byte pointers), for glibc and
+ * musl. `c/shim.c` asserts the sizes, and test/ffi/layout.test.ts compares with the C headers.
  */
 
-/** `struct mmsghdr` of <sys/socket.h>: a `msghdr` and the length of what it moved. */
+/** `struct mmsghdr` of <sys/socket.h>: a `msghdr`, and the number of bytes transferred. */
 export const MMSGHDR = {
   size: 64,
   name: 0,
@@ -24,5 +24,5 @@ export const IOVEC = { size: 16, base: 0, length: 8 } as const;
 /** `struct ready` of c/shim.c. */
 export const READY = { size: 16, tokenLow: 0, tokenHigh: 4, events: 8 } as const;
 
-/** `SHIM_ABI` of c/shim.c: counts up with every change of what TypeScript and C share. */
-export const SHIM_ABI = 7;
+/** `SHIM_ABI` of c/shim.c: incremented when the interface between TypeScript and C changes. */
+export const SHIM_ABI = 8;

@@ -1,8 +1,8 @@
 /**
- * Compiles and links the shim: the only place that calls `cc` and `linkSymbols`.
+ * Compiles and links the shim: the only file that calls `cc` and `linkSymbols`.
  *
- * Loading is lazy, happens once a thread, and never throws: where it fails, `loadShim` says why
- * and the library goes on without (`backend: "portable"`).
+ * Each thread does so once, on first use. A failure is not thrown: `loadShim` returns the reason,
+ * and the library uses the portable backend.
  */
 
 import { cc, type FFIFunction, type Library, linkSymbols, type Pointer } from "bun:ffi";
@@ -10,45 +10,45 @@ import importedPath from "../c/shim.c" with { type: "file" };
 import { SHIM_ABI } from "./layout.ts";
 import { type Shim, SYMBOLS } from "./symbols.ts";
 
-/** The shim with the addresses of its destructors for `toArrayBuffer`. */
+/** The entries of the shim, and the addresses of its destructors for `toArrayBuffer`. */
 export interface LoadedShim {
   readonly shim: Shim;
-  readonly reactorDestroy: Pointer;
+  readonly pollerDestroy: Pointer;
   readonly memoryUnmap: Pointer;
   readonly descriptorsClose: Pointer;
 }
 
-/** The shim, or why there is none. */
+/** The shim, or the reason why it is unavailable. */
 export type ShimResult = LoadedShim | { readonly reason: string };
 
-/** Absolute already, save in a bundle: there it is relative to the bundle, not to the process. */
+/** The path is absolute, except in a bundle, where it is relative to the bundle. */
 const sourcePath = importedPath.startsWith("/")
   ? importedPath
   : `${import.meta.dir}/${importedPath}`;
 
-/** Where a program made by `bun build --compile` finds its files: TinyCC cannot read there. */
+/** The file system embedded by `bun build --compile`, which TinyCC cannot read. */
 const EMBEDDED_PREFIX = "/$bunfs/";
 
 /**
- * An ar(5) archive without members. TinyCC insists on a `libc.so` or `libc.a` (development files,
- * which slim images leave out) and then finds the symbols in the running process anyway.
+ * An ar(5) archive without members. TinyCC requires a `libc.so` or `libc.a`, which slim images lack
+ * as they are development files. It resolves the symbols in the running process.
  */
 const EMPTY_ARCHIVE = "!<arch>\n";
 
-/** The one function that `cc` itself binds; it answers the addresses of all others. */
+/** The only function that `cc` binds. It returns the addresses of the others. */
 interface Entries {
   shim_entry(index: number): Pointer | null;
 }
 
 /**
- * What keeps the code and its wrappers alive. SAFETY: `linkSymbols` holds plain addresses into
- * the code that `cc` owns, so both live as long as the thread.
+ * Keeps the code and its wrappers alive. SAFETY: `linkSymbols` has plain addresses of the code that
+ * `cc` owns, so both must live as long as the thread.
  */
 const keepAlive: unknown[] = [];
 
 let result: ShimResult | undefined;
 
-/** The shim, compiled at the first call of each thread (5 to 25 ms). */
+/** Returns the shim, which the first call of each thread compiles (5 to 25 ms). */
 export function loadShim(): ShimResult {
   result ??= tryLoad();
   return result;
@@ -82,7 +82,7 @@ function compileAndLink(): ShimResult {
   if (abi !== SHIM_ABI) throw new Error(`shim ABI expected ${SHIM_ABI}, got ${abi}`);
   return {
     shim,
-    reactorDestroy: linkable.reactor_destroy.ptr,
+    pollerDestroy: linkable.poller_destroy.ptr,
     memoryUnmap: linkable.memory_unmap.ptr,
     descriptorsClose: linkable.descriptors_close.ptr,
   };
@@ -90,20 +90,20 @@ function compileAndLink(): ShimResult {
 
 type Compiled = Library<Record<string, { args: ["u32"]; returns: "ptr" }>>;
 
-/** Compiles where the source lies, or else in a directory that has what TinyCC misses. */
+/** Compiles the source in place or, if that fails, in a directory with an empty `libc.a`. */
 function compileAnywhere(source: string): Compiled {
   if (!source.startsWith(EMBEDDED_PREFIX)) {
     try {
       return compile(source);
     } catch {
-      // Tried again below, whose error is the one that tells.
+      // Retried below. Its error is more specific.
     }
   }
   return compileInTemporaryDirectory(source);
 }
 
 function compileInTemporaryDirectory(source: string): Compiled {
-  // Mostly not needed, and `node:fs` takes 2 ms to load.
+  // Loaded on demand: `node:fs` takes 2 ms to load.
   const { mkdtempSync, readFileSync, rmSync, writeFileSync } = process.getBuiltinModule("node:fs");
   const { tmpdir } = process.getBuiltinModule("node:os");
   const directory = mkdtempSync(`${tmpdir()}/datagram-socket-`);
@@ -111,7 +111,7 @@ function compileInTemporaryDirectory(source: string): Compiled {
     const copy = `${directory}/shim.c`;
     writeFileSync(copy, readFileSync(source));
     writeFileSync(`${directory}/libc.a`, EMPTY_ARCHIVE);
-    // Quoted: the options are one text that TinyCC splits at spaces.
+    // Quoted, because TinyCC splits the flags at spaces.
     return compile(copy, `-L${JSON.stringify(directory)}`);
   } finally {
     rmSync(directory, { recursive: true, force: true });

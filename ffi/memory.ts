@@ -1,29 +1,28 @@
 /**
- * Memory that native code may see, and its addresses.
+ * Memory that native code accesses, and its addresses.
  *
- * Two facts of JavaScriptCore shape it. A small typed array made without an `ArrayBuffer` lives
- * in the garbage-collected heap and moves to another place when its `buffer` is first asked for:
- * an address taken before is stale. And an address keeps nothing alive: whoever holds one must
- * hold the array too, for as long as native code may use it.
+ * Two properties of JavaScriptCore matter here. A small typed array created without an
+ * `ArrayBuffer` lives in the garbage-collected heap, and moves when its `buffer` is first accessed:
+ * an address taken before is stale. And an address keeps nothing alive: its user must hold the
+ * array for as long as native code may use the address.
  */
 
 import { type Pointer, ptr, toArrayBuffer } from "bun:ffi";
 
-/** Zeroed memory that stays where it is until it is collected. */
+/** Returns zeroed memory that does not move until it is garbage-collected. */
 export function nativeBytes(length: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new ArrayBuffer(length));
 }
 
 /**
- * The address of the first byte of `view`, valid while the caller holds `view` and its buffer is
- * neither detached nor resized.
+ * Returns the address of the first byte of `view`. It is valid while the caller holds `view` and
+ * its buffer is neither detached nor resized.
  *
- * An empty view has no address of its own; 1 stands for it, which nobody dereferences as its
- * length is 0.
+ * Returns 1 for an empty view, which has no address. SAFETY: its length of 0 prevents any access.
  */
 export function addressOf(view: Uint8Array | Int32Array | Uint32Array): number {
   if (view.byteLength === 0) return 1;
-  // Asking for the buffer is what fixes the place (see above). It must come before `ptr`.
+  // Accessing `buffer` moves the array to its final place (see above). Must precede `ptr`.
   if (view.buffer.byteLength === 0) return 1;
   return ptr(view);
 }
@@ -33,15 +32,15 @@ const { get: byteLengthGetter } = Object.getOwnPropertyDescriptor(
   "byteLength",
 ) as { get: () => number };
 
-/** The bytes that `view` has: a subclass may say otherwise. */
+/** Returns the length of `view` in bytes, even if a subclass overrides `byteLength`. */
 export function byteLengthOf(view: Uint8Array): number {
   const prototype = Object.getPrototypeOf(view);
-  // Mostly it is none, and the getter called by itself takes 5 ns.
+  // The common case: the call of the getter below takes 5 ns.
   if (prototype === Uint8Array.prototype || prototype === Buffer.prototype) return view.byteLength;
   return byteLengthGetter.call(view);
 }
 
-/** `toArrayBuffer` as bun:ffi documents it; its types leave the destructor out. */
+/** `toArrayBuffer` with the destructor that its documentation has and its types lack. */
 const viewWithDestructor = toArrayBuffer as (
   memory: Pointer,
   byteOffset: number,
@@ -51,11 +50,12 @@ const viewWithDestructor = toArrayBuffer as (
 ) => ArrayBuffer;
 
 /**
- * Native memory as an `ArrayBuffer`, which owns it: `destructor` (a C function of memory and
- * `context`) runs when the buffer is collected, or its heap torn down as a Worker is terminated.
+ * Returns an `ArrayBuffer` that owns native memory. `destructor`, a C function of the memory and
+ * `context`, is called when the buffer is garbage-collected, or when its heap is destroyed because
+ * a Worker is terminated.
  *
- * SAFETY: `memory` has `byteLength` bytes; `destructor` is code of the shim, which Bun unloads on
- * an explicit `close()` only, so never.
+ * SAFETY: `memory` has `byteLength` bytes. `destructor` is code of the shim, which Bun unloads only
+ * on an explicit `close()`, and that is never called.
  */
 export function ownedBuffer(
   memory: number,

@@ -1,18 +1,17 @@
 /**
- * The vectors that `recvmmsg` and `sendmmsg` work on, in memory that JavaScript and the kernel
- * share: headers, one iovec a datagram, and room for one address each.
+ * The vectors of `recvmmsg` and `sendmmsg`, in memory that JavaScript and the kernel share:
+ * message headers, iovecs, control messages and addresses.
  *
- * A vector also owns what it points to. It keeps every buffer it was given in `views` until the
- * slot is given another, so a buffer cannot be collected while an address of it stands here; and
- * since it is the owner, it may take the address once and use it again for as long as the slot
- * gets the same view (15 ns saved a datagram).
+ * A vector holds a reference to every buffer that it points to until the slot is set to another
+ * one, so that a buffer cannot be garbage-collected while its address is in use. This also allows
+ * it to reuse the address while a slot is set to the same view again (saves 15 ns per datagram).
  */
 
 import { IOVEC, MMSGHDR } from "./layout.ts";
 import { addressOf, byteLengthOf } from "./memory.ts";
 import type { Shim } from "./symbols.ts";
 
-/** Words of a header, and of an iovec. */
+/** The sizes in 32-bit words of a message header and an iovec. */
 export const HEADER_WORDS: number = MMSGHDR.size / 4;
 export const IOVEC_WORDS: number = IOVEC.size / 4;
 const HEADER_NAME = MMSGHDR.name / 4;
@@ -21,7 +20,7 @@ export const HEADER_NAME_LENGTH: number = MMSGHDR.nameLength / 4;
 const SIGN_BIT = 0x8000_0000 | 0;
 const CAPACITY_MIN = 8;
 
-/** Bytes of a buffer: only the low word of its length is written to an iovec. */
+/** The maximum length of a buffer in bytes: only the low word of `iov_len` is written. */
 const BUFFER_BYTES_MAX = 2 ** 32 - 1;
 
 /** Writes a 64-bit address as two 32-bit words, little-endian. */
@@ -30,28 +29,28 @@ export function writeAddress(words: Int32Array, index: number, address: number):
   words[index + 1] = Math.floor(address / 2 ** 32);
 }
 
-/** 1 where the low word of an address wrapped round as something was added to `before`, else 0. */
+/** Returns 1 if adding to the low word `before` of an address overflowed to `low`, else 0. */
 export function carryOf(low: number, before: number): number {
   // Unsigned comparison in 32-bit arithmetic.
   return (low ^ SIGN_BIT) < (before ^ SIGN_BIT) ? 1 : 0;
 }
 
-/** What the two directions share: the block, the buffers and the addresses. */
+/** The base of the vectors of both directions: the memory block, the buffers and addresses. */
 export class MessageVector {
-  /** Bytes of room for one address: 28 fit `sockaddr_in6`, 110 `sockaddr_un`. A multiple of 4. */
+  /** Space in bytes for one address, a multiple of 4. `sockaddr_in6` has 28, `sockaddr_un` 110. */
   readonly nameCapacity: number;
-  /** Bytes of room for control messages of one datagram (cmsg(3)). A multiple of 8. */
+  /** Space in bytes for the control messages of one message (cmsg(3)), a multiple of 8. */
   readonly controlCapacity: number;
   protected readonly shim: Shim;
   #capacity = 0;
-  /** All words of the vector; an address starts at `nameIndex`. */
+  /** The whole memory block. */
   words: Int32Array = new Int32Array(0);
   #address = 0;
   protected iovecs = 0;
   #names = 0;
   #controls = 0;
   protected views: (Uint8Array | undefined)[] = [];
-  /** By slot, the view that it is all of. */
+  /** For each slot, the view that it covers completely. */
   #wholes: (Uint8Array | undefined)[] = [];
   protected byteLengths: number[] = [];
   protected basesLow: Int32Array = new Int32Array(0);
@@ -63,38 +62,38 @@ export class MessageVector {
     this.controlCapacity = controlCapacity;
   }
 
-  /** Datagrams that one call can take. */
+  /** The number of slots. */
   get capacity(): number {
     return this.#capacity;
   }
 
-  /** Where in `words` the address of datagram `i` starts. */
+  /** Returns the index in `words` of the address of message `i`. */
   nameIndex(i: number): number {
     return this.#names + ((i * this.nameCapacity) >> 2);
   }
 
-  /** Where in `words` the control messages of datagram `i` start. */
+  /** Returns the index in `words` of the control messages of message `i`. */
   controlIndex(i: number): number {
     return this.#controls + ((i * this.controlCapacity) >> 2);
   }
 
-  /** Makes room for `count` datagrams; forgets all buffers when it must grow. */
+  /** Makes room for `count` slots. If the vector must grow, all slots are reset. */
   reserve(count: number): void {
     if (count <= this.#capacity) return;
     let capacity = Math.max(CAPACITY_MIN, this.#capacity);
     while (capacity < count) capacity *= 2;
-    // All in one block: headers, iovecs, control messages (8-aligned, as both are), addresses.
+    // One block: headers, iovecs, control messages (8-aligned like the former), addresses.
     const iovecs = capacity * HEADER_WORDS;
     const controls = iovecs + capacity * IOVEC_WORDS;
     const names = controls + ((capacity * this.controlCapacity) >> 2);
     const words = new Int32Array(new ArrayBuffer(names * 4 + capacity * this.nameCapacity));
-    // SAFETY: `words` holds the block for as long as `#address` is used.
+    // SAFETY: `this.words` holds the block for as long as `#address` is used.
     const address = addressOf(words);
     for (let i = 0; i < capacity; i++) {
       const header = i * HEADER_WORDS;
       writeAddress(words, header + MMSGHDR.vector / 4, address + iovecs * 4 + i * IOVEC.size);
       words[header + MMSGHDR.vectorLength / 4] = 1;
-      // The kernel looks at a name only where its length is not 0.
+      // The kernel ignores the name while its length is 0.
       writeAddress(words, header + HEADER_NAME, address + names * 4 + i * this.nameCapacity);
       if (this.controlCapacity > 0) {
         const control = address + controls * 4 + i * this.controlCapacity;
@@ -115,9 +114,9 @@ export class MessageVector {
   }
 
   /**
-   * Lets slot `i` be `length` bytes of `view` from `start` on.
+   * Sets slot `i` to `length` bytes of `view` at `start`.
    *
-   * @throws RangeError when `view` is shorter: its memory was detached or shrunk.
+   * @throws RangeError if `view` is shorter: its memory was detached or shrunk.
    */
   setBuffer(i: number, view: Uint8Array, start: number, length: number): void {
     this.hold(i, view, start, length);
@@ -131,23 +130,23 @@ export class MessageVector {
     words[iovec + 2] = length;
   }
 
-  /** Lets slot `i` be all of `view`. */
+  /** Sets slot `i` to all of `view`. */
   setView(i: number, view: Uint8Array): void {
     this.setBuffer(i, view, 0, view.byteLength);
     this.#wholes[i] = view;
   }
 
   /**
-   * How many slots from `slot` on have been all of the views from `start` on since they were set:
-   * of `count` at the most.
+   * Returns how many slots from `slot` on, up to `count`, already cover the views from `start` on
+   * and need not be set again.
    */
-  holding(slot: number, views: readonly unknown[], start: number, count: number): number {
+  countUnchanged(slot: number, views: readonly unknown[], start: number, count: number): number {
     const wholes = this.#wholes;
     const lengths = this.byteLengths;
     let i = 0;
     while (i < count) {
       const view = wholes[slot + i];
-      // One that was detached or resized since has another length.
+      // A view that was detached or resized has another length.
       if (view === undefined || view !== views[start + i]) break;
       if (lengths[slot + i] !== view.byteLength) break;
       i++;
@@ -155,7 +154,7 @@ export class MessageVector {
     return i;
   }
 
-  /** Has buffer `i` be `view`, of which `length` bytes from `start` on are used. */
+  /** Holds `view` as buffer `i`, of which `length` bytes at `start` are used. */
   protected hold(i: number, view: Uint8Array, start: number, length: number): void {
     const { byteLength } = view;
     if (length < 0 || start + length > byteLength) {
@@ -163,21 +162,21 @@ export class MessageVector {
         `buffer expected ${start + length} bytes, got ${byteLength}: was it transferred?`,
       );
     }
-    // A view that was detached or resized since has another byteLength, and gets looked at anew.
+    // A view that was detached or resized has another byteLength: its address is taken again.
     if (this.views[i] !== view || this.byteLengths[i] !== byteLength) {
       this.pin(i, view, byteLength);
     }
   }
 
-  /** Forgets the buffers of the first `count` datagrams, so that they can be collected. */
+  /** Releases the buffers of the first `count` slots, so that they can be garbage-collected. */
   release(count: number): void {
     for (let i = 0; i < count; i++) this.views[i] = this.#wholes[i] = undefined;
   }
 
   /**
-   * SAFETY: `views[i]` holds `view` from here on, so the address stays good.
+   * Takes the address of `view`. SAFETY: `views[i]` holds `view` as long as the address is used.
    *
-   * @throws RangeError when it has fewer bytes than the `byteLength` it says, or too many.
+   * @throws RangeError if `view` has fewer bytes than `byteLength`, or more than an iovec can have.
    */
   protected pin(i: number, view: Uint8Array, byteLength: number): void {
     const limit = Math.min(byteLengthOf(view), BUFFER_BYTES_MAX);

@@ -1,35 +1,39 @@
 /**
- * All of `ffi/` that `lib/` may import: system calls on numbers, typed arrays and encoded
- * addresses. Results are >= 0, or -errno; no address of memory leaves this folder.
+ * The part of `ffi/` that `lib/` may import: system calls on numbers, typed arrays and encoded
+ * addresses. Results are >= 0 or -errno. No memory address leaves this folder.
  */
 
 import { type LoadedShim, loadShim } from "./load.ts";
 import { addressOf, nativeBytes, ownedBuffer } from "./memory.ts";
-import { NativeReactor } from "./reactor.ts";
+import { Poller } from "./poller.ts";
 import { ReceiveVector, ScatterVector } from "./receive-vector.ts";
 import { type EncodedAddress, SendVector } from "./send-vector.ts";
 import type { Shim } from "./symbols.ts";
 
-export { NativeReactor } from "./reactor.ts";
+export { Poller } from "./poller.ts";
 export { ReceiveVector, ScatterVector, type Segments } from "./receive-vector.ts";
 export { type EncodedAddress, type Message, SendVector, type Slices } from "./send-vector.ts";
 
-/** Bytes of the longest socket address: `sockaddr_un`, 110, filled up to whole words. */
+/** The size in bytes of the longest socket address: 110 for `sockaddr_un`, in whole words. */
 export const NAME_CAPACITY_MAX = 112;
 
-/** Bytes of the shim's table of descriptors that the buffer over it shows: any. */
+/** The size of the `ArrayBuffer` over the shim's table of descriptors. Nothing reads it. */
 const OWNED_BYTES = 8;
 
-/** The system calls of one thread. What it opens is closed with the thread's heap at the latest. */
+/**
+ * The system calls of one thread. Descriptors that it opens are closed when the heap of the thread
+ * is destroyed, if not before.
+ */
 export class Native {
   readonly #loaded: LoadedShim;
   readonly #shim: Shim;
-  /** SAFETY: scratch memory of this object, whose address is used while the object is held. */
+  /** SAFETY: this object holds the memory, and uses its address only in its methods. */
   readonly #scratch: Int32Array = new Int32Array(new ArrayBuffer(NAME_CAPACITY_MAX));
   readonly #scratchAddress: number;
   /**
-   * Its destructor closes what this thread opened and nobody closed, when the heap is torn down (a
-   * Worker is terminated, say). SAFETY: over memory of the shim, which stays as long as its code.
+   * Its destructor closes the descriptors that this thread owns when the heap is destroyed, for
+   * instance because a Worker is terminated. SAFETY: the memory is static memory of the shim, which
+   * is never unloaded.
    */
   protected readonly descriptors: ArrayBuffer;
 
@@ -41,17 +45,17 @@ export class Native {
     this.descriptors = ownedBuffer(owned, OWNED_BYTES, owned, loaded.descriptorsClose);
   }
 
-  /** What the calls below answer by way of memory, valid until the next of them. */
+  /** The memory that some methods return results in. Valid until the next call. */
   get scratch(): Int32Array {
     return this.#scratch;
   }
 
-  /** A new non-blocking socket. */
+  /** Opens a non-blocking socket, which this thread owns. */
   open(domain: number, type: number, protocol: number): number {
     return this.#shim.socket_open(domain, type, protocol);
   }
 
-  /** Two connected sockets: 0 and the descriptors in `scratch[0]` and `scratch[1]`. */
+  /** Opens two connected sockets. Stores the descriptors in `scratch[0]` and `scratch[1]`. */
   pair(domain: number, type: number): number {
     return this.#shim.socket_pair(domain, type, this.#scratchAddress);
   }
@@ -64,12 +68,12 @@ export class Native {
     return this.#shim.socket_connect(fd, addressOf(address.words), address.length);
   }
 
-  /** The socket's own address: its length, and the bytes in `scratch`. */
+  /** Stores the local address of the socket in `scratch`, and returns its length. */
   name(fd: number): number {
     return this.#shim.socket_name(fd, this.#scratchAddress, NAME_CAPACITY_MAX);
   }
 
-  /** The peer's address, as `name`. */
+  /** Stores the address of the connected peer in `scratch`, and returns its length. */
   peerName(fd: number): number {
     return this.#shim.socket_peer_name(fd, this.#scratchAddress, NAME_CAPACITY_MAX);
   }
@@ -90,7 +94,7 @@ export class Native {
     return this.#shim.option_get(fd, level, name, this.#scratchAddress, 4);
   }
 
-  /** The descriptor's flags (`F_GETFL`). */
+  /** Returns the file status flags (F_GETFL). */
   flags(fd: number): number {
     return this.#shim.descriptor_flags(fd);
   }
@@ -107,22 +111,22 @@ export class Native {
     return this.#shim.descriptor_close(fd);
   }
 
-  /** Has `fd`, which somebody else opened, closed with this thread's heap at the latest. */
+  /** Makes this thread the owner of `fd`, which was opened elsewhere. */
   own(fd: number): void {
     this.#shim.descriptor_own(fd);
   }
 
-  /** Leaves it to somebody else to close `fd`. */
+  /** Ends the ownership of `fd`: another owner closes it. */
   disown(fd: number): void {
     this.#shim.descriptor_disown(fd);
   }
 
-  /** Reads a clock of <time.h>: 0, and the `struct timespec` in the first words of `scratch`. */
+  /** Reads a clock of <time.h>. Stores the `struct timespec` in the first words of `scratch`. */
   clock(clock: number): number {
     return this.#shim.clock_read(clock, this.#scratchAddress);
   }
 
-  /** Which offloads work: 0 for none, 1 for segmentation, 2 for coalescing as well. */
+  /** Tests the offloads: returns 0 if none works, 1 if GSO works, 2 if GRO works as well. */
   probeOffload(): number {
     return this.#shim.offload_probe();
   }
@@ -139,14 +143,14 @@ export class Native {
     return new ScatterVector(this.#shim);
   }
 
-  reactor(): NativeReactor {
-    return new NativeReactor(this.#loaded);
+  poller(): Poller {
+    return new Poller(this.#loaded);
   }
 }
 
 /**
- * Zeroed memory for native code that takes up none until it is written to; where the shim does not
- * work, all of it at once.
+ * Returns zeroed memory for native code, which is allocated page by page when it is written to.
+ * Without the shim it is allocated at once.
  */
 export function lazyBytes(length: number): Uint8Array<ArrayBuffer> {
   const loaded = loadShim();
@@ -155,12 +159,12 @@ export function lazyBytes(length: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(ownedBuffer(memory, length, length, loaded.memoryUnmap));
 }
 
-/** The system calls, or the reason why this thread cannot make them. */
+/** The system calls of a thread, or the reason why they are unavailable. */
 export type NativeResult = { readonly native: Native } | { readonly reason: string };
 
 let result: NativeResult | undefined;
 
-/** Loads the shim at the first call of each thread; never throws. */
+/** Loads the shim when a thread first calls this function. Never throws. */
 export function loadNative(): NativeResult {
   if (result === undefined) {
     const loaded = loadShim();

@@ -1,8 +1,8 @@
 /**
- * The entries of `c/shim.c` as TypeScript sees them, and their C types for the linker.
+ * The entries of `c/shim.c`: their TypeScript signatures, and their C types for the linker.
  *
- * Every entry answers >= 0, or -errno. A pointer is a number: an address that `ffi/memory.ts` took
- * of memory whose owner is alive for the call. What each one does is said in the C file.
+ * Every entry returns >= 0 or -errno, and is documented in the C file. SAFETY: a pointer is a
+ * number, an address taken by `ffi/memory.ts` of memory whose owner is alive during the call.
  */
 
 import type { FFIFunction } from "bun:ffi";
@@ -48,18 +48,18 @@ export interface Shim {
   descriptor_close(fd: number): number;
   clock_read(clock: number, time: Address): number;
   offload_probe(): number;
-  reactor_create(): Address | null;
-  reactor_bytes(): number;
-  reactor_destroy(reactor: Address, context: Address): void;
-  watch_find(fd: number, data: Address): number;
-  loop_open(reactor: Address, loop: number, bell: number, data: bigint): number;
-  helper_open(reactor: Address, bell: number): number;
-  reactor_arm(reactor: Address, fd: number, events: number, isOnce: number, token: number): number;
-  reactor_disarm(reactor: Address, fd: number): number;
-  reactor_reap(reactor: Address, out: Address, capacity: number): number;
+  poller_create(): Address | null;
+  poller_bytes(): number;
+  poller_destroy(poller: Address, context: Address): void;
+  registration_find(fd: number, data: Address): number;
+  poller_open_in_loop(poller: Address, loop: number, fd: number, data: bigint): number;
+  poller_open_with_thread(poller: Address, fd: number): number;
+  poller_arm(poller: Address, fd: number, events: number, isOnce: number, token: number): number;
+  poller_remove(poller: Address, fd: number): number;
+  poller_wait(poller: Address, out: Address, capacity: number): number;
 }
 
-/** Their C types, in the order of the table at the end of `c/shim.c`. */
+/** The C types of the entries, in the order of the table at the end of `c/shim.c`. */
 export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   shim_abi: { args: [], returns: "i32" },
   batch_receive: { args: ["i32", "ptr", "u32", "u32", "u32", "i32"], returns: "i32" },
@@ -85,13 +85,13 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   descriptor_close: { args: ["i32"], returns: "i32" },
   clock_read: { args: ["i32", "ptr"], returns: "i32" },
   offload_probe: { args: [], returns: "i32" },
-  reactor_create: { args: [], returns: "ptr" },
-  reactor_bytes: { args: [], returns: "u32" },
-  reactor_destroy: { args: ["ptr", "ptr"], returns: "void" },
-  watch_find: { args: ["i32", "ptr"], returns: "i32" },
-  loop_open: { args: ["ptr", "i32", "i32", "u64"], returns: "i32" },
-  helper_open: { args: ["ptr", "i32"], returns: "i32" },
-  reactor_arm: { args: ["ptr", "i32", "u32", "i32", "u64"], returns: "i32" },
-  reactor_disarm: { args: ["ptr", "i32"], returns: "i32" },
-  reactor_reap: { args: ["ptr", "ptr", "u32"], returns: "i32" },
+  poller_create: { args: [], returns: "ptr" },
+  poller_bytes: { args: [], returns: "u32" },
+  poller_destroy: { args: ["ptr", "ptr"], returns: "void" },
+  registration_find: { args: ["i32", "ptr"], returns: "i32" },
+  poller_open_in_loop: { args: ["ptr", "i32", "i32", "u64"], returns: "i32" },
+  poller_open_with_thread: { args: ["ptr", "i32"], returns: "i32" },
+  poller_arm: { args: ["ptr", "i32", "u32", "i32", "u64"], returns: "i32" },
+  poller_remove: { args: ["ptr", "i32"], returns: "i32" },
+  poller_wait: { args: ["ptr", "ptr", "u32"], returns: "i32" },
 };

@@ -1,7 +1,7 @@
 /** Datagram sockets for Bun: all that is public, and nothing else. */
 
-export { type AddressFamily, SocketAddress } from "./address/address.ts";
 export { AddressMap } from "./address/address-map.ts";
+export { type AddressFamily, SocketAddress } from "./address/socket-address.ts";
 export { RecvBatch, type RecvBatchOptions } from "./batch/recv-batch.ts";
 export { SendBatch, type SendBatchOptions } from "./batch/send-batch.ts";
 export { DgramBuffer } from "./buffer/buffer.ts";
@@ -20,14 +20,20 @@ export {
   varintLengthOfFirstByte,
 } from "./buffer/varint.ts";
 export type { SocketCounters } from "./datagram/counters.ts";
-export type { TransportError } from "./datagram/error-queue.ts";
-export { DatagramInfo, type Payload, type Target } from "./datagram/info.ts";
-export type { Capabilities, Ecn, ReceiveMetadata, SendMetadata } from "./datagram/metadata.ts";
-export type { Membership, TransmitClock } from "./engine/controls.ts";
+export type { Capabilities, MetadataOptions } from "./datagram/metadata-options.ts";
+export type { Payload, Target } from "./datagram/payload.ts";
+export type { RecvRange, SendRange } from "./datagram/ranges.ts";
+export { RecvMeta } from "./datagram/recv-meta.ts";
+export type { Ecn, SendMeta } from "./datagram/send-meta.ts";
+export type { TransportError } from "./datagram/transport-error.ts";
+export type { Membership, TransmitClock } from "./datagram/udp-interface.ts";
 export type { Backend } from "./engine/engine.ts";
-export type { Offload } from "./engine/offload.ts";
-export type { PathMtuDiscovery } from "./engine/options.ts";
+export type { Offload } from "./linux/offload.ts";
+export type { PathMtuDiscovery } from "./linux/socket-options.ts";
+export type { WaitOptions } from "./poll/operation-queue.ts";
+export { Pending, type Poll, pollFn, type Waker, WouldBlock } from "./poll/poll.ts";
 export { AsyncFd, pollRecvmmsg, pollSendmmsg } from "./sockets/async-fd.ts";
+export { DatagramPair, type DatagramPairOptions } from "./sockets/datagram-pair.ts";
 export { isNonblocking, recvmmsg, sendmmsg } from "./sockets/mmsg.ts";
 export { UdpSocket } from "./sockets/udp.ts";
 export type { HostAndPort, UdpAdoptOptions, UdpBindOptions } from "./sockets/udp-options.ts";
@@ -41,17 +47,13 @@ export {
 } from "./support/limits.ts";
 export { AsDatagramSocketRecv, AsDatagramSocketSend } from "./traits/forward.ts";
 export { MaybeConnectedSocket } from "./traits/maybe-connected.ts";
-export type { WaitOptions } from "./traits/operations.ts";
-export { DatagramPair, type DatagramPairOptions } from "./traits/pair.ts";
-export { Pending, type Poll, pollFn, type Waker, WouldBlock } from "./traits/poll.ts";
 export {
   type BatchesOptions,
   type DatagramBatch,
   DatagramSocketRecv,
   type RecvManyOptions,
-  type RecvRange,
 } from "./traits/recv.ts";
-export { DatagramSocketSend, type SendManyOptions, type SendRange } from "./traits/send.ts";
+export { DatagramSocketSend, type SendManyOptions } from "./traits/send.ts";
 export { type PollShutdown, ShutdownConnection, shutdownConnection } from "./traits/shutdown.ts";
 export {
   DatagramSocket,

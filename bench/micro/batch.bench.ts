@@ -1,6 +1,6 @@
 /** Going through the datagrams of a batch that was received: what each costs by every view. */
 
-import { DatagramInfo, DgramBuffer, RecvBatch } from "../../lib/index.ts";
+import { DgramBuffer, RecvBatch, RecvMeta } from "../../lib/index.ts";
 import type { Comparison, Way } from "./comparison.ts";
 import { connectedPair, DATAGRAM_BYTES, done, makePayloads } from "./loopback.ts";
 
@@ -19,11 +19,11 @@ async function receivedBatch(): Promise<RecvBatch> {
 
 const batch = await receivedBatch();
 const buffers = payloads.map(() => DgramBuffer.withCapacity(DATAGRAM_BYTES));
-const infos = payloads.map(() => new DatagramInfo());
+const metas = payloads.map(() => new RecvMeta());
 done(sender.trySendMany(payloads));
-const received = done(receiver.tryRecvMany(buffers, { info: infos }));
+const received = done(receiver.tryRecvMany(buffers, { meta: metas }));
 if (received !== BATCH) throw new Error(`expected ${BATCH} datagrams, got ${received}`);
-const info = new DatagramInfo();
+const meta = new RecvMeta();
 
 /** Each adds up the lengths, so that all did the same. */
 const ways: readonly Way[] = [
@@ -49,10 +49,10 @@ const ways: readonly Way[] = [
     },
   },
   {
-    name: "RecvBatch: infoAt into one DatagramInfo",
+    name: "RecvBatch: metaAt into one RecvMeta",
     run() {
       let sum = 0;
-      for (let i = 0; i < batch.length; i++) sum += batch.infoAt(i, info).length;
+      for (let i = 0; i < batch.length; i++) sum += batch.metaAt(i, meta).length;
       return sum;
     },
   },
@@ -65,10 +65,10 @@ const ways: readonly Way[] = [
     },
   },
   {
-    name: "recvMany: DatagramInfo",
+    name: "recvMany: RecvMeta",
     run() {
       let sum = 0;
-      for (const one of infos) sum += one.length;
+      for (const one of metas) sum += one.length;
       return sum;
     },
   },

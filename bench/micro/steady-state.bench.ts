@@ -4,7 +4,7 @@
  * a batch can be told from what is for every datagram. Offload is as it is by default.
  */
 
-import { DatagramInfo, DgramBuffer, RecvBatch, SendBatch } from "../../lib/index.ts";
+import { DgramBuffer, RecvBatch, RecvMeta, SendBatch } from "../../lib/index.ts";
 import type { Comparison, Way } from "./comparison.ts";
 import { connectedPair, DATAGRAM_BYTES, done, drain, makePayloads } from "./loopback.ts";
 
@@ -18,7 +18,7 @@ const PREFIX = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
 async function manyWays(payloads: readonly Uint8Array[]): Promise<Way[]> {
   const { receiver, sender } = await connectedPair();
   const targets = payloads.map(() => DgramBuffer.withCapacity(DATAGRAM_BYTES));
-  const options = { info: payloads.map(() => new DatagramInfo()) };
+  const options = { meta: payloads.map(() => new RecvMeta()) };
   const clear = () => {
     for (const target of targets) target.clear();
   };

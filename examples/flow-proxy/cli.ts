@@ -24,7 +24,7 @@ Options:
   --idle-timeout S   seconds until an idle flow is forgotten (default 30); ingress, egress
   --clients N        clients of the load generator, 1..10000 (default 64)
   --duration S       seconds to run (default: 5 with load, else until SIGINT or SIGTERM)
-  --backend NAME     shim or portable (default: the shim where it works)
+  --backend NAME     native or portable (default: native where it works)
   --json             prints the summary as JSON
   --help             prints this
 
@@ -217,8 +217,8 @@ function seconds(
 function backend(text: string | undefined): Backend | undefined {
   // The variable is the library's own, which takes the empty one for absent too.
   if (text === undefined || text === "") return undefined;
-  if (text === "shim" || text === "portable") return text;
+  if (text === "native" || text === "portable") return text;
   throw new UsageError(
-    `--backend or DATAGRAM_SOCKET_BACKEND expected shim or portable, got "${text}"`,
+    `--backend or DATAGRAM_SOCKET_BACKEND expected native or portable, got "${text}"`,
   );
 }

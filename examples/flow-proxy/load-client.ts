@@ -4,10 +4,10 @@
  */
 
 import {
-  DatagramInfo,
   DgramBuffer,
   isClosedError,
   Pending,
+  RecvMeta,
   SocketError,
   type UdpSocket,
 } from "../../lib/index.ts";
@@ -62,12 +62,12 @@ export interface LoadClientOptions {
 /** Room for a batch of answers. */
 export class Inbox {
   readonly buffers: Buffer[] = [];
-  readonly info: DatagramInfo[] = [];
+  readonly meta: RecvMeta[] = [];
 
   constructor() {
     for (let i = 0; i < BATCH; i++) {
       this.buffers.push(Buffer.from(new ArrayBuffer(2 * QUESTION_BYTES_MAX)));
-      this.info.push(new DatagramInfo());
+      this.meta.push(new RecvMeta());
     }
   }
 }
@@ -145,7 +145,7 @@ export class LoadClient {
     const count = socket.pollRecvMany(this.run, inbox.buffers, inbox);
     if (count === Pending) return false;
     for (let i = 0; i < count; i++) {
-      const length = (inbox.info[i] as DatagramInfo).datagramLength;
+      const length = (inbox.meta[i] as RecvMeta).datagramLength;
       const answer = questions.check(inbox.buffers[i] as Buffer, length, index);
       if (typeof answer === "string") this.#options.counts[answer]++;
       else this.#settle(answer, length);

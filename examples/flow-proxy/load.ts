@@ -52,7 +52,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
   const inbox = new Inbox();
   const clients: LoadClient[] = [];
   let window = 0;
-  let engine: Backend = "shim";
+  let engine: Backend = "native";
   try {
     for (let index = 0; index < count; index++) {
       const socket = await openSocket({ connect, backend });
@@ -87,7 +87,7 @@ function newLoadCounts(): LoadCounts {
 }
 
 function windowOf(socket: UdpSocket, clients: number): number {
-  const bytes = socket.backend === "shim" ? socket.bufferBytes.receive : RECEIVE_BUFFER_BYTES;
+  const bytes = socket.backend === "native" ? socket.bufferBytes.receive : RECEIVE_BUFFER_BYTES;
   const window = Math.floor(bytes / 2 / DATAGRAM_CHARGE_BYTES / clients);
   return Math.min(WINDOW_MAX, Math.max(1, window));
 }

@@ -19,7 +19,7 @@ export async function openSocket(options: SocketOptions): Promise<UdpSocket> {
   const { bufferBytes = BUFFER_BYTES, ...rest } = options;
   if (options.backend === "portable") return UdpSocket.bind(rest);
   try {
-    const sizes = { recvBufferBytes: bufferBytes, sendBufferBytes: bufferBytes };
+    const sizes = { receiveBufferBytes: bufferBytes, sendBufferBytes: bufferBytes };
     return await UdpSocket.bind({ ...rest, ...sizes });
   } catch (error) {
     if (!(error instanceof SocketError) || error.code !== "ERR_NOT_SUPPORTED") throw error;

@@ -1,6 +1,6 @@
 /** What is kept of each peer, by its address. */
 
-import { checkAddress, type SocketAddress } from "./address.ts";
+import { checkAddress, type SocketAddress } from "./socket-address.ts";
 
 interface Entry<V> {
   readonly address: SocketAddress;
@@ -18,7 +18,7 @@ interface Entry<V> {
  * ```ts
  * const sessions = new AddressMap<Session>();
  * sessions.set(SocketAddress.ip("192.0.2.1", 53), session);
- * const session = sessions.get(info.peer);
+ * const session = sessions.get(meta.peer);
  * ```
  */
 export class AddressMap<V> {

@@ -1,29 +1,29 @@
 /**
- * Datagrams to send, lined up without a copy: each may have a prefix in front that lies elsewhere,
- * an address, and more that is said about how to send it.
+ * Datagrams to send, queued without copying their payloads. Each may have a prefix, which is stored
+ * apart from the payload, a destination, and metadata.
  */
 
-import { checkAddress, type SocketAddress } from "../address/address.ts";
+import { checkAddress, type SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { encodeVarint, varintLength } from "../buffer/varint.ts";
-import { checkPayload, type Payload } from "../datagram/info.ts";
-import { checkMetadata, type SendMetadata } from "../datagram/metadata.ts";
+import { checkPayload, type Payload } from "../datagram/payload.ts";
+import { checkSendMeta, type SendMeta } from "../datagram/send-meta.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "../support/limits.ts";
-import type { MessageBuilder } from "./messages.ts";
+import type { MessageBuilder } from "./message-builder.ts";
 
 /** Options of a `SendBatch`. */
 export interface SendBatchOptions {
-  /** Datagrams it has room for, 1..1024. Default 64. */
+  /** The maximum number of datagrams, 1..1024. Default 64. */
   readonly datagrams?: number | undefined;
-  /** Bytes a prefix may have, 0..1024. Default 16: two QUIC varints. */
+  /** The maximum length of a prefix in bytes, 0..1024. Default 16: two QUIC varints. */
   readonly prefixBytes?: number | undefined;
 }
 
 /**
- * A reusable line of datagrams. It borrows the payloads until they are sent, or the batch is
- * cleared; prefixes it copies.
+ * A reusable batch of datagrams to send. It borrows the payloads until they are sent or the batch
+ * is cleared, and copies the prefixes.
  *
  * @example
  * ```ts
@@ -35,18 +35,18 @@ export interface SendBatchOptions {
  * ```
  */
 export class SendBatch {
-  /** Datagrams it has room for. */
+  /** The maximum number of datagrams. */
   readonly capacity: number;
-  /** Bytes a prefix may have. */
+  /** The maximum length of a prefix in bytes. */
   readonly prefixBytesMax: number;
   readonly #prefixes: Uint8Array;
-  /** Of datagram i two: its prefix, at 2i, which may be empty, and its payload. */
+  /** Two slices per datagram i: its prefix (2i), which may be empty, and its payload (2i + 1). */
   readonly #slices: { views: Uint8Array[]; starts: Uint32Array; lengths: Uint32Array };
   readonly #addresses: (SocketAddress | undefined)[] = [];
-  readonly #metadata: (SendMetadata | undefined)[] = [];
+  readonly #meta: (SendMeta | undefined)[] = [];
   #nextPrefixLength = 0;
-  #nextMetadata: SendMetadata | undefined;
-  /** Datagrams `#first` to `#end - 1` wait. */
+  #nextMeta: SendMeta | undefined;
+  /** Datagrams `#first` to `#end - 1` are queued. */
   #first = 0;
   #end = 0;
 
@@ -65,20 +65,20 @@ export class SendBatch {
     for (let i = 0; i < datagrams; i++) this.#slices.starts[2 * i] = i * prefixBytes;
   }
 
-  /** Datagrams that wait to be sent. */
+  /** The number of queued datagrams. */
   get length(): number {
     return this.#end - this.#first;
   }
 
-  /** Whether `push` would find no room: it is to be sent, or cleared. */
+  /** Whether `push` would throw. There is room again when all datagrams are sent or cleared. */
   get isFull(): boolean {
     return this.#end === this.capacity;
   }
 
   /**
-   * Puts `bytes`, which are copied, in front of the next datagram that is pushed.
+   * Sets the prefix of the next datagram that is pushed. The bytes are copied.
    *
-   * @throws RangeError when they are more than `prefixBytesMax`, or the batch is full.
+   * @throws RangeError for more than `prefixBytesMax` bytes, or if the batch is full.
    */
   prefix(bytes: Uint8Array): this {
     checkBytes("bytes", bytes);
@@ -88,24 +88,24 @@ export class SendBatch {
     return this;
   }
 
-  /** Puts a QUIC varint in front of the next datagram that is pushed, as `prefix`. */
+  /** Sets the prefix of the next datagram to a QUIC varint (RFC 9000 section 16). */
   prefixVarint(value: number | bigint): this {
     const start = this.#prefixRoom(varintLength(value));
     this.#nextPrefixLength = encodeVarint(value, this.#prefixes, start);
     return this;
   }
 
-  /** Says how to send the datagrams that are pushed from now on; `undefined`: as usual. */
-  metadata(metadata: SendMetadata | undefined): this {
-    if (metadata !== undefined) checkMetadata(metadata);
-    this.#nextMetadata = metadata;
+  /** Sets the metadata of all datagrams that are pushed from now on; `undefined`: none. */
+  meta(meta: SendMeta | undefined): this {
+    if (meta !== undefined) checkSendMeta(meta);
+    this.#nextMeta = meta;
     return this;
   }
 
   /**
-   * Lines up a datagram, for `to` or the peer that the socket is connected to.
+   * Queues a datagram to `to`, or to the connected peer.
    *
-   * @throws RangeError when the batch is full.
+   * @throws RangeError if the batch is full.
    */
   push(payload: Payload, to?: SocketAddress): this {
     checkPayload("payload", payload);
@@ -115,7 +115,7 @@ export class SendBatch {
     return this.#push(payload, 0, payload.length, to);
   }
 
-  /** Lines up `length` bytes of `bytes` from `offset` on, as `push`. */
+  /** Queues `length` bytes of `bytes` at `offset`, as `push` does. */
   pushSlice(bytes: Uint8Array, offset: number, length: number, to?: SocketAddress): this {
     checkBytes("bytes", bytes);
     checkInteger("offset", offset, 0, bytes.length);
@@ -124,10 +124,10 @@ export class SendBatch {
   }
 
   /**
-   * Forgets the first `count` datagrams that wait: one that the system refuses for good (too long,
-   * no route) would keep the others waiting.
+   * Removes the first `count` datagrams. For a datagram that the system keeps refusing (too long,
+   * no route), which would block the ones after it.
    *
-   * @throws RangeError when fewer wait.
+   * @throws RangeError if fewer are queued.
    */
   drop(count: number): this {
     checkInteger("count", count, 0, this.length);
@@ -135,11 +135,11 @@ export class SendBatch {
     return this;
   }
 
-  /** Forgets all that waits, and what was said about how to send. */
+  /** Removes all datagrams, and the prefix and metadata of the next one. */
   clear(): void {
     this.#slices.views.fill(this.#prefixes);
     this.#first = this.#end = this.#nextPrefixLength = 0;
-    this.#nextMetadata = undefined;
+    this.#nextMeta = undefined;
   }
 
   #push(view: Uint8Array, start: number, length: number, to: SocketAddress | undefined): this {
@@ -153,7 +153,7 @@ export class SendBatch {
     lengths[payload] = length;
     lengths[2 * i] = this.#nextPrefixLength;
     this.#addresses[i] = to;
-    this.#metadata[i] = this.#nextMetadata;
+    this.#meta[i] = this.#nextMeta;
     this.#nextPrefixLength = 0;
     return this;
   }
@@ -168,17 +168,17 @@ export class SendBatch {
     if (this.isFull) throw rangeError("batch", `room for one more of ${this.capacity}`, "none");
   }
 
-  /** @internal The address of the first datagram that waits. */
+  /** @internal The destination of the first datagram. */
   get _firstAddress(): SocketAddress | undefined {
     return this.#addresses[this.#first];
   }
 
-  /** @internal The length of the first datagram that waits. */
+  /** @internal The length of the first datagram in bytes. */
   get _firstLength(): number {
     return this.#lengthAt(this.#first);
   }
 
-  /** @internal Has `check` look at every destination that waits. */
+  /** @internal Calls `check` for each destination. */
   _checkAddresses(check: (address: SocketAddress) => void): void {
     for (let i = this.#first; i < this.#end; i++) {
       const address = this.#addresses[i];
@@ -186,59 +186,59 @@ export class SendBatch {
     }
   }
 
-  /** @internal Leaves all that waits to the peer that the socket is connected to. */
-  _forgetAddresses(): void {
+  /** @internal Removes all destinations: the datagrams go to the connected peer. */
+  _clearAddresses(): void {
     this.#addresses.fill(undefined, this.#first, this.#end);
   }
 
-  /** @throws SocketError for `reason` when something is said about how to send. @internal */
+  /** @internal @throws SocketError with `reason` if a datagram has metadata. */
   _refuseMetadata(reason: string): void {
     for (let i = this.#first; i < this.#end; i++) {
-      if (this.#metadata[i] !== undefined) {
-        throw unsupportedError("sendBatch", `metadata of datagrams: ${reason}`);
+      if (this.#meta[i] !== undefined) {
+        throw unsupportedError("sendBatch", `metadata: ${reason}`);
       }
     }
   }
 
-  /** @internal Makes messages of all that waits: how many. */
+  /** @internal Builds messages of all datagrams, and returns the number of messages. */
   _fill(builder: MessageBuilder): number {
     builder.vector.reserve(2 * this.length);
     for (let i = this.#first; i < this.#end; ) {
       const first = i;
       const length = this.#lengthAt(first);
-      builder.add(length, this.#addresses[first], this.#metadata[first]);
-      const more = this.#alike(first, length, builder.room);
-      builder.join(more);
+      builder.add(length, this.#addresses[first], this.#meta[first]);
+      const more = this.#countAlike(first, length, builder.room);
+      builder.addAlike(more);
       i += 1 + more;
       builder.slices(this.#slices, 2 * first, 2 * i);
     }
     return builder.finish();
   }
 
-  /** How many behind datagram `i` are as long as it and go to the same place in the same way. */
-  #alike(i: number, length: number, limit: number): number {
+  /** Returns how many datagrams after `i` have its length, destination and metadata. */
+  #countAlike(i: number, length: number, limit: number): number {
     const address = this.#addresses[i];
-    const metadata = this.#metadata[i];
+    const meta = this.#meta[i];
     const end = Math.min(this.#end, i + 1 + limit);
     let next = i + 1;
     while (
       next < end &&
       this.#lengthAt(next) === length &&
       this.#addresses[next] === address &&
-      this.#metadata[next] === metadata
+      this.#meta[next] === meta
     ) {
       next++;
     }
     return next - i - 1;
   }
 
-  /** @internal Takes the first `count` that wait off the line: the bytes they were. */
+  /** @internal Removes the first `count` datagrams, and returns the number of their bytes. */
   _sent(count: number): number {
     let bytes = 0;
     for (let i = this.#first; i < this.#first + count; i++) bytes += this.#lengthAt(i);
     this.#first += count;
     if (this.#first === this.#end) {
-      // A prefix that already waits for its payload moves along to the front.
+      // A prefix whose payload is not pushed yet moves to the first place.
       const start = this.#end * this.prefixBytesMax;
       this.#prefixes.copyWithin(0, start, start + this.#nextPrefixLength);
       this.#first = this.#end = 0;
@@ -246,7 +246,7 @@ export class SendBatch {
     return bytes;
   }
 
-  /** @internal The first datagram that waits, in one piece: a copy where it has a prefix. */
+  /** @internal Returns the bytes of the first datagram: a copy if it has a prefix. */
   _firstBytes(): Uint8Array {
     const prefix = this.#slice(2 * this.#first);
     const payload = this.#slice(2 * this.#first + 1);
@@ -265,7 +265,7 @@ export class SendBatch {
   }
 }
 
-/** Checks what to send. */
+/** @throws TypeError if `value` is not a `SendBatch`. */
 export function checkSendBatch(value: unknown): asserts value is SendBatch {
   if (!(value instanceof SendBatch)) throw typeError("batch", "SendBatch", value);
 }

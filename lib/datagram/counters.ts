@@ -1,45 +1,48 @@
-/** What a socket counts, in plain numbers that a send or receive adds to once a batch. */
+/** The counters of a socket: plain numbers, updated once per batch. */
 
-/** A socket's counters since it was opened. All are totals; none is ever reset. */
+/** The counters of a socket since it was opened. All are totals and are never reset. */
 export interface SocketCounters {
-  /** Datagrams received into a buffer of the caller's. */
+  /** Datagrams received into the caller's buffers. */
   datagramsReceived: number;
-  /** Their bytes, as stored. */
+  /** The bytes of those datagrams that were stored. */
   bytesReceived: number;
-  /** Messages they came in: fewer than datagrams where receive offload coalesced some. */
+  /** Messages received. Fewer than datagrams if GRO merged some. */
   messagesReceived: number;
-  /** System calls (portable backend: callbacks) that tried to receive. */
+  /** System calls that tried to receive (portable backend: callbacks). */
   receiveCalls: number;
-  /** Datagrams that were longer than their buffer; the rest was lost. */
+  /** Datagrams that were longer than their buffer and lost their end. */
   datagramsTruncated: number;
   /**
-   * Messages of which the kernel told more than there was room for (MSG_CTRUNC). Where that took
-   * the stride away, what was coalesced came as one datagram.
+   * Messages whose control messages did not all fit (MSG_CTRUNC). If the GRO stride was among the
+   * lost ones, merged datagrams were returned as one.
    */
   controlTruncated: number;
-  /** Receives that the system answered with an error. */
+  /** Receives that failed with an error. */
   receiveErrors: number;
-  /** Receives that found nothing. */
+  /** Receives that found no datagram. */
   receiveWouldBlocks: number;
-  /** Datagrams that came and could not be kept (portable backend: the queue was full). */
+  /**
+   * Datagrams that were received and dropped: the queue of the portable backend was full, or they
+   * had not been returned when the socket was closed.
+   */
   datagramsDropped: number;
-  /** Datagrams that the system took to send. */
+  /** Datagrams that the kernel accepted for sending. */
   datagramsSent: number;
-  /** Their bytes. */
+  /** The bytes of those datagrams. */
   bytesSent: number;
-  /** Messages they went in: fewer than datagrams where segmentation offload joined some. */
+  /** Messages sent. Fewer than datagrams if GSO combined some. */
   messagesSent: number;
-  /** Messages of several datagrams that were refused, whose datagrams were sent one by one. */
-  segmentationRefusals: number;
-  /** System calls (portable backend: calls of Bun's socket) that tried to send. */
+  /** GSO messages that the kernel refused, and whose datagrams were then sent one by one. */
+  gsoRefusals: number;
+  /** System calls that tried to send (portable backend: calls of Bun's socket). */
   sendCalls: number;
-  /** Sends that the system answered with an error. */
+  /** Sends that failed with an error. */
   sendErrors: number;
   /** Sends that found the socket full. */
   sendWouldBlocks: number;
 }
 
-/** All zero. */
+/** Returns counters that are all zero. */
 export function newCounters(): SocketCounters {
   return {
     datagramsReceived: 0,
@@ -54,7 +57,7 @@ export function newCounters(): SocketCounters {
     datagramsSent: 0,
     bytesSent: 0,
     messagesSent: 0,
-    segmentationRefusals: 0,
+    gsoRefusals: 0,
     sendCalls: 0,
     sendErrors: 0,
     sendWouldBlocks: 0,

@@ -1,37 +1,38 @@
 /**
- * The seam between sockets and what moves their datagrams. Two engines stand behind it: the
- * shim's (shim-engine.ts), which has all, and the portable one on `Bun.udpSocket`
- * (portable-engine.ts), which works wherever Bun does.
+ * The interface between sockets and the code that transfers their datagrams. There are two
+ * implementations: native/, which has all features, and portable/, which uses only `Bun.udpSocket`
+ * and works wherever Bun does.
  */
 
-import type { SocketAddress } from "../address/address.ts";
+import type { SocketAddress } from "../address/socket-address.ts";
 import type { RecvBatch } from "../batch/recv-batch.ts";
 import type { SendBatch } from "../batch/send-batch.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
 import type { Destinations } from "../datagram/destination.ts";
-import type { TransportError } from "../datagram/error-queue.ts";
-import type { DatagramInfo, Payload, Target } from "../datagram/info.ts";
-import type { Capabilities, ReceiveMetadata } from "../datagram/metadata.ts";
-import type { Poll, Waker } from "../traits/poll.ts";
-import type { UdpControls } from "./controls.ts";
+import type { Capabilities, MetadataOptions } from "../datagram/metadata-options.ts";
+import type { Payload, Target } from "../datagram/payload.ts";
+import type { RecvMeta } from "../datagram/recv-meta.ts";
+import type { TransportError } from "../datagram/transport-error.ts";
+import type { UdpControls } from "../datagram/udp-interface.ts";
+import type { Poll, Waker } from "../poll/poll.ts";
 
-/** Which engine drives a socket. */
-export type Backend = "shim" | "portable";
+/** The name of an engine. */
+export type Backend = "native" | "portable";
 
 /**
- * Moves the datagrams of one socket. Ranges are checked by then; what is in arrays, the engine
- * checks before it moves any.
+ * Transfers the datagrams of one socket. The callers have checked the ranges of arrays; the engine
+ * checks their elements before it transfers any datagram.
  */
 export interface Engine {
   readonly backend: Backend;
   readonly counters: SocketCounters;
-  /** Where it is bound. */
+  /** The address that the socket is bound to. */
   readonly localAddr: SocketAddress;
-  /** Where it is connected to. */
+  /** The connected peer. */
   readonly peerAddr: SocketAddress | undefined;
-  /** Its settings. @throws SocketError when it is closed. */
+  /** The settings of the socket. @throws SocketError if it is closed. */
   readonly controls: UdpControls;
-  /** Its descriptor; absent when closed, or where the engine has none. */
+  /** The descriptor; absent if the socket is closed or the engine has none. */
   readonly fd: number | undefined;
 
   /** As `DatagramSocketRecv.pollRecvMany`, into buffers `start` to `end - 1`. */
@@ -40,10 +41,10 @@ export interface Engine {
     bufs: readonly Target[],
     start: number,
     end: number,
-    info: readonly DatagramInfo[] | undefined,
+    meta: readonly RecvMeta[] | undefined,
   ): Poll<number>;
 
-  /** As `DatagramSocketRecv.pollRecvBatch`, into a batch that is empty. */
+  /** As `DatagramSocketRecv.pollRecvBatch`, into an empty batch. */
   receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number>;
 
   /** As `DatagramSocketSend.pollSendMany`, for datagrams `start` to `end - 1`. */
@@ -55,17 +56,17 @@ export interface Engine {
     to: Destinations,
   ): Poll<number>;
 
-  /** As `DatagramSocketSend.pollSendBatch`. Absent: datagrams go one by one, without metadata. */
+  /** As `DatagramSocketSend.pollSendBatch`. Absent: one by one with `send`, without metadata. */
   sendBatch?(waker: Waker | null, batch: SendBatch): Poll<number>;
 
-  /** Asks for metadata of received datagrams: what was granted. */
-  receiveMetadata(wanted: ReceiveMetadata): Capabilities;
-  /** Has errors that the network reports told to `tell` instead of thrown by the next call. */
-  tellTransportErrors(tell: ((error: TransportError) => void) | undefined): void;
+  /** As `UdpSocket.enableMetadata`. */
+  enableMetadata(options: MetadataOptions): Capabilities;
+  /** As `UdpSocket.onTransportError`. */
+  setTransportErrorHandler(handler: ((error: TransportError) => void) | undefined): void;
   ref(): void;
   unref(): void;
-  /** Closes it, and wakes whoever waits. Idempotent. */
+  /** Closes the socket and wakes all waiters. Idempotent. */
   close(): void;
-  /** Lets the descriptor go without closing it; whoever waits is woken. Absent: as `fd`. */
+  /** Returns the descriptor without closing it, and wakes all waiters. Absent: as `fd`. */
   release(): number | undefined;
 }

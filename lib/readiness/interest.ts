@@ -1,102 +1,66 @@
-/** What is waited for: one direction of one socket, and who waits for it. */
+/** The state of one direction of a socket in the reactor. */
 
-import { callWaker, type Waker } from "../traits/poll.ts";
+import { callWaker, type Waker } from "../poll/poll.ts";
 
-/** How long after a failed try comes the next, where the kernel tells nobody: doubled each time. */
-const RETRY_MIN_MS = 1;
-const RETRY_MAX_MS = 16;
+/**
+ * - `idle`: the reactor does nothing. Either there is no waiter, or a timer calls it.
+ * - `armed`: the kernel reports when the socket is ready.
+ * - `spinning`: the waker is called in the next tick of the event loop.
+ */
+export type InterestState = "idle" | "armed" | "spinning";
 
-/** What decides when an interest is worth another try (lib/readiness/reactor.ts). */
-export interface Scheduler {
-  mayRun(interest: Interest, waker: Waker): boolean;
-  moved(interest: Interest, count: number): void;
-  wait(interest: Interest, waker: Waker): void;
-}
+/** The delay of the first retry without a readiness event; doubled up to the maximum. */
+export const RETRY_MIN_MS = 1;
+export const RETRY_MAX_MS = 16;
 
-/** One direction of one socket. */
+/** One direction of one socket. All fields belong to the reactor, except `hasErrorEvent`. */
 export class Interest {
-  readonly #scheduler: Scheduler;
-  /** `<poll.h>` events that it waits for; 0: errors alone. */
+  /** The events to wait for (poll(2)); 0: errors only. */
   readonly events: number;
-  /** Its place in the reactor's table. */
+  /** The index in the reactor's table. */
   readonly slot: number;
-  /** What the kernel is asked about; `-1` before and after. */
+  /** The descriptor registered with epoll: the socket, or a duplicate of it. -1 when removed. */
   fd: number;
-  /** Whether the kernel last said that an error is queued. */
-  sawError = false;
-
-  // What follows is the scheduler's.
-
-  /** Called when it is worth another try. */
+  state: InterestState = "idle";
+  /** Called when the operation should be retried. */
   waker: Waker | null = null;
-  /** Whether it is tried again at every turn. */
-  isHot = false;
-  /** Whether the kernel tells when it is ready, by `token`; once told to, it knows the descriptor. */
-  isArmed = false;
-  isKnown = false;
+  /** Identifies the latest arming: events of earlier ones are ignored. */
   token = 0;
-  parkedAtMs = 0;
-  emptySinceMs = 0;
-  /** Whether its waits have been short lately. */
-  spins = false;
-  /** Datagrams moved in turn `turn`. */
-  turn = 0;
-  movedInTurn = 0;
-  /** Whether anything moved since this was last set to false. */
-  hasMoved = false;
+  /** Set when the kernel reports a queued error (EPOLLERR); cleared by the owner of the socket. */
+  hasErrorEvent = false;
+  /** When the current wait began, or was armed; 0 if there is none. */
+  waitSinceMs = 0;
+  /** Whether the latest waits were short enough to spin. */
+  hasShortWaits = false;
+  /** The number of datagrams transferred in tick `tick`. */
+  tick = 0;
+  datagramsInTick = 0;
+  retryDelayMs: number = RETRY_MIN_MS;
 
-  #retryMs = RETRY_MIN_MS;
-
-  constructor(scheduler: Scheduler, slot: number, fd: number, events: number) {
-    this.#scheduler = scheduler;
+  constructor(slot: number, fd: number, events: number) {
     this.slot = slot;
     this.fd = fd;
     this.events = events;
   }
 
-  /** Whether the turn's budget allows another try; if not, `waker` is called in the next turn. */
-  mayRun(waker: Waker | null): boolean {
-    return waker === null || this.#scheduler.mayRun(this, waker);
-  }
-
-  /** Tells that `count` datagrams moved. */
-  moved(count: number): void {
-    this.#retryMs = RETRY_MIN_MS;
-    this.#scheduler.moved(this, count);
-  }
-
-  /** Has `waker` called when it is worth another try, after the kernel said would-block. */
-  wait(waker: Waker): void {
-    this.#scheduler.wait(this, waker);
-  }
-
-  /** Has `waker` called a little later, when the kernel will not tell (`ENOBUFS`, `EMFILE`). */
-  retryLater(waker: Waker): void {
-    this.waker = waker;
-    const delayMs = this.#retryMs;
-    this.#retryMs = Math.min(2 * delayMs, RETRY_MAX_MS);
-    // What keeps the process alive is the socket, as long as it does.
-    setTimeout(() => this.wake(), delayMs).unref();
-  }
-
-  /** Hands the kept waker out; the interest has none afterwards. */
+  /** Returns the waker and clears it. */
   takeWaker(): Waker | null {
     const waker = this.waker;
     this.waker = null;
     return waker;
   }
 
-  /** Calls the waker that is kept, if there is one. */
+  /** Calls the waker, if any, and clears it. */
   wake(): void {
     const waker = this.takeWaker();
     if (waker !== null) callWaker(waker);
   }
 }
 
-/** A descriptor's place in the reactor. */
+/** The interests of one descriptor. */
 export interface Registration {
   readonly read: Interest;
   readonly write: Interest;
-  /** Told of errors alone, which the kernel reports to whoever asks for nothing. */
+  /** Errors only, which the kernel reports whatever events are requested. */
   readonly error: Interest;
 }

@@ -1,282 +1,298 @@
 /**
- * When to try again: one reactor a thread, for all sockets that the shim drives.
+ * Readiness: decides when an operation that could not proceed is retried. One reactor per thread
+ * serves all native sockets.
  *
- * A socket is tried first and asked about afterwards. When there is nothing, its interest is
- * either *hot* (tried again at every turn of the event loop, by `setImmediate`) or *parked* (the
- * kernel tells when it is ready, and the thread may sleep; lib/readiness/bell.ts):
+ * A socket is tried first. If it would block, its interest (interest.ts) is either
  *
- * - hot costs one empty system call a turn and answers within microseconds;
- * - parked costs nothing while idle.
+ * - *spinning*: retried in every tick of the event loop (`setImmediate`). Costs an empty system
+ *   call per tick and responds within microseconds; or
+ * - *armed*: registered with epoll, so that the thread can sleep. Costs nothing while idle.
  *
- * An interest stays hot for `SPIN_MS` after its last datagram if its waits have been that short
- * lately, as a ping-pong's are, and parks at once otherwise.
+ * An interest spins for up to `SPIN_MS` after its last datagram if its latest waits were that
+ * short, as in a ping-pong exchange. Otherwise it is armed at once. docs/readiness.md explains how
+ * an epoll event reaches the thread.
  *
- * Fairness: whoever asks with a waker gets `SOCKET_TURN_DATAGRAMS` datagrams and `TURN_MS` in a
- * turn; then it has to wait for the next, with timers and other sockets in between.
+ * Fairness: in one tick, a socket may transfer `SOCKET_DATAGRAMS_PER_TICK` datagrams, and all
+ * sockets together may use `TICK_MS`. After that they continue in the next tick, so that timers
+ * and other sockets are served in between.
  */
 
-import type { Native, NativeReactor } from "../../ffi/native.ts";
-import { AF_UNIX } from "../address/address.ts";
+import type { Native, Poller } from "../../ffi/native.ts";
+import { AF_UNIX } from "../address/sockaddr.ts";
+import { POLLERR, POLLIN, POLLOUT, SOCK_STREAM } from "../linux/constants.ts";
+import type { Waker } from "../poll/poll.ts";
 import { checkResult, SocketError } from "../support/errors.ts";
-import type { Waker } from "../traits/poll.ts";
-import { type Bell, openBell, type ReadinessMode, within } from "./bell.ts";
-import { Interest, type Registration, type Scheduler } from "./interest.ts";
+import { Interest, RETRY_MAX_MS, RETRY_MIN_MS, type Registration } from "./interest.ts";
+import { openLoopNotifier } from "./loop-notifier.ts";
+import { type Notifier, type ReadinessMode, within } from "./notifier.ts";
+import { openThreadNotifier } from "./thread-notifier.ts";
 
-/** <poll.h>. */
-const POLLIN = 1;
-const POLLOUT = 4;
-const POLLERR = 8;
-
-const SOCK_STREAM = 1;
-
-/** How long an empty socket is tried again before it parks, if that is worth it. */
+/** How long a socket without datagrams spins before it is armed. */
 const SPIN_MS = 0.1;
-/** Sockets that may be tried at every turn; further ones park at once. */
-const HOT_MAX = 64;
-/** Datagrams that one direction of a socket may move in a turn. */
-const SOCKET_TURN_DATAGRAMS = 2048;
-/** Datagrams that it moves before turns are counted at all: one at a time needs none. */
-const UNCOUNTED_DATAGRAMS = 8;
-/** How long all of them together may take in a turn. */
-const TURN_MS = 1;
-/** How long the probe waits for the first ring. */
+/** The maximum number of spinning interests. Others are armed at once. */
+const SPINNING_MAX = 64;
+/** The number of datagrams that one direction of a socket may transfer in a tick. */
+const SOCKET_DATAGRAMS_PER_TICK = 2048;
+/** Up to this number of datagrams no tick is scheduled to reset the budget: not worth it. */
+const UNBUDGETED_DATAGRAMS = 8;
+/** The time that all sockets together may use in a tick. */
+const TICK_MS = 1;
+/** How long the probe waits for a notification. */
 const PROBE_TIMEOUT_MS = 250;
 
 /** A token has 20 bits for the slot. */
 const SLOTS_MAX = 2 ** 20;
 
-/** Interests of a registration, which have neighbouring slots. */
+/** The number of interests of a registration. Their slots are adjacent. */
 const INTERESTS = 3;
 
 /** The readiness of all sockets of a thread. */
-export class Reactor implements Scheduler {
+export class Reactor {
   readonly mode: ReadinessMode;
   readonly #native: Native;
-  readonly #kernel: NativeReactor;
+  readonly #poller: Poller;
   readonly #interests: (Interest | undefined)[] = [];
   readonly #freeSlots: number[] = [];
-  #bell: Bell | undefined;
+  #notifier: Notifier | undefined;
   #generation = 0;
   #refs = 0;
 
-  /** How many the kernel watches, and the latest of them. */
-  #armed = 0;
+  #armedCount = 0;
   #lastArmed: Interest | undefined;
 
-  #hot: Interest[] = [];
-  #calling: Interest[] = [];
-  #turn = 1;
-  #turnStartMs = 0;
-  #turnScheduled = false;
-  readonly #runTurn = () => this.#nextTurn();
+  /** The interests to wake in the next tick, and the list that the current tick works through. */
+  #spinning: Interest[] = [];
+  #waking: Interest[] = [];
+  #tick = 1;
+  #tickStartMs = 0;
+  #isTickScheduled = false;
+  readonly #onTick = () => this.#runTick();
+  /** Datagrams transferred since the reactor was created. */
+  #datagrams = 0;
 
   private constructor(native: Native, mode: ReadinessMode) {
     this.#native = native;
-    this.#kernel = native.reactor();
+    this.#poller = native.poller();
     this.mode = mode;
   }
 
   /**
-   * Makes a reactor that is told by `mode`, and told once, to be sure.
+   * Creates a reactor and waits for a first notification, as a probe.
    *
-   * @throws SocketError or Error that says what failed.
+   * @throws SocketError or Error if the mode does not work.
    */
   static async create(native: Native, mode: ReadinessMode): Promise<Reactor> {
     const reactor = new Reactor(native, mode);
-    const bell = await openBell(native, reactor.#kernel, mode, () => reactor.#onRing());
-    reactor.#bell = bell;
-    bell.unref();
+    const open = mode === "loop" ? openLoopNotifier : openThreadNotifier;
+    const notifier = await open(native, reactor.#poller, () => reactor.#onNotify());
+    reactor.#notifier = notifier;
+    notifier.unref();
     try {
       await reactor.#probe();
     } catch (error) {
-      bell.close();
+      notifier.close();
       throw error;
     }
     return reactor;
   }
 
-  /** Takes an open descriptor in; its owner still closes it, after `remove`. */
+  /** Adds an open descriptor. Its owner closes it, after `remove`. */
   add(fd: number): Registration {
     const slot = this.#freeSlots.pop() ?? this.#interests.length;
     if (slot + INTERESTS >= SLOTS_MAX) {
       throw new SocketError({ errno: 0, code: "EMFILE", syscall: "socket" });
     }
-    const read = new Interest(this, slot, fd, POLLIN);
-    const write = new Interest(this, slot + 1, fd, POLLOUT);
-    const error = new Interest(this, slot + 2, fd, 0);
+    const read = new Interest(slot, fd, POLLIN);
+    const write = new Interest(slot + 1, fd, POLLOUT);
+    const error = new Interest(slot + 2, fd, 0);
     this.#interests[slot] = read;
     this.#interests[slot + 1] = write;
     this.#interests[slot + 2] = error;
     return { read, write, error };
   }
 
-  /** Whether a socket of this thread has that descriptor. */
+  /** Returns whether a socket of this thread has that descriptor. */
   has(fd: number): boolean {
     return this.#interests.some((interest) => interest?.fd === fd);
   }
 
-  /** Lets a descriptor go: nothing in the kernel or here refers to it afterwards. */
+  /** Removes a descriptor. Neither the kernel nor the reactor refers to it afterwards. */
   remove({ read, write, error }: Registration): void {
-    const fd = read.fd;
+    const { fd } = read;
+    this.#poller.remove(fd);
     for (const interest of [read, write, error]) {
-      if (interest.isKnown) this.#kernel.disarm(interest.fd);
-      this.#setArmed(interest, false);
+      this.#markDisarmed(interest);
       interest.waker = null;
       this.#interests[interest.slot] = undefined;
-      if (interest.fd !== fd) this.#native.close(interest.fd);
+      if (interest.fd !== fd) {
+        this.#poller.remove(interest.fd);
+        this.#native.close(interest.fd);
+      }
       interest.fd = -1;
     }
     this.#freeSlots.push(read.slot);
   }
 
-  /** Keeps the process alive until the same number of `unref`. */
+  /** Keeps the process alive until `unref` has been called as often. */
   ref(): void {
-    if (this.#refs++ === 0) this.#bell?.ref();
+    if (this.#refs++ === 0) this.#notifier?.ref();
   }
 
   unref(): void {
-    if (--this.#refs === 0) this.#bell?.unref();
+    if (--this.#refs === 0) this.#notifier?.unref();
   }
 
-  // ------------------------------------------------------------------ what interests ask for ----
+  // ---------------------------------------------------------------- calls of the sockets ----
 
-  mayRun(interest: Interest, waker: Waker): boolean {
-    if (interest.turn !== this.#turn) {
-      interest.turn = this.#turn;
-      interest.movedInTurn = 0;
+  /** Returns whether the budget of this tick allows a try. If not, wakes in the next tick. */
+  mayRun(interest: Interest, waker: Waker | null): boolean {
+    if (waker === null) return true;
+    if (interest.tick !== this.#tick) {
+      interest.tick = this.#tick;
+      interest.datagramsInTick = 0;
     }
-    if (interest.movedInTurn < SOCKET_TURN_DATAGRAMS && !this.#isLate()) return true;
+    if (interest.datagramsInTick < SOCKET_DATAGRAMS_PER_TICK && !this.#isOverTime()) return true;
     interest.waker = waker;
-    this.#heat(interest);
+    this.#spin(interest);
     return false;
   }
 
-  moved(interest: Interest, count: number): void {
-    interest.hasMoved = true;
-    interest.movedInTurn += count;
-    interest.emptySinceMs = 0;
-    if (interest.movedInTurn > UNCOUNTED_DATAGRAMS) this.#scheduleTurn();
+  /** Records that `count` datagrams were transferred. */
+  recordDatagrams(interest: Interest, count: number): void {
+    this.#datagrams += count;
+    interest.retryDelayMs = RETRY_MIN_MS;
+    interest.datagramsInTick += count;
+    interest.waitSinceMs = 0;
+    if (interest.datagramsInTick > UNBUDGETED_DATAGRAMS) this.#scheduleTick();
   }
 
+  /** Calls `waker` when the socket should be retried, after a system call would have blocked. */
   wait(interest: Interest, waker: Waker): void {
     interest.waker = waker;
-    if (interest.isHot) return;
+    if (interest.state === "spinning") return;
     const nowMs = performance.now();
-    if (interest.emptySinceMs === 0) interest.emptySinceMs = nowMs;
-    const emptyMs = nowMs - interest.emptySinceMs;
-    // A full socket is never hot: trying to send is no cheap question.
-    const isHot = interest.events === POLLIN && interest.spins && emptyMs <= SPIN_MS;
-    if (isHot && this.#hot.length < HOT_MAX) {
-      this.#heat(interest);
+    if (interest.waitSinceMs === 0) interest.waitSinceMs = nowMs;
+    const waitedMs = nowMs - interest.waitSinceMs;
+    // Only readers spin: a failed send costs far more than an empty receive.
+    const mayBeShort = interest.events === POLLIN && interest.hasShortWaits && waitedMs <= SPIN_MS;
+    if (mayBeShort && this.#spinning.length < SPINNING_MAX) {
+      this.#spin(interest);
     } else {
-      if (emptyMs > SPIN_MS) interest.spins = false;
-      interest.parkedAtMs = nowMs;
-      this.#park(interest, waker);
+      if (waitedMs > SPIN_MS) interest.hasShortWaits = false;
+      interest.waitSinceMs = nowMs;
+      this.#arm(interest, waker);
     }
   }
 
-  // ---------------------------------------------------------------------------------- turns ----
-
-  /** Whether the turn's time is used up. */
-  #isLate(): boolean {
-    return this.#turnScheduled && performance.now() - this.#turnStartMs > TURN_MS;
+  /** Calls `waker` after a short delay, where the kernel reports no event (ENOBUFS, EMFILE). */
+  retryLater(interest: Interest, waker: Waker): void {
+    interest.waker = waker;
+    const delayMs = interest.retryDelayMs;
+    interest.retryDelayMs = Math.min(2 * delayMs, RETRY_MAX_MS);
+    // Unreferenced: a socket keeps the process alive by itself, if it is meant to.
+    setTimeout(() => interest.wake(), delayMs).unref();
   }
 
-  #heat(interest: Interest): void {
-    if (!interest.isHot) {
-      interest.isHot = true;
-      this.#hot.push(interest);
-      // What is tried at every turn need not be told of as well.
-      if (interest.isArmed) this.#silence(interest);
+  // ------------------------------------------------------------------------------- ticks ----
+
+  #isOverTime(): boolean {
+    return this.#isTickScheduled && performance.now() - this.#tickStartMs > TICK_MS;
+  }
+
+  #spin(interest: Interest): void {
+    if (interest.state !== "spinning") {
+      // A spinning interest needs no events.
+      if (interest.state === "armed") this.#disarm(interest);
+      interest.state = "spinning";
+      this.#spinning.push(interest);
     }
-    this.#scheduleTurn();
+    this.#scheduleTick();
   }
 
-  #scheduleTurn(): void {
-    if (this.#turnScheduled) return;
-    this.#turnScheduled = true;
-    this.#turnStartMs = performance.now();
-    const immediate = setImmediate(this.#runTurn);
+  #scheduleTick(): void {
+    if (this.#isTickScheduled) return;
+    this.#isTickScheduled = true;
+    this.#tickStartMs = performance.now();
+    const immediate = setImmediate(this.#onTick);
     if (this.#refs === 0) immediate.unref();
   }
 
-  #nextTurn(): void {
-    this.#turnScheduled = false;
-    this.#turn++;
-    const calling = this.#hot;
-    this.#hot = this.#calling;
-    this.#calling = calling;
-    let called = 0;
-    // With the time used up all would be sent away again, thousands of them for nothing.
-    while (called < calling.length && !this.#isLate()) {
-      const interest = calling[called++] as Interest;
-      interest.isHot = false;
+  #runTick(): void {
+    this.#isTickScheduled = false;
+    this.#tick++;
+    const waking = this.#spinning;
+    this.#spinning = this.#waking;
+    this.#waking = waking;
+    let woken = 0;
+    // When the time is used up, every further interest would only be deferred again.
+    while (woken < waking.length && !this.#isOverTime()) {
+      const interest = waking[woken++] as Interest;
+      if (interest.state === "spinning") interest.state = "idle";
       interest.wake();
     }
-    if (called < calling.length) this.#goFirst(calling, called);
-    else calling.length = 0;
+    if (woken < waking.length) this.#requeue(waking, woken);
+    else waking.length = 0;
   }
 
-  /** Puts those of `calling` from `start` on in front of whoever became hot meanwhile. */
-  #goFirst(calling: Interest[], start: number): void {
-    const later = this.#hot;
-    calling.copyWithin(0, start);
-    calling.length -= start;
-    for (const interest of later) calling.push(interest);
-    later.length = 0;
-    this.#hot = calling;
-    this.#calling = later;
+  /** Puts the interests of `waking` from `start` on before those that began to spin meanwhile. */
+  #requeue(waking: Interest[], start: number): void {
+    const added = this.#spinning;
+    waking.copyWithin(0, start);
+    waking.length -= start;
+    for (const interest of added) waking.push(interest);
+    added.length = 0;
+    this.#spinning = waking;
+    this.#waking = added;
   }
 
-  // --------------------------------------------------------------------------------- parking ----
+  // ------------------------------------------------------------------------------- epoll ----
 
   /**
-   * Has the kernel tell once `interest` is ready; if it cannot, tries at every turn.
+   * Registers the interest with epoll. If that fails, it spins.
    *
-   * A reader stays armed from one datagram to the next where the loop itself watches: a socket
-   * that is empty again when the thread goes to sleep is not reported, and costs no system call.
+   * In "loop" mode a reader stays armed from one datagram to the next, which saves a system call
+   * for each: a socket that is empty again before the thread sleeps is not reported.
    */
-  #park(interest: Interest, waker: Waker): void {
-    if (interest.isArmed) return;
-    if (interest.events !== POLLIN && !this.#separate(interest)) {
-      // No descriptor is left. Armed by the reader's, it would take the reader's place.
-      interest.retryLater(waker);
+  #arm(interest: Interest, waker: Waker): void {
+    if (interest.state === "armed") return;
+    if (interest.events !== POLLIN && !this.#useOwnDescriptor(interest)) {
+      // Out of descriptors. Arming the reader's descriptor would replace the reader's events.
+      this.retryLater(interest, waker);
       return;
     }
     this.#generation = (this.#generation + 1) % 2 ** 31;
     interest.token = this.#generation * 2 ** 20 + interest.slot + 1;
-    if (this.#arm(interest, interest.events, this.#isOnce(interest)) < 0) this.#heat(interest);
-    else this.#setArmed(interest, true);
+    const { fd, events, token } = interest;
+    if (this.#poller.arm(fd, events, token, this.#isOneShot(interest)) < 0) {
+      this.#spin(interest);
+      return;
+    }
+    interest.state = "armed";
+    this.#armedCount++;
+    this.#lastArmed = interest;
   }
 
-  #isOnce(interest: Interest): boolean {
+  #isOneShot(interest: Interest): boolean {
     return this.mode === "thread" || interest.events !== POLLIN;
   }
 
-  #arm(interest: Interest, events: number, isOnce: boolean): number {
-    const result = this.#kernel.arm(interest.fd, events, interest.token, isOnce);
-    if (result >= 0) interest.isKnown = true;
-    return result;
+  /** Stops events. The descriptor stays registered, so that arming it again is one call. */
+  #disarm(interest: Interest): void {
+    this.#markDisarmed(interest);
+    this.#poller.arm(interest.fd, 0, interest.token, true);
   }
 
-  /** Has the kernel tell no longer. */
-  #silence(interest: Interest): void {
-    this.#setArmed(interest, false);
-    this.#arm(interest, 0, true);
-  }
-
-  #setArmed(interest: Interest, isArmed: boolean): void {
-    if (interest.isArmed === isArmed) return;
-    interest.isArmed = isArmed;
-    this.#armed += isArmed ? 1 : -1;
-    if (isArmed) this.#lastArmed = interest;
+  #markDisarmed(interest: Interest): void {
+    if (interest.state !== "armed") return;
+    interest.state = "idle";
+    this.#armedCount--;
   }
 
   /**
-   * epoll knows a descriptor once; interests park apart, so all but the reader need another:
-   * whether it has one.
+   * epoll has one registration per descriptor, and the interests of a socket are armed separately:
+   * all but the reader need a duplicate. Returns whether the interest has one.
    */
-  #separate(interest: Interest): boolean {
+  #useOwnDescriptor(interest: Interest): boolean {
     const read = this.#interests[interest.slot - (interest.slot % INTERESTS)];
     if (read === undefined || interest.fd !== read.fd) return true;
     const duplicate = this.#native.duplicate(interest.fd);
@@ -285,51 +301,53 @@ export class Reactor implements Scheduler {
     return true;
   }
 
-  #onRing(): void {
+  #onNotify(): void {
     const only = this.#lastArmed;
-    if (this.#armed === 1 && only?.isArmed && only.waker !== null && !this.#isOnce(only)) {
-      // Who else; and if it finds a datagram, nothing else is to be known.
-      only.hasMoved = false;
+    const isOnlyArmed = this.#armedCount === 1 && only?.state === "armed";
+    if (isOnlyArmed && only.waker !== null && !this.#isOneShot(only)) {
+      // No other interest can be ready. If it receives a datagram, `wait` has nothing to add.
+      const before = this.#datagrams;
       this.#onReady(only);
-      if (only.hasMoved) return;
+      if (this.#datagrams !== before) return;
     }
     for (;;) {
-      const count = this.#kernel.reap();
-      for (let i = 0; i < count; i++)
-        this.#onReported(this.#kernel.tokenAt(i), this.#kernel.eventsAt(i));
-      if (!this.#kernel.isFull(count)) return;
+      const count = this.#poller.wait();
+      for (let i = 0; i < count; i++) {
+        this.#onEvent(this.#poller.tokenAt(i), this.#poller.eventsAt(i));
+      }
+      if (!this.#poller.isFull(count)) return;
     }
   }
 
-  #onReported(token: number, events: number): void {
-    const interest = this.#interests[(token % 2 ** 20) - 1];
-    // Of an interest that was removed, or silenced, or armed anew since.
-    if (interest === undefined || interest.token !== token || !interest.isArmed) return;
-    if (this.#isOnce(interest)) this.#setArmed(interest, false);
-    if ((events & POLLERR) !== 0) interest.sawError = true;
-    // Nobody takes what is there, which would be reported for ever.
-    if (interest.waker === null && interest.isArmed) this.#silence(interest);
+  #onEvent(token: number, events: number): void {
+    const interest = this.#interests[(token % SLOTS_MAX) - 1];
+    // The event is stale if the interest was removed, disarmed, or armed again meanwhile.
+    if (interest === undefined || interest.token !== token || interest.state !== "armed") return;
+    if (this.#isOneShot(interest)) this.#markDisarmed(interest);
+    if ((events & POLLERR) !== 0) interest.hasErrorEvent = true;
+    // Without a waiter the event would be reported in every tick.
+    if (interest.waker === null && interest.state === "armed") this.#disarm(interest);
     this.#onReady(interest);
   }
 
   #onReady(interest: Interest): void {
-    interest.spins = performance.now() - interest.parkedAtMs <= SPIN_MS;
-    interest.emptySinceMs = 0;
+    interest.hasShortWaits = performance.now() - interest.waitSinceMs <= SPIN_MS;
+    interest.waitSinceMs = 0;
     interest.wake();
   }
 
-  /** Parks on one end of a pair, closes the other, and expects to be told. */
+  /** Arms one end of a socket pair, closes the other, and waits for the notification. */
   async #probe(): Promise<void> {
     checkResult(this.#native.pair(AF_UNIX, SOCK_STREAM), "socketpair");
     const [kept, closed] = [this.#native.scratch[0] as number, this.#native.scratch[1] as number];
     const registration = this.add(kept);
     this.ref();
     try {
-      const { promise: told, resolve } = Promise.withResolvers<void>();
+      const { promise: notified, resolve } = Promise.withResolvers<void>();
       registration.read.waker = resolve;
-      this.#park(registration.read, resolve);
+      this.#arm(registration.read, resolve);
       this.#native.close(closed);
-      await within(PROBE_TIMEOUT_MS, told, `readiness by "${this.mode}" told nothing`);
+      await within(PROBE_TIMEOUT_MS, notified, `mode "${this.mode}" sent no notification`);
     } finally {
       this.unref();
       this.remove(registration);

@@ -1,13 +1,16 @@
-/** Descriptors that a socket takes over: which ones it may. */
+/** Checks of the descriptors that a socket adopts. */
 
-import { SO_TYPE } from "../engine/options.ts";
-import type { ReactorResult } from "../readiness/load.ts";
+import { EEXIST, EINVAL, SO_TYPE, SOCK_DGRAM, SOL_SOCKET } from "../linux/constants.ts";
+import type { NativeThread } from "../readiness/thread-reactor.ts";
 import { checkResult, SocketError } from "../support/errors.ts";
-import { EEXIST, EINVAL, SOCK_DGRAM, SOL_SOCKET } from "../support/linux.ts";
 
-/** Checks a descriptor to adopt, and makes it non-blocking. */
+/**
+ * Checks that `fd` is a datagram socket of one of `families`, and makes it non-blocking.
+ *
+ * @throws SocketError if it is not, or if a socket of this thread has it.
+ */
 export function checkAdoptable(
-  { native, reactor }: Extract<ReactorResult, { reactor: unknown }>,
+  { native, reactor }: NativeThread,
   fd: number,
   families: readonly number[],
 ): void {
@@ -16,7 +19,7 @@ export function checkAdoptable(
       errno: EEXIST,
       syscall: "fromFd",
       address: `fd ${fd}`,
-      detail: "it is a socket of this thread already",
+      detail: "another socket of this thread has this descriptor",
     });
   }
   checkResult(native.getIntOption(fd, SOL_SOCKET, SO_TYPE), "getsockopt", `fd ${fd}`);

@@ -1,22 +1,23 @@
 /**
- * Readiness of a descriptor of one's own: for socket types written over raw descriptors, TUN
- * devices and the like. Linux only, as the shim is.
+ * Readiness of a descriptor that the caller owns: for user-defined socket types, TUN devices and
+ * similar. Linux only.
  */
 
-import type { SocketAddress } from "../address/address.ts";
-import type { DatagramInfo, Payload, Target } from "../datagram/info.ts";
+import type { SocketAddress } from "../address/socket-address.ts";
+import type { Payload, Target } from "../datagram/payload.ts";
+import type { RecvMeta } from "../datagram/recv-meta.ts";
+import { EEXIST } from "../linux/constants.ts";
+import { callWaker, Pending, type Poll, type Waker, WouldBlock } from "../poll/poll.ts";
 import type { Registration } from "../readiness/interest.ts";
-import { loadReactor } from "../readiness/load.ts";
 import type { Reactor } from "../readiness/reactor.ts";
+import { loadNativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger } from "../support/check.ts";
 import { closedError, SocketError, unsupportedError } from "../support/errors.ts";
-import { EEXIST } from "../support/linux.ts";
-import { callWaker, Pending, type Poll, type Waker, WouldBlock } from "../traits/poll.ts";
 import { recvmmsg, sendmmsg } from "./mmsg.ts";
 
 /**
- * Tells when a descriptor is worth a try. The descriptor stays its owner's, who closes it after
- * `close` here, and reads and writes it without blocking.
+ * Reports when a descriptor is ready. The caller keeps the ownership of the descriptor, accesses it
+ * without blocking, and closes it after `close()`.
  *
  * @example
  * ```ts
@@ -38,14 +39,14 @@ export class AsyncFd {
   }
 
   /**
-   * Watches an open descriptor, which keeps the process alive until `close`.
+   * Registers an open descriptor, and keeps the process alive until `close()`.
    *
-   * @throws SocketError with code `EEXIST` when it is watched already, by a socket of this thread
-   * for instance; `ERR_NOT_SUPPORTED` where the shim does not work.
+   * @throws SocketError with code `EEXIST` if it is registered already, for instance by a socket of
+   * this thread; with code `ERR_NOT_SUPPORTED` without the native backend.
    */
   static async open(fd: number): Promise<AsyncFd> {
     checkInteger("fd", fd, 0, 2 ** 31 - 1);
-    const loaded = await loadReactor();
+    const loaded = await loadNativeThread();
     if ("reason" in loaded) throw unsupportedError("AsyncFd.open", loaded.reason);
     if (loaded.reactor.has(fd)) {
       throw new SocketError({ errno: EEXIST, syscall: "AsyncFd.open", address: `fd ${fd}` });
@@ -54,19 +55,19 @@ export class AsyncFd {
   }
 
   /**
-   * Has `waker` called once the descriptor can be read. To be called after a read said
-   * would-block; the waker of the latest call is the one that is called.
+   * Calls `waker` once when the descriptor is readable. Call it after a read would have blocked. A
+   * later call replaces the waker.
    */
   waitReadable(waker: Waker): void {
-    this.#open().read.wait(waker);
+    this.#reactor.wait(this.#open().read, waker);
   }
 
-  /** Has `waker` called once the descriptor can be written, as `waitReadable`. */
+  /** Calls `waker` once when the descriptor is writable, as `waitReadable` does. */
   waitWritable(waker: Waker): void {
-    this.#open().write.wait(waker);
+    this.#reactor.wait(this.#open().write, waker);
   }
 
-  /** Stops watching, and wakes whoever waits; the descriptor stays open. Idempotent. */
+  /** Removes the registration and wakes all waiters. The descriptor stays open. Idempotent. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -74,7 +75,7 @@ export class AsyncFd {
     const wakers = [read.takeWaker(), write.takeWaker()];
     this.#reactor.remove(this.#registration);
     this.#reactor.unref();
-    // Whoever waits polls again, and is told.
+    // Waiters poll again, and get an error.
     for (const waker of wakers) if (waker !== null) callWaker(waker);
   }
 
@@ -93,21 +94,21 @@ export class AsyncFd {
   }
 }
 
-/** `recvmmsg`, or `Pending` after keeping `waker`, which is called when there is a datagram. */
+/** Calls `recvmmsg`. If it would block, calls `waker` when there is a datagram. */
 export function pollRecvmmsg(
   ready: AsyncFd,
   waker: Waker,
   bufs: readonly Target[],
-  info?: readonly DatagramInfo[],
+  meta?: readonly RecvMeta[],
 ): Poll<number> {
   ready.checkOpen();
-  const result = recvmmsg(ready.fd, bufs, info);
+  const result = recvmmsg(ready.fd, bufs, meta);
   if (result !== WouldBlock) return result;
   ready.waitReadable(waker);
   return Pending;
 }
 
-/** `sendmmsg`, or `Pending` after keeping `waker`, which is called when there is room. */
+/** Calls `sendmmsg`. If it would block, calls `waker` when there is room. */
 export function pollSendmmsg(
   ready: AsyncFd,
   waker: Waker,

@@ -1,25 +1,24 @@
-/** What `UdpSocket` and `UnixDatagram` have in common: the traits, over whichever engine. */
+/** The common base of `UdpSocket` and `UnixDatagram`: the traits on top of an engine. */
 
-import { checkAddress, type SocketAddress } from "../address/address.ts";
+import { checkAddress, type SocketAddress } from "../address/socket-address.ts";
 import { checkRecvBatch, type RecvBatch } from "../batch/recv-batch.ts";
 import { checkSendBatch, type SendBatch } from "../batch/send-batch.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
 import { checkPeer } from "../datagram/destination.ts";
+import { checkPayload, checkTarget, type Payload, type Target } from "../datagram/payload.ts";
 import {
-  checkInfo,
-  checkPayload,
-  checkTarget,
-  DatagramInfo,
-  type Payload,
-  type Target,
-} from "../datagram/info.ts";
+  checkRecvRange,
+  checkSendEntries,
+  checkSendRange,
+  type RecvRange,
+  type SendRange,
+} from "../datagram/ranges.ts";
+import { checkRecvMeta, RecvMeta } from "../datagram/recv-meta.ts";
 import type { Backend, Engine } from "../engine/engine.ts";
+import { Pending, type Poll, type Waker } from "../poll/poll.ts";
 import { closedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
-import { Pending, type Poll, type Waker } from "../traits/poll.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
-import { checkTargets, type RecvRange } from "../traits/recv.ts";
-import { checkDatagrams, checkRange, type SendRange } from "../traits/send.ts";
 import { DatagramSocket, type RawPoolBufDatagramIo } from "../traits/socket.ts";
 import {
   type AsSocketStats,
@@ -29,12 +28,12 @@ import {
 } from "../traits/stats.ts";
 
 /**
- * Buffers that are checked at every receive. Most receives fill few of many, and a check of all
- * is a good part of what an idle socket's answer costs: engines check others before they use them.
+ * The number of buffers to check before a receive. Most receives fill few of many, and checking all
+ * of them would be a large part of the latency. Engines check the others before they use them.
  */
-const CHECKED_AHEAD = 2;
+const CHECKED_MAX = 2;
 
-/** A socket of the system. Disposable; `using` and `await using` close it. */
+/** A socket of the operating system. `using` and `await using` close it. */
 export abstract class EngineSocket extends DatagramSocket implements AsSocketStats {
   /** @internal */
   readonly _engine: Engine;
@@ -42,11 +41,11 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   #isClosed = false;
   #bufIo: RawPoolBufDatagramIo | undefined;
 
-  /** Single datagrams go through the batch path, in arrays that are made once. */
+  /** Single datagrams are passed to the engine in arrays that are allocated once. */
   readonly #oneTarget: Target[] = [];
   readonly #onePayload: Payload[] = [];
-  readonly #oneInfo: DatagramInfo[] = [];
-  readonly #ownInfo: DatagramInfo = new DatagramInfo();
+  readonly #oneMeta: RecvMeta[] = [];
+  readonly #ownMeta: RecvMeta = new RecvMeta();
 
   /** @internal */
   protected constructor(engine: Engine) {
@@ -55,32 +54,32 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     this.#isConnected = engine.peerAddr !== undefined;
   }
 
-  /** Which engine drives it. */
+  /** The engine that drives the socket. */
   get backend(): Backend {
     return this._engine.backend;
   }
 
-  /** Where it is bound; with the port the system chose, if it was asked for 0. */
+  /** The address that the socket is bound to, with the port that the system chose for port 0. */
   get localAddr(): SocketAddress {
     return this._engine.localAddr;
   }
 
-  /** Where it is connected to. */
+  /** The connected peer; absent if there is none. */
   override get peerAddr(): SocketAddress | undefined {
     return this._engine.peerAddr;
   }
 
-  /** Whether it was closed, or its descriptor handed over. */
+  /** Whether the socket was closed, or its descriptor transferred by `intoFd`. */
   get isClosed(): boolean {
     return this.#isClosed;
   }
 
-  /** What it counted since it was opened: a snapshot. */
+  /** A copy of the counters, which start at 0 when the socket is opened. */
   get counters(): SocketCounters {
     return { ...this._engine.counters };
   }
 
-  /** The sizes of its buffers in the kernel, in bytes as the kernel counts them (socket(7)). */
+  /** The sizes of the kernel's buffers in bytes, as the kernel reports them (socket(7)). */
   get bufferBytes(): { receive: number; send: number } {
     return this._engine.controls.bufferBytes;
   }
@@ -105,12 +104,12 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   override pollSendMany(
     waker: Waker | null,
     bufs: readonly Payload[],
-    batch?: SendRange,
+    range?: SendRange,
   ): Poll<number> {
-    this._throwDeferredSendError();
-    const { to, start, end } = checkRange(bufs, batch);
-    // What does not go in one call is checked before any goes.
-    if (end - start > BATCH_COUNT_MAX) checkDatagrams(bufs, { to, start, end });
+    this._sendError?.throwIfSet();
+    const { to, start, end } = checkSendRange(bufs, range);
+    // A batch that needs several system calls is checked completely before the first.
+    if (end - start > BATCH_COUNT_MAX) checkSendEntries(bufs, { to, start, end });
     if (this.#isConnected && to !== undefined) {
       for (const address of Array.isArray(to) ? to.slice(start, end) : [to]) {
         checkPeer(this.peerAddr, address as SocketAddress);
@@ -121,42 +120,42 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   override pollRecv(waker: Waker | null, buf: Target): Poll<number> {
-    return this.pollRecvFrom(waker, buf, this.#ownInfo);
+    return this.pollRecvFrom(waker, buf, this.#ownMeta);
   }
 
-  override pollRecvFrom(waker: Waker | null, buf: Target, info: DatagramInfo): Poll<number> {
+  override pollRecvFrom(waker: Waker | null, buf: Target, meta: RecvMeta): Poll<number> {
     checkTarget("buf", buf);
-    checkInfo("info", info);
+    checkRecvMeta("meta", meta);
     this.#oneTarget[0] = buf;
-    this.#oneInfo[0] = info;
-    const result = this._engine.receive(waker, this.#oneTarget, 0, 1, this.#oneInfo);
-    return result === Pending ? Pending : info.length;
+    this.#oneMeta[0] = meta;
+    const result = this._engine.receive(waker, this.#oneTarget, 0, 1, this.#oneMeta);
+    return result === Pending ? Pending : meta.length;
   }
 
   override pollRecvMany(
     waker: Waker | null,
     bufs: readonly Target[],
-    batch?: RecvRange,
+    range?: RecvRange,
   ): Poll<number> {
-    this._throwDeferredRecvError();
-    const end = checkTargets(bufs, batch, CHECKED_AHEAD);
-    return this._engine.receive(waker, bufs, batch?.start ?? 0, end, batch?.info);
+    this._recvError?.throwIfSet();
+    const end = checkRecvRange(bufs, range, CHECKED_MAX);
+    return this._engine.receive(waker, bufs, range?.start ?? 0, end, range?.meta);
   }
 
   override pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
     checkRecvBatch(batch);
     batch._clear();
-    this._throwDeferredRecvError();
+    this._recvError?.throwIfSet();
     return this._engine.receiveBatch(waker, batch);
   }
 
   override pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
     checkSendBatch(batch);
-    this._throwDeferredSendError();
+    this._sendError?.throwIfSet();
     if (this.#isConnected) batch._checkAddresses((address) => checkPeer(this.peerAddr, address));
     if (this._engine.sendBatch !== undefined) return this._engine.sendBatch(waker, batch);
     if (this.#isClosed) throw closedError("send");
-    batch._refuseMetadata("it needs the shim");
+    batch._refuseMetadata("requires the native backend");
     return super.pollSendBatch(waker, batch);
   }
 
@@ -175,7 +174,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     return this.#bufIo;
   }
 
-  /** Datagrams and bytes as `SocketStats` names them; the rest is a transport's to know. */
+  /** Returns the counts of datagrams and bytes. The other fields are for transport protocols. */
   asSocketStats(): SocketStats {
     const { datagramsSent, datagramsReceived, bytesSent, bytesReceived } = this._engine.counters;
     return {
@@ -191,29 +190,29 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     return undefined;
   }
 
-  /** Keeps the process alive while open: so from the start, until `unref`. */
+  /** Keeps the process alive while the socket is open, which is the default. */
   ref(): this {
     this._engine.ref();
     return this;
   }
 
-  /** Lets the process end though this is open. */
+  /** Allows the process to exit while the socket is open. */
   unref(): this {
     this._engine.unref();
     return this;
   }
 
-  /** Datagram sockets have nothing to say at the end: done at once, nothing is closed. */
+  /** Completes at once, and closes nothing: UDP and Unix datagrams have no shutdown exchange. */
   pollShutdown(_waker: Waker): Poll<undefined> {
     return undefined;
   }
 
-  /** Closes it. Whoever waits on it is rejected with `ERR_SOCKET_CLOSED`. Idempotent. */
+  /** Closes the socket. Pending promises reject with code `ERR_SOCKET_CLOSED`. Idempotent. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this._engine.close();
-    // Somebody's own poll may have put its waker in the place of theirs.
+    // The caller's own poll may have replaced the wakers of the queues.
     this._recvQueue?.wake();
     this._sendQueue?.wake();
   }

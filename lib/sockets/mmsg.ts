@@ -1,6 +1,6 @@
 /**
- * `recvmmsg` and `sendmmsg` on a descriptor of one's own, without a socket object: Linux only, and
- * never blocking, whatever the descriptor's flags say.
+ * `recvmmsg` and `sendmmsg` on a descriptor that the caller owns, without a socket object. Linux
+ * only. They never block, even if the descriptor is blocking.
  */
 
 import {
@@ -9,21 +9,23 @@ import {
   type Native,
   type ReceiveVector,
 } from "../../ffi/native.ts";
-import { AF_INET6, AF_UNIX, type SocketAddress } from "../address/address.ts";
-import { fillPayloads, fillTargets, storeReceived } from "../batch/batch.ts";
-import { MessageBuilder } from "../batch/messages.ts";
+import { AF_INET6, AF_UNIX } from "../address/sockaddr.ts";
+import type { SocketAddress } from "../address/socket-address.ts";
+import { MessageBuilder } from "../batch/message-builder.ts";
+import { fillPayloads } from "../batch/payloads.ts";
+import { fillTargets, storeReceived } from "../batch/targets.ts";
 import { newCounters } from "../datagram/counters.ts";
 import type { Destinations } from "../datagram/destination.ts";
-import { drainErrorQueue } from "../datagram/error-queue.ts";
-import type { DatagramInfo, Payload, Target } from "../datagram/info.ts";
-import { IpOptions } from "../engine/options.ts";
+import type { Payload, Target } from "../datagram/payload.ts";
+import { checkRecvRange, checkSend } from "../datagram/ranges.ts";
+import type { RecvMeta } from "../datagram/recv-meta.ts";
+import { EAGAIN } from "../linux/constants.ts";
+import { drainErrorQueue } from "../linux/error-queue.ts";
+import { IpSocketOptions } from "../linux/socket-options.ts";
+import { WouldBlock } from "../poll/poll.ts";
 import { checkInteger } from "../support/check.ts";
 import { SocketError, unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
-import { EAGAIN } from "../support/linux.ts";
-import { WouldBlock } from "../traits/poll.ts";
-import { checkTargets } from "../traits/recv.ts";
-import { checkBatch } from "../traits/send.ts";
 
 const O_NONBLOCK = 0o4000;
 
@@ -33,41 +35,41 @@ interface Vectors {
   readonly sending: MessageBuilder;
 }
 
-/** Errors kept for next calls; more of them than descriptors in trouble at a time. */
+/** The maximum number of deferred errors. All are discarded beyond that. */
 const DEFERRED_MAX = 1024;
 
 let vectors: Vectors | undefined;
 
 /**
- * Receives what is there into `bufs`, one datagram each, in order: how many, or `WouldBlock` when
- * there is none. No buffers: 0. `info[i]`, if given, is told of datagram i: sender, real length.
+ * Receives the available datagrams into `bufs`, one per buffer, and returns their number, or
+ * `WouldBlock` if there is none. Stores the metadata of datagram i in `meta[i]`, if present.
  *
- * Batches are as large as the caller gives: beyond 1024 with a system call for each 1024.
+ * Makes one system call per 1024 buffers. Returns 0 if there are no buffers.
  *
- * @throws SocketError when the system reports an error before the first datagram; one behind it
- * is thrown by the next call.
+ * @throws SocketError if the system reports an error before the first datagram. An error after the
+ * first is thrown by the next call on the descriptor.
  */
 export function recvmmsg(
   fd: number,
   bufs: readonly Target[],
-  info?: readonly DatagramInfo[],
+  meta?: readonly RecvMeta[],
 ): number | WouldBlock {
   const { native, received } = open("recvmmsg", fd);
   throwDeferred(native, fd, "recvmmsg");
-  const count = checkTargets(bufs, undefined);
+  const count = checkRecvRange(bufs, undefined);
   const counters = newCounters();
   for (let done = 0; done < count; ) {
     const limit = Math.min(count - done, BATCH_COUNT_MAX);
-    const run = { slot: 0, start: done, count: limit };
+    const slots = { slot: 0, start: done, count: limit };
     received.reserve(limit);
-    fillTargets(received, bufs, run);
+    fillTargets(received, bufs, slots);
     const result = received.receive(fd, 0, limit);
     received.release(limit);
     if (result < 0 && done === 0) return failed(-result, "recvmmsg");
     if (result < 0 && result !== -EAGAIN) defer(native, fd, "recvmmsg", -result);
     if (result <= 0) return done;
-    run.count = result;
-    storeReceived(received, bufs, run, { info, counters, local: undefined });
+    slots.count = result;
+    storeReceived(received, bufs, slots, { meta, counters, local: undefined });
     done += result;
     if (result < limit) return done;
   }
@@ -75,11 +77,11 @@ export function recvmmsg(
 }
 
 /**
- * Sends `bufs` in order: how many went, or `WouldBlock` when the socket is full. No buffers: 0.
- * `to` is one destination for all, one each, or absent for a connected socket.
+ * Sends `bufs` in order, and returns the number of datagrams sent, or `WouldBlock` if the socket is
+ * full. `to` is one destination for all, one for each, or absent for a connected socket.
  *
- * @throws SocketError when not even the first could be sent; an error behind it comes with the
- * next call, once.
+ * @throws SocketError if the first datagram is refused. An error after the first is thrown by the
+ * next call on the descriptor, once.
  */
 export function sendmmsg(
   fd: number,
@@ -87,15 +89,15 @@ export function sendmmsg(
   to?: SocketAddress | readonly SocketAddress[],
 ): number | WouldBlock {
   const { native, sending } = open("sendmmsg", fd);
-  const { end } = checkBatch(bufs, { to });
+  const { end } = checkSend(bufs, { to });
   throwDeferred(native, fd, "sendmmsg");
   const socketFamily = native.name(fd) < 0 ? -1 : family(native);
   if (to !== undefined || end < 2 || socketFamily === AF_UNIX) {
     return sendAll(sending, fd, bufs, to, socketFamily === AF_INET6);
   }
-  // The kernel drops the error that ends a batch early. One that ICMP reported is found again in
-  // the error queue, if there is one; the descriptor is left as it was.
-  const options = new IpOptions(native, fd, socketFamily === AF_INET6);
+  // The kernel discards the error that ends a batch early. If ICMP reported it, the error queue has
+  // it. The queue is enabled for this call only.
+  const options = new IpSocketOptions(native, fd, socketFamily === AF_INET6);
   const hadQueue = options.receivesErrors;
   if (!hadQueue) options.setReceiveErrors(true);
   try {
@@ -118,8 +120,8 @@ function sendAll(
   const end = bufs.length;
   for (let done = 0; done < end; ) {
     const limit = Math.min(end - done, BATCH_COUNT_MAX);
-    // A raw descriptor: its owner sets it up, so nothing is offloaded behind its back.
-    const rules = { isIPv6, isPeerIPv4: false, segmentation: undefined };
+    // No GSO: the options of the descriptor are the responsibility of its owner.
+    const rules = { isIPv6, isPeerIPv4: false, gsoLimits: undefined };
     fillPayloads(sending.begin(rules), bufs, { start: done, count: limit }, to);
     const result = sending.vector.send(fd, 0, limit);
     sending.vector.release(limit);
@@ -131,9 +133,9 @@ function sendAll(
 }
 
 /**
- * Whether a descriptor is non-blocking (O_NONBLOCK).
+ * Returns whether a descriptor is non-blocking (O_NONBLOCK).
  *
- * @throws SocketError with code `EBADF` when it is none.
+ * @throws SocketError with code `EBADF` if it is not open.
  */
 export function isNonblocking(fd: number): boolean {
   const { native } = open("fcntl", fd);
@@ -157,10 +159,10 @@ function open(what: string, fd: number): Vectors {
   return vectors;
 }
 
-/** Errors behind a partial batch, for the next call on that descriptor. */
+/** The errors after partial batches, by descriptor. */
 const deferred = new Map<string, number>();
 
-/** Which socket a descriptor is: its number alone may be another's by the next call. */
+/** Identifies the socket of a descriptor, whose number may be reused before the next call. */
 function identity(native: Native, fd: number, syscall: string): string {
   const own = native.name(fd);
   const ownWords = native.scratch.slice(0, (own + 3) >> 2).join();
@@ -170,7 +172,7 @@ function identity(native: Native, fd: number, syscall: string): string {
 
 function defer(native: Native, fd: number, syscall: string, errno: number): void {
   if (errno === 0) return;
-  // Descriptors that are never used again would stay here.
+  // The errors of descriptors that are never used again would accumulate.
   if (deferred.size >= DEFERRED_MAX) deferred.clear();
   deferred.set(identity(native, fd, syscall), errno);
 }

@@ -1,20 +1,20 @@
-/** What `UdpSocket.bind` takes, how it is checked, and which backend it leads to. */
+/** The options of `UdpSocket.bind`, their checks, and the choice of the backend. */
 
 import type { Backend } from "../engine/engine.ts";
-import { checkOffload, type Offload } from "../engine/offload.ts";
-import { type BufferSizes, checkBufferSizes } from "../engine/open.ts";
-import type { PathMtuDiscovery } from "../engine/options.ts";
-import { loadReactor, type ReactorResult } from "../readiness/load.ts";
+import { type BufferSizes, checkBufferSizes } from "../engine/native/open-socket.ts";
+import { checkOffload, type Offload } from "../linux/offload.ts";
+import type { PathMtuDiscovery } from "../linux/socket-options.ts";
+import { loadNativeThread, type NativeThreadResult } from "../readiness/thread-reactor.ts";
 import { checkInteger, rangeError, typeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
 import { warn } from "../support/warn.ts";
 
-/** Environment variable that asks for a backend where no option does: `shim` or `portable`. */
+/** The environment variable that selects the default backend: `native` or `portable`. */
 const BACKEND_VARIABLE = "DATAGRAM_SOCKET_BACKEND";
 
-/** A host and a port, as `Bun.udpSocket` takes them. */
+/** A host and a port, as in `Bun.udpSocket`. */
 export interface HostAndPort {
-  /** An IP address, or a name to look up. */
+  /** An IP address, or a name to resolve. */
   readonly hostname: string;
   /** 1..65535. */
   readonly port: number;
@@ -23,45 +23,45 @@ export interface HostAndPort {
 /** Options of `UdpSocket.bind`. */
 export interface UdpBindOptions extends BufferSizes {
   /**
-   * The address to bind to, or a name to look up. `"::"` takes IPv4 too (dual stack). Default:
-   * `"0.0.0.0"`, or `"::"` when `connect` leads to an IPv6 address.
+   * The address to bind to, or a name to resolve. `"::"` includes IPv4 (dual stack). Default:
+   * `"0.0.0.0"`, or `"::"` if the address of `connect` is IPv6.
    */
   readonly hostname?: string | undefined;
-  /** The port to bind to. Default 0: the system chooses. */
+  /** The port to bind to, 0..65535. Default 0: chosen by the system. */
   readonly port?: number | undefined;
-  /** The only peer to talk to. */
+  /** The peer to connect to: the only one that the socket then exchanges datagrams with. */
   readonly connect?: HostAndPort | undefined;
-  /** `"portable"`: `Bun.udpSocket` alone. Default: the shim where it works. */
+  /** `"portable"` uses only `Bun.udpSocket`. Default: `"native"` where it works. */
   readonly backend?: Backend | undefined;
-  /** Several sockets share the port, and the kernel spreads peers over them. Shim only. */
+  /** Lets several sockets share the port; the kernel distributes peers (SO_REUSEPORT). Native. */
   readonly reusePort?: boolean | undefined;
-  /** Several sockets may bind the port, for multicast (SO_REUSEADDR). Shim only. */
+  /** Lets several sockets bind the port, for multicast (SO_REUSEADDR). Native only. */
   readonly reuseAddress?: boolean | undefined;
   /**
-   * Whether datagrams may be joined to messages: sent as segments of one (GSO), received many at a
-   * time (GRO). Nothing else changes by it but the speed. Default: where it works; the environment
-   * variable `DATAGRAM_SOCKET_OFFLOAD=off` switches both off, whatever is asked for.
+   * The offloads to use: `gso` (datagrams are sent as segments of one message) and `gro` (the kernel
+   * merges received datagrams). They change only the speed. Default: both, where they work. The
+   * environment variable `DATAGRAM_SOCKET_OFFLOAD=off` disables both and takes precedence.
    */
   readonly offload?: boolean | Partial<Offload> | undefined;
-  /** Whether IP may fragment datagrams. Default `"off"`: it may. Shim only. */
+  /** The handling of datagrams that exceed the path MTU. Default `"off"`. Native only. */
   readonly pathMtuDiscovery?: PathMtuDiscovery | undefined;
   /**
-   * Takes what TPROXY rules of the firewall lead here, may bind and send from addresses of others
-   * (IP_TRANSPARENT). Needs the right to administer the network (`EPERM`). Shim only.
+   * Receives packets that TPROXY rules redirect, and allows foreign local addresses
+   * (IP_TRANSPARENT). Requires CAP_NET_ADMIN (`EPERM`). Native only.
    */
   readonly transparent?: boolean | undefined;
-  /** May bind addresses that this host does not have, or not yet (IP_FREEBIND). Shim only. */
+  /** Allows addresses that this host does not have, or not yet (IP_FREEBIND). Native only. */
   readonly freebind?: boolean | undefined;
-  /** Whether an IPv6 socket takes IPv6 alone. Default: IPv4 too. Shim only. */
+  /** Restricts an IPv6 socket to IPv6 (IPV6_V6ONLY). Default: dual stack. Native only. */
   readonly ipv6Only?: boolean | undefined;
-  /** Datagrams that may wait for `recv` in the portable backend's queue. Default 2800. */
+  /** The length of the receive queue of the portable backend, 1..2^31-1. Default 2800. */
   readonly receiveQueueDatagrams?: number | undefined;
 }
 
 /** Options of `UdpSocket.fromFd`. */
 export type UdpAdoptOptions = Pick<UdpBindOptions, "offload">;
 
-/** @throws TypeError or RangeError for bad options. */
+/** @throws TypeError or RangeError for invalid options. */
 export function checkBindOptions(options: UdpBindOptions): void {
   const {
     hostname,
@@ -88,17 +88,17 @@ export function checkBindOptions(options: UdpBindOptions): void {
   checkBufferSizes(options);
 }
 
-/** The shim with its reactor, or why it is not to be used. */
-export async function chooseBackend(asked: Backend | undefined): Promise<ReactorResult> {
-  const wanted = asked ?? process.env[BACKEND_VARIABLE] ?? "";
-  if (!["shim", "portable", ""].includes(wanted)) {
-    throw rangeError(asked ? "backend" : BACKEND_VARIABLE, '"shim" or "portable"', wanted);
+/** Returns the native backend, or the reason why it is not used. */
+export async function chooseBackend(requested: Backend | undefined): Promise<NativeThreadResult> {
+  const wanted = requested ?? process.env[BACKEND_VARIABLE] ?? "";
+  if (!["native", "portable", ""].includes(wanted)) {
+    throw rangeError(requested ? "backend" : BACKEND_VARIABLE, '"native" or "portable"', wanted);
   }
-  if (wanted === "portable") return { reason: "the portable backend was asked for" };
-  const loaded = await loadReactor();
+  if (wanted === "portable") return { reason: "the portable backend was requested" };
+  const loaded = await loadNativeThread();
   if ("reason" in loaded) {
-    if (wanted === "shim") throw unsupportedError("bind", loaded.reason);
-    warnOnce(`the portable backend is used, as ${loaded.reason}`);
+    if (wanted === "native") throw unsupportedError("bind", loaded.reason);
+    warnOnce(`the portable backend is used: ${loaded.reason}`);
   }
   return loaded;
 }
@@ -110,20 +110,21 @@ function warnOnce(message: string): void {
   hasWarned = true;
 }
 
-/** @throws SocketError with code `ERR_NOT_SUPPORTED` for what only the shim can do. */
-export function refuseShimOptions(options: UdpBindOptions, reason: string): void {
+/** @throws SocketError with code `ERR_NOT_SUPPORTED` for options of the native backend. */
+export function refuseNativeOptions(options: UdpBindOptions, reason: string): void {
   for (const name of [
     "reusePort",
     "reuseAddress",
     "transparent",
     "freebind",
     "ipv6Only",
-    "recvBufferBytes",
+    "receiveBufferBytes",
     "sendBufferBytes",
   ] as const) {
-    if (options[name]) throw unsupportedError("bind", `${name} needs the shim: ${reason}`);
+    if (options[name])
+      throw unsupportedError("bind", `${name} requires the native backend: ${reason}`);
   }
   if ((options.pathMtuDiscovery ?? "off") !== "off") {
-    throw unsupportedError("bind", `pathMtuDiscovery needs the shim: ${reason}`);
+    throw unsupportedError("bind", `pathMtuDiscovery requires the native backend: ${reason}`);
   }
 }

@@ -1,36 +1,43 @@
 /** UDP sockets over IPv4 and IPv6. */
 
 import type { Native } from "../../ffi/native.ts";
-import { AF_INET, AF_INET6, type SocketAddress } from "../address/address.ts";
-import type { TransportError } from "../datagram/error-queue.ts";
+import { resolveAddress } from "../address/resolve.ts";
+import { AF_INET, AF_INET6 } from "../address/sockaddr.ts";
+import type { SocketAddress } from "../address/socket-address.ts";
 import {
   type Capabilities,
-  checkReceiveMetadata,
-  RECEIVE_METADATA,
-  type ReceiveMetadata,
-} from "../datagram/metadata.ts";
-import type { Membership, TransmitClock, UdpControls } from "../engine/controls.ts";
-import { checkOffload, chooseOffload } from "../engine/offload.ts";
+  checkMetadataOptions,
+  METADATA_KINDS,
+  type MetadataOptions,
+} from "../datagram/metadata-options.ts";
+import type { TransportError } from "../datagram/transport-error.ts";
+import type { Membership, TransmitClock, UdpSocketHandle } from "../datagram/udp-interface.ts";
+import { NativeEngine } from "../engine/native/native-engine.ts";
 import {
   closeOnThrow,
   openSocket,
-  resolveAddress,
   setBufferSizes,
   setOption,
-} from "../engine/open.ts";
-import { IPV6_V6ONLY, IpOptions, SO_REUSEADDR, SO_REUSEPORT } from "../engine/options.ts";
-import { ShimEngine } from "../engine/shim-engine.ts";
-import { loadReactor, type ReactorResult } from "../readiness/load.ts";
+} from "../engine/native/open-socket.ts";
+import {
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
+  SO_REUSEADDR,
+  SO_REUSEPORT,
+  SOL_SOCKET,
+} from "../linux/constants.ts";
+import { checkOffload, chooseOffload } from "../linux/offload.ts";
+import { IpSocketOptions } from "../linux/socket-options.ts";
+import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
-import { IPPROTO_IPV6, SOL_SOCKET } from "../support/linux.ts";
 import { checkAdoptable } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import {
   checkBindOptions,
   chooseBackend,
   type HostAndPort,
-  refuseShimOptions,
+  refuseNativeOptions,
   type UdpAdoptOptions,
   type UdpBindOptions,
 } from "./udp-options.ts";
@@ -46,23 +53,23 @@ import {
  * if (peer) await socket.sendTo(buffer.subarray(0, length), peer);
  * ```
  */
-export class UdpSocket extends EngineSocket implements UdpControls {
+export class UdpSocket extends EngineSocket implements UdpSocketHandle {
   /**
-   * Opens a socket and binds it, and connects it if asked to.
+   * Opens a socket, binds it, and connects it if `connect` is given.
    *
-   * @throws SocketError when the system refuses (`EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` ...).
-   * @throws TypeError or RangeError for bad options.
+   * @throws SocketError if the system refuses (`EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` ...).
+   * @throws TypeError or RangeError for invalid options.
    */
   static override async bind(options: UdpBindOptions = {}): Promise<UdpSocket> {
     checkBindOptions(options);
     const loaded = await chooseBackend(options.backend);
-    if ("reason" in loaded) refuseShimOptions(options, loaded.reason);
+    if ("reason" in loaded) refuseNativeOptions(options, loaded.reason);
     const { connect } = options;
     const peer = connect && (await resolveAddress(connect.hostname, connect.port));
     const hostname = options.hostname ?? (peer?.family === "IPv6" ? "::" : "0.0.0.0");
     if ("reason" in loaded) {
-      // Mostly not needed, and loading it takes as long as opening a socket.
-      const { PortableEngine } = await import("../engine/portable-engine.ts");
+      // Loaded on demand: it takes as long as opening a socket.
+      const { PortableEngine } = await import("../engine/portable/portable-engine.ts");
       return new UdpSocket(
         await PortableEngine.open({
           hostname,
@@ -80,37 +87,33 @@ export class UdpSocket extends EngineSocket implements UdpControls {
     return closeOnThrow(native, fd, () => UdpSocket.#adopt(loaded, fd, options.offload));
   }
 
-  /** Opens a socket that is connected to `peer`, the only one it then talks to. */
+  /** Opens a socket that is connected to `peer`. */
   static connect(peer: HostAndPort, options: UdpBindOptions = {}): Promise<UdpSocket> {
     return UdpSocket.bind({ ...options, connect: peer });
   }
 
   /**
-   * Takes over an open IPv4 or IPv6 datagram descriptor, which is the socket's from then on and
-   * is made non-blocking. The caller must not close it. Coalescing that is on already stays on,
-   * whatever `offload` says: what waits can only be taken apart as long as it is.
+   * Adopts an open IPv4 or IPv6 datagram descriptor: takes its ownership and makes it non-blocking.
+   * GRO stays enabled if it is, even with `offload: false`: messages in the receive buffer may be
+   * merged already, and could not be split without it.
    *
-   * @throws SocketError when it is no such descriptor (`EINVAL`, `ENOTSOCK`, `EBADF`) or is a
-   * socket's of this thread already (`EEXIST`), and stays whose it was; `ERR_NOT_SUPPORTED`
-   * without the shim.
-   * @throws TypeError or RangeError for bad options.
+   * @throws SocketError if it is another kind of descriptor (`EINVAL`, `ENOTSOCK`, `EBADF`), or if a
+   * socket of this thread has it (`EEXIST`). The caller keeps the ownership then. With code
+   * `ERR_NOT_SUPPORTED` without the native backend.
+   * @throws TypeError or RangeError for invalid options.
    */
   static async fromFd(fd: number, options: UdpAdoptOptions = {}): Promise<UdpSocket> {
     checkInteger("fd", fd, 0, 2 ** 31 - 1);
     checkOffload(options.offload);
-    const loaded = await loadReactor();
+    const loaded = await loadNativeThread();
     if ("reason" in loaded) throw unsupportedError("fromFd", loaded.reason);
     checkAdoptable(loaded, fd, [AF_INET, AF_INET6]);
     return UdpSocket.#adopt(loaded, fd, options.offload);
   }
 
-  static #adopt(
-    loaded: Exclude<ReactorResult, { reason: string }>,
-    fd: number,
-    asked: UdpBindOptions["offload"],
-  ): UdpSocket {
-    const offload = chooseOffload(loaded.native, asked);
-    return new UdpSocket(new ShimEngine({ ...loaded, fd, offload }));
+  static #adopt(loaded: NativeThread, fd: number, requested: UdpBindOptions["offload"]): UdpSocket {
+    const offload = chooseOffload(loaded.native, requested);
+    return new UdpSocket(new NativeEngine({ ...loaded, fd, offload }));
   }
 
   override asUdpSocket(): UdpSocket {
@@ -118,80 +121,80 @@ export class UdpSocket extends EngineSocket implements UdpControls {
   }
 
   /**
-   * Asks for what can be told of received datagrams, all kinds that the kernel grants unless some
-   * are named (`true`: on, `false`: off), and answers which it will tell from now on, those of
-   * earlier calls among them. `DatagramInfo` has them from the next receive on.
+   * Enables (`true`) or disables (`false`) kinds of receive metadata, and returns which are enabled
+   * now. Kinds that are not named stay as they are; without an argument, all are enabled. Kinds that
+   * the kernel does not support stay disabled. `RecvMeta` has them from the next receive on.
    *
-   * @throws TypeError or RangeError for what is no kind, or no boolean.
+   * @throws TypeError for an unknown kind, or a value that is not a boolean.
    */
-  receiveMetadata(wanted: ReceiveMetadata = ALL_METADATA): Capabilities {
-    checkReceiveMetadata(wanted);
-    return this._engine.receiveMetadata(wanted);
+  enableMetadata(options: MetadataOptions = ALL_METADATA): Capabilities {
+    checkMetadataOptions(options);
+    return this._engine.enableMetadata(options);
   }
 
   /**
-   * Lets datagrams say when they are to be sent (`SendMetadata`), in nanoseconds of `clock`. The
-   * `fq` qdisc takes `"monotonic"`; without such a qdisc on the device the times have no effect.
+   * Enables transmit times (`SendMeta.transmitTimeNs`), in nanoseconds of `clock` (SO_TXTIME). The
+   * `fq` qdisc requires `"monotonic"`. Without such a qdisc on the device they have no effect.
    *
-   * @throws RangeError for another clock, SocketError when the system refuses (`"tai"` needs the
-   * right to administer the network: `EPERM`).
+   * @throws RangeError for another clock; SocketError if the system refuses (`"tai"` requires
+   * CAP_NET_ADMIN: `EPERM`).
    */
   setTransmitTimes(clock: TransmitClock): void {
     this._engine.controls.setTransmitTimes(clock);
   }
 
   /**
-   * What the clock of `setTransmitTimes` shows, in nanoseconds; until one is chosen the monotonic
-   * one. Bun's own clocks (`process.hrtime`, `performance.now`) start with the process instead.
+   * The current time of the clock of `setTransmitTimes` in nanoseconds (default: `"monotonic"`). The
+   * clocks of Bun (`process.hrtime`, `performance.now`) start with the process instead.
    *
-   * @throws SocketError with code `ERR_NOT_SUPPORTED` without the shim.
+   * @throws SocketError with code `ERR_NOT_SUPPORTED` without the native backend.
    */
   get transmitClockNs(): bigint {
     return this._engine.controls.transmitClockNs;
   }
 
   /**
-   * Has errors that the network reports about datagrams sent told to `handler`: unreachable hosts
-   * and ports, datagrams too big, with who said it about which destination. They are not thrown
-   * then, a call that one of them would have failed goes through, and the socket stays open. It is
-   * called soon after, never from within a call on the socket, which it may use or close.
-   * `undefined`: back to throwing, which only a connected socket does.
+   * Passes errors that the network reports about earlier datagrams to `handler`: unreachable hosts
+   * and ports, datagrams longer than the path MTU. They are not thrown then, and calls that they
+   * would have failed are repeated. The handler is called in a later microtask, and may use or close
+   * the socket. With `undefined`, a connected socket throws such errors again; an unconnected socket
+   * never does.
    */
   onTransportError(handler: ((error: TransportError) => void) | undefined): void {
     if (handler !== undefined && typeof handler !== "function") {
       throw typeError("handler", "function", handler);
     }
-    this._engine.tellTransportErrors(handler);
+    this._engine.setTransportErrorHandler(handler);
   }
 
-  /** Whether IP may fragment the datagrams it sends. */
+  /** Whether IP may fragment the datagrams of this socket. */
   get mayFragment(): boolean {
     return this._engine.controls.mayFragment;
   }
 
-  /** Whether datagrams may go to broadcast addresses. Default: they may not. */
+  /** Allows or forbids broadcast addresses. Forbidden by default. */
   setBroadcast(enabled: boolean): void {
     this._engine.controls.setBroadcast(enabled);
   }
 
-  /** How many routers a datagram may pass, 1..255. Default: the system's, mostly 64. */
+  /** Sets the hop limit of unicast datagrams, 1..255. Default: that of the system, mostly 64. */
   setTTL(ttl: number): void {
     checkInteger("ttl", ttl, 1, 255);
     this._engine.controls.setTTL(ttl);
   }
 
-  /** How many routers a multicast datagram may pass, 0..255. Default 1. */
+  /** Sets the hop limit of multicast datagrams, 0..255. Default 1. */
   setMulticastTTL(ttl: number): void {
     checkInteger("ttl", ttl, 0, 255);
     this._engine.controls.setMulticastTTL(ttl);
   }
 
-  /** Whether this host gets multicast datagrams that it sends. Default: it does. */
+  /** Enables or disables the loopback of multicast datagrams to this host. Enabled by default. */
   setMulticastLoopback(enabled: boolean): void {
     this._engine.controls.setMulticastLoopback(enabled);
   }
 
-  /** Which interface multicast leaves by: an IPv4 address of it, or for IPv6 `::%eth0`. */
+  /** Sets the interface for multicast: by an IPv4 address of it, or for IPv6 as in `::%eth0`. */
   setMulticastInterface(interfaceAddress: string): void {
     this._engine.controls.setMulticastInterface(interfaceAddress);
   }
@@ -207,8 +210,8 @@ export class UdpSocket extends EngineSocket implements UdpControls {
   }
 }
 
-const ALL_METADATA: ReceiveMetadata = Object.fromEntries(
-  RECEIVE_METADATA.map((kind) => [kind, true]),
+const ALL_METADATA: MetadataOptions = Object.fromEntries(
+  METADATA_KINDS.map((kind) => [kind, true]),
 );
 
 function setUp(
@@ -222,7 +225,7 @@ function setUp(
   if (options.reuseAddress) setOption(native, fd, [SOL_SOCKET, SO_REUSEADDR], 1);
   const isIPv6 = local.family === "IPv6";
   if (isIPv6) setOption(native, fd, [IPPROTO_IPV6, IPV6_V6ONLY], Number(options.ipv6Only ?? false));
-  const ipOptions = new IpOptions(native, fd, isIPv6);
+  const ipOptions = new IpSocketOptions(native, fd, isIPv6);
   ipOptions.setPathMtuDiscovery(options.pathMtuDiscovery ?? "off");
   if (options.transparent) ipOptions.setTransparent();
   if (options.freebind) ipOptions.setFreebind();

@@ -1,37 +1,38 @@
-/** Unix datagram sockets: reliable, ordered, and on one machine. */
+/** Unix datagram sockets: local, reliable and ordered (unix(7)). */
 
 import type { Native } from "../../ffi/native.ts";
-import { AF_UNIX, SocketAddress } from "../address/address.ts";
-import type { Payload } from "../datagram/info.ts";
+import { AF_UNIX } from "../address/sockaddr.ts";
+import { SocketAddress } from "../address/socket-address.ts";
+import type { Payload } from "../datagram/payload.ts";
+import { NativeEngine } from "../engine/native/native-engine.ts";
 import {
   type BufferSizes,
   checkBufferSizes,
   closeOnThrow,
   openSocket,
   setBufferSizes,
-} from "../engine/open.ts";
-import { ShimEngine } from "../engine/shim-engine.ts";
-import { loadReactor, type ReactorResult } from "../readiness/load.ts";
+} from "../engine/native/open-socket.ts";
+import { SOCK_DGRAM } from "../linux/constants.ts";
+import type { WaitOptions } from "../poll/operation-queue.ts";
+import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
+import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
-import { SOCK_DGRAM } from "../support/linux.ts";
-import type { WaitOptions } from "../traits/operations.ts";
-import type { Poll, Waker, WouldBlock } from "../traits/poll.ts";
 import { checkAdoptable } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 
-/** Options of every way to open a `UnixDatagram`. */
+/** Options of `UnixDatagram.bind` and `UnixDatagram.unbound`. */
 export interface UnixOptions extends BufferSizes {
-  /** The peer to connect to: a path, or an address. */
+  /** The peer to connect to, as a path or an address. */
   readonly connect?: string | SocketAddress | undefined;
 }
 
-/** Paths remembered with their addresses. */
+/** A cache of addresses by path. It is cleared when it is full. */
 const PATHS_MAX = 256;
 const paths = new Map<string, SocketAddress>();
 
 /**
- * A Unix datagram socket. Needs the shim, as Bun has none.
+ * A Unix datagram socket. Requires the native backend: Bun has no Unix datagram sockets.
  *
  * @example
  * ```ts
@@ -41,14 +42,14 @@ const paths = new Map<string, SocketAddress>();
  * ```
  */
 export class UnixDatagram extends EngineSocket {
-  /** The file that `bind` made and `close` removes. */
+  /** The file that `bind` created and `close` removes. */
   #file: BoundFile | undefined;
 
   /**
-   * Opens a socket at `path` (a file, which `close` removes again), or at an abstract address.
+   * Opens a socket bound to a file, which `close` removes again, or to an abstract address.
    *
-   * @throws SocketError when the system refuses (`EADDRINUSE` when the file is there already),
-   * or with code `ERR_NOT_SUPPORTED` where the shim does not work.
+   * @throws SocketError if the system refuses (`EADDRINUSE` if the file exists); with code
+   * `ERR_NOT_SUPPORTED` without the native backend.
    */
   static override async bind(
     path: string | SocketAddress,
@@ -63,15 +64,15 @@ export class UnixDatagram extends EngineSocket {
     return socket;
   }
 
-  /** Opens a socket without an address: it sends, and nobody can answer it. */
+  /** Opens a socket without an address: it can send, but receive no replies. */
   static unbound(options: UnixOptions = {}): Promise<UnixDatagram> {
     return UnixDatagram.#open(options, () => {});
   }
 
-  /** Opens two sockets that are connected to each other, and have no address. */
+  /** Opens two sockets without addresses that are connected to each other. */
   static async pair(options: BufferSizes = {}): Promise<[UnixDatagram, UnixDatagram]> {
     checkBufferSizes(options);
-    const loaded = await shimFor("UnixDatagram.pair");
+    const loaded = await requireNative("UnixDatagram.pair");
     const { native } = loaded;
     checkResult(native.pair(AF_UNIX, SOCK_DGRAM), "socketpair");
     const [left, right] = [native.scratch[0] as number, native.scratch[1] as number];
@@ -81,23 +82,23 @@ export class UnixDatagram extends EngineSocket {
         setBufferSizes(native, right, options);
       });
     });
-    const wrap = (fd: number) => new UnixDatagram(new ShimEngine({ ...loaded, fd }));
+    const wrap = (fd: number) => new UnixDatagram(new NativeEngine({ ...loaded, fd }));
     return [wrap(left), wrap(right)];
   }
 
   /**
-   * Takes over an open Unix datagram descriptor, which is the socket's from then on and is made
-   * non-blocking. A file it is bound to stays when it is closed.
+   * Adopts an open Unix datagram descriptor: takes its ownership and makes it non-blocking. `close`
+   * does not remove the file that it is bound to.
    *
-   * @throws SocketError when it is no such descriptor (`EINVAL`, `ENOTSOCK`, `EBADF`) or is a
-   * socket's of this thread already (`EEXIST`), and stays whose it was; `ERR_NOT_SUPPORTED`
-   * without the shim.
+   * @throws SocketError if it is another kind of descriptor (`EINVAL`, `ENOTSOCK`, `EBADF`), or if a
+   * socket of this thread has it (`EEXIST`). The caller keeps the ownership then. With code
+   * `ERR_NOT_SUPPORTED` without the native backend.
    */
   static async fromFd(fd: number): Promise<UnixDatagram> {
     checkInteger("fd", fd, 0, 2 ** 31 - 1);
-    const loaded = await shimFor("UnixDatagram.fromFd");
+    const loaded = await requireNative("UnixDatagram.fromFd");
     checkAdoptable(loaded, fd, [AF_UNIX]);
-    return new UnixDatagram(new ShimEngine({ ...loaded, fd }));
+    return new UnixDatagram(new NativeEngine({ ...loaded, fd }));
   }
 
   static async #open(
@@ -107,15 +108,15 @@ export class UnixDatagram extends EngineSocket {
     checkBufferSizes(options);
     const peer =
       options.connect === undefined ? undefined : unixAddress("connect", options.connect);
-    const loaded = await shimFor("UnixDatagram");
+    const loaded = await requireNative("UnixDatagram");
     const { native } = loaded;
     const fd = openSocket(native, AF_UNIX, (fd) => {
       setBufferSizes(native, fd, options);
-      // Connecting first: when that fails, no file was made.
+      // Connects first: if that fails, no file was created.
       if (peer) checkResult(native.connect(fd, peer._encoded), "connect", peer.toString());
       bind(native, fd);
     });
-    return new UnixDatagram(new ShimEngine({ ...loaded, fd }));
+    return new UnixDatagram(new NativeEngine({ ...loaded, fd }));
   }
 
   /** As `DatagramSocketSend.pollSendTo`; a string is a path. */
@@ -141,14 +142,14 @@ export class UnixDatagram extends EngineSocket {
     return super.trySendTo(buf, unixAddress("address", address));
   }
 
-  /** As `DatagramSocket.intoFd`; the file that `bind` made is the caller's too from then on. */
+  /** As `DatagramSocket.intoFd`. The caller also takes the ownership of the file. */
   override intoFd(): number | undefined {
     const fd = super.intoFd();
     if (fd !== undefined) this.#file = undefined;
     return fd;
   }
 
-  /** Closes it and removes the file that `bind` made. Idempotent. */
+  /** Closes the socket and removes the file that `bind` created. Idempotent. */
   override close(): void {
     super.close();
     const file = this.#file;
@@ -157,9 +158,9 @@ export class UnixDatagram extends EngineSocket {
   }
 }
 
-/** A file that a socket made, by what tells it from another that took its place. */
+/** The identity of a file, to recognize if another one has replaced it. */
 interface BoundFile {
-  /** Absolute: the working directory may change. */
+  /** Absolute, because the working directory may change. */
   readonly path: string;
   readonly device: number;
   readonly inode: number;
@@ -173,22 +174,22 @@ function boundFile(path: string): BoundFile | undefined {
   return stats && { path: absolute, device: stats.dev, inode: stats.ino };
 }
 
-/** Removes the file, unless it is gone or another is in its place. */
+/** Removes the file, unless it is gone or another one has replaced it. */
 function removeFile({ path, device, inode }: BoundFile): void {
   const { lstatSync, rmSync } = process.getBuiltinModule("node:fs");
   const stats = lstatSync(path, { throwIfNoEntry: false });
   if (stats?.dev === device && stats.ino === inode) rmSync(path, { force: true });
 }
 
-async function shimFor(what: string): Promise<Exclude<ReactorResult, { reason: string }>> {
-  const loaded = await loadReactor();
+async function requireNative(what: string): Promise<NativeThread> {
+  const loaded = await loadNativeThread();
   if ("reason" in loaded) {
-    throw unsupportedError(what, `Unix datagrams need the shim, and ${loaded.reason}`);
+    throw unsupportedError(what, `Unix datagrams require the native backend: ${loaded.reason}`);
   }
   return loaded;
 }
 
-/** The address of a path; the same path is the same object for a while. */
+/** Returns the address of a path, from the cache if possible. */
 function unixAddress(name: string, path: string | SocketAddress): SocketAddress {
   if (path instanceof SocketAddress) {
     if (path.family !== "unix" || path.isUnnamed) throw typeError(name, "Unix address", `${path}`);

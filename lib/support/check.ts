@@ -1,9 +1,9 @@
 /**
- * Argument checks: every misuse is refused here, in the same words, before it reaches a buffer
- * or the kernel. A message names the argument and prints what was expected and what came.
+ * Argument checks. Messages have one form: the name of the argument, the expected and the actual
+ * value.
  */
 
-/** Prints a value for an error message, short enough for one line. */
+/** Formats a value for an error message, in one line. */
 export function show(value: unknown): string {
   if (typeof value === "string")
     return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value);
@@ -13,12 +13,12 @@ export function show(value: unknown): string {
   return `an instance of ${value.constructor?.name ?? "Object"}`;
 }
 
-/** A `TypeError` that says which argument was wrong. */
+/** Returns a `TypeError` about an argument. */
 export function typeError(name: string, expected: string, got: unknown): TypeError {
   return new TypeError(`"${name}" expected ${expected}, got ${show(got)}`);
 }
 
-/** A `RangeError` that says which argument was out of range. */
+/** Returns a `RangeError` about an argument. */
 export function rangeError(name: string, expected: string, got: unknown): RangeError {
   return new RangeError(`"${name}" expected ${expected}, got ${show(got)}`);
 }
@@ -26,8 +26,7 @@ export function rangeError(name: string, expected: string, got: unknown): RangeE
 /**
  * Checks that `value` is an integer from `min` to `max`.
  *
- * Everything else, a string or `NaN` too, is a `RangeError`: a count that is no integer of the
- * range has one class of error, whatever else it is.
+ * @throws RangeError for everything else, including values of other types.
  */
 export function checkInteger(name: string, value: number, min: number, max: number): void {
   if (!(Number.isInteger(value) && value >= min && value <= max)) {
@@ -35,24 +34,7 @@ export function checkInteger(name: string, value: number, min: number, max: numb
   }
 }
 
-/**
- * Checks an array of buffers and which of them are used, by default all: the index behind the last.
- *
- * @throws TypeError for what is no array, RangeError for a range that is not within it.
- */
-export function checkBuffers(
-  bufs: readonly unknown[],
-  range: { readonly start?: number | undefined; readonly count?: number | undefined } | undefined,
-): number {
-  if (!Array.isArray(bufs)) throw typeError("bufs", "array", bufs);
-  const start = range?.start ?? 0;
-  checkInteger("start", start, 0, bufs.length);
-  const count = range?.count ?? bufs.length - start;
-  checkInteger("count", count, 0, bufs.length - start);
-  return start + count;
-}
-
-/** Checks that `value` is a `Uint8Array` (a `Buffer` is one). */
+/** @throws TypeError if `value` is not a `Uint8Array` (a `Buffer` is one). */
 export function checkBytes(name: string, value: unknown): asserts value is Uint8Array {
   if (!(value instanceof Uint8Array)) throw typeError(name, "Uint8Array", value);
 }

@@ -1,19 +1,19 @@
 /**
- * The one class for what the system refuses. Misuse of the library is a `TypeError` or
- * `RangeError` instead (check.ts), and would-block is a value (lib/traits/poll.ts).
+ * `SocketError`, the class of all failures of system calls. Misuse of the library is a `TypeError`
+ * or `RangeError` instead (check.ts), and would-block is a value (lib/poll/poll.ts).
  */
 
-/** What a `SocketError` says. */
+/** The fields of a `SocketError`. */
 export interface SocketErrorInit {
-  /** The system's error number, positive; 0 where the library itself refused. */
+  /** The error number of the system, positive; 0 if the library itself reports the error. */
   readonly errno: number;
-  /** The error's name where it is not the errno's. */
+  /** The code. Default: the name of `errno`. */
   readonly code?: string;
   /** The call that failed, such as `"bind"` or `"recvmmsg"`. */
   readonly syscall: string;
-  /** The address it was about, printed. */
+  /** The text of the address that the call was about. */
   readonly address?: string;
-  /** What to say beyond code and call. */
+  /** Text to append to the message. */
   readonly detail?: string;
   readonly cause?: unknown;
 }
@@ -23,11 +23,11 @@ export class SocketError extends Error {
   override readonly name: string = "SocketError";
   /** `"ECONNREFUSED"` and the like (errno(3)), or `"ERR_SOCKET_CLOSED"`. */
   readonly code: string;
-  /** The system's error number, positive; 0 for `ERR_SOCKET_CLOSED` and other refusals. */
+  /** The error number of the system, positive; 0 for errors of the library itself. */
   readonly errno: number;
   /** The call that failed, such as `"bind"`. */
   readonly syscall: string;
-  /** The address the call was about, absent where it had none. */
+  /** The text of the address that the call was about; absent if there is none. */
   readonly address: string | undefined;
 
   constructor(init: SocketErrorInit) {
@@ -42,7 +42,7 @@ export class SocketError extends Error {
   }
 }
 
-/** The name of an error number: `"EAGAIN"` for 11 on Linux. */
+/** Returns the name of an error number: `"EAGAIN"` for 11 on Linux. */
 export function errnoCode(errno: number): string {
   codes ??= readCodes();
   return codes.get(errno) ?? `errno ${errno}`;
@@ -52,12 +52,12 @@ let codes: ReadonlyMap<number, string> | undefined;
 
 function readCodes(): ReadonlyMap<number, string> {
   const { constants } = process.getBuiltinModule("node:os");
-  // Backwards, so that of two names for one number the first stays: EAGAIN, not EWOULDBLOCK.
+  // Reversed, so that the first of two names for a number wins: EAGAIN, not EWOULDBLOCK.
   const entries = Object.entries(constants.errno).reverse();
   return new Map(entries.map(([code, errno]) => [errno, code]));
 }
 
-/** The error of a call on a closed socket. */
+/** Returns the error of a call on a closed socket. */
 export function closedError(syscall: string): SocketError {
   return new SocketError({
     errno: 0,
@@ -67,12 +67,12 @@ export function closedError(syscall: string): SocketError {
   });
 }
 
-/** The error of something that this backend or platform has not. */
+/** Returns the error for a feature that the backend or platform lacks. */
 export function unsupportedError(syscall: string, reason: string): SocketError {
   return new SocketError({ errno: 0, code: "ERR_NOT_SUPPORTED", syscall, detail: reason });
 }
 
-/** Answers a result >= 0, throws a `SocketError` for -errno. */
+/** Returns `result` if it is >= 0. @throws SocketError if it is -errno. */
 export function checkResult(result: number, syscall: string, address?: string): number {
   if (result >= 0) return result;
   throw new SocketError({
@@ -83,14 +83,14 @@ export function checkResult(result: number, syscall: string, address?: string): 
 }
 
 /**
- * Whether `error` says that a datagram was longer than its way takes (EMSGSIZE): normal where a
- * transport probes for the path's MTU.
+ * Returns whether `error` means that a datagram was longer than the path MTU (EMSGSIZE), which is
+ * expected when a transport probes the path MTU.
  */
 export function isMessageSizeError(error: unknown): boolean {
   return error instanceof SocketError && error.code === "EMSGSIZE";
 }
 
-/** Whether `error` says that a socket was closed under its user. */
+/** Returns whether `error` means that the socket was closed. */
 export function isClosedError(error: unknown): boolean {
   return error instanceof SocketError && error.code === "ERR_SOCKET_CLOSED";
 }

@@ -1,6 +1,6 @@
-/** How the library says that it goes on by other means than the best: once a thread each. */
+/** Warnings about a fallback to a slower mechanism. Callers emit each once per thread. */
 
-/** Emits a process warning, which Bun prints unless it is told not to. */
+/** Emits a process warning, which Bun prints unless warnings are disabled. */
 export function warn(message: string): void {
   process.emitWarning(message, { type: "DatagramSocketWarning", code: "DATAGRAM_SOCKET_FALLBACK" });
 }

@@ -1,21 +1,23 @@
 /**
- * Types that wrap a socket: they name the inner one and get its whole surface. Promises are the
- * inner socket's too, so callers on both are served in one line.
+ * Wrappers: a subclass names its inner socket and inherits the whole interface. Promises are queued
+ * by the inner socket, so callers of both are served in one order.
  */
 
-import type { SocketAddress } from "../address/address.ts";
+import type { SocketAddress } from "../address/socket-address.ts";
 import type { RecvBatch } from "../batch/recv-batch.ts";
 import type { SendBatch } from "../batch/send-batch.ts";
-import type { DatagramInfo, Payload, Target } from "../datagram/info.ts";
-import type { UdpSocket } from "../sockets/udp.ts";
-import type { WaitOptions } from "./operations.ts";
-import type { Poll, Waker, WouldBlock } from "./poll.ts";
-import { DatagramSocketRecv, type RecvManyOptions, type RecvRange } from "./recv.ts";
-import { DatagramSocketSend, type SendManyOptions, type SendRange } from "./send.ts";
+import type { Payload, Target } from "../datagram/payload.ts";
+import type { RecvRange, SendRange } from "../datagram/ranges.ts";
+import type { RecvMeta } from "../datagram/recv-meta.ts";
+import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
+import type { WaitOptions } from "../poll/operation-queue.ts";
+import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
+import { DatagramSocketRecv, type RecvManyOptions } from "./recv.ts";
+import { DatagramSocketSend, type SendManyOptions } from "./send.ts";
 
-/** A send half that forwards all to another, which it names. */
+/** A send half that forwards every call to another one. */
 export abstract class AsDatagramSocketSend extends DatagramSocketSend {
-  /** The socket that sends. Must answer the same one as long as somebody waits on it. */
+  /** Returns the inner socket. Must return the same one while a caller waits on it. */
   abstract asDatagramSocketSend(): DatagramSocketSend;
 
   override pollSend(waker: Waker | null, buf: Payload): Poll<number> {
@@ -38,7 +40,7 @@ export abstract class AsDatagramSocketSend extends DatagramSocketSend {
     return this.asDatagramSocketSend().pollSendBatch(waker, batch);
   }
 
-  override asUdpSocket(): UdpSocket | undefined {
+  override asUdpSocket(): UdpSocketHandle | undefined {
     return this.asDatagramSocketSend().asUdpSocket();
   }
 
@@ -79,12 +81,12 @@ export abstract class AsDatagramSocketSend extends DatagramSocketSend {
   }
 }
 
-/** A receive half that forwards all to another, which it names. */
+/** A receive half that forwards every call to another one. */
 export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
-  /** The socket that receives. Must answer the same one as long as somebody waits on it. */
+  /** Returns the inner socket. Must return the same one while a caller waits on it. */
   abstract asDatagramSocketRecv(): DatagramSocketRecv;
 
-  /** The same socket, for code that only looks at it. */
+  /** Returns the same socket, for code that does not modify it. */
   asSharedDatagramSocketRecv(): DatagramSocketRecv {
     return this.asDatagramSocketRecv();
   }
@@ -93,8 +95,8 @@ export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
     return this.asDatagramSocketRecv().pollRecv(waker, buf);
   }
 
-  override pollRecvFrom(waker: Waker | null, buf: Target, info: DatagramInfo): Poll<number> {
-    return this.asDatagramSocketRecv().pollRecvFrom(waker, buf, info);
+  override pollRecvFrom(waker: Waker | null, buf: Target, meta: RecvMeta): Poll<number> {
+    return this.asDatagramSocketRecv().pollRecvFrom(waker, buf, meta);
   }
 
   override pollRecvMany(
@@ -109,7 +111,7 @@ export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
     return this.asDatagramSocketRecv().pollRecvBatch(waker, batch);
   }
 
-  override asUdpSocket(): UdpSocket | undefined {
+  override asUdpSocket(): UdpSocketHandle | undefined {
     return this.asSharedDatagramSocketRecv().asUdpSocket();
   }
 
@@ -117,7 +119,7 @@ export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
     return this.asDatagramSocketRecv().recv(buf, options);
   }
 
-  override recvFrom(buf: Target, options?: WaitOptions): Promise<DatagramInfo> {
+  override recvFrom(buf: Target, options?: WaitOptions): Promise<RecvMeta> {
     return this.asDatagramSocketRecv().recvFrom(buf, options);
   }
 

@@ -1,27 +1,20 @@
-/**
- * Code that always says where to, over a socket that may be connected: `sendTo` becomes `send`
- * when it is.
- */
+/** Sends with destinations on sockets that may be connected: `sendTo` then becomes `send`. */
 
-import type { SocketAddress } from "../address/address.ts";
+import type { SocketAddress } from "../address/socket-address.ts";
 import { checkSendBatch, type SendBatch } from "../batch/send-batch.ts";
-import { checkPeer, destination } from "../datagram/destination.ts";
-import type { Payload } from "../datagram/info.ts";
+import { checkPeer, destinationAt } from "../datagram/destination.ts";
+import type { Payload } from "../datagram/payload.ts";
+import { checkSend, type SendRange } from "../datagram/ranges.ts";
+import type { WaitOptions } from "../poll/operation-queue.ts";
+import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
 import { AsDatagramSocketSend } from "./forward.ts";
-import type { WaitOptions } from "./operations.ts";
-import type { Poll, Waker, WouldBlock } from "./poll.ts";
-import {
-  checkBatch,
-  type DatagramSocketSend,
-  type SendManyOptions,
-  type SendRange,
-} from "./send.ts";
+import type { DatagramSocketSend, SendManyOptions } from "./send.ts";
 
 /**
- * A send half that takes destinations whether its socket is connected or not.
+ * A send half that accepts destinations whether its socket is connected or not.
  *
- * It asks for the peer once, when it is made. From then on a destination other than that peer is
- * an error, always (a connected socket would send to its peer whatever it is told).
+ * The constructor reads the peer address once. After that, a destination other than this peer is
+ * always an error: a connected socket would ignore it and send to its peer.
  */
 export class MaybeConnectedSocket<
   T extends DatagramSocketSend = DatagramSocketSend,
@@ -40,7 +33,7 @@ export class MaybeConnectedSocket<
     return this.#inner;
   }
 
-  /** The wrapped socket, to go on without the wrapper. */
+  /** Returns the wrapped socket, to continue without the wrapper. */
   intoInner(): T {
     return this.#inner;
   }
@@ -49,19 +42,19 @@ export class MaybeConnectedSocket<
     return this.#inner;
   }
 
-  /** The peer the socket had when it was wrapped. */
+  /** The peer that the socket had when it was wrapped. */
   override get peerAddr(): SocketAddress | undefined {
     return this.#peer;
   }
 
-  /** @throws SocketError with code `EISCONN` when the socket has another peer. */
+  /** @throws SocketError with code `EISCONN` for another peer. */
   override pollSendTo(waker: Waker | null, buf: Payload, address: SocketAddress): Poll<number> {
     if (this.#peer === undefined) return this.#inner.pollSendTo(waker, buf, address);
     checkPeer(this.#peer, address);
     return this.#inner.pollSend(waker, buf);
   }
 
-  /** @throws SocketError with code `EISCONN` when the socket has another peer; none is sent then. */
+  /** @throws SocketError with code `EISCONN` for another peer, before any datagram is sent. */
   override pollSendMany(
     waker: Waker | null,
     bufs: readonly Payload[],
@@ -70,32 +63,32 @@ export class MaybeConnectedSocket<
     return this.#inner.pollSendMany(waker, bufs, this.#checked(bufs, batch));
   }
 
-  /** @throws SocketError with code `EISCONN` when the socket has another peer; none is sent then. */
+  /** @throws SocketError with code `EISCONN` for another peer, before any datagram is sent. */
   override async sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
     return this.#inner.sendMany(bufs, this.#checked(bufs, options));
   }
 
-  /** @throws SocketError with code `EISCONN` when the socket has another peer; none is sent then. */
+  /** @throws SocketError with code `EISCONN` for another peer, before any datagram is sent. */
   override trySendMany(bufs: readonly Payload[], batch?: SendRange): number | WouldBlock {
     return this.#inner.trySendMany(bufs, this.#checked(bufs, batch));
   }
 
   /**
-   * Sends what waits in `batch` as any socket does. Where there is a peer, all destinations are
-   * it, and the batch forgets them: its datagrams go to the peer from then on.
+   * Sends as `DatagramSocketSend.pollSendBatch`. If there is a peer, removes the destinations of the
+   * batch, which all must be this peer.
    *
-   * @throws SocketError with code `EISCONN` when the socket has another peer; none is sent then.
+   * @throws SocketError with code `EISCONN` for another peer, before any datagram is sent.
    */
   override pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
     return this.#inner.pollSendBatch(waker, this.#forPeer(batch));
   }
 
-  /** Sends all that waits in `batch`, to where `pollSendBatch` does. */
+  /** Sends all datagrams of `batch`, with the checks of `pollSendBatch`. */
   override async sendBatch(batch: SendBatch, options?: WaitOptions): Promise<number> {
     return this.#inner.sendBatch(this.#forPeer(batch), options);
   }
 
-  /** Sends what goes now of `batch`, to where `pollSendBatch` does, or answers `WouldBlock`. */
+  /** Sends as `trySendBatch` does, with the checks of `pollSendBatch`. */
   override trySendBatch(batch: SendBatch): number | WouldBlock {
     return this.#inner.trySendBatch(this.#forPeer(batch));
   }
@@ -105,20 +98,20 @@ export class MaybeConnectedSocket<
     const peer = this.#peer;
     if (peer !== undefined) {
       batch._checkAddresses((address) => checkPeer(peer, address));
-      batch._forgetAddresses();
+      batch._clearAddresses();
     }
     return batch;
   }
 
-  /** The batch without the destinations, when all of them are the peer. */
+  /** Returns the range without its destinations, which all must be the peer. */
   #checked<B extends SendRange>(bufs: readonly Payload[], batch: B | undefined): B | undefined {
     if (this.#peer === undefined || batch?.to === undefined) return batch;
-    const { to, start, end } = checkBatch(bufs, batch);
-    for (let i = start; i < end; i++) checkPeer(this.#peer, destination(to, i) as SocketAddress);
+    const { to, start, end } = checkSend(bufs, batch);
+    for (let i = start; i < end; i++) checkPeer(this.#peer, destinationAt(to, i) as SocketAddress);
     return { ...batch, to: undefined };
   }
 
-  /** @throws SocketError with code `EISCONN` when the socket has another peer. */
+  /** @throws SocketError with code `EISCONN` for another peer. */
   override async sendTo(
     buf: Payload,
     address: SocketAddress,
@@ -129,7 +122,7 @@ export class MaybeConnectedSocket<
     return this.#inner.send(buf, options);
   }
 
-  /** @throws SocketError with code `EISCONN` when the socket has another peer. */
+  /** @throws SocketError with code `EISCONN` for another peer. */
   override trySendTo(buf: Payload, address: SocketAddress): number | WouldBlock {
     if (this.#peer === undefined) return this.#inner.trySendTo(buf, address);
     checkPeer(this.#peer, address);

@@ -1,19 +1,19 @@
-/** Datagrams in buffers that are handed over, on top of any socket. */
+/** Buffered I/O over any socket: each datagram is received in a buffer of its own. */
 
 import type { DgramBuffer } from "../buffer/buffer.ts";
 import { type DgramBufferFactory, dgramBufferFactory } from "../buffer/pool.ts";
+import { Pending, type Poll, type Waker } from "../poll/poll.ts";
 import { checkInteger } from "../support/check.ts";
-import { Pending, type Poll, type Waker } from "./poll.ts";
 import { type DatagramSocket, RawPoolBufDatagramIo } from "./socket.ts";
 
-/** Buffers made ahead for one batch. */
+/** The maximum number of buffers to allocate for one batch. */
 const BATCH = 64;
 
-/** The buffered way into a socket: every datagram comes in a buffer of its own. */
+/** Receives each datagram in a new buffer, which the caller then owns. */
 export class PoolBufIo extends RawPoolBufDatagramIo {
   readonly #socket: DatagramSocket;
   readonly #factory: DgramBufferFactory;
-  /** Empty buffers, which the next datagrams are put in. */
+  /** Empty buffers for the next datagrams. */
   readonly #empty: DgramBuffer[] = [];
 
   constructor(socket: DatagramSocket, factory: DgramBufferFactory = dgramBufferFactory) {
@@ -27,7 +27,7 @@ export class PoolBufIo extends RawPoolBufDatagramIo {
   }
 
   override pollRecvDgram(waker: Waker | null): Poll<DgramBuffer> {
-    this.#socket._throwDeferredRecvError();
+    this.#socket._recvError?.throwIfSet();
     const buffer = this.#empty.pop() ?? this.#factory.getMaxDgramBuf();
     try {
       if (this.#socket.pollRecv(waker, buffer) !== Pending) return buffer;

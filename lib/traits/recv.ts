@@ -1,96 +1,89 @@
-/**
- * The receive half of a datagram socket. A type of your own writes `pollRecvFrom`; all else
- * follows.
- */
+/** The receive half of a datagram socket. A subclass implements `pollRecvFrom`. */
 
 import { checkRecvBatch, type RecvBatch } from "../batch/recv-batch.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
-import { checkInfo, checkTarget, DatagramInfo, type Target } from "../datagram/info.ts";
-import type { UdpSocket } from "../sockets/udp.ts";
-import { checkBuffers, checkInteger, typeError } from "../support/check.ts";
+import type { Target } from "../datagram/payload.ts";
+import { checkRecvRange, type RecvRange } from "../datagram/ranges.ts";
+import { RecvMeta } from "../datagram/recv-meta.ts";
+import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
+import { DeferredError } from "../poll/deferred-error.ts";
+import { OperationQueue, type WaitOptions } from "../poll/operation-queue.ts";
+import { Pending, type Poll, type Waker, WouldBlock } from "../poll/poll.ts";
+import { checkInteger } from "../support/check.ts";
 import {
   BATCH_COUNT_MAX,
   DGRAM_HEADROOM,
   MAX_BUF_SIZE,
   MAX_DATAGRAM_SIZE,
 } from "../support/limits.ts";
-import { OperationQueue, type WaitOptions } from "./operations.ts";
-import { Pending, type Poll, type Waker, WouldBlock } from "./poll.ts";
-
-/** Which buffers are filled, and where to tell of what came. */
-export interface RecvRange {
-  /** Filled for every datagram, as far as it is long: sender, real length. */
-  readonly info?: readonly DatagramInfo[] | undefined;
-  /** The first buffer to fill, and the first `info`. Default 0. */
-  readonly start?: number | undefined;
-  /** How many from there on. Default: all. */
-  readonly count?: number | undefined;
-}
 
 /** Options of `recvMany`. */
 export interface RecvManyOptions extends RecvRange, WaitOptions {}
 
 /** Options of `batches`. */
 export interface BatchesOptions extends WaitOptions {
-  /** Datagrams a batch at most, 1..1024. Default 64. */
+  /** The maximum number of datagrams per batch, 1..1024. Default 64. */
   readonly count?: number | undefined;
-  /** Bytes a datagram may have, 0..65536; longer ones are truncated. Default 1500. */
+  /** The maximum length of a datagram in bytes, 0..65536. Longer ones are truncated. Default 1500. */
   readonly payloadBytesMax?: number | undefined;
-  /** Bytes of headroom in front of each, 0..65536. Default 16. */
+  /** The headroom of each buffer in bytes, 0..65536. Default 16. */
   readonly headroom?: number | undefined;
 }
 
-/** Datagrams that came together. Borrowed: the next step of the iteration fills it anew. */
+/** Datagrams that were received together. Borrowed until the next step of the iteration. */
 export interface DatagramBatch {
-  /** How many came; the entries behind are of earlier batches. */
+  /** The number of datagrams. Later array elements belong to earlier batches. */
   readonly length: number;
   readonly buffers: readonly DgramBuffer[];
-  readonly info: readonly DatagramInfo[];
+  readonly meta: readonly RecvMeta[];
 }
 
 /**
  * Receives datagrams.
  *
- * Polls take a waker, or `null` for "try only": then nobody is woken, and a waker that an earlier
- * poll left stays in place.
+ * Polls take a waker, or `null` to try only: then no waker is stored, and the waker of an earlier
+ * poll is kept.
  */
 export abstract class DatagramSocketRecv {
-  /** @internal Who waits to receive; made when somebody first does. */
+  // Created on first use: `DatagramSocket` inherits the methods of this class, not its constructor.
+  /** @internal The callers that wait to receive. */
   _recvQueue: OperationQueue | undefined;
-  /** @internal An error behind a partial batch, which the next receive throws. */
-  _deferredRecvError: unknown;
+  /** @internal The error after a partial batch. */
+  _recvError: DeferredError | undefined;
 
   /**
-   * Receives one datagram into `buf` and tells of it in `info`: the bytes stored (0 is a valid
-   * datagram), or `Pending` when there is none, after keeping `waker` (unless it is `null`).
+   * Receives one datagram into `buf` and its metadata into `meta`. Returns the number of bytes
+   * stored (0 is a valid datagram). If there is no datagram, stores `waker` (unless it is `null`)
+   * and returns `Pending`.
    *
-   * @throws SocketError when the system reports one, such as `ECONNREFUSED`; the socket stays
-   * usable. Would-block is never thrown.
+   * @throws SocketError if the system reports one, such as `ECONNREFUSED`. The socket remains
+   * usable.
    */
-  abstract pollRecvFrom(waker: Waker | null, buf: Target, info: DatagramInfo): Poll<number>;
+  abstract pollRecvFrom(waker: Waker | null, buf: Target, meta: RecvMeta): Poll<number>;
 
-  /** Receives one datagram: the bytes stored. */
+  /** Receives one datagram, and returns the number of bytes stored. */
   pollRecv(waker: Waker | null, buf: Target): Poll<number> {
-    return this.pollRecvFrom(waker, buf, new DatagramInfo());
+    return this.pollRecvFrom(waker, buf, new RecvMeta());
   }
 
   /**
-   * Receives what is there, one datagram a buffer, in order: how many. Never waits for more. A
-   * partial count wins over an error, which the next receive then throws, once.
+   * Receives the available datagrams in order, one per buffer, and returns their number. Does not
+   * wait for more. If an error ends the batch after the first datagram, the count is returned, and
+   * the next receive throws the error, once.
    */
-  pollRecvMany(waker: Waker | null, bufs: readonly Target[], batch?: RecvRange): Poll<number> {
-    this._throwDeferredRecvError();
-    const end = checkTargets(bufs, batch);
-    const start = batch?.start ?? 0;
+  pollRecvMany(waker: Waker | null, bufs: readonly Target[], range?: RecvRange): Poll<number> {
+    this._recvError?.throwIfSet();
+    const end = checkRecvRange(bufs, range);
+    const start = range?.start ?? 0;
     for (let i = start; i < end; i++) {
       try {
-        const info = batch?.info?.[i] ?? new DatagramInfo();
-        if (this.pollRecvFrom(i === start ? waker : null, bufs[i] as Target, info) === Pending) {
+        const meta = range?.meta?.[i] ?? new RecvMeta();
+        if (this.pollRecvFrom(i === start ? waker : null, bufs[i] as Target, meta) === Pending) {
           return i > start ? i - start : Pending;
         }
       } catch (error) {
         if (i === start) throw error;
-        this._deferredRecvError = error;
+        this._deferRecvError(error);
         return i - start;
       }
     }
@@ -98,87 +91,86 @@ export abstract class DatagramSocketRecv {
   }
 
   /**
-   * Receives what is there into `batch`, without a copy: how many datagrams. Never waits for more.
-   * What the batch had before is gone, also when this answers `Pending` or throws. A partial count
-   * wins over an error, which the next receive then throws, once.
+   * Receives the available datagrams into `batch` without copying, and returns their number. Does
+   * not wait for more. Removes the former contents of the batch, even if it returns `Pending` or
+   * throws. Errors after the first datagram are deferred as in `pollRecvMany`.
    *
-   * A datagram of more than 64 KiB, which no socket of the system has, is truncated, and the
-   * batch's `infoAt` tells.
+   * A datagram of more than 64 KiB is truncated, and reported as such by `batch.metaAt`.
    */
   pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
     checkRecvBatch(batch);
     batch._clear();
-    this._throwDeferredRecvError();
+    this._recvError?.throwIfSet();
     for (let i = 0; i < batch.messagesMax; i++) {
       try {
-        const room = batch._nextRoom();
-        const result = this.pollRecvFrom(i === 0 ? waker : null, room, batch._nextInfo());
+        const view = batch._nextView();
+        const result = this.pollRecvFrom(i === 0 ? waker : null, view, batch._nextMeta());
         if (result === Pending) return i > 0 ? i : Pending;
         batch._add(result);
       } catch (error) {
         if (i === 0) throw error;
-        this._deferredRecvError = error;
+        this._deferRecvError(error);
         return i;
       }
     }
     return batch.length;
   }
 
-  /** The UDP socket below, if that is what this is. */
-  asUdpSocket(): UdpSocket | undefined {
+  /** Returns the UDP socket that this is, or forwards to; absent for other types. */
+  asUdpSocket(): UdpSocketHandle | undefined {
     return undefined;
   }
 
-  /** Waits for one datagram: the bytes stored in `buf`. */
+  /** Waits for one datagram, and returns the number of bytes stored in `buf`. */
   recv(buf: Target, options?: WaitOptions): Promise<number> {
     return this._runRecv((waker) => {
-      this._throwDeferredRecvError();
+      this._recvError?.throwIfSet();
       return this.pollRecv(waker, buf);
     }, options?.signal);
   }
 
-  /** Waits for one datagram: what was told of it (a new object each time). */
-  recvFrom(buf: Target, options?: WaitOptions): Promise<DatagramInfo> {
-    const info = new DatagramInfo();
+  /** Waits for one datagram, and returns its metadata in a new object. */
+  recvFrom(buf: Target, options?: WaitOptions): Promise<RecvMeta> {
+    const meta = new RecvMeta();
     const poll = (waker: Waker) => {
-      this._throwDeferredRecvError();
-      return this.pollRecvFrom(waker, buf, info) === Pending ? Pending : info;
+      this._recvError?.throwIfSet();
+      return this.pollRecvFrom(waker, buf, meta) === Pending ? Pending : meta;
     };
-    return this._runRecv<DatagramInfo>(poll, options?.signal);
+    return this._runRecv<RecvMeta>(poll, options?.signal);
   }
 
   /**
-   * Waits until there is a datagram, and takes as many as there are, one a buffer: how many, 1024
-   * at the most. No buffers, no wait: 0.
+   * Waits for at least one datagram, receives the available ones, one per buffer, up to 1024, and
+   * returns their number. Returns 0 at once if there are no buffers.
    */
   recvMany(bufs: readonly Target[], options?: RecvManyOptions): Promise<number> {
     return this._runRecv((waker) => {
-      this._throwDeferredRecvError();
+      this._recvError?.throwIfSet();
       return this.pollRecvMany(waker, bufs, options);
     }, options?.signal);
   }
 
-  /** Waits until there is a datagram, and receives what is there into `batch`: how many. */
+  /** Waits for at least one datagram, and receives as `pollRecvBatch` does. */
   recvBatch(batch: RecvBatch, options?: WaitOptions): Promise<number> {
     return this._runRecv((waker) => this.pollRecvBatch(waker, batch), options?.signal);
   }
 
-  /** Receives one datagram now, or answers `WouldBlock`; others that wait are not disturbed. */
+  /** Receives one datagram, or returns `WouldBlock`, also while other callers wait. */
   tryRecv(buf: Target): number | WouldBlock {
     if (this._recvQueue?.isBusy) return WouldBlock;
-    this._throwDeferredRecvError();
+    this._recvError?.throwIfSet();
     const result = this.pollRecv(null, buf);
     return result === Pending ? WouldBlock : result;
   }
 
-  /** Receives what is there now, or answers `WouldBlock`. */
-  tryRecvMany(bufs: readonly Target[], batch?: RecvRange): number | WouldBlock {
+  /** Receives as `pollRecvMany` does, or returns `WouldBlock`. */
+  tryRecvMany(bufs: readonly Target[], range?: RecvRange): number | WouldBlock {
     if (this._recvQueue?.isBusy) return WouldBlock;
-    const result = this.pollRecvMany(null, bufs, batch);
+    const result = this.pollRecvMany(null, bufs, range);
     return result === Pending ? WouldBlock : result;
   }
 
-  /** Receives what is there now into `batch`, or answers `WouldBlock`. */
+  /** Receives as `pollRecvBatch` does, or returns `WouldBlock`. */
   tryRecvBatch(batch: RecvBatch): number | WouldBlock {
     if (this._recvQueue?.isBusy) return WouldBlock;
     const result = this.pollRecvBatch(null, batch);
@@ -186,14 +178,14 @@ export abstract class DatagramSocketRecv {
   }
 
   /**
-   * Iterates over batches of datagrams as they come, in buffers of its own that it fills again:
-   * what a step gave is borrowed until the next step. Ends when the signal aborts; throws what
-   * `recvMany` throws, and can be iterated again after that.
+   * Iterates over batches of datagrams, in buffers that are reused: a batch is borrowed until the
+   * next step. Ends when the signal aborts. Throws what `recvMany` throws; a new iteration then
+   * continues.
    *
    * @example
    * ```ts
    * for await (const batch of socket.batches()) {
-   *   for (let i = 0; i < batch.length; i++) handle(batch.buffers[i], batch.info[i]);
+   *   for (let i = 0; i < batch.length; i++) handle(batch.buffers[i], batch.meta[i]);
    * }
    * ```
    */
@@ -211,11 +203,11 @@ export abstract class DatagramSocketRecv {
     const buffers = Array.from({ length: count }, () =>
       DgramBuffer.withCapacityAndHeadroom(capacity, headroom),
     );
-    const info = Array.from({ length: count }, () => new DatagramInfo());
-    const batch = { length: 0, buffers, info };
+    const meta = Array.from({ length: count }, () => new RecvMeta());
+    const batch = { length: 0, buffers, meta };
     while (!signal?.aborted) {
       try {
-        batch.length = await this.recvMany(buffers, { info, signal });
+        batch.length = await this.recvMany(buffers, { meta, signal });
       } catch (error) {
         if (signal?.aborted && error === signal.reason) return;
         throw error;
@@ -224,61 +216,26 @@ export abstract class DatagramSocketRecv {
       for (let i = 0; i < batch.length; i++) {
         const buffer = buffers[i] as DgramBuffer;
         if (buffer.capacity >= capacity) buffer.reset(headroom);
-        // The caller took its memory (`intoParts`), and keeps it.
+        // The caller took the memory with `intoParts`, and keeps it.
         else buffers[i] = DgramBuffer.withCapacityAndHeadroom(capacity, headroom);
       }
     }
   }
 
-  /** Iterates over batches of up to 64 datagrams: `batches()` without options. */
+  /** Iterates as `batches()` does without options. */
   [Symbol.asyncIterator](): AsyncGenerator<DatagramBatch, void, void> {
     return this.batches();
   }
 
-  /** @internal Polls now if nobody waits, and stands in line otherwise. */
+  /** @internal Appends an operation to the queue of receivers. */
   _runRecv<T>(poll: (waker: Waker) => Poll<T>, signal: AbortSignal | undefined): Promise<T> {
     this._recvQueue ??= new OperationQueue();
     return this._recvQueue.run(poll, signal);
   }
 
   /** @internal */
-  _throwDeferredRecvError(): void {
-    const error = this._deferredRecvError;
-    if (error === undefined) return;
-    this._deferredRecvError = undefined;
-    throw error;
+  _deferRecvError(error: unknown): void {
+    this._recvError ??= new DeferredError();
+    this._recvError.set(error);
   }
-}
-
-/**
- * Checks what `pollRecvMany` was given: the index behind the last buffer to use. Of the buffers
- * the first `checkedAhead`; who leaves some out has `checkEntries` check them before they are used.
- */
-export function checkTargets(
-  bufs: readonly Target[],
-  batch: RecvRange | undefined,
-  checkedAhead: number = Number.POSITIVE_INFINITY,
-): number {
-  const start = batch?.start ?? 0;
-  const end = checkBuffers(bufs, batch);
-  const info = batch?.info;
-  if (info !== undefined && !Array.isArray(info)) throw typeError("info", "array", info);
-  checkEntries(bufs, info, start, Math.min(end, start + checkedAhead));
-  return end;
-}
-
-/** Checks buffers `start` to `end - 1` and what is told of them. */
-export function checkEntries(
-  bufs: readonly Target[],
-  info: readonly DatagramInfo[] | undefined,
-  start: number,
-  end: number,
-): void {
-  for (let i = start; i < end; i++) checkTarget("bufs[]", bufs[i]);
-  if (info !== undefined) checkInfos(info, start, end);
-}
-
-/** Checks what is told of buffers `start` to `end - 1`. */
-export function checkInfos(info: readonly DatagramInfo[], start: number, end: number): void {
-  for (let i = start; i < end && i < info.length; i++) checkInfo("info[]", info[i]);
 }

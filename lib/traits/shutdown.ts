@@ -1,29 +1,29 @@
-/** Connections that have something to say before they end. */
+/** Connections that exchange messages before they end. */
 
-import { type Poll, pollFn, type Waker } from "./poll.ts";
+import { type Poll, pollFn, type Waker } from "../poll/poll.ts";
 
-/** Something that can be shut down. A type of your own writes `pollShutdown`. */
+/** A connection that can be shut down. A subclass implements `pollShutdown`. */
 export abstract class ShutdownConnection {
   /**
-   * Starts or goes on shutting down: `undefined` when it is done and resources may be let go,
-   * `Pending` when more has to happen first.
+   * Starts or continues the shutdown. Returns `undefined` when it is complete and resources may be
+   * released, and `Pending` before that.
    *
-   * @throws SocketError when it could not be done cleanly; it is not usable after that.
+   * @throws SocketError if the shutdown failed. The connection is not usable after that.
    */
   abstract pollShutdown(waker: Waker): Poll<undefined>;
 
-  /** Shuts down, and resolves when that is done. */
+  /** Shuts down, and resolves when the shutdown is complete. */
   async shutdown(): Promise<void> {
     await shutdownConnection(this);
   }
 }
 
-/** What `shutdownConnection` takes: anything with `pollShutdown`, a socket too. */
+/** An object that `shutdownConnection` accepts, such as a socket. */
 export interface PollShutdown {
   pollShutdown(waker: Waker): Poll<undefined>;
 }
 
-/** Shuts `connection` down, and resolves when that is done. */
+/** Shuts `connection` down, and resolves when the shutdown is complete. */
 export async function shutdownConnection(connection: PollShutdown): Promise<void> {
   await pollFn((waker) => connection.pollShutdown(waker));
 }

@@ -1,55 +1,49 @@
-/**
- * Both halves together, and the two ways into a socket that some code needs: its descriptor, and
- * datagrams that come in buffers of the socket's own.
- */
+/** A datagram socket: both halves, access to its descriptor, and receiving in buffers of its own. */
 
 import type { DgramBuffer } from "../buffer/buffer.ts";
-import type { UdpSocket } from "../sockets/udp.ts";
+import { DeferredError } from "../poll/deferred-error.ts";
+import { Pending, type Poll, type Waker } from "../poll/poll.ts";
 import { checkInteger } from "../support/check.ts";
-import { Pending, type Poll, type Waker } from "./poll.ts";
 import { DatagramSocketRecv } from "./recv.ts";
 import { DatagramSocketSend } from "./send.ts";
 import type { AsSocketStats } from "./stats.ts";
 
 /**
- * A datagram socket. A type of your own writes `pollSend` and `pollRecvFrom`; all else follows.
+ * A datagram socket. A subclass implements `pollSend` and `pollRecvFrom`, and inherits everything
+ * else.
  *
  * @example
  * ```ts
  * class Loopback extends DatagramSocket {
  *   #queue: Uint8Array[] = [];
  *   pollSend(_waker: Waker | null, buf: Payload) { ... }
- *   pollRecvFrom(waker: Waker | null, buf: Target, info: DatagramInfo) { ... }
+ *   pollRecvFrom(waker: Waker | null, buf: Target, meta: RecvMeta) { ... }
  * }
  * ```
  */
-// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods are added right below.
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods are added below.
 export abstract class DatagramSocket extends DatagramSocketSend {
-  /** The file descriptor, still the socket's own; absent where there is none. */
+  /** Returns the file descriptor, which the socket still owns; absent if there is none. */
   asRawIo(): number | undefined {
     return undefined;
   }
 
   /**
-   * Hands the file descriptor over to the caller, who closes it; the socket is closed then.
-   * Absent, and nothing changed, where there is none.
+   * Transfers the ownership of the file descriptor to the caller, and closes the socket. Absent, and
+   * nothing changes, if there is none.
    */
   intoFd(): number | undefined {
     return undefined;
   }
 
-  /** Its way to send and receive in buffers that are handed over, if it has one. */
+  /** Returns the interface that transfers the ownership of buffers; absent if there is none. */
   asBufIo(): RawPoolBufDatagramIo | undefined {
-    return undefined;
-  }
-
-  override asUdpSocket(): UdpSocket | undefined {
     return undefined;
   }
 }
 
-// A class has one base: the receive half's methods are copied over, as TypeScript's handbook does
-// for mixins. They use no private names, so they work on any object.
+// A class has one base class, so the methods of the receive half are copied (a mixin as in the
+// TypeScript handbook). They use no private fields, so they work on any object.
 export interface DatagramSocket extends DatagramSocketRecv {}
 
 for (const [name, descriptor] of Object.entries(
@@ -65,34 +59,31 @@ Object.defineProperty(DatagramSocket.prototype, Symbol.asyncIterator, {
   configurable: true,
 });
 
-/** A datagram socket that knows its statistics. */
+/** A datagram socket that has statistics. */
 export type DatagramSocketWithStats = DatagramSocket & AsSocketStats;
 
-/** Sends and receives datagrams in buffers that are handed over instead of lent. */
+/** Sends and receives datagrams in buffers whose ownership is transferred with them. */
 export abstract class RawPoolBufDatagramIo {
   /**
-   * Sends `datagrams` in order: how many went. Those that went may be taken over, and are left
-   * empty then.
+   * Sends `datagrams` in order, and returns their number. The socket may take the memory of those
+   * that were sent, and leaves them empty then.
    */
   abstract pollSendDatagrams(waker: Waker | null, datagrams: DgramBuffer[]): Poll<number>;
 
-  /** Receives one datagram in a buffer that is the caller's from then on. */
+  /** Receives one datagram in a buffer that the caller then owns. */
   abstract pollRecvDgram(waker: Waker | null): Poll<DgramBuffer>;
 
-  /** @internal An error behind a partial batch, which the next call throws. */
-  _deferredError: unknown;
+  /** @internal The error after a partial batch. */
+  readonly _recvError: DeferredError = new DeferredError();
 
   /**
-   * Appends up to `limit` received datagrams to `buffers`: how many. A partial count wins over
-   * `Pending` and over an error, which the next call throws, once.
+   * Appends up to `limit` received datagrams to `buffers`, and returns their number. If an error
+   * occurs after the first datagram, the count is returned, and the next call throws the error,
+   * once.
    */
   pollRecvDatagrams(waker: Waker | null, buffers: DgramBuffer[], limit: number): Poll<number> {
     checkInteger("limit", limit, 0, Number.MAX_SAFE_INTEGER);
-    const error = this._deferredError;
-    if (error !== undefined) {
-      this._deferredError = undefined;
-      throw error;
-    }
+    this._recvError.throwIfSet();
     for (let i = 0; i < limit; i++) {
       try {
         const buffer = this.pollRecvDgram(i === 0 ? waker : null);
@@ -100,7 +91,7 @@ export abstract class RawPoolBufDatagramIo {
         buffers.push(buffer);
       } catch (error) {
         if (i === 0) throw error;
-        this._deferredError = error;
+        this._recvError.set(error);
         return i;
       }
     }

@@ -4,7 +4,7 @@
  */
 
 import { describe, expect, test } from "bun:test";
-import { DatagramInfo, RecvBatch, UdpSocket } from "../../lib/index.ts";
+import { RecvBatch, RecvMeta, UdpSocket } from "../../lib/index.ts";
 import { datagram, datagramsOf, times } from "../tools/offload.ts";
 import { BACKENDS } from "../tools/sockets.ts";
 
@@ -16,14 +16,14 @@ describe.each([true, false])("buffers that are received into again, offload %p",
     socket: UdpSocket,
     buffers: Uint8Array[],
     first: number,
-  ): Promise<DatagramInfo[]> {
-    const info = times(3, 0).map(() => new DatagramInfo());
+  ): Promise<RecvMeta[]> {
+    const meta = times(3, 0).map(() => new RecvMeta());
     await socket.sendMany(datagramsOf(times(3, BYTES), first), { to: socket.localAddr });
-    for (let got = 0; got < 3; ) got += await socket.recvMany(buffers, { start: got, info });
-    return info;
+    for (let got = 0; got < 3; ) got += await socket.recvMany(buffers, { start: got, meta });
+    return meta;
   }
 
-  const open = () => UdpSocket.bind({ hostname: "127.0.0.1", offload, backend: "shim" });
+  const open = () => UdpSocket.bind({ hostname: "127.0.0.1", offload, backend: "native" });
 
   test("get no more than they have room for once their memory shrank, and all once it grew", async () => {
     await using socket = await open();
@@ -32,9 +32,9 @@ describe.each([true, false])("buffers that are received into again, offload %p",
     const buffers = [new Uint8Array(BYTES), tracking, new Uint8Array(BYTES)];
     await round(socket, buffers, 0);
     memory.resize(20);
-    const info = await round(socket, buffers, 3);
-    expect(info.map(({ length }) => length)).toEqual([BYTES, 20, BYTES]);
-    expect(info[1]?.truncated).toBe(true);
+    const meta = await round(socket, buffers, 3);
+    expect(meta.map(({ length }) => length)).toEqual([BYTES, 20, BYTES]);
+    expect(meta[1]?.truncated).toBe(true);
     memory.resize(2 * BYTES);
     // What was cut off is zero, not the datagram's rest.
     expect(tracking.subarray(20).every((byte) => byte === 0)).toBe(true);
@@ -48,8 +48,8 @@ describe.each([true, false])("buffers that are received into again, offload %p",
     const buffers = [new Uint8Array(BYTES), gone, new Uint8Array(BYTES)];
     await round(socket, buffers, 0);
     const another = new Uint8Array(gone.buffer.transfer()).fill(7);
-    const info = await round(socket, buffers, 3);
-    expect(info.map(({ length }) => length)).toEqual([BYTES, 0, BYTES]);
+    const meta = await round(socket, buffers, 3);
+    expect(meta.map(({ length }) => length)).toEqual([BYTES, 0, BYTES]);
     expect([...another]).toEqual(times(BYTES, 7));
   });
 
@@ -60,8 +60,8 @@ describe.each([true, false])("buffers that are received into again, offload %p",
     await round(socket, buffers, 0);
     whole.fill(7);
     buffers[1] = whole.subarray(30, 60);
-    const info = await round(socket, buffers, 3);
-    expect(info[1]).toMatchObject({ length: 30, datagramLength: BYTES });
+    const meta = await round(socket, buffers, 3);
+    expect(meta[1]).toMatchObject({ length: 30, datagramLength: BYTES });
     expect(Buffer.compare(whole.subarray(30, 60), datagram(4, BYTES).subarray(0, 30))).toBe(0);
     const around = [...whole.subarray(0, 30), ...whole.subarray(60)];
     expect(around).toEqual(times(70, 7));

@@ -2,9 +2,9 @@
 
 import { describe, expect, test } from "bun:test";
 import {
-  DatagramInfo,
   RecvBatch,
   type RecvBatchOptions,
+  RecvMeta,
   SocketAddress,
   UdpSocket,
   UnixDatagram,
@@ -61,11 +61,11 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a batch of segments", () => {
       { offset: 2 * SLOT_BYTES, length: 500, message: 2 },
       { offset: 2 * SLOT_BYTES + 500, length: 500, message: 2 },
     ]);
-    expect([0, 1, 2].map((m) => batch.segmentBytesAt(m))).toEqual([300, 0, 500]);
+    expect([0, 1, 2].map((m) => batch.strideAt(m))).toEqual([300, 0, 500]);
     expect(Buffer.compare(batch.payload(2), payloads[2] as Uint8Array)).toBe(0);
     for (let i = 0; i < 6; i++) {
       expect(batch.peerAt(i)?.equals(pair.sender.localAddr)).toBe(true);
-      expect(batch.infoAt(i)).toMatchObject({
+      expect(batch.metaAt(i)).toMatchObject({
         length: payloads[i]?.length,
         datagramLength: payloads[i]?.length,
         truncated: false,
@@ -125,7 +125,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a batch of segments", () => {
       [4, 2],
       [1, 1],
     ]);
-    expect([batch.segmentBytesAt(0), layout(batch)]).toEqual([
+    expect([batch.strideAt(0), layout(batch)]).toEqual([
       100,
       [{ offset: 0, length: 100, message: 0 }],
     ]);
@@ -135,22 +135,22 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a batch of segments", () => {
 
   test("takes over what recvMany left, in order, with its peer and what was told", async () => {
     using pair = await openEnds(BOTH);
-    pair.receiver.receiveMetadata({ destination: true });
+    pair.receiver.enableMetadata({ destination: true });
     const payloads = datagramsOf([...times(9, 300), 20, 1000]);
     await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
     const received = await receiveSome(pair.receiver, 3);
     const batch = new RecvBatch({ messages: 4 });
-    const info = new DatagramInfo();
+    const meta = new RecvMeta();
     const counts = [];
     while (received.length < payloads.length) {
       received.push(...(await receiveBatch(pair.receiver, batch)));
       counts.push([batch.length, batch.messages]);
       for (let i = 0; i < batch.length; i++) {
-        expect(batch.infoAt(i, info)).toBe(info);
-        expect(info).toMatchObject({ length: batch.lengthAt(i), interfaceIndex: 1 });
-        expect(info.destination?.address).toBe("127.0.0.1");
-        expect(info.peer?.equals(pair.sender.localAddr)).toBe(true);
-        expect(batch.segmentBytesAt(batch.messageAt(i))).toBeGreaterThanOrEqual(batch.lengthAt(i));
+        expect(batch.metaAt(i, meta)).toBe(meta);
+        expect(meta).toMatchObject({ length: batch.lengthAt(i), interfaceIndex: 1 });
+        expect(meta.destination?.address).toBe("127.0.0.1");
+        expect(meta.peer?.equals(pair.sender.localAddr)).toBe(true);
+        expect(batch.strideAt(batch.messageAt(i))).toBeGreaterThanOrEqual(batch.lengthAt(i));
       }
     }
     expectSame(received, payloads);
@@ -295,7 +295,7 @@ test("a batch has as many messages as it was asked for, 1 to 1024, and nothing e
 });
 
 test("a batch may be received into from within the loop over another", async () => {
-  const { receiver, sender } = await connectedPair("shim");
+  const { receiver, sender } = await connectedPair("native");
   const [outer, inner] = [new RecvBatch(), new RecvBatch()];
   await sender.sendMany(datagramsOf([40, 40]));
   await receiver.recvBatch(outer);

@@ -129,7 +129,7 @@ describe("a datagram", () => {
   });
 
   test("whose memory was transferred away is refused when it is sent", async () => {
-    const { receiver, sender } = await connectedPair("shim");
+    const { receiver, sender } = await connectedPair("native");
     const memory = new Uint8Array(new ArrayBuffer(100));
     const batch = new SendBatch().push(bytes(1)).push(memory);
     structuredClone(memory.buffer, { transfer: [memory.buffer] });
@@ -214,7 +214,7 @@ describe("a prefix", () => {
   );
 
   test("is forgotten by clear, with the metadata", async () => {
-    const batch = new SendBatch().metadata({ transmitTimeNs: 1n }).prefix(bytes(4)).push(bytes(1));
+    const batch = new SendBatch().meta({ transmitTimeNs: 1n }).prefix(bytes(4)).push(bytes(1));
     batch.prefix(bytes(2));
     batch.clear();
     expect([batch.length, batch.isFull]).toEqual([0, false]);
@@ -262,7 +262,7 @@ describe("the room", () => {
   });
 
   test("is there again after each of thousands of sends, and the bytes are right", async () => {
-    const { receiver, sender } = await connectedPair("shim");
+    const { receiver, sender } = await connectedPair("native");
     const batch = new SendBatch({ datagrams: 3 });
     const payload = new Uint8Array(4);
     const view = new DataView(payload.buffer);

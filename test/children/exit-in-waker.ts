@@ -3,9 +3,9 @@
  * others and datagrams under way to them. Argument: the backend.
  */
 
-import { DatagramInfo, Pending, UdpSocket } from "../../lib/index.ts";
+import { Pending, RecvMeta, UdpSocket } from "../../lib/index.ts";
 
-const backend = process.argv[2] as "shim" | "portable";
+const backend = process.argv[2] as "native" | "portable";
 const SOCKETS = 20;
 const DATAGRAMS = 200;
 
@@ -15,11 +15,11 @@ const sockets: UdpSocket[] = [];
 for (let i = 0; i < SOCKETS; i++) sockets.push(await UdpSocket.bind(options));
 
 const buffer = new Uint8Array(8);
-const info = new DatagramInfo();
+const meta = new RecvMeta();
 let received = 0;
 for (const socket of sockets) {
   const receive = () => {
-    while (socket.pollRecvFrom(receive, buffer, info) !== Pending) {
+    while (socket.pollRecvFrom(receive, buffer, meta) !== Pending) {
       if (++received === DATAGRAMS) process.exit(42);
     }
   };

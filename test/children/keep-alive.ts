@@ -21,7 +21,7 @@ async function open(): Promise<KeptAlive> {
     return Bun.udpSocket({ hostname: "127.0.0.1", socket: { data() {} } });
   }
   if (kind === "unix") return UnixDatagram.unbound();
-  return UdpSocket.bind({ hostname: "127.0.0.1", backend: kind as "shim" | "portable" });
+  return UdpSocket.bind({ hostname: "127.0.0.1", backend: kind as "native" | "portable" });
 }
 
 /** Starts a receive or a send that waits; Bun's own socket receives by itself. */

@@ -3,14 +3,14 @@
  * allocates, and how many it does with one small object a datagram more.
  */
 
-import { DatagramInfo, RecvBatch, SendBatch, UdpSocket, WouldBlock } from "../../lib/index.ts";
+import { RecvBatch, RecvMeta, SendBatch, UdpSocket, WouldBlock } from "../../lib/index.ts";
 import { bytesAllocated } from "../tools/allocation.ts";
 
 const BATCH = 64;
 
 const options = {
   hostname: "127.0.0.1",
-  backend: "shim",
+  backend: "native",
   offload: process.argv[2] === "on",
 } as const;
 using receiver = await UdpSocket.bind(options);
@@ -21,14 +21,14 @@ const payload = new Uint8Array(100);
 const prefix = new Uint8Array(3);
 const metadata = [{ ecn: 1 }, { ecn: 2 }] as const;
 const to = receiver.localAddr;
-const info = new DatagramInfo();
-receiver.receiveMetadata();
+const meta = new RecvMeta();
+receiver.enableMetadata();
 
 /** Sends a batch, half of it with varints in front, and receives it with all that is told. */
 function forward(each: (i: number) => void): void {
   for (let i = 0; i < BATCH; i++) {
     each(i);
-    batch.metadata(metadata[(i >> 4) & 1]);
+    batch.meta(metadata[(i >> 4) & 1]);
     if (i < BATCH / 2) batch.prefixVarint(i).pushSlice(payload, 10, 80, to);
     else batch.prefix(prefix).push(payload, to);
   }
@@ -37,7 +37,7 @@ function forward(each: (i: number) => void): void {
   while (count < BATCH) {
     const got = receiver.tryRecvBatch(received);
     if (got === WouldBlock) throw new Error(`${BATCH} datagrams expected, got ${count}`);
-    for (let i = 0; i < got; i++) received.infoAt(i, info);
+    for (let i = 0; i < got; i++) received.metaAt(i, meta);
     count += got;
   }
 }

@@ -7,11 +7,11 @@
 
 import { expect, test } from "bun:test";
 import {
-  DatagramInfo,
   DatagramSocketRecv,
   DgramBuffer,
   type Payload,
   RecvBatch,
+  RecvMeta,
   type Target,
   UdpSocket,
 } from "../../lib/index.ts";
@@ -65,9 +65,9 @@ function dgramBuffers(): Buffers {
 /** Sends a batch from one socket to the other and receives it. */
 function roundOf([sender, receiver]: readonly UdpSocket[], buffers: Buffers): () => void {
   const { payloads, targets, reset } = buffers;
-  const info = targets.map(() => new DatagramInfo());
+  const meta = targets.map(() => new RecvMeta());
   const send = { to: receiver?.localAddr };
-  const receive = { info, start: 0 };
+  const receive = { meta, start: 0 };
   return () => {
     reset();
     sender?.trySendMany(payloads, send);
@@ -77,7 +77,7 @@ function roundOf([sender, receiver]: readonly UdpSocket[], buffers: Buffers): ()
 }
 
 function open(offload: boolean): Promise<UdpSocket[]> {
-  const options = { hostname: "127.0.0.1", backend: "shim", offload } as const;
+  const options = { hostname: "127.0.0.1", backend: "native", offload } as const;
   return Promise.all([UdpSocket.bind(options), UdpSocket.bind(options)]);
 }
 
@@ -97,9 +97,9 @@ test.each([
 
 /** A type of one's own that always has a datagram. */
 class Endless extends DatagramSocketRecv {
-  override pollRecvFrom(_waker: unknown, buf: Target, info: DatagramInfo): number {
+  override pollRecvFrom(_waker: unknown, buf: Target, meta: RecvMeta): number {
     (buf as Uint8Array)[0] = 1;
-    info.length = info.datagramLength = 100;
+    meta.length = meta.datagramLength = 100;
     return 100;
   }
 }
@@ -109,12 +109,12 @@ test(
   async () => {
     const socket = new Endless();
     const batch = new RecvBatch({ messages: BATCH });
-    const info = new DatagramInfo();
+    const meta = new RecvMeta();
     let bytes = 0;
     const round = () => {
       if (socket.tryRecvBatch(batch) !== BATCH) throw new Error(`${BATCH} datagrams expected`);
       for (let i = 0; i < BATCH; i++) {
-        bytes += (batch.bytes[batch.offsetAt(i)] as number) * batch.infoAt(i, info).length;
+        bytes += (batch.bytes[batch.offsetAt(i)] as number) * batch.metaAt(i, meta).length;
       }
     };
     expect(await allocatesPerDatagram(round)).toBe(false);

@@ -7,7 +7,7 @@ process.on("uncaughtException", (error) => {
   told.push(error.message);
 });
 
-const backend = process.argv[2] as "shim" | "portable";
+const backend = process.argv[2] as "native" | "portable";
 const bind = () => UdpSocket.bind({ hostname: "127.0.0.1", backend });
 const [first, second, sender] = [await bind(), await bind(), await bind()];
 const throwing = () => {

@@ -1,10 +1,10 @@
 /** What the tests of metadata share: the paths a datagram can take, and the ways to be told of it. */
 
 import {
-  DatagramInfo,
   RecvBatch,
+  RecvMeta,
   SendBatch,
-  type SendMetadata,
+  type SendMeta,
   SocketAddress,
   UdpSocket,
 } from "../../lib/index.ts";
@@ -50,11 +50,11 @@ export interface PathEnds extends Disposable {
 
 /** Opens both ends of a path. */
 export async function openPath(path: Omit<Path, "name">, offload = true): Promise<PathEnds> {
-  const options = { backend: "shim", offload } as const;
+  const options = { backend: "native", offload } as const;
   const receiver = await UdpSocket.bind({
     ...options,
     hostname: path.receiver,
-    recvBufferBytes: RECV_BUFFER_BYTES,
+    receiveBufferBytes: RECV_BUFFER_BYTES,
   });
   const { port } = receiver.localAddr;
   const sender = await UdpSocket.bind({
@@ -82,32 +82,32 @@ export function openIPv4(offload = true): Promise<PathEnds> {
 /** Sends one datagram of one byte per entry, all in one batch: how many went. */
 export function sendEach(
   { sender, to }: Pick<PathEnds, "sender" | "to">,
-  all: readonly (SendMetadata | undefined)[],
+  all: readonly (SendMeta | undefined)[],
 ): Promise<number> {
   const batch = new SendBatch({ datagrams: Math.max(1, all.length) });
-  for (const [i, metadata] of all.entries()) batch.metadata(metadata).push(Uint8Array.of(i), to);
+  for (const [i, metadata] of all.entries()) batch.meta(metadata).push(Uint8Array.of(i), to);
   return sender.sendBatch(batch);
 }
 
 /** A way to receive up to `room` datagrams: what was told of each. */
-type Receive = (socket: UdpSocket, room: number) => Promise<DatagramInfo[]>;
+type Receive = (socket: UdpSocket, room: number) => Promise<RecvMeta[]>;
 
 /** The ways that tell of datagrams. */
 export const WAYS: Readonly<Record<"recvFrom" | "recvMany" | "recvBatch", Receive>> = {
   recvFrom: async (socket) => {
-    const info = await socket.recvFrom(new Uint8Array(2000));
-    return [Object.assign(new DatagramInfo(), info)];
+    const meta = await socket.recvFrom(new Uint8Array(2000));
+    return [Object.assign(new RecvMeta(), meta)];
   },
   recvMany: async (socket, room) => {
     const bufs = Array.from({ length: room }, () => new Uint8Array(2000));
-    const info = bufs.map(() => new DatagramInfo());
-    const got = await socket.recvMany(bufs, { info });
-    return info.slice(0, got);
+    const meta = bufs.map(() => new RecvMeta());
+    const got = await socket.recvMany(bufs, { meta });
+    return meta.slice(0, got);
   },
   recvBatch: async (socket) => {
     const batch = new RecvBatch({ messages: 4 });
     const got = await socket.recvBatch(batch);
-    return Array.from({ length: got }, (_, i) => batch.infoAt(i));
+    return Array.from({ length: got }, (_, i) => batch.metaAt(i));
   },
 };
 
@@ -116,14 +116,14 @@ export async function receiveInfo(
   socket: UdpSocket,
   count: number,
   receive: Receive = WAYS.recvMany,
-): Promise<DatagramInfo[]> {
-  const all: DatagramInfo[] = [];
+): Promise<RecvMeta[]> {
+  const all: RecvMeta[] = [];
   while (all.length < count) all.push(...(await receive(socket, count - all.length)));
   return all;
 }
 
 /** Receives one datagram: what was told of it. */
-export async function receiveOne(socket: UdpSocket): Promise<DatagramInfo> {
-  const [info] = await receiveInfo(socket, 1);
-  return info as DatagramInfo;
+export async function receiveOne(socket: UdpSocket): Promise<RecvMeta> {
+  const [meta] = await receiveInfo(socket, 1);
+  return meta as RecvMeta;
 }

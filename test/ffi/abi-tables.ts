@@ -139,7 +139,7 @@ export const HEADERS: string = `
 #endif
 `;
 
-/** Constants that stand in objects: how to find them in lib/engine/options.ts, and what C calls them. */
+/** Constants that stand in objects: how to find them in lib/linux/socket-options.ts, and what C calls them. */
 export const IN_OBJECTS: readonly [source: RegExp, names: readonly string[]][] = [
   [
     /PATH_MTU_DISCOVERY = \{ off: (\d+), on: (\d+), probe: (\d+) \}/,

@@ -4,8 +4,8 @@
  */
 
 import { describe, expect, test } from "bun:test";
-import { segmentBytesOf } from "../../lib/datagram/control.ts";
-import { DatagramInfo, RecvBatch, UdpSocket } from "../../lib/index.ts";
+import { RecvBatch, RecvMeta, UdpSocket } from "../../lib/index.ts";
+import { readStride } from "../../lib/linux/recv-cmsg.ts";
 import { datagramsOf, expectSame, NO_OFFLOAD_REASON, receiveAll, times } from "../tools/offload.ts";
 import { loadedNative } from "./tools.ts";
 
@@ -39,7 +39,7 @@ const native = loadedNative();
 
 /** A bound descriptor of nobody's, which coalesces. */
 async function coalescingDescriptor(): Promise<{ fd: number; port: number }> {
-  const socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "shim" });
+  const socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "native" });
   const { port } = socket.localAddr;
   const fd = socket.intoFd() as number;
   expect(native.setIntOption(fd, ...UDP_GRO, 1)).toBe(0);
@@ -64,7 +64,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("coalesced segments", () => {
     expect(vector.isControlTruncatedAt(0)).toBe(isCut);
     const bytes = vector.controlLengthAt(0);
     expect(bytes).toBeLessThanOrEqual(room);
-    expect(segmentBytesOf(vector.words, vector.controlIndex(0), bytes)).toBe(stride);
+    expect(readStride(vector.words, vector.controlIndex(0), bytes)).toBe(stride);
     native.close(fd);
   });
 
@@ -73,7 +73,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("coalesced segments", () => {
     for (const [level, name] of TELLING) native.setIntOption(fd, level, name, 1);
     await using receiver = await UdpSocket.fromFd(fd);
     await using sender = await UdpSocket.connect({ hostname: "127.0.0.1", port });
-    receiver.receiveMetadata();
+    receiver.enableMetadata();
     const sent = datagramsOf([...times(60, 700), 30]);
     await sender.sendMany(sent);
     expectSame(await receiveAll(receiver, sent.length), sent);
@@ -83,17 +83,17 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("coalesced segments", () => {
 
 describe("an adopted descriptor that tells more than there is room for", () => {
   /** Both ends; each datagram has more control messages than fit. */
-  async function openEnds(isCoalescing: boolean) {
-    const bound = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "shim" });
+  async function openEnds(usesGro: boolean) {
+    const bound = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "native" });
     const { port } = bound.localAddr;
     const fd = bound.intoFd() as number;
     for (const [level, name] of TELLING_TOO_MUCH) {
       const timestamps = SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
       expect(native.setIntOption(fd, level, name, name === 37 ? timestamps : 1)).toBe(0);
     }
-    const sender = await UdpSocket.connect({ hostname: "127.0.0.1", port }, { backend: "shim" });
+    const sender = await UdpSocket.connect({ hostname: "127.0.0.1", port }, { backend: "native" });
     expect(native.setOption(sender.asRawIo() as number, ...IP_OPTIONS, NO_OPERATIONS)).toBe(0);
-    return { receiver: await UdpSocket.fromFd(fd, { offload: isCoalescing }), sender };
+    return { receiver: await UdpSocket.fromFd(fd, { offload: usesGro }), sender };
   }
 
   test.each([
@@ -101,18 +101,18 @@ describe("an adopted descriptor that tells more than there is room for", () => {
     ["recvMany", false],
     ["recvBatch", true],
     ["recvBatch", false],
-  ] as const)("%s says so, with coalescing %p, and loses no byte", async (way, isCoalescing) => {
-    const { receiver, sender } = await openEnds(isCoalescing);
+  ] as const)("%s says so, with gro %p, and loses no byte", async (way, usesGro) => {
+    const { receiver, sender } = await openEnds(usesGro);
     const sent = datagramsOf([100, 200]);
-    const infos = sent.map(() => new DatagramInfo());
+    const metas = sent.map(() => new RecvMeta());
     const bytes = sent.map(() => new Uint8Array(300));
     const batch = new RecvBatch();
     const receive = async () => {
       for (const datagram of sent) expect(await sender.send(datagram)).toBe(datagram.length);
-      if (way === "recvMany") return receiver.recvMany(bytes, { info: infos });
+      if (way === "recvMany") return receiver.recvMany(bytes, { meta: metas });
       const count = await receiver.recvBatch(batch);
       for (let i = 0; i < count; i++) {
-        batch.infoAt(i, infos[i]);
+        batch.metaAt(i, metas[i]);
         bytes[i]?.set(batch.payload(i));
       }
       return count;
@@ -120,18 +120,18 @@ describe("an adopted descriptor that tells more than there is room for", () => {
     expect(await receive()).toBe(2);
     // Without metadata, only a stride could be missing.
     const before = receiver.counters.controlTruncated;
-    expect([before, infos[0]?.controlTruncated]).toEqual(isCoalescing ? [2, true] : [0, false]);
-    receiver.receiveMetadata();
+    expect([before, metas[0]?.controlTruncated]).toEqual(usesGro ? [2, true] : [0, false]);
+    receiver.enableMetadata();
     expect(await receive()).toBe(2);
-    for (const [i, info] of infos.entries()) {
+    for (const [i, meta] of metas.entries()) {
       const { length } = sent[i] as Uint8Array;
       expect(
         Buffer.compare(bytes[i]?.subarray(0, length) as Uint8Array, sent[i] as Uint8Array),
       ).toBe(0);
-      expect(info).toMatchObject({ length, truncated: false, controlTruncated: true });
+      expect(meta).toMatchObject({ length, truncated: false, controlTruncated: true });
       // The kernel tells of the time first; of the original destination it would tell last.
-      expect(info.timestampSeconds).toBeGreaterThan(0);
-      expect(info.originalDestination).toBeUndefined();
+      expect(meta.timestampSeconds).toBeGreaterThan(0);
+      expect(meta.originalDestination).toBeUndefined();
     }
     expect(receiver.counters.controlTruncated - before).toBe(2);
     expect(receiver.counters.datagramsTruncated).toBe(0);

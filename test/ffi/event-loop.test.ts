@@ -2,9 +2,9 @@
 
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { findWatch as findWatchBy, type Watch } from "../../ffi/reactor.ts";
+import { type EpollRegistration, findRegistration as findWatchBy } from "../../ffi/poller.ts";
 import { nextTurn, openDescriptors } from "../tools/sockets.ts";
-import { Bell, modeMissing, settled } from "./bell.ts";
+import { modeMissing, NotifiedPoller, settled } from "./notifier.ts";
 import { drain, sendOne } from "./raw-sockets.ts";
 import { loadedNative, loadedShim, openPair, testIf } from "./tools.ts";
 
@@ -14,13 +14,13 @@ const POLLIN = 1;
 const FOR_GOOD = false;
 
 const native = loadedNative();
-const findWatch = (fd: number) => findWatchBy(loadedShim(), fd);
+const findRegistration = (fd: number) => findWatchBy(loadedShim(), fd);
 const reason = await modeMissing("loop");
 
-describe("findWatch", () => {
+describe("findRegistration", () => {
   test("finds a descriptor that Bun's loop watches, and not once it is closed", async () => {
     const { fd, socket } = await watched();
-    const watch = findWatch(fd) as Watch;
+    const watch = findRegistration(fd) as EpollRegistration;
     expect(linkOf(watch.epoll)).toBe("anon_inode:[eventpoll]");
     expect(watchedEntries().filter((entry) => entry.fd === fd)).toEqual([
       { epoll: watch.epoll, fd },
@@ -28,12 +28,12 @@ describe("findWatch", () => {
     expect(watch.data).toBeGreaterThan(0n);
     socket.close();
     await nextTurn();
-    expect(findWatch(fd)).toBeUndefined();
+    expect(findRegistration(fd)).toBeUndefined();
   });
 
   test("finds the same loop for every descriptor of a thread, with data of its own", async () => {
     const all = [await watched(), await watched(), await watched()];
-    const watches = all.map(({ fd }) => findWatch(fd) as Watch);
+    const watches = all.map(({ fd }) => findRegistration(fd) as EpollRegistration);
     expect(new Set(watches.map(({ epoll }) => epoll)).size).toBe(1);
     expect(new Set(watches.map(({ data }) => data)).size).toBe(all.length);
     for (const { socket } of all) socket.close();
@@ -41,7 +41,7 @@ describe("findWatch", () => {
 
   test("a descriptor that is open, but watched by nobody, is not found", () => {
     const fd = native.open(AF_INET, SOCK_DGRAM, 0);
-    expect(findWatch(fd)).toBeUndefined();
+    expect(findRegistration(fd)).toBeUndefined();
     native.close(fd);
   });
 
@@ -50,7 +50,10 @@ describe("findWatch", () => {
     const numbers = new Set(watchedEntries().map((entry) => entry.fd));
     const lookAlikes = [fd * 10, fd * 10 + 1, fd + 1000, fd % 10, Math.floor(fd / 10), -fd, -1];
     for (const number of [fd, ...lookAlikes]) {
-      expect([number, findWatch(number) !== undefined]).toEqual([number, numbers.has(number)]);
+      expect([number, findRegistration(number) !== undefined]).toEqual([
+        number,
+        numbers.has(number),
+      ]);
     }
     expect(lookAlikes.some((number) => !numbers.has(number))).toBe(true);
     socket.close();
@@ -59,12 +62,14 @@ describe("findWatch", () => {
   test("tells the loop of a Worker from this thread's", async () => {
     const { fd, socket } = await watched();
     const worker = new Worker(new URL("children/worker-watch.ts", import.meta.url));
-    const theirs = await new Promise<{ fd: number; watch: Watch }>((resolve, reject) => {
-      worker.onmessage = ({ data }) => resolve(data);
-      worker.onerror = ({ message }) => reject(new Error(message));
-    });
-    expect(findWatch(theirs.fd)).toEqual(theirs.watch);
-    expect(theirs.watch.epoll).not.toBe(findWatch(fd)?.epoll);
+    const theirs = await new Promise<{ fd: number; watch: EpollRegistration }>(
+      (resolve, reject) => {
+        worker.onmessage = ({ data }) => resolve(data);
+        worker.onerror = ({ message }) => reject(new Error(message));
+      },
+    );
+    expect(findRegistration(theirs.fd)).toEqual(theirs.watch);
+    expect(theirs.watch.epoll).not.toBe(findRegistration(fd)?.epoll);
     const closed = new Promise((resolve) => worker.addEventListener("close", resolve));
     worker.terminate();
     await closed;
@@ -79,18 +84,18 @@ describe("Bun's loop", () => {
     "rings at every turn while something is ready, and is quiet once it is taken",
     async () => {
       using pair = openPair(native, SOCK_DGRAM);
-      const bell = await Bell.open("loop");
-      expect(bell.kernel.arm(pair.right, POLLIN, 1, FOR_GOOD)).toBe(0);
+      const notified = await NotifiedPoller.open("loop");
+      expect(notified.poller.arm(pair.right, POLLIN, 1, FOR_GOOD)).toBe(0);
       for (let round = 0; round < 20; round++) {
         sendOne(pair.left);
-        const before = bell.rings;
-        await bell.until(() => bell.rings >= before + 3);
+        const before = notified.notifications;
+        await notified.until(() => notified.notifications >= before + 3);
         drain(pair.right);
-        const after = bell.rings;
+        const after = notified.notifications;
         for (let turn = 0; turn < 5; turn++) await nextTurn();
-        expect(bell.rings).toBe(after);
+        expect(notified.notifications).toBe(after);
       }
-      bell.end();
+      notified.end();
     },
   );
 
@@ -99,24 +104,24 @@ describe("Bun's loop", () => {
     async () => {
       using pair = openPair(native, SOCK_DGRAM);
       const { fd, socket } = await watched();
-      const loop = findWatch(fd)?.epoll as number;
+      const loop = findRegistration(fd)?.epoll as number;
       socket.close();
       const before = reactorsWatched(loop);
-      const bell = await Bell.open("loop");
-      expect(bell.kernel.arm(pair.right, POLLIN, 1, FOR_GOOD)).toBe(0);
+      const notified = await NotifiedPoller.open("loop");
+      expect(notified.poller.arm(pair.right, POLLIN, 1, FOR_GOOD)).toBe(0);
       const added = reactorsWatched(loop).filter((number) => !before.includes(number));
       expect(added.length).toBe(1);
       sendOne(pair.left);
-      await bell.until(() => bell.rings >= 3);
+      await notified.until(() => notified.notifications >= 3);
       // The reactor lives on, with something ready, and in its own epoll instance still.
-      bell.end();
-      const { rings } = bell;
-      const times = bell.times.get(1) as number;
+      notified.end();
+      const { notifications } = notified;
+      const times = notified.times.get(1) as number;
       for (let turn = 0; turn < 20; turn++) await nextTurn();
       expect(watchedEntries()).not.toContainEqual({ epoll: loop, fd: added[0] as number });
-      expect(bell.rings).toBe(rings);
-      bell.reap();
-      expect(bell.times.get(1)).toBe(times + 1);
+      expect(notified.notifications).toBe(notifications);
+      notified.collect();
+      expect(notified.times.get(1)).toBe(times + 1);
     },
   );
 
@@ -137,12 +142,12 @@ const HELD_MAX = 3;
 
 /** Opens a reactor, has it wait for the right end of a pair, and closes it. */
 async function comeAndGo(pair: ReturnType<typeof openPair>, cycle: number): Promise<void> {
-  const bell = await Bell.open("loop");
-  expect(bell.kernel.arm(pair.right, POLLIN, cycle, FOR_GOOD)).toBe(0);
+  const notified = await NotifiedPoller.open("loop");
+  expect(notified.poller.arm(pair.right, POLLIN, cycle, FOR_GOOD)).toBe(0);
   // Some go with something ready, some when they told of it, some idle.
   if (cycle % 3 > 0) sendOne(pair.left);
-  if (cycle % 3 === 1) await bell.until(() => bell.reported.has(cycle));
-  bell.end();
+  if (cycle % 3 === 1) await notified.until(() => notified.reported.has(cycle));
+  notified.end();
   drain(pair.right);
   // Some are collected while others are in use.
   if (cycle % 20 === 0) Bun.gc(true);

@@ -7,7 +7,7 @@ import { ptr } from "bun:ffi";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { addressOf, nativeBytes } from "../../ffi/memory.ts";
 import type { ReceiveVector } from "../../ffi/native.ts";
-import { EAGAIN, SOCK_DGRAM } from "../../lib/support/linux.ts";
+import { EAGAIN, SOCK_DGRAM } from "../../lib/linux/constants.ts";
 import { loadedNative, openPair } from "./tools.ts";
 
 const native = loadedNative();

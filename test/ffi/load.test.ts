@@ -39,7 +39,11 @@ describe("loading from source", () => {
   });
 
   test("a child process gets the shim and an echo", () => {
-    expect(parse(output([BUN, CHILD]))).toMatchObject({ reason: null, backend: "shim", echoed: 5 });
+    expect(parse(output([BUN, CHILD]))).toMatchObject({
+      reason: null,
+      backend: "native",
+      echoed: 5,
+    });
   });
 
   test("several Workers at once each load it", async () => {
@@ -80,9 +84,9 @@ describe("where loading fails", () => {
   });
 
   test("a shim with an entry less gives a reason that names it", () => {
-    const { out } = loadChanged((source) => source.replace("    (void *)reactor_reap,\n", ""));
+    const { out } = loadChanged((source) => source.replace("    (void *)poller_wait,\n", ""));
     expect(parse(out)).toMatchObject({ mode: null, backend: "portable", echoed: 5 });
-    expect(parse(out).reason).toContain("reactor_reap");
+    expect(parse(out).reason).toContain("poller_wait");
   });
 
   test("C that does not compile gives the compiler's words", () => {
@@ -142,7 +146,7 @@ describe("on a machine without C", () => {
     const loaded = runBare("/bun", "/app/test/ffi/children/load.ts");
     expect(loaded).toMatchObject({
       reason: null,
-      backend: "shim",
+      backend: "native",
       echoed: 5,
       hasHeaders: false,
     });
@@ -154,13 +158,17 @@ describe("on a machine without C", () => {
       "--eval",
       'process.env.TMPDIR = "/tmp/with space"; await import("/app/test/ffi/children/load.ts")',
     );
-    expect(loaded).toMatchObject({ reason: null, backend: "shim", hasHeaders: false });
+    expect(loaded).toMatchObject({ reason: null, backend: "native", hasHeaders: false });
   });
 
   testWhere("a program made by bun build --compile needs no more", () => {
     const root = bareRoot();
     output([BUN, "build", "--compile", CHILD, "--outfile", join(root, "program")]);
-    expect(runBare("/program")).toMatchObject({ reason: null, backend: "shim", hasHeaders: false });
+    expect(runBare("/program")).toMatchObject({
+      reason: null,
+      backend: "native",
+      hasHeaders: false,
+    });
   });
 });
 
@@ -169,7 +177,7 @@ describe("bundled", () => {
     using directory = temporaryDirectory();
     output([BUN, "build", CHILD, "--target", "bun", "--outdir", join(directory.path, "out")]);
     const loaded = parse(output([BUN, "out/load.js"], { cwd: directory.path }));
-    expect(loaded).toMatchObject({ reason: null, backend: "shim", echoed: 5 });
+    expect(loaded).toMatchObject({ reason: null, backend: "native", echoed: 5 });
   });
 
   test("bun build --compile makes a program that needs no checkout and leaves no files", () => {
@@ -181,7 +189,7 @@ describe("bundled", () => {
     const options = { cwd: "/", env: { TMPDIR: temporary } };
     expect(parse(output([program], options))).toMatchObject({
       reason: null,
-      backend: "shim",
+      backend: "native",
       echoed: 5,
     });
     const left = [...new Bun.Glob("datagram-socket-*").scanSync({ cwd: temporary, dot: true })];
@@ -200,6 +208,6 @@ describe("bundled", () => {
        console.log(socket.backend);
        socket.close();`,
     );
-    expect(output([BUN, script], { cwd: directory.path }).trim()).toBe("shim");
+    expect(output([BUN, script], { cwd: directory.path }).trim()).toBe("native");
   });
 });

@@ -5,7 +5,7 @@
 
 import { expect, test } from "bun:test";
 import { RecvBatch, UnixDatagram } from "../../lib/index.ts";
-import { SOCK_DGRAM, SOL_SOCKET } from "../../lib/support/linux.ts";
+import { SOCK_DGRAM, SOL_SOCKET } from "../../lib/linux/constants.ts";
 import { openDescriptors } from "../tools/sockets.ts";
 import { loadedNative, openPair } from "./tools.ts";
 

@@ -1,9 +1,9 @@
 /** Datagrams of 100 bytes by way of the binding alone, for tests that ask who is ready. */
 
 import { expect } from "bun:test";
-import { AF_INET } from "../../lib/address/address.ts";
+import { AF_INET } from "../../lib/address/sockaddr.ts";
 import { SocketAddress } from "../../lib/index.ts";
-import { SOCK_DGRAM } from "../../lib/support/linux.ts";
+import { SOCK_DGRAM } from "../../lib/linux/constants.ts";
 import { loadedNative } from "./tools.ts";
 
 const native = loadedNative();

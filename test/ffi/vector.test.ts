@@ -9,9 +9,9 @@ import { join } from "node:path";
 import { IOVEC, MMSGHDR } from "../../ffi/layout.ts";
 import { addressOf } from "../../ffi/memory.ts";
 import type { ReceiveVector, SendVector } from "../../ffi/native.ts";
-import { AF_INET, AF_UNIX } from "../../lib/address/address.ts";
+import { AF_INET, AF_UNIX } from "../../lib/address/sockaddr.ts";
 import { SocketAddress } from "../../lib/index.ts";
-import { SOCK_DGRAM } from "../../lib/support/linux.ts";
+import { SOCK_DGRAM } from "../../lib/linux/constants.ts";
 import { loadedNative, openPair, temporaryDirectory } from "./tools.ts";
 
 const MSG_TRUNC = 0x20;
@@ -168,7 +168,7 @@ describe("setBuffer", () => {
     sending.reserve(1);
     expect(() => received.setView(0, padded)).toThrow(RangeError);
     expect(() => sending.append(padded, 0, 64, false)).toThrow(RangeError);
-    expect(() => sending.appendRun([padded], 0, 1, 64)).toThrow(RangeError);
+    expect(() => sending.appendEqual([padded], 0, 1, 64)).toThrow(RangeError);
     send(vectors().sending, new Uint8Array(64));
     received.setBuffer(0, new Uint8Array(2), 0, 2);
     expect(received.receive(right, 0, 1)).toBe(1);
@@ -378,7 +378,7 @@ describe("in/out fields", () => {
     const IP_PKTINFO = 8;
     for (const isAsked of [0, 1, 0, 1]) {
       expect(native.setIntOption(server, IPPROTO_IP, IP_PKTINFO, isAsked)).toBe(0);
-      sending.setBuffer(0, bytesOf("info"), 0, 4);
+      sending.setBuffer(0, bytesOf("meta"), 0, 4);
       expect(sending.send(client, 0, 1)).toBe(1);
       received.setBuffer(0, target, 0, 4);
       expect(received.receive(server, 0, 1)).toBe(1);

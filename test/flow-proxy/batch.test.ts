@@ -48,7 +48,7 @@ afterEach(() => {
 });
 
 async function openPair(): Promise<{ receiver: UdpSocket; sender: UdpSocket }> {
-  const pair = await connectedPair("shim");
+  const pair = await connectedPair("native");
   opened.push(pair.receiver, pair.sender);
   return pair;
 }

@@ -31,7 +31,7 @@ const MISTAKES: readonly (readonly [readonly string[], string])[] = [
   [["--duration", "0"], "--duration expected seconds"],
   [["--idle-timeout", "-1"], "--idle-timeout"],
   [["--idle-timeout", "soon"], "--idle-timeout expected seconds"],
-  [["--backend", "quick"], "expected shim or portable"],
+  [["--backend", "quick"], "expected native or portable"],
 ];
 
 describe("a bad configuration ends with one line and exit code 2", () => {

@@ -19,10 +19,10 @@ async function serve(answer: Answer): Promise<UdpSocket> {
   const socket = await openSocket({ hostname: "127.0.0.1" });
   const work = async () => {
     let index = 0;
-    for await (const { length, buffers, info } of socket.batches()) {
+    for await (const { length, buffers, meta } of socket.batches()) {
       for (let i = 0; i < length; i++) {
         const bytes = (buffers[i] as DgramBuffer).asSlice().slice();
-        for (const [out, to] of answer(bytes, info[i]?.peer as SocketAddress, index++)) {
+        for (const [out, to] of answer(bytes, meta[i]?.peer as SocketAddress, index++)) {
           await socket.sendTo(out, to);
         }
       }

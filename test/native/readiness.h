@@ -1,11 +1,11 @@
 /*
  * The readiness half of shim-harness.c: the same sections for an event loop that watches the
- * reactor itself, and for the helper thread.
+ * poller itself, and for the helper thread.
  */
 
-#include "ears.h"
+#include "pollers.h"
 
-/* `is_once` of reactor_arm. */
+/* `is_once` of poller_arm. */
 #define ONCE 1
 #define FOR_GOOD 0
 
@@ -21,22 +21,22 @@ static void armed_before_and_after(void) {
     u64 token = 0x1fffff00000000ull + (u64)round;
     int isReadyFirst = round & 1;
     if (isReadyFirst) send_one(left);
-    IS(reactor_arm(ears.reactor, right, POLLIN, ONCE, token), 0);
+    IS(poller_arm(ears.poller, right, POLLIN, ONCE, token), 0);
     if (!isReadyFirst) {
-      IS(reactor_reap(ears.reactor, ready, 4), 0);
+      IS(poller_wait(ears.poller, ready, 4), 0);
       TRUE(is_silent(ears));
       send_one(left);
     }
     int count;
     do {
       hear(ears);
-      count = reactor_reap(ears.reactor, ready, 4);
+      count = poller_wait(ears.poller, ready, 4);
     } while (count == 0);
     IS(count, 1);
     IS(ready[0].token, token);
     IS(ready[0].events & POLLIN, POLLIN);
     /* It still is ready, but was told of. */
-    IS(reactor_reap(ears.reactor, ready, 4), 0);
+    IS(poller_wait(ears.poller, ready, 4), 0);
     IS(drain(right), 1);
   }
   descriptor_close(left);
@@ -50,29 +50,29 @@ static void armed_for_good(void) {
   struct ready ready[4];
   int left, right;
   pair_open(&left, &right, SOCK_DGRAM);
-  IS(reactor_arm(ears.reactor, right, POLLIN, FOR_GOOD, 1), 0);
+  IS(poller_arm(ears.poller, right, POLLIN, FOR_GOOD, 1), 0);
   for (int round = 0; round < 100; round++) {
     send_one(left);
     hear(ears);
     for (int again = 0; again < 3; again++) {
-      IS(reactor_reap(ears.reactor, ready, 4), 1);
+      IS(poller_wait(ears.poller, ready, 4), 1);
       IS(ready[0].token, 1);
       if (mode == BY_LOOP) hear(ears);
     }
     IS(drain(right), 1);
-    IS(reactor_reap(ears.reactor, ready, 4), 0);
+    IS(poller_wait(ears.poller, ready, 4), 0);
     TRUE(is_silent(ears));
   }
   send_one(left);
   hear(ears);
   /* The helper rings for what is new, not for what is still there. */
   if (mode == BY_THREAD) IS(loop_waits(ears, QUIET_MS), 0);
-  IS(reactor_arm(ears.reactor, right, 0, ONCE, 2), 0);
-  IS(reactor_reap(ears.reactor, ready, 4), 0);
+  IS(poller_arm(ears.poller, right, 0, ONCE, 2), 0);
+  IS(poller_wait(ears.poller, ready, 4), 0);
   TRUE(is_silent(ears));
-  IS(reactor_arm(ears.reactor, right, POLLIN, FOR_GOOD, 3), 0);
+  IS(poller_arm(ears.poller, right, POLLIN, FOR_GOOD, 3), 0);
   hear(ears);
-  IS(reactor_reap(ears.reactor, ready, 4), 1);
+  IS(poller_wait(ears.poller, ready, 4), 1);
   IS(ready[0].token, 3);
   descriptor_close(left);
   descriptor_close(right);
@@ -86,11 +86,11 @@ static void full_socket(void) {
   pair_open(&left, &right, SOCK_DGRAM);
   prepare(1, 8, 0);
   while (batch_send(left, messages, 1) == 1);
-  IS(reactor_arm(ears.reactor, left, POLLOUT, ONCE, 5), 0);
+  IS(poller_arm(ears.poller, left, POLLOUT, ONCE, 5), 0);
   TRUE(is_silent(ears));
   TRUE(drain(right) > 0);
   hear(ears);
-  IS(reactor_reap(ears.reactor, ready, 4), 1);
+  IS(poller_wait(ears.poller, ready, 4), 1);
   IS(ready[0].token, 5);
   TRUE(ready[0].events & POLLOUT);
   descriptor_close(left);
@@ -108,7 +108,7 @@ static void reap_all(struct ears ears, int wanted) {
     hear(ears);
     int count;
     do {
-      count = reactor_reap(ears.reactor, ready, 3);
+      count = poller_wait(ears.poller, ready, 3);
       for (int i = 0; i < count; i++) IS(seen[ready[i].token]++, 0);
       total += count;
     } while (count == 3);
@@ -123,12 +123,12 @@ static void many_at_once(void) {
   int left[COUNT], right[COUNT];
   for (int i = 0; i < COUNT; i++) {
     pair_open(&left[i], &right[i], SOCK_DGRAM);
-    IS(reactor_arm(ears.reactor, right[i], POLLIN, ONCE, (u64)i + 1), 0);
+    IS(poller_arm(ears.poller, right[i], POLLIN, ONCE, (u64)i + 1), 0);
   }
   for (int i = 0; i < COUNT; i++) send_one(left[i]);
   /* However much room there is. */
   struct ready ready[COUNT];
-  IS(reactor_reap(ears.reactor, ready, COUNT), EPOLL_EVENTS_MAX);
+  IS(poller_wait(ears.poller, ready, COUNT), EPOLL_EVENTS_MAX);
   reap_all(ears, COUNT - EPOLL_EVENTS_MAX);
   for (int i = 0; i < COUNT; i++) descriptor_close(left[i]), descriptor_close(right[i]);
   ears_close(ears);
@@ -142,10 +142,10 @@ static void disarmed(void) {
   for (u64 token = 1; token <= 300; token++) {
     int fd = socket_open(AF_INET, SOCK_DGRAM, 0);
     IS(socket_bind(fd, &here, sizeof here), 0);
-    IS(reactor_arm(ears.reactor, fd, POLLIN, ONCE, token), 0);
-    IS(reactor_disarm(ears.reactor, fd), 0);
+    IS(poller_arm(ears.poller, fd, POLLIN, ONCE, token), 0);
+    IS(poller_remove(ears.poller, fd), 0);
     descriptor_close(fd);
-    IS(reactor_reap(ears.reactor, ready, 4), 0);
+    IS(poller_wait(ears.poller, ready, 4), 0);
   }
   TRUE(is_silent(ears));
   ears_close(ears);
@@ -159,7 +159,7 @@ static void destroyed_while_armed(void) {
     for (int i = 0; i < 20; i++) {
       struct inet_address here;
       int fd = open_udp(&here);
-      IS(reactor_arm(ears.reactor, fd, POLLIN, ONCE, (u64)i + 1), 0);
+      IS(poller_arm(ears.poller, fd, POLLIN, ONCE, (u64)i + 1), 0);
     }
     if (order == 0) descriptors_close(descriptors_owned(), 0);
     ears_close(ears);
@@ -181,15 +181,15 @@ static void open_fails(enum door door, int skip, int error) {
   inject(door, skip, 1, error);
   IS(ears_try(ears, rung), -error);
   IS(descriptors_open(), before);
-  IS(ears.reactor->watched, -1);
-  IS(ears.reactor->has_helper, 0);
-  IS(ears.reactor->bell, -1);
+  IS(ears.poller->epoll, -1);
+  IS(ears.poller->has_thread, 0);
+  IS(ears.poller->notify_fd, -1);
   TRUE(is_silent(ears));
   clear_faults();
   IS(ears_try(ears, rung), 0);
   int left, right;
   pair_open(&left, &right, SOCK_DGRAM);
-  IS(reactor_arm(ears.reactor, right, POLLIN, ONCE, 1), 0);
+  IS(poller_arm(ears.poller, right, POLLIN, ONCE, 1), 0);
   send_one(left);
   hear(ears);
   descriptor_close(left);
@@ -197,23 +197,23 @@ static void open_fails(enum door door, int skip, int error) {
   ears_close(ears);
 }
 
-/* What can go wrong once a reactor is open. */
+/* What can go wrong once a poller is open. */
 static void use_fails(void) {
   struct ears ears = ears_open();
   struct ready ready[4];
   int left, right;
   pair_open(&left, &right, SOCK_DGRAM);
-  IS(reactor_arm(ears.reactor, -1, POLLIN, ONCE, 1), -EBADF);
-  IS(reactor_disarm(ears.reactor, left), -ENOENT);
+  IS(poller_arm(ears.poller, -1, POLLIN, ONCE, 1), -EBADF);
+  IS(poller_remove(ears.poller, left), -ENOENT);
   inject(AT_EPOLL_CTL, 0, 1, ENOMEM);
-  IS(reactor_arm(ears.reactor, left, POLLIN, ONCE, 1), -ENOMEM);
+  IS(poller_arm(ears.poller, left, POLLIN, ONCE, 1), -ENOMEM);
   /* One that is not known yet is asked for twice. */
   inject(AT_EPOLL_CTL, 1, 1, ENOMEM);
-  IS(reactor_arm(ears.reactor, left, POLLIN, ONCE, 1), -ENOMEM);
+  IS(poller_arm(ears.poller, left, POLLIN, ONCE, 1), -ENOMEM);
   inject(AT_EPOLL_WAIT, 0, 1, EINTR);
-  IS(reactor_reap(ears.reactor, ready, 4), 0);
+  IS(poller_wait(ears.poller, ready, 4), 0);
   inject(AT_EPOLL_WAIT, 0, 1, EBADF);
-  IS(reactor_reap(ears.reactor, ready, 4), -EBADF);
+  IS(poller_wait(ears.poller, ready, 4), -EBADF);
   clear_faults();
   descriptor_close(left);
   descriptor_close(right);
@@ -228,12 +228,12 @@ static void loop_failures(void) {
   /* Numbers that are none, or something else. */
   int bell;
   struct ears ears = ears_prepare(&bell);
-  IS(loop_open(ears.reactor, ears.loop, -1, LOOP_DATA), -EBADF);
+  IS(poller_open_in_loop(ears.poller, ears.loop, -1, LOOP_DATA), -EBADF);
   prepare(1, 8, 0);
   IS(batch_receive(bell, messages, 1, 0, 0, 0), -EAGAIN);
-  IS(loop_open(ears.reactor, -1, bell, LOOP_DATA), -EBADF);
-  IS(loop_open(ears.reactor, bell, bell, LOOP_DATA), -EINVAL);
-  IS(ears.reactor->watched, -1);
+  IS(poller_open_in_loop(ears.poller, -1, bell, LOOP_DATA), -EBADF);
+  IS(poller_open_in_loop(ears.poller, bell, bell, LOOP_DATA), -EINVAL);
+  IS(ears.poller->epoll, -1);
   ears_close(ears);
   use_fails();
 }
@@ -248,12 +248,12 @@ static void helper_failures(void) {
   use_fails();
 }
 
-/* What Bun does to the number of its socket, it does to the loop's watch over the reactor. */
+/* What Bun does to the number of its socket, it does to the loop's watch over the poller. */
 static void bell_is_the_watch(void) {
   struct ears ears = ears_open();
   int left, right;
   pair_open(&left, &right, SOCK_DGRAM);
-  IS(reactor_arm(ears.reactor, right, POLLIN, FOR_GOOD, 1), 0);
+  IS(poller_arm(ears.poller, right, POLLIN, FOR_GOOD, 1), 0);
   send_one(left);
   hear(ears);
   IS(fcntl(ears.heard, F_GETFD), 1);
@@ -268,7 +268,7 @@ static void bell_is_the_watch(void) {
   /* The socket that it was is watched no more either. */
   IS(checked(real_epoll_ctl(ears.loop, EPOLL_CTL_DEL, ears.heard, &event)), -ENOENT);
   struct ready ready[4];
-  IS(reactor_reap(ears.reactor, ready, 4), 1);
+  IS(poller_wait(ears.poller, ready, 4), 1);
   descriptor_close(left);
   descriptor_close(right);
   ears_close(ears);
@@ -283,32 +283,32 @@ static void watches_found(void) {
   struct epoll_event event = {.events = EPOLLIN, .data = LOOP_DATA};
   for (int i = 0; i < WATCHED; i++) {
     fds[i] = socket_open(AF_INET, SOCK_DGRAM, 0);
-    IS(watch_find(fds[i], &data), -ENOENT);
+    IS(registration_find(fds[i], &data), -ENOENT);
     event.data = LOOP_DATA - (u64)i;
     IS(real_epoll_ctl(loop, EPOLL_CTL_ADD, fds[i], &event), 0);
   }
   IS(data, 7);
   for (int i = 0; i < WATCHED; i++) {
-    IS(watch_find(fds[i], &data), loop);
+    IS(registration_find(fds[i], &data), loop);
     IS(data, LOOP_DATA - (u64)i);
   }
-  IS(watch_find(-1, &data), -ENOENT);
-  IS(watch_find(fds[0] * 1000, &data), -ENOENT);
-  IS(watch_find(loop, &data), -ENOENT);
+  IS(registration_find(-1, &data), -ENOENT);
+  IS(registration_find(fds[0] * 1000, &data), -ENOENT);
+  IS(registration_find(loop, &data), -ENOENT);
   inject(AT_SYSCALL, 0, 1, ENOMEM);
-  IS(watch_find(fds[0], &data), -ENOENT);
+  IS(registration_find(fds[0], &data), -ENOENT);
   clear_faults();
   /* Two watch it; and then another alone does. */
   IS(real_epoll_ctl(other, EPOLL_CTL_ADD, fds[0], &event), 0);
-  IS(watch_find(fds[0], &data), -ENOENT);
+  IS(registration_find(fds[0], &data), -ENOENT);
   IS(real_epoll_ctl(loop, EPOLL_CTL_DEL, fds[0], &event), 0);
-  IS(watch_find(fds[0], &data), other);
+  IS(registration_find(fds[0], &data), other);
   /* A duplicate keeps the entry of a number that is another's by then. */
   int duplicate = descriptor_duplicate(fds[1]);
   event.data = 1;
   IS(real_dup3(fds[0], fds[1], 0), fds[1]);
   IS(real_epoll_ctl(loop, EPOLL_CTL_ADD, fds[1], &event), 0);
-  IS(watch_find(fds[1], &data), -ENOENT);
+  IS(registration_find(fds[1], &data), -ENOENT);
   descriptor_close(duplicate);
   for (int i = 0; i < WATCHED; i++) descriptor_close(fds[i]);
   close(loop);
@@ -316,12 +316,12 @@ static void watches_found(void) {
 }
 
 static void never_opened(void) {
-  struct reactor *reactor = reactor_create();
-  IS(reactor->watched, -1);
-  IS(reactor->has_helper, 0);
-  reactor_destroy(reactor, 0);
+  struct poller *poller = poller_create();
+  IS(poller->epoll, -1);
+  IS(poller->has_thread, 0);
+  poller_destroy(poller, 0);
   inject(AT_MMAP, 0, 1, ENOMEM);
-  TRUE(reactor_create() == 0);
+  TRUE(poller_create() == 0);
 }
 
 static void run_mode(const char *mode_name, void (*fail)(void)) {

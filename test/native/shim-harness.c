@@ -316,7 +316,7 @@ static void table_of_entries(void) {
   for (u32 i = 0; i < count; i++) TRUE(shim_entry(i) != 0);
   TRUE(shim_entry(count) == 0);
   TRUE(shim_entry(~0u) == 0);
-  IS(reactor_bytes(), sizeof(struct reactor));
+  IS(poller_bytes(), sizeof(struct poller));
 }
 
 #include "readiness.h"

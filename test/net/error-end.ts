@@ -35,7 +35,7 @@ export interface ErrorReport {
 }
 
 async function main({ bind, datagrams }: ErrorPlan): Promise<void> {
-  await using socket = await UdpSocket.bind({ backend: "shim", ...bind });
+  await using socket = await UdpSocket.bind({ backend: "native", ...bind });
   const errors: ToldError[] = [];
   let tell = () => {};
   socket.onTransportError((error) => {

@@ -93,7 +93,7 @@ describe.skipIf(reason !== undefined)("over a tunnel that loses 1 % each way", (
     }
   });
 
-  test.each(["shim", "portable"])(
+  test.each(["native", "portable"])(
     "every answer that arrives is unaltered, and the loss is told, on the %s backend",
     async (backend) => {
       const chosen = ["--backend", backend];

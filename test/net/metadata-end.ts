@@ -8,12 +8,12 @@
 
 import {
   type Capabilities,
-  DatagramInfo,
   type Ecn,
   type Membership,
-  type ReceiveMetadata,
+  type MetadataOptions,
+  RecvMeta,
   SendBatch,
-  type SendMetadata,
+  type SendMeta,
   SocketAddress,
   SocketError,
   type TransmitClock,
@@ -25,7 +25,7 @@ import {
 export interface ReceivePlan {
   readonly bind?: UdpBindOptions;
   /** Default: all that is granted. */
-  readonly wanted?: ReceiveMetadata;
+  readonly wanted?: MetadataOptions;
   readonly groups?: readonly Membership[];
   /** Datagrams to wait for. */
   readonly count: number;
@@ -86,8 +86,8 @@ function print(line: object): void {
   console.log(JSON.stringify(line));
 }
 
-function told(info: DatagramInfo): ToldInfo {
-  const { length, peer, destination, originalDestination, interfaceIndex, ecn, mark } = info;
+function told(meta: RecvMeta): ToldInfo {
+  const { length, peer, destination, originalDestination, interfaceIndex, ecn, mark } = meta;
   return {
     length,
     peer: `${peer}`,
@@ -96,7 +96,7 @@ function told(info: DatagramInfo): ToldInfo {
     interfaceIndex,
     ...(ecn === undefined ? {} : { ecn }),
     ...(mark === undefined ? {} : { mark }),
-    timestampNs: `${info.timestampNs}`,
+    timestampNs: `${meta.timestampNs}`,
   };
 }
 
@@ -108,27 +108,27 @@ function codeOf(error: unknown): string {
 async function receive({ bind, wanted, groups = [], count }: ReceivePlan): Promise<void> {
   let socket: UdpSocket;
   try {
-    socket = await UdpSocket.bind({ backend: "shim", ...bind });
+    socket = await UdpSocket.bind({ backend: "native", ...bind });
   } catch (error) {
     print({ port: 0, error: codeOf(error) } satisfies Started);
     return;
   }
   for (const group of groups) socket.addMembership(group);
-  const capabilities = socket.receiveMetadata(wanted);
+  const capabilities = socket.enableMetadata(wanted);
   print({ port: socket.localAddr.port, capabilities } satisfies Started);
-  const infos: DatagramInfo[] = [];
+  const metas: RecvMeta[] = [];
   const bufs = Array.from({ length: 64 }, () => new Uint8Array(2000));
-  while (infos.length < count) {
-    const info = bufs.map(() => new DatagramInfo());
-    const got = await socket.recvMany(bufs, { info });
-    infos.push(...info.slice(0, got));
+  while (metas.length < count) {
+    const meta = bufs.map(() => new RecvMeta());
+    const got = await socket.recvMany(bufs, { meta });
+    metas.push(...meta.slice(0, got));
   }
-  print(infos.map(told));
+  print(metas.map(told));
   socket.close();
 }
 
 async function send({ bind, clock, datagrams }: SendPlan): Promise<void> {
-  const socket = await UdpSocket.bind({ backend: "shim", ...bind });
+  const socket = await UdpSocket.bind({ backend: "native", ...bind });
   const batch = new SendBatch({ datagrams: Math.max(1, datagrams.length) });
   let sent = 0;
   let failed: string | undefined;
@@ -137,13 +137,13 @@ async function send({ bind, clock, datagrams }: SendPlan): Promise<void> {
     if (clock !== undefined) socket.setTransmitTimes(clock);
     const now = socket.transmitClockNs;
     for (const [i, { to, ecn, source, interfaceIndex, delayNs }] of datagrams.entries()) {
-      const metadata: SendMetadata = {
+      const metadata: SendMeta = {
         ecn,
         source: source === undefined ? undefined : SocketAddress.ip(source, 0),
         interfaceIndex,
         transmitTimeNs: delayNs === undefined ? undefined : now + BigInt(delayNs),
       };
-      batch.metadata(metadata).push(new Uint8Array(i + 1), SocketAddress.parse(to));
+      batch.meta(metadata).push(new Uint8Array(i + 1), SocketAddress.parse(to));
     }
     sent = await socket.sendBatch(batch);
   } catch (error) {

@@ -6,7 +6,7 @@
  */
 
 import {
-  DatagramInfo,
+  RecvMeta,
   SendBatch,
   SocketAddress,
   type UdpBindOptions,
@@ -57,16 +57,16 @@ export interface SendReport {
 const NUMBER_BYTES = 4;
 
 async function receive({ hostname, offload }: ReceivePlan): Promise<ReceiveReport> {
-  await using socket = await UdpSocket.bind({ hostname, offload, recvBufferBytes: 2 ** 22 });
+  await using socket = await UdpSocket.bind({ hostname, offload, receiveBufferBytes: 2 ** 22 });
   console.log(socket.localAddr.toString());
   const buffers = Array.from({ length: 64 }, () => new Uint8Array(65_536));
-  const info = buffers.map(() => new DatagramInfo());
+  const meta = buffers.map(() => new RecvMeta());
   const received: [number, number][] = [];
   let altered = 0;
   for (;;) {
-    const count = await socket.recvMany(buffers, { info });
+    const count = await socket.recvMany(buffers, { meta });
     for (let i = 0; i < count; i++) {
-      const { length } = info[i] as DatagramInfo;
+      const { length } = meta[i] as RecvMeta;
       if (length === 0) {
         const messagesReceived = socket.counters.messagesReceived - (count - i);
         return { received, altered, messagesReceived };
@@ -103,7 +103,7 @@ async function send({ hostname, connect, steps, refuseErrno }: SendPlan): Promis
       : await sendMany(socket, payloads, to);
     if (sent !== payloads.length) throw new Error(`${payloads.length} to send, ${sent} sent`);
     messages.push(socket.counters.messagesSent - before.messagesSent);
-    refusals.push(socket.counters.segmentationRefusals - before.segmentationRefusals);
+    refusals.push(socket.counters.gsoRefusals - before.gsoRefusals);
   }
   const targets = new Set(steps.flatMap(({ datagrams }) => datagrams.map(([text]) => text)));
   // Two to each, as one alone may be refused.

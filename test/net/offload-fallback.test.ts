@@ -208,7 +208,7 @@ describe.skipIf(reason !== undefined)("between namespaces", () => {
         const refused = {
           messages: [50, 10, 2],
           refusals: [1, 0, 0],
-          warnings: ["segments of 1200 bytes were refused (EIO) and are sent one by one"],
+          warnings: ["GSO segments of 1200 bytes were refused (EIO) and are sent one by one"],
         };
         const taken = { messages: [1, 1, 1], refusals: [0, 0, 0], warnings: [] };
         expect(report).toEqual(report.refusals[0] === 0 ? taken : refused);
@@ -254,7 +254,7 @@ describe.skipIf(reason !== undefined)("between namespaces", () => {
         });
         expect(report.warnings).toHaveLength(1);
         expect(report.warnings[0]).toMatch(
-          /^segments of 1400 bytes were refused \((EINVAL|EMSGSIZE)\)/,
+          /^GSO segments of 1400 bytes were refused \((EINVAL|EMSGSIZE)\)/,
         );
         await expectComplete(a, steps);
         await expectComplete(b, steps);
@@ -313,7 +313,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a system that refuses segments
       expect(await send(plan, null)).toEqual({
         messages: [50, 10, 2],
         refusals: [1, 0, 0],
-        warnings: ["segments of 1200 bytes were refused (EIO) and are sent one by one"],
+        warnings: ["GSO segments of 1200 bytes were refused (EIO) and are sent one by one"],
       });
       await expectComplete(a, steps);
       await expectComplete(b, steps);
@@ -337,7 +337,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a system that refuses segments
       expect(await send(plan, null)).toEqual({
         messages: [50, 10, 10, 10, 10],
         refusals: [1, 0, 1, 1, 0],
-        warnings: [`segments of 1200 bytes were refused (${code}) and are sent one by one`],
+        warnings: [`GSO segments of 1200 bytes were refused (${code}) and are sent one by one`],
       });
       await expectComplete(a, steps);
       await expectComplete(b, steps);

@@ -4,7 +4,7 @@
  */
 
 import { expect, test } from "bun:test";
-import { DatagramInfo, DgramBuffer, RecvBatch, SendBatch } from "../../lib/index.ts";
+import { DgramBuffer, RecvBatch, RecvMeta, SendBatch } from "../../lib/index.ts";
 import { allocates } from "../tools/allocation.ts";
 import { datagramsOf, NO_OFFLOAD_REASON, openEnds, times } from "../tools/offload.ts";
 import { targets } from "../tools/sockets.ts";
@@ -24,15 +24,15 @@ test.skipIf(NO_OFFLOAD_REASON !== undefined)(
     const to = receiver.localAddr;
     const destinations = times(COUNT, to);
     const buffers = targets(COUNT, 100);
-    const info = buffers.map(() => new DatagramInfo());
-    const [one, each, told] = [{ to }, { to: destinations }, { info }];
+    const meta = buffers.map(() => new RecvMeta());
+    const [one, each, told] = [{ to }, { to: destinations }, { meta }];
     const op = (index: number) => {
       sender.trySendMany(payloads, index % 2 === 0 ? one : each);
       let got = 0;
       while (got < COUNT) got += receiver.tryRecvMany(buffers, told) as number;
     };
     expect(await allocates(op, CALLS)).toBe(false);
-    expect(info[COUNT - 1]?.peer?.equals(sender.localAddr)).toBe(true);
+    expect(meta[COUNT - 1]?.peer?.equals(sender.localAddr)).toBe(true);
   },
   TIMEOUT_MS,
 );
@@ -65,7 +65,7 @@ test.skipIf(NO_OFFLOAD_REASON !== undefined)(
     const payload = datagramsOf([100])[0] as Uint8Array;
     const to = receiver.localAddr;
     const [received, out] = [new RecvBatch(), new SendBatch({ datagrams: COUNT })];
-    const info = new DatagramInfo();
+    const meta = new RecvMeta();
     let bytes = 0;
     const op = () => {
       for (let i = 0; i < COUNT; i++) out.prefixVarint(7).push(payload, to);
@@ -75,7 +75,7 @@ test.skipIf(NO_OFFLOAD_REASON !== undefined)(
         got += receiver.tryRecvBatch(received) as number;
         for (let i = 0; i < received.length; i++) {
           bytes += (received.bytes[received.offsetAt(i)] as number) + received.lengthAt(i);
-          if (received.peerAt(i)?.port !== received.infoAt(i, info).peer?.port) throw received;
+          if (received.peerAt(i)?.port !== received.metaAt(i, meta).peer?.port) throw received;
         }
       }
     };

@@ -2,8 +2,8 @@
 
 import { describe, expect, test } from "bun:test";
 import { closeSync } from "node:fs";
-import { DatagramInfo, recvmmsg, SocketAddress, UdpSocket, WouldBlock } from "../../lib/index.ts";
-import { IPPROTO_UDP, UDP_GRO } from "../../lib/support/linux.ts";
+import { RecvMeta, recvmmsg, SocketAddress, UdpSocket, WouldBlock } from "../../lib/index.ts";
+import { IPPROTO_UDP, UDP_GRO } from "../../lib/linux/constants.ts";
 import { loadedNative } from "../ffi/tools.ts";
 import {
   datagramsOf,
@@ -42,9 +42,9 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a socket that goes", () => {
       await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
       expect(pair.sender.counters.messagesSent).toBe(1);
       const bufs = targets(8, 2000);
-      const info = bufs.map(() => new DatagramInfo());
-      expect(recvmmsg(fd, bufs, info)).toBe(5);
-      expect(info.slice(0, 5).map(({ datagramLength }) => datagramLength)).toEqual(times(5, 300));
+      const meta = bufs.map(() => new RecvMeta());
+      expect(recvmmsg(fd, bufs, meta)).toBe(5);
+      expect(meta.slice(0, 5).map(({ datagramLength }) => datagramLength)).toEqual(times(5, 300));
     } finally {
       closeSync(fd);
     }
@@ -66,9 +66,9 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a socket that goes", () => {
       const fd = pair.receiver.intoFd() as number;
       try {
         const bufs = targets(100, 2000);
-        const info = bufs.map(() => new DatagramInfo());
-        const got = recvmmsg(fd, bufs, info);
-        const received = info.slice(0, got === WouldBlock ? 0 : got);
+        const meta = bufs.map(() => new RecvMeta());
+        const got = recvmmsg(fd, bufs, meta);
+        const received = meta.slice(0, got === WouldBlock ? 0 : got);
         expect(received.map(({ datagramLength }) => datagramLength)).toEqual(
           lengths.slice(lengths.length - left),
         );

@@ -1,13 +1,13 @@
 /**
- * Segmentation and receive offload, on real sockets: whatever messages datagrams go and come in,
+ * GsoLimits and receive offload, on real sockets: whatever messages datagrams go and come in,
  * they are the same datagrams in the same order, and the counters tell how few messages it took.
  */
 
 import { describe, expect, test } from "bun:test";
 import {
-  DatagramInfo,
   DgramBuffer,
   type Payload,
+  RecvMeta,
   SocketAddress,
   SocketError,
   UdpSocket,
@@ -65,7 +65,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("offload", () => {
             datagramsSent: count,
             bytesSent: count * bytes,
             messagesSent: messages,
-            segmentationRefusals: 0,
+            gsoRefusals: 0,
           });
           expect(receiver.counters).toMatchObject({
             datagramsReceived: count,
@@ -215,7 +215,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("offload", () => {
     const error = await rejection(pair.sender.sendMany([], { to: pair.receiver.localAddr }));
     expect(error).toMatchObject({ code: "EMSGSIZE" });
     expectSame(await receiveAll(pair.receiver, 3), payloads.slice(0, 3));
-    expect(pair.sender.counters.segmentationRefusals).toBe(0);
+    expect(pair.sender.counters.gsoRefusals).toBe(0);
   });
 
   test("what no datagram could be sent to is not blamed on segments", async () => {
@@ -225,7 +225,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("offload", () => {
     const error = await rejection(pair.sender.sendMany(payloads, { to: nowhere }));
     expect(error).toBeInstanceOf(SocketError);
     expect(error).toMatchObject({ code: "EINVAL", address: "127.0.0.1:0" });
-    expect(pair.sender.counters).toMatchObject({ segmentationRefusals: 0, sendErrors: 1 });
+    expect(pair.sender.counters).toMatchObject({ gsoRefusals: 0, sendErrors: 1 });
   });
 });
 
@@ -310,14 +310,14 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("buffers of segments", () => {
       const bufs = rooms.map((bytes, i) =>
         i % 2 === 0 ? new Uint8Array(bytes) : DgramBuffer.withCapacityAndHeadroom(bytes + 8, 8),
       );
-      const info = rooms.map(() => new DatagramInfo());
+      const meta = rooms.map(() => new RecvMeta());
       let got = 0;
       while (got < rooms.length) {
-        got += await pair.receiver.recvMany(bufs, { start: got, info });
+        got += await pair.receiver.recvMany(bufs, { start: got, meta });
       }
       for (const [i, payload] of payloads.entries()) {
         const fitting = Math.min(rooms[i] as number, payload.length);
-        expect(info[i]).toMatchObject({ length: fitting, datagramLength: payload.length });
+        expect(meta[i]).toMatchObject({ length: fitting, datagramLength: payload.length });
         const buf = bufs[i] as Uint8Array | DgramBuffer;
         const bytes = buf instanceof DgramBuffer ? buf.asSlice() : buf.subarray(0, fitting);
         expect(Buffer.compare(bytes, payload.subarray(0, fitting))).toBe(0);

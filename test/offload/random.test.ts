@@ -84,7 +84,7 @@ async function transfers(ends: Ends): Promise<void> {
     }),
     { numRuns: RUNS, endOnFailure: true },
   );
-  expect(sender.counters).toMatchObject({ datagramsSent: total, segmentationRefusals: 0 });
+  expect(sender.counters).toMatchObject({ datagramsSent: total, gsoRefusals: 0 });
   expect(receiver.counters).toMatchObject({
     datagramsReceived: total,
     bytesReceived: sender.counters.bytesSent,

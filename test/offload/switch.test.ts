@@ -2,9 +2,9 @@
 
 import { describe, expect, test } from "bun:test";
 import { loadNative } from "../../ffi/native.ts";
-import { AF_INET } from "../../lib/address/address.ts";
+import { AF_INET } from "../../lib/address/sockaddr.ts";
 import { type UdpBindOptions, UdpSocket } from "../../lib/index.ts";
-import { IPPROTO_UDP, SOCK_DGRAM, UDP_GRO, UDP_SEGMENT } from "../../lib/support/linux.ts";
+import { IPPROTO_UDP, SOCK_DGRAM, UDP_GRO, UDP_SEGMENT } from "../../lib/linux/constants.ts";
 import {
   AVAILABLE,
   datagramsOf,
@@ -25,7 +25,7 @@ test.skipIf(!("native" in loaded) || process.env.DATAGRAM_SOCKET_OFFLOAD === "of
     const fd = native.open(AF_INET, SOCK_DGRAM, 0);
     const has = (name: number, value: number) =>
       native.setIntOption(fd, IPPROTO_UDP, name, value) >= 0;
-    const expected = { segmentation: has(UDP_SEGMENT, 0), coalescing: has(UDP_GRO, 1) };
+    const expected = { gso: has(UDP_SEGMENT, 0), gro: has(UDP_GRO, 1) };
     native.close(fd);
     expect(AVAILABLE).toEqual(expected);
   },
@@ -37,9 +37,9 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("switching offload off", () => 
     { offload: true, expected: [1, 1] },
     { offload: {}, expected: [1, 1] },
     { offload: false, expected: [3, 3] },
-    { offload: { segmentation: false }, expected: [3, 3] },
-    { offload: { coalescing: false }, expected: [1, 3] },
-    { offload: { segmentation: false, coalescing: false }, expected: [3, 3] },
+    { offload: { gso: false }, expected: [3, 3] },
+    { offload: { gro: false }, expected: [1, 3] },
+    { offload: { gso: false, gro: false }, expected: [3, 3] },
   ];
   test.each([...options])("as an option: %j", async ({ offload, expected }) => {
     await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", offload });
@@ -50,11 +50,11 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("switching offload off", () => 
     expect([messagesSent, messagesReceived]).toEqual(expected);
   });
 
-  test("coalescing can be kept without segmentation", async () => {
+  test("gro can be kept without gso", async () => {
     using pair = await openEnds({ sender: true, receiver: false });
     await using receiver = await UdpSocket.bind({
       hostname: "127.0.0.1",
-      offload: { segmentation: false },
+      offload: { gso: false },
     });
     await pair.sender.sendMany(datagramsOf([9, 9, 9]), { to: receiver.localAddr });
     expectSame(await receiveAll(receiver, 3), datagramsOf([9, 9, 9]));
@@ -65,15 +65,11 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("switching offload off", () => 
     ["yes", TypeError, '"offload" expected boolean or object, got "yes"'],
     [1, TypeError, '"offload" expected boolean or object, got 1'],
     [null, TypeError, '"offload" expected boolean or object, got null'],
-    [{ segmentation: "off" }, TypeError, '"offload.segmentation" expected boolean, got "off"'],
-    [{ coalescing: 0 }, TypeError, '"offload.coalescing" expected boolean, got 0'],
-    [
-      { gso: false },
-      RangeError,
-      '"offload" expected "segmentation" and "coalescing" only, got "gso"',
-    ],
+    [{ gso: "off" }, TypeError, '"offload.gso" expected boolean, got "off"'],
+    [{ gro: 0 }, TypeError, '"offload.gro" expected boolean, got 0'],
+    [{ segmentation: false }, TypeError, '"offload" expected only gso, gro, got "segmentation"'],
   ] as const)("%p is refused as an option, by either backend", async (offload, type, message) => {
-    for (const backend of ["shim", "portable"] as const) {
+    for (const backend of ["native", "portable"] as const) {
       const error = await rejection(UdpSocket.bind({ offload: offload as never, backend }));
       expect(error).toBeInstanceOf(type);
       expect((error as Error).message).toBe(message);
@@ -105,7 +101,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("switching offload off", () => 
   test.each([
     ["off", "undefined", "3 3"],
     ["off", "true", "3 3"],
-    ["off", "{ segmentation: false }", "3 3"],
+    ["off", "{ gso: false }", "3 3"],
     ["on", "undefined", "1 1"],
     ["on", "false", "3 3"],
     ["", "undefined", "1 1"],

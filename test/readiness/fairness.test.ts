@@ -1,7 +1,7 @@
 /** A flooded socket leaves the rest of its thread alive: timers, other sockets, other callers. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { DatagramInfo, isClosedError, UdpSocket } from "../../lib/index.ts";
+import { isClosedError, RecvMeta, UdpSocket } from "../../lib/index.ts";
 import { connectedPair, nextTurn, numbered, targets } from "../tools/sockets.ts";
 
 const INTERVAL_MS = 10;
@@ -13,7 +13,7 @@ let received = 0;
 let loop: Promise<void>;
 
 beforeAll(async () => {
-  flooded = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "shim" });
+  flooded = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "native" });
   worker = new Worker(new URL("../children/flooding-worker.ts", import.meta.url).href);
   const started = new Promise((resolve) => {
     worker.onmessage = resolve;
@@ -37,8 +37,8 @@ afterAll(async () => {
 /** A receiver that never waits for anything but datagrams. */
 async function receiveAll(): Promise<void> {
   const bufs = targets(64, 1500);
-  const info = bufs.map(() => new DatagramInfo());
-  for (;;) received += await flooded.recvMany(bufs, { info });
+  const meta = bufs.map(() => new RecvMeta());
+  for (;;) received += await flooded.recvMany(bufs, { meta });
 }
 
 test("an interval of 10 ms keeps firing", async () => {
@@ -55,7 +55,7 @@ test("an interval of 10 ms keeps firing", async () => {
 });
 
 test("other sockets of both backends are served", async () => {
-  for (const backend of ["shim", "portable"] as const) {
+  for (const backend of ["native", "portable"] as const) {
     const { receiver, sender } = await connectedPair(backend);
     const before = received;
     // Fifty, and on until the flood had its part.

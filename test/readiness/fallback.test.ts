@@ -36,10 +36,10 @@ function reasonToSkip(): string | undefined {
 
 function expectFallback({ code, out, err }: Run, reason: string): void {
   expect([code, err.match(/DATAGRAM_SOCKET_FALLBACK/g)?.length, err]).toEqual([0, 1, err]);
-  expect(err).toContain("readiness by a helper thread");
+  expect(err).toContain("readiness uses a helper thread");
   expect(err).toContain(reason);
   const loaded = JSON.parse(out.trim());
-  expect(loaded).toMatchObject({ reason: null, mode: "thread", backend: "shim", echoed: 5 });
+  expect(loaded).toMatchObject({ reason: null, mode: "thread", backend: "native", echoed: 5 });
 }
 
 describe("where the loop cannot be found", () => {
@@ -71,7 +71,7 @@ test("asked for the helper thread by the environment, nothing is warned of", () 
   const env = { DATAGRAM_SOCKET_READINESS: "thread" };
   const { code, out, err } = run([process.execPath, CHILD], { env, timeoutMs: TIMEOUT_MS });
   expect([code, err]).toEqual([0, ""]);
-  expect(JSON.parse(out.trim())).toMatchObject({ mode: "thread", backend: "shim", echoed: 5 });
+  expect(JSON.parse(out.trim())).toMatchObject({ mode: "thread", backend: "native", echoed: 5 });
 });
 
 test("where nothing is asked for, it is the loop, and nothing is warned of", () => {
@@ -80,5 +80,5 @@ test("where nothing is asked for, it is the loop, and nothing is warned of", () 
     timeoutMs: TIMEOUT_MS,
   });
   expect([code, err]).toEqual([0, ""]);
-  expect(JSON.parse(out.trim())).toMatchObject({ mode: "loop", backend: "shim", echoed: 5 });
+  expect(JSON.parse(out.trim())).toMatchObject({ mode: "loop", backend: "native", echoed: 5 });
 });

@@ -10,7 +10,7 @@ import { datagramsOf, NO_OFFLOAD_REASON, openEnds, receiveAll, times } from "../
 import { targets, thrown } from "../tools/sockets.ts";
 
 const native = loadedNative();
-const LOOPBACK = { hostname: "127.0.0.1", backend: "shim", offload: false } as const;
+const LOOPBACK = { hostname: "127.0.0.1", backend: "native", offload: false } as const;
 
 /** A socket, and another that gets its descriptor's number with `replace`, as a duplicate. */
 async function openBoth() {

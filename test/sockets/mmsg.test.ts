@@ -6,11 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   AsyncFd,
-  DatagramInfo,
   DgramBuffer,
   isNonblocking,
   pollFn,
   pollRecvmmsg,
+  RecvMeta,
   recvmmsg,
   SocketAddress,
   SocketError,
@@ -53,8 +53,8 @@ async function udp(
   return { fd: descriptorOf(socket), address: socket.localAddr };
 }
 
-function infos(count: number): DatagramInfo[] {
-  return Array.from({ length: count }, () => new DatagramInfo());
+function metas(count: number): RecvMeta[] {
+  return Array.from({ length: count }, () => new RecvMeta());
 }
 
 describe("addresses", () => {
@@ -83,10 +83,10 @@ describe("addresses", () => {
         const to = sequence(9).map((i) => addresses[1 + (i % 3)] as SocketAddress);
         expect(sendmmsg(hub, numbered(9), to)).toBe(9);
         for (const [i, peer] of peers.entries()) {
-          const [bufs, info] = [targets(9), infos(9)];
-          expect(recvmmsg(peer, bufs, info)).toBe(3);
+          const [bufs, meta] = [targets(9), metas(9)];
+          expect(recvmmsg(peer, bufs, meta)).toBe(3);
           expect(bufs.slice(0, 3).map(numberOf)).toEqual([i, i + 3, i + 6]);
-          for (const { peer } of info.slice(0, 3)) {
+          for (const { peer } of meta.slice(0, 3)) {
             expect(peer?.equals(addresses[0] as SocketAddress)).toBe(true);
           }
         }
@@ -94,10 +94,10 @@ describe("addresses", () => {
           const payload = numbered(1, number);
           expect(sendmmsg(peers[number % 3] as number, payload, addresses[0])).toBe(1);
         }
-        const [bufs, info] = [targets(9), infos(9)];
-        expect(recvmmsg(hub, bufs, info)).toBe(9);
+        const [bufs, meta] = [targets(9), metas(9)];
+        expect(recvmmsg(hub, bufs, meta)).toBe(9);
         expect(bufs.map(numberOf)).toEqual(sequence(9));
-        expect(info.map(({ peer }) => peer?.toString())).toEqual(to.map(String));
+        expect(meta.map(({ peer }) => peer?.toString())).toEqual(to.map(String));
       },
     );
   }
@@ -124,11 +124,11 @@ describe("addresses", () => {
     const address = receiver.localAddr;
     const fd = descriptorOf(receiver);
     const unnamed = descriptorOf(await UnixDatagram.unbound());
-    const [info] = infos(1) as [DatagramInfo];
-    info.peer = address;
+    const [meta] = metas(1) as [RecvMeta];
+    meta.peer = address;
     expect(sendmmsg(unnamed, numbered(1), address)).toBe(1);
-    expect(recvmmsg(fd, targets(1), [info])).toBe(1);
-    expect(info.peer).toBeUndefined();
+    expect(recvmmsg(fd, targets(1), [meta])).toBe(1);
+    expect(meta.peer).toBeUndefined();
   });
 });
 
@@ -148,7 +148,7 @@ describe("batches", () => {
   test.each([1, 1023, 1024, 1025, 5000])(
     "%i datagrams go and come in one call each",
     async (count) => {
-      const options = { recvBufferBytes: 8 * 2 ** 20, sendBufferBytes: 8 * 2 ** 20 };
+      const options = { receiveBufferBytes: 8 * 2 ** 20, sendBufferBytes: 8 * 2 ** 20 };
       const socket = await UdpSocket.bind({ hostname: "127.0.0.1", ...options });
       const room = socket.bufferBytes.receive;
       const address = socket.localAddr;
@@ -159,11 +159,11 @@ describe("batches", () => {
       }
       const from = await udp();
       expect(sendmmsg(from.fd, numbered(count), address)).toBe(count);
-      const [bufs, info] = [targets(count + 1), infos(count + 1)];
-      expect(recvmmsg(fd, bufs, info)).toBe(count);
+      const [bufs, meta] = [targets(count + 1), metas(count + 1)];
+      expect(recvmmsg(fd, bufs, meta)).toBe(count);
       expect(bufs.slice(0, count).map(numberOf)).toEqual(sequence(count));
-      expect(info.slice(0, count).every(({ peer }) => peer?.equals(from.address))).toBe(true);
-      expect(info[count]?.peer).toBeUndefined();
+      expect(meta.slice(0, count).every(({ peer }) => peer?.equals(from.address))).toBe(true);
+      expect(meta[count]?.peer).toBeUndefined();
       expect(recvmmsg(fd, bufs)).toBe(WouldBlock);
     },
   );
@@ -183,13 +183,13 @@ describe("batches", () => {
     const memory = new Uint8Array(20).fill(0xee);
     const dgram = DgramBuffer.withCapacityAndHeadroom(12, 8);
     const bufs = [memory.subarray(5, 9), dgram, new Uint8Array(0), new Uint8Array(99)];
-    const info = infos(4);
+    const meta = metas(4);
     const payload = new Uint8Array(10).fill(7);
     expect(sendmmsg(fd, [payload, payload, payload, new Uint8Array(0)], address)).toBe(4);
-    expect(recvmmsg(fd, bufs, info)).toBe(4);
-    expect(info.map(({ length }) => length)).toEqual([4, 4, 0, 0]);
-    expect(info.map(({ datagramLength }) => datagramLength)).toEqual([10, 10, 10, 0]);
-    expect(info.map(({ truncated }) => truncated)).toEqual([true, true, true, false]);
+    expect(recvmmsg(fd, bufs, meta)).toBe(4);
+    expect(meta.map(({ length }) => length)).toEqual([4, 4, 0, 0]);
+    expect(meta.map(({ datagramLength }) => datagramLength)).toEqual([10, 10, 10, 0]);
+    expect(meta.map(({ truncated }) => truncated)).toEqual([true, true, true, false]);
     expect([...memory.subarray(4, 10)]).toEqual([0xee, 7, 7, 7, 7, 0xee]);
     expect([dgram.headroom, dgram.length]).toEqual([8, 4]);
     // It has payload now.

@@ -6,7 +6,7 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { DatagramInfo, RecvBatch, UdpSocket, WouldBlock } from "../../lib/index.ts";
+import { RecvBatch, RecvMeta, UdpSocket, WouldBlock } from "../../lib/index.ts";
 import { BACKENDS, nextTurn, numbered, numberOf, targets } from "../tools/sockets.ts";
 
 const RUNS = 150;
@@ -64,7 +64,7 @@ async function start(socket: UdpSocket, received: Received, asked: Receive): Pro
   if (abort === 0) abortion.abort();
   else if (abort !== undefined) void turns(abort).then(() => abortion.abort());
   const bufs = targets(count, room);
-  const info = bufs.map(() => new DatagramInfo());
+  const meta = bufs.map(() => new RecvMeta());
   const [first] = bufs as [Uint8Array];
   const batch = new RecvBatch({ messages: count });
   const isMany = kind === "recvMany" || kind === "tryRecvMany";
@@ -72,15 +72,15 @@ async function start(socket: UdpSocket, received: Received, asked: Receive): Pro
   try {
     let result: number | WouldBlock;
     if (kind === "recv") result = await socket.recv(first, { signal });
-    else if (kind === "recvMany") result = await socket.recvMany(bufs, { info, signal });
+    else if (kind === "recvMany") result = await socket.recvMany(bufs, { meta, signal });
     else if (kind === "recvBatch") result = await socket.recvBatch(batch, { signal });
     else if (kind === "tryRecv") result = socket.tryRecv(first);
-    else if (kind === "tryRecvMany") result = socket.tryRecvMany(bufs, { info });
+    else if (kind === "tryRecvMany") result = socket.tryRecvMany(bufs, { meta });
     else result = socket.tryRecvBatch(batch);
     if (result === WouldBlock) return;
     if (!isMany && !isBatch) tell(first, result);
     else if (isMany) {
-      for (let i = 0; i < result; i++) tell(bufs[i] as Uint8Array, info[i]?.length as number);
+      for (let i = 0; i < result; i++) tell(bufs[i] as Uint8Array, meta[i]?.length as number);
     } else {
       for (let i = 0; i < result; i++) tell(batch.payload(i), batch.lengthAt(i));
     }
@@ -94,7 +94,7 @@ async function turns(count: number): Promise<void> {
 }
 
 const CASES = BACKENDS.flatMap((backend) =>
-  (backend === "shim" ? [true, false] : [true]).map((offload) => ({ backend, offload })),
+  (backend === "native" ? [true, false] : [true]).map((offload) => ({ backend, offload })),
 );
 
 test.each(CASES)(

@@ -2,14 +2,14 @@
 
 import { describe, expect, test } from "bun:test";
 import {
-  DatagramInfo,
   DatagramPair,
   type DatagramSocket,
   DgramBuffer,
+  RecvMeta,
   UdpSocket,
 } from "../../lib/index.ts";
 
-async function udpPair(backend: "shim" | "portable"): Promise<[DatagramSocket, DatagramSocket]> {
+async function udpPair(backend: "native" | "portable"): Promise<[DatagramSocket, DatagramSocket]> {
   const receiver = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
   const peer = { hostname: "127.0.0.1", port: receiver.localAddr.port };
   return [await UdpSocket.connect(peer, { backend }), receiver];
@@ -17,17 +17,17 @@ async function udpPair(backend: "shim" | "portable"): Promise<[DatagramSocket, D
 
 const kinds: Record<string, () => Promise<[DatagramSocket, DatagramSocket]>> = {
   "a socket of base methods": async () => DatagramPair.create(),
-  "the shim": () => udpPair("shim"),
+  "the shim": () => udpPair("native"),
   "the portable backend": () => udpPair("portable"),
 };
 
 async function receiveAll(
   socket: DatagramSocket,
   buffers: DgramBuffer[],
-  { info, start, count }: { info: DatagramInfo[]; start: number; count: number },
+  { meta, start, count }: { meta: RecvMeta[]; start: number; count: number },
 ): Promise<void> {
   for (let done = 0; done < count; ) {
-    done += await socket.recvMany(buffers, { info, start: start + done, count: count - done });
+    done += await socket.recvMany(buffers, { meta, start: start + done, count: count - done });
   }
 }
 
@@ -38,11 +38,11 @@ describe.each(Object.keys(kinds))("recvMany over %s", (kind) => {
     )();
     try {
       const buffers = Array.from({ length: 6 }, () => DgramBuffer.withCapacity(100));
-      const info = Array.from({ length: 6 }, () => new DatagramInfo());
+      const meta = Array.from({ length: 6 }, () => new RecvMeta());
       await sender.sendMany([1, 2, 3].map((byte) => Uint8Array.of(byte)));
-      await receiveAll(receiver, buffers, { info, start: 2, count: 3 });
+      await receiveAll(receiver, buffers, { meta, start: 2, count: 3 });
       expect(buffers.map((buffer) => [...buffer.asSlice()])).toEqual([[], [], [1], [2], [3], []]);
-      expect(info.map((told) => told.length)).toEqual([0, 0, 1, 1, 1, 0]);
+      expect(meta.map((told) => told.length)).toEqual([0, 0, 1, 1, 1, 0]);
     } finally {
       for (const socket of [sender, receiver])
         (socket as DatagramSocket & Disposable)[Symbol.dispose]();

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { type Backend, DatagramInfo, DgramBuffer, UdpSocket, WouldBlock } from "../../lib/index.ts";
+import { type Backend, DgramBuffer, RecvMeta, UdpSocket, WouldBlock } from "../../lib/index.ts";
 import {
   BACKENDS,
   connectedPair,
@@ -22,7 +22,7 @@ const IN_FLIGHT_MAX = 150;
 
 /** A socket whose receive buffer has room for thousands of datagrams, if the machine lets it. */
 function roomySocket(backend: Backend): Promise<UdpSocket> {
-  const sizes = backend === "shim" ? { recvBufferBytes: 4 * 2 ** 20 } : {};
+  const sizes = backend === "native" ? { receiveBufferBytes: 4 * 2 ** 20 } : {};
   return UdpSocket.bind({ hostname: "127.0.0.1", backend, ...sizes });
 }
 
@@ -35,7 +35,7 @@ interface Sizes {
 async function transfer(backend: Backend, total: number, sizes: Sizes): Promise<void> {
   const { receiver, sender } = await connectedPair(backend);
   const bufs = targets(1024, 64);
-  const info = Array.from({ length: 1024 }, () => new DatagramInfo());
+  const meta = Array.from({ length: 1024 }, () => new RecvMeta());
   let sent = 0;
   let received = 0;
   for (let i = 0; received < total; i++) {
@@ -47,10 +47,10 @@ async function transfer(backend: Backend, total: number, sizes: Sizes): Promise<
     sent += await sender.sendMany(payloads);
     while (received < sent) {
       const count = sizes.receive[(i + received) % sizes.receive.length] as number;
-      const got = await receiver.recvMany(bufs, { count, info });
+      const got = await receiver.recvMany(bufs, { count, meta });
       expect(got).toBeLessThanOrEqual(count);
       for (let k = 0; k < got; k++, received++) {
-        const { length, peer, truncated } = info[k] as DatagramInfo;
+        const { length, peer, truncated } = meta[k] as RecvMeta;
         const bytes = (bufs[k] as Uint8Array).subarray(0, length);
         if (numberOf(bytes) !== received) expect(numberOf(bytes)).toBe(received);
         const isIntact = length === 4 + (received % 40) && !truncated;
@@ -84,10 +84,10 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect(sender.trySend(new DgramBuffer())).toBe(0);
     expect(await receiver.recv(empty)).toBe(0);
     expect(await sender.sendMany([empty, new Uint8Array(1), empty])).toBe(3);
-    const info = [new DatagramInfo(), new DatagramInfo(), new DatagramInfo()];
+    const meta = [new RecvMeta(), new RecvMeta(), new RecvMeta()];
     let got = 0;
-    while (got < 3) got += await receiver.recvMany(targets(3), { start: got, info });
-    expect(info.map(({ length }) => length)).toEqual([0, 1, 0]);
+    while (got < 3) got += await receiver.recvMany(targets(3), { start: got, meta });
+    expect(meta.map(({ length }) => length)).toEqual([0, 1, 0]);
     expect(receiver.tryRecv(empty)).toBe(WouldBlock);
     sender.close();
     receiver.close();
@@ -181,9 +181,9 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     await socket.sendMany(numbered(4), { to });
     const [first, last] = targets(2) as [Uint8Array, Uint8Array];
     await socket.recvMany([first], { count: 1 });
-    const info = new DatagramInfo();
-    await socket.recvMany([gone], { info: [info] });
-    expect(info).toMatchObject({ length: 0, datagramLength: 4 });
+    const meta = new RecvMeta();
+    await socket.recvMany([gone], { meta: [meta] });
+    expect(meta).toMatchObject({ length: 0, datagramLength: 4 });
     expect(await rejection(socket.recv(headed))).toBeInstanceOf(RangeError);
     const rest = [gone, last];
     for (let got = 0; got < 2; ) got += await socket.recvMany(rest, { start: got });
@@ -226,7 +226,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
 
   test.each([1, 1023, 1024, 1025])("a batch of %i is received, in order", async (count) => {
     await using receiver = await roomySocket(backend);
-    if (backend === "shim" && receiver.bufferBytes.receive < count * 1024) {
+    if (backend === "native" && receiver.bufferBytes.receive < count * 1024) {
       console.warn(`skipped: net.core.rmem_max leaves no room for ${count} datagrams`);
       return;
     }
@@ -240,7 +240,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     }
     const bufs = targets(count);
     const first = await receiver.recvMany(bufs);
-    expect(first).toBe(Math.min(count, backend === "shim" ? 1024 : count));
+    expect(first).toBe(Math.min(count, backend === "native" ? 1024 : count));
     let got = first;
     while (got < count) got += await receiver.recvMany(bufs, { start: got });
     expect(bufs.map(numberOf)).toEqual(sequence(count));
@@ -268,10 +268,10 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     for (let round = 0; round < 20; round++) {
       for (const sender of senders) await sender.sendTo(new Uint8Array(4), receiver.localAddr);
     }
-    const info = Array.from({ length: 100 }, () => new DatagramInfo());
+    const meta = Array.from({ length: 100 }, () => new RecvMeta());
     let got = 0;
-    while (got < 100) got += await receiver.recvMany(targets(100), { start: got, info });
-    for (const [i, { peer }] of info.entries()) {
+    while (got < 100) got += await receiver.recvMany(targets(100), { start: got, meta });
+    for (const [i, { peer }] of meta.entries()) {
       expect(peer?.equals((senders[i % 5] as UdpSocket).localAddr)).toBe(true);
     }
     for (const sender of senders) sender.close();

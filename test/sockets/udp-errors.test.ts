@@ -182,7 +182,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
 });
 
 test("an error in the queue of a socket that nobody polls is found when somebody does", async () => {
-  await using socket = await refusedSocket("shim");
+  await using socket = await refusedSocket("native");
   await socket.send(new Uint8Array(1));
   // No receive and no send for a while: the refusal waits in the kernel.
   for (let turn = 0; turn < 100; turn++) await nextTurn();

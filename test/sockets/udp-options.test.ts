@@ -72,7 +72,7 @@ test.skipIf(!HAS_IPV6)(
 test("buffer sizes that were asked for are there, doubled by the kernel", async () => {
   using socket = await UdpSocket.bind({
     ...ADDRESS,
-    recvBufferBytes: 50_000,
+    receiveBufferBytes: 50_000,
     sendBufferBytes: 60_000,
   });
   expect(socket.bufferBytes).toEqual({ receive: 100_000, send: 120_000 });
@@ -81,7 +81,7 @@ test("buffer sizes that were asked for are there, doubled by the kernel", async 
 });
 
 test("a small receive buffer holds little: what is beyond it is dropped by the kernel", async () => {
-  using small = await UdpSocket.bind({ ...ADDRESS, recvBufferBytes: 1 });
+  using small = await UdpSocket.bind({ ...ADDRESS, receiveBufferBytes: 1 });
   using sender = await UdpSocket.bind(ADDRESS);
   for (let i = 0; i < 50; i++) await sender.sendTo(new Uint8Array(1000), small.localAddr);
   let count = 0;
@@ -97,7 +97,7 @@ test("the portable backend refuses by name what it cannot do, and opens nothing"
     { pathMtuDiscovery: "probe" },
     { reuseAddress: true },
     { ipv6Only: true },
-    { recvBufferBytes: 1 },
+    { receiveBufferBytes: 1 },
     { sendBufferBytes: 1 },
   ];
   for (const option of options) {
@@ -134,7 +134,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
       for (const ttl of [1, 64, 255]) socket.setTTL(ttl);
       for (const ttl of [1, 255]) socket.setMulticastTTL(ttl);
       // Bun refuses 0, which the kernel takes.
-      if (backend === "shim") socket.setMulticastTTL(0);
+      if (backend === "native") socket.setMulticastTTL(0);
       else expect(thrown(() => socket.setMulticastTTL(0))).toBeInstanceOf(SocketError);
       for (const ttl of [0, -1, 256, 1.5, Number.NaN, "1" as never]) {
         expect(thrown(() => socket.setTTL(ttl))).toBeInstanceOf(RangeError);

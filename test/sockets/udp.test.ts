@@ -212,7 +212,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
       [{ connect: { hostname: 1, port: 1 } }, TypeError],
       [{ connect: { hostname: "127.0.0.1", port: 0 } }, RangeError],
       [{ receiveQueueDatagrams: 0 }, RangeError],
-      [{ recvBufferBytes: 0 }, RangeError],
+      [{ receiveBufferBytes: 0 }, RangeError],
       [{ sendBufferBytes: 2 ** 31 }, RangeError],
     ];
     for (const [options, type] of bad) {

@@ -4,15 +4,9 @@ import { afterAll, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { AF_UNIX } from "../../lib/address/address.ts";
-import {
-  DatagramInfo,
-  SocketAddress,
-  SocketError,
-  UnixDatagram,
-  WouldBlock,
-} from "../../lib/index.ts";
-import { SOCK_DGRAM } from "../../lib/support/linux.ts";
+import { AF_UNIX } from "../../lib/address/sockaddr.ts";
+import { RecvMeta, SocketAddress, SocketError, UnixDatagram, WouldBlock } from "../../lib/index.ts";
+import { SOCK_DGRAM } from "../../lib/linux/constants.ts";
 import { loadedNative } from "../ffi/tools.ts";
 import {
   numbered,
@@ -45,7 +39,7 @@ test("bound to paths, sockets reach each other by string and are told each other
   const [leftPath, rightPath] = [freshPath(), freshPath()];
   await using left = await UnixDatagram.bind(leftPath);
   await using right = await UnixDatagram.bind(rightPath);
-  expect(left.backend).toBe("shim");
+  expect(left.backend).toBe("native");
   expect(left.localAddr.address).toBe(leftPath);
   expect(left.localAddr.family).toBe("unix");
   expect(left.localAddr.port).toBe(0);
@@ -133,9 +127,9 @@ test("one datagram's peer is never taken for another's in the same batch", async
   await using unnamed = await UnixDatagram.unbound();
   const senders = [named, unnamed, short, unnamed, named, short];
   for (const sender of senders) await sender.sendTo(new Uint8Array(1), receiver.localAddr);
-  const info = senders.map(() => new DatagramInfo());
-  expect(receiver.tryRecvMany(targets(6), { info })).toBe(6);
-  for (const [i, { peer }] of info.entries()) {
+  const meta = senders.map(() => new RecvMeta());
+  expect(receiver.tryRecvMany(targets(6), { meta })).toBe(6);
+  for (const [i, { peer }] of meta.entries()) {
     const sender = senders[i] as UnixDatagram;
     expect(peer?.address).toBe(sender === unnamed ? undefined : sender.localAddr.address);
   }

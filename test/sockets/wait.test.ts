@@ -255,7 +255,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
       expect(batch.length).toBeLessThanOrEqual(7);
       for (let i = 0; i < batch.length; i++) {
         numbers.push(numberOf(batch.buffers[i]?.asSlice() as Uint8Array));
-        expect(batch.info[i]?.peer?.port).toBe(sender.localAddr.port);
+        expect(batch.meta[i]?.peer?.port).toBe(sender.localAddr.port);
       }
       if (numbers.length === 200) abort.abort();
     }

@@ -2,15 +2,15 @@
 
 import { expect } from "bun:test";
 import { loadNative } from "../../ffi/native.ts";
-import { chooseOffload, NO_OFFLOAD, type Offload } from "../../lib/engine/offload.ts";
 import {
-  DatagramInfo,
   RecvBatch,
+  RecvMeta,
   type SocketAddress,
   UdpSocket,
   type WaitOptions,
   WouldBlock,
 } from "../../lib/index.ts";
+import { chooseOffload, NO_OFFLOAD, type Offload } from "../../lib/linux/offload.ts";
 
 const loaded = loadNative();
 
@@ -20,7 +20,7 @@ export const AVAILABLE: Offload =
 
 /** Why tests of offload are skipped here; `undefined`: they are not. */
 export const NO_OFFLOAD_REASON: string | undefined =
-  AVAILABLE.segmentation && AVAILABLE.coalescing ? undefined : "no UDP_SEGMENT or UDP_GRO here";
+  AVAILABLE.gso && AVAILABLE.gro ? undefined : "no UDP_SEGMENT or UDP_GRO here";
 if (NO_OFFLOAD_REASON) console.warn(`offload tests are skipped: ${NO_OFFLOAD_REASON}`);
 
 /** Which ends have offload. */
@@ -50,7 +50,7 @@ if (RECV_BUFFER_GRANTED_BYTES < RECV_BUFFER_BYTES) {
 
 async function grantedBytes(): Promise<number> {
   if (NO_OFFLOAD_REASON !== undefined) return 0;
-  await using socket = await UdpSocket.bind({ recvBufferBytes: RECV_BUFFER_BYTES });
+  await using socket = await UdpSocket.bind({ receiveBufferBytes: RECV_BUFFER_BYTES });
   return socket.bufferBytes.receive;
 }
 
@@ -75,10 +75,10 @@ export async function openEnds(
     receiver: await UdpSocket.bind({
       hostname,
       offload: receiver,
-      backend: "shim",
-      recvBufferBytes: RECV_BUFFER_BYTES,
+      backend: "native",
+      receiveBufferBytes: RECV_BUFFER_BYTES,
     }),
-    sender: await UdpSocket.bind({ hostname, offload: sender, backend: "shim" }),
+    sender: await UdpSocket.bind({ hostname, offload: sender, backend: "native" }),
   };
   return {
     ...pair,
@@ -121,7 +121,7 @@ export interface Received {
 /** One step of receiving: what it got, copied. */
 export type Step = (socket: UdpSocket, options: WaitOptions) => Promise<Received[]>;
 
-const infos = Array.from({ length: 256 }, () => new DatagramInfo());
+const metas = Array.from({ length: 256 }, () => new RecvMeta());
 const room = Array.from({ length: 256 }, () => new Uint8Array(65_536));
 const one = room[0] as Uint8Array;
 const batches = [1, 2, 32].map((messages) => new RecvBatch({ messages }));
@@ -157,9 +157,9 @@ export async function receiveSome(
   count: number,
   options: WaitOptions = {},
 ): Promise<Received[]> {
-  const info = infos.slice(0, count);
-  const got = await socket.recvMany(room, { ...options, info, count });
-  return info.slice(0, got).map(({ length, peer }, i) => ({
+  const meta = metas.slice(0, count);
+  const got = await socket.recvMany(room, { ...options, meta, count });
+  return meta.slice(0, got).map(({ length, peer }, i) => ({
     bytes: (room[i] as Uint8Array).slice(0, length),
     peer,
   }));

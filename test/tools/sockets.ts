@@ -10,7 +10,7 @@ import { type Backend, type DatagramSocket, UdpSocket } from "../../lib/index.ts
  * which the portable one has none.
  */
 export const BACKENDS: readonly Backend[] =
-  process.env.DATAGRAM_SOCKET_READINESS === undefined ? ["shim", "portable"] : ["shim"];
+  process.env.DATAGRAM_SOCKET_READINESS === undefined ? ["native", "portable"] : ["native"];
 
 /** Whether this machine has IPv6 on loopback; tests that need it are skipped with this reason. */
 export const HAS_IPV6: boolean = Object.values(networkInterfaces()).some((addresses) =>

@@ -7,7 +7,6 @@ import { getEventListeners } from "node:events";
 import {
   AsDatagramSocketRecv,
   AsDatagramSocketSend,
-  type DatagramInfo,
   DatagramSocket,
   type DatagramSocketRecv,
   type DatagramSocketSend,
@@ -15,6 +14,7 @@ import {
   type Payload,
   Pending,
   type Poll,
+  type RecvMeta,
   type SocketAddress,
   type Target,
   type Waker,
@@ -49,7 +49,7 @@ export class BaseSocket extends DatagramSocket {
     return bytes.length;
   }
 
-  override pollRecvFrom(waker: Waker | null, buf: Target, info: DatagramInfo): Poll<number> {
+  override pollRecvFrom(waker: Waker | null, buf: Target, meta: RecvMeta): Poll<number> {
     this.recvPolls++;
     const next = this.arrived.shift();
     if (next === undefined) {
@@ -59,8 +59,8 @@ export class BaseSocket extends DatagramSocket {
     if (next instanceof Error) throw next;
     if (buf instanceof DgramBuffer) buf.putSlice(next);
     else buf.set(next);
-    info.length = info.datagramLength = next.length;
-    info.peer = undefined;
+    meta.length = meta.datagramLength = next.length;
+    meta.peer = undefined;
     return next.length;
   }
 

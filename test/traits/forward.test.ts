@@ -4,11 +4,11 @@ import { describe, expect, test } from "bun:test";
 import {
   AsDatagramSocketRecv,
   AsDatagramSocketSend,
-  DatagramInfo,
   DatagramSocketRecv,
   DatagramSocketSend,
   Pending,
   RecvBatch,
+  RecvMeta,
   SendBatch,
   SocketAddress,
   UdpSocket,
@@ -152,15 +152,15 @@ describe("AsDatagramSocketRecv", () => {
     socket.arrived.push(...datagrams(1, 12));
     const bufs = [new Uint8Array(1), new Uint8Array(1)];
     const [first, second] = bufs as [Uint8Array, Uint8Array];
-    const info = new DatagramInfo();
+    const meta = new RecvMeta();
     const seen: unknown[] = [];
     const see = (result: unknown) => seen.push([result, first[0], second[0]]);
     see(wrapper.pollRecv(null, first));
-    see(wrapper.pollRecvFrom(null, first, info));
+    see(wrapper.pollRecvFrom(null, first, meta));
     see(wrapper.pollRecvMany(null, bufs, { start: 1 }));
     see(await wrapper.recv(first));
     see((await wrapper.recvFrom(first)).length);
-    see(await wrapper.recvMany(bufs, { start: 1, info: [info, info] }));
+    see(await wrapper.recvMany(bufs, { start: 1, meta: [meta, meta] }));
     see(wrapper.tryRecv(first));
     see(wrapper.tryRecvMany(bufs, { count: 1 }));
     const one = new RecvBatch({ messages: 1 });

@@ -187,8 +187,8 @@ describe("MaybeConnectedSocket", () => {
       const batch = new SendBatch().push(ONE, receiver.localAddr);
       expect(await wrapper.sendBatch(batch)).toBe(1);
       for (let i = 0; i < 3; i++) {
-        const info = await receiver.recvFrom(new Uint8Array(9));
-        expect(info.peer?.equals(socket.localAddr)).toBe(true);
+        const meta = await receiver.recvFrom(new Uint8Array(9));
+        expect(meta.peer?.equals(socket.localAddr)).toBe(true);
       }
     }
     const wrapper = new MaybeConnectedSocket(connected);

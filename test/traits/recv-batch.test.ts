@@ -5,13 +5,13 @@
 
 import { describe, expect, test } from "bun:test";
 import {
-  DatagramInfo,
   DatagramPair,
   type DatagramSocketRecv,
   isClosedError,
   Pending,
   type Poll,
   RecvBatch,
+  RecvMeta,
   SendBatch,
   type Target,
   UdpSocket,
@@ -59,8 +59,8 @@ describe.each(RECEIVERS)("a batch received by %s", (_, wrap) => {
     expect([batch.length, batch.messages, bytesIn(batch)]).toEqual([3, 3, [[1, 2], [], [3]]]);
     for (const [i, length] of [2, 0, 1].entries()) {
       expect([batch.offsetAt(i), batch.messageAt(i)]).toEqual([i * ROOM_BYTES, i]);
-      expect([batch.lengthAt(i), batch.segmentBytesAt(i)]).toEqual([length, length]);
-      expect(batch.infoAt(i)).toMatchObject({ length, datagramLength: length, peer: undefined });
+      expect([batch.lengthAt(i), batch.strideAt(i)]).toEqual([length, length]);
+      expect(batch.metaAt(i)).toMatchObject({ length, datagramLength: length, peer: undefined });
     }
   });
 
@@ -180,10 +180,10 @@ class Noting extends BaseSocket {
   readonly targets: Target[] = [];
   answer: number | undefined;
 
-  override pollRecvFrom(waker: Waker | null, buf: Target, info: DatagramInfo): Poll<number> {
-    const result = super.pollRecvFrom(waker, buf, info);
+  override pollRecvFrom(waker: Waker | null, buf: Target, meta: RecvMeta): Poll<number> {
+    const result = super.pollRecvFrom(waker, buf, meta);
     if (result === Pending) return Pending;
-    if (this.targets.length === 0) Object.assign(info, { ecn: 3, mark: 7, timestampSeconds: 1 });
+    if (this.targets.length === 0) Object.assign(meta, { ecn: 3, mark: 7, timestampSeconds: 1 });
     this.targets.push(buf);
     return this.answer ?? result;
   }
@@ -212,14 +212,14 @@ describe("what a type of one's own receives into", () => {
   test("is told of with nothing left of an earlier datagram", () => {
     const socket = new Noting();
     const batch = new RecvBatch();
-    const info = new DatagramInfo();
+    const meta = new RecvMeta();
     socket.arrived.push(ONE);
     socket.tryRecvBatch(batch);
-    expect(batch.infoAt(0, info)).toMatchObject({ ecn: 3, mark: 7, timestampSeconds: 1 });
+    expect(batch.metaAt(0, meta)).toMatchObject({ ecn: 3, mark: 7, timestampSeconds: 1 });
     socket.arrived.push(ONE);
     socket.tryRecvBatch(batch);
-    expect(batch.infoAt(0, info)).toBe(info);
-    expect(info).toMatchObject({ length: 1, ecn: undefined, mark: undefined, timestampSeconds: 0 });
+    expect(batch.metaAt(0, meta)).toBe(meta);
+    expect(meta).toMatchObject({ length: 1, ecn: undefined, mark: undefined, timestampSeconds: 0 });
   });
 
   test("has no more bytes than there is room for, whatever the type says", () => {
@@ -248,8 +248,8 @@ describe("a pair", () => {
     for (const length of [ROOM_BYTES, ROOM_BYTES + 1, 1]) await a.send(payload.subarray(0, length));
     const batch = new RecvBatch({ messages: 3 });
     expect(await b.recvBatch(batch)).toBe(3);
-    const told = [0, 1, 2].map((i) => batch.infoAt(i));
-    expect(told.map((info) => [info.length, info.datagramLength, info.truncated])).toEqual([
+    const told = [0, 1, 2].map((i) => batch.metaAt(i));
+    expect(told.map((meta) => [meta.length, meta.datagramLength, meta.truncated])).toEqual([
       [ROOM_BYTES, ROOM_BYTES, false],
       [ROOM_BYTES, ROOM_BYTES + 1, true],
       [1, 1, false],
@@ -285,10 +285,10 @@ test("a batch goes from a type of one's own to a UDP socket and back, each with 
   for (let i = 0; i < 3; i++) {
     await a.sendMany(datagrams(10, 2));
     expect([await b.recvBatch(batch), bytesIn(batch)]).toEqual([2, [[10], [11]]]);
-    expect([batch.peerAt(1), batch.infoAt(1).peer]).toEqual([undefined, undefined]);
+    expect([batch.peerAt(1), batch.metaAt(1).peer]).toEqual([undefined, undefined]);
     await udp.sendTo(Uint8Array.of(20), udp.localAddr);
     expect([await udp.recvBatch(batch), bytesIn(batch)]).toEqual([1, [[20]]]);
-    expect([batch.peerAt(0), batch.infoAt(0).peer]).toEqual([udp.localAddr, udp.localAddr]);
+    expect([batch.peerAt(0), batch.metaAt(0).peer]).toEqual([udp.localAddr, udp.localAddr]);
   }
 });
 
@@ -303,7 +303,7 @@ test("of a datagram that a batch does not have, nothing is told: it is a RangeEr
     for (const ask of [
       () => batch.payload(i),
       () => batch.peerAt(i),
-      () => batch.infoAt(i),
+      () => batch.metaAt(i),
       () => batch.messageAt(i),
     ]) {
       expect(ask).toThrow(RangeError);

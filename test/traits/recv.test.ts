@@ -3,11 +3,11 @@
 import { describe, expect, test } from "bun:test";
 import {
   BATCH_COUNT_MAX,
-  DatagramInfo,
   DatagramPair,
   DgramBuffer,
   MAX_BUF_SIZE,
   type RecvManyOptions,
+  RecvMeta,
   type Target,
   WouldBlock,
 } from "../../lib/index.ts";
@@ -28,9 +28,9 @@ describe("a target", () => {
     const memory = new Uint8Array(8).fill(0xff);
     expect(await receiver.recv(memory.subarray(2, 6))).toBe(3);
     expect(memory.toHex()).toBe("ffff000102ffffff");
-    const info = await receiver.recvFrom(Buffer.from(memory.buffer, 5, 2));
+    const meta = await receiver.recvFrom(Buffer.from(memory.buffer, 5, 2));
     expect(memory.toHex()).toBe("ffff0001020001ff");
-    expect([info.length, info.datagramLength, info.truncated]).toEqual([2, 3, true]);
+    expect([meta.length, meta.datagramLength, meta.truncated]).toEqual([2, 3, true]);
   });
 
   test("that is a buffer keeps its headroom and gets the datagram as its payload", async () => {
@@ -44,8 +44,8 @@ describe("a target", () => {
     for (const room of [3, 2, 0]) {
       for (const target of [new Uint8Array(room), DgramBuffer.withCapacity(room)]) {
         const [receiver] = endWith(counting(3));
-        const info = await receiver.recvFrom(target);
-        expect([info.length, info.datagramLength, info.truncated]).toEqual([room, 3, room < 3]);
+        const meta = await receiver.recvFrom(target);
+        expect([meta.length, meta.datagramLength, meta.truncated]).toEqual([room, 3, room < 3]);
       }
     }
   });
@@ -72,16 +72,16 @@ describe("a target", () => {
 });
 
 describe("recvMany", () => {
-  test("tells of every datagram as far as info is long, from start on", async () => {
+  test("tells of every datagram as far as meta is long, from start on", async () => {
     const [receiver] = endWith(counting(1), counting(2), counting(3));
     const bufs = Array.from({ length: 5 }, () => new Uint8Array(2));
-    const info = Array.from({ length: 3 }, () => new DatagramInfo());
-    expect(await receiver.recvMany(bufs, { info, start: 1 })).toBe(3);
-    expect(info.map((told) => told.datagramLength)).toEqual([0, 1, 2]);
+    const meta = Array.from({ length: 3 }, () => new RecvMeta());
+    expect(await receiver.recvMany(bufs, { meta, start: 1 })).toBe(3);
+    expect(meta.map((told) => told.datagramLength)).toEqual([0, 1, 2]);
     expect(bufs.map((buf) => buf.toHex())).toEqual(["0000", "0000", "0001", "0001", "0000"]);
   });
 
-  test("refuses a part beyond the array, and info that is none, and loses no datagram", async () => {
+  test("refuses a part beyond the array, and meta that is none, and loses no datagram", async () => {
     const [receiver] = endWith(counting(3));
     const bufs = [new Uint8Array(9), new Uint8Array(9)];
     const bad: [unknown, ErrorConstructor][] = [
@@ -91,16 +91,16 @@ describe("recvMany", () => {
       [{ count: 3 }, RangeError],
       [{ count: "1" }, RangeError],
       [{ start: 1, count: 2 }, RangeError],
-      [{ info: new DatagramInfo() }, TypeError],
-      [{ info: [{}] }, TypeError],
-      [{ info: [undefined] }, TypeError],
+      [{ meta: new RecvMeta() }, TypeError],
+      [{ meta: [{}] }, TypeError],
+      [{ meta: [undefined] }, TypeError],
     ];
     for (const [options, error] of bad) {
       await expect(receiver.recvMany(bufs, options as RecvManyOptions)).rejects.toThrow(error);
       expect(() => receiver.tryRecvMany(bufs, options as RecvManyOptions)).toThrow(error);
     }
-    expect(() => receiver.pollRecvFrom(null, new Uint8Array(9), {} as DatagramInfo)).toThrow(
-      '"info" expected DatagramInfo, got an instance of Object',
+    expect(() => receiver.pollRecvFrom(null, new Uint8Array(9), {} as RecvMeta)).toThrow(
+      '"meta" expected RecvMeta, got an instance of Object',
     );
     expect(receiver.tryRecv(new Uint8Array(9))).toBe(3);
   });
@@ -123,13 +123,13 @@ describe("batches", () => {
     const seen: number[][] = [];
     const first: unknown[] = [];
     for await (const batch of receiver) {
-      const { length, buffers, info } = batch;
+      const { length, buffers, meta } = batch;
       seen.push(buffers.slice(0, length).map((buffer) => buffer.asSlice()[0] as number));
-      expect(info.slice(0, length).map((told) => told.length)).toEqual(Array(length).fill(1));
+      expect(meta.slice(0, length).map((told) => told.length)).toEqual(Array(length).fill(1));
       expect(buffers.slice(0, length).map((buffer) => buffer.headroom)).toEqual(
         Array(length).fill(16),
       );
-      expect([buffers.length, info.length]).toEqual([64, 64]);
+      expect([buffers.length, meta.length]).toEqual([64, 64]);
       // What a proxy does: neither may show in the next batch.
       buffers[0]?.tryAddPrefix(counting(8));
       buffers[1]?.advance(1);
@@ -149,8 +149,8 @@ describe("batches", () => {
   test("gives a new buffer for one whose memory the caller took", async () => {
     const [receiver, sender] = endWith(counting(5));
     const taken: Uint8Array[] = [];
-    for await (const { buffers, info } of receiver.batches({ count: 2 })) {
-      expect([info[0]?.length, info[0]?.truncated, buffers[0]?.headroom]).toEqual([5, false, 16]);
+    for await (const { buffers, meta } of receiver.batches({ count: 2 })) {
+      expect([meta[0]?.length, meta[0]?.truncated, buffers[0]?.headroom]).toEqual([5, false, 16]);
       const [data, start] = (buffers[0] as DgramBuffer).intoParts();
       taken.push(data.subarray(start));
       if (taken.length === 3) break;
@@ -165,7 +165,7 @@ describe("batches", () => {
     const batches = receiver.batches({ count: 2, payloadBytesMax: 8, headroom: 0 });
     expect((await batches.next()).value?.length).toBe(2);
     const { value } = await batches.next();
-    expect(value?.info.map((told) => [told.length, told.datagramLength])).toEqual([
+    expect(value?.meta.map((told) => [told.length, told.datagramLength])).toEqual([
       [1, 1],
       [8, 9],
     ]);

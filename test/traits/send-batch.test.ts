@@ -139,12 +139,12 @@ describe.each(SENDERS)("a batch sent by %s", (_, wrap) => {
 
   test("with metadata is refused before any goes, and says why", async () => {
     const socket = new BaseSocket();
-    const batch = batchOf(1, 1).metadata({ ecn: 1 }).push(Uint8Array.of(2));
+    const batch = batchOf(1, 1).meta({ ecn: 1 }).push(Uint8Array.of(2));
     const error = await wrap(socket)
       .sendBatch(batch)
       .catch((reason) => reason);
     expect(error).toMatchObject({ code: "ERR_NOT_SUPPORTED", syscall: "sendBatch" });
-    expect(error.message).toContain("metadata of datagrams: this type of socket has none");
+    expect(error.message).toContain("metadata: this type of socket has none");
     expect([batch.length, socket.sendPolls]).toEqual([2, 0]);
     batch.clear();
     expect(await wrap(socket).sendBatch(batch.push(Uint8Array.of(3)))).toBe(1);

@@ -139,7 +139,7 @@ describe("a destination", () => {
     expect(await codeOf(socket.sendTo(ONE, OTHER))).toBe("EISCONN");
     expect(await codeOf(socket.sendMany([ONE], { to: OTHER }))).toBe("EISCONN");
     expect(() => socket.trySendTo(ONE, OTHER)).toThrow(
-      "sendTo 192.0.2.2:53 EISCONN: connected to 192.0.2.1:53, which takes no other destination",
+      "sendTo 192.0.2.2:53 EISCONN: the socket is connected to 192.0.2.1:53 and cannot send elsewhere",
     );
     expect(() => socket.trySendMany([ONE], { to: OTHER })).toThrow("EISCONN");
     expect(socket.sent).toEqual([]);

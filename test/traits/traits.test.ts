@@ -5,13 +5,13 @@
 
 import { describe, expect, test } from "bun:test";
 import {
-  type DatagramInfo,
   DatagramPair,
   DatagramSocketRecv,
   DatagramSocketSend,
   type Payload,
   Pending,
   type Poll,
+  type RecvMeta,
   SocketAddress,
   type Target,
   type Waker,
@@ -34,9 +34,9 @@ class Sink extends DatagramSocketSend {
 class Source extends DatagramSocketRecv {
   #next = 0;
 
-  override pollRecvFrom(_waker: Waker | null, buf: Target, info: DatagramInfo): Poll<number> {
+  override pollRecvFrom(_waker: Waker | null, buf: Target, meta: RecvMeta): Poll<number> {
     (buf as Uint8Array)[0] = ++this.#next;
-    info.length = info.datagramLength = 1;
+    meta.length = meta.datagramLength = 1;
     return 1;
   }
 }

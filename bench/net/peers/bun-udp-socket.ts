@@ -9,14 +9,17 @@ type Socket = Bun.udp.Socket<"buffer">;
 type OnData = (socket: Socket, data: Buffer<ArrayBuffer>, port: number, address: string) => void;
 
 await runPeer({
-  sink: ({ recvBufferBytes, received }) =>
-    listen(recvBufferBytes, (_socket, data) => {
+  sink: ({ receiveBufferBytes, received }) =>
+    listen(receiveBufferBytes, (_socket, data) => {
       if (received.isChecking) received.check(data);
       received.count(1);
     }),
 
-  echo: ({ recvBufferBytes }) =>
-    listen(recvBufferBytes, (socket, data, port, address) => void socket.send(data, port, address)),
+  echo: ({ receiveBufferBytes }) =>
+    listen(
+      receiveBufferBytes,
+      (socket, data, port, address) => void socket.send(data, port, address),
+    ),
 
   relay,
 
@@ -33,12 +36,12 @@ await runPeer({
 });
 
 /** Opens a socket whose receive buffer has a size: `Bun.udpSocket` has no option for it. */
-async function listen(recvBufferBytes: number | undefined, data: OnData): Promise<Opened> {
+async function listen(receiveBufferBytes: number | undefined, data: OnData): Promise<Opened> {
   const socket = { data };
-  if (recvBufferBytes === undefined) return Bun.udpSocket({ hostname: HOSTNAME, socket });
+  if (receiveBufferBytes === undefined) return Bun.udpSocket({ hostname: HOSTNAME, socket });
   // Not imported where it is not needed: what it costs to start this peer is measured as well.
   const { UdpSocket } = await import("../../../lib/index.ts");
-  const fd = (await UdpSocket.bind({ hostname: HOSTNAME, recvBufferBytes })).intoFd();
+  const fd = (await UdpSocket.bind({ hostname: HOSTNAME, receiveBufferBytes })).intoFd();
   // It adopts descriptors, though its types do not say so.
   return Bun.udpSocket({ fd, socket } as object);
 }
@@ -57,7 +60,7 @@ async function sendAll<Element>(
 }
 
 /** Prefixes datagrams as they come and sends them 64 at a time, or once no more are there. */
-async function relay({ recvBufferBytes, received }: Ingress, to: number): Promise<Opened> {
+async function relay({ receiveBufferBytes, received }: Ingress, to: number): Promise<Opened> {
   const out = await Bun.udpSocket({ connect: { hostname: HOSTNAME, port: to } });
   const slots = Array.from({ length: BATCH }, () => {
     const slot = new Uint8Array(new ArrayBuffer(SLOT_BYTES));
@@ -71,7 +74,7 @@ async function relay({ recvBufferBytes, received }: Ingress, to: number): Promis
     received.count(batch.length);
     batch.length = 0;
   };
-  return listen(recvBufferBytes, (_socket, data) => {
+  return listen(receiveBufferBytes, (_socket, data) => {
     if (received.isChecking) received.check(data);
     const slot = slots[batch.length] as Uint8Array<ArrayBuffer>;
     slot.set(data, PREFIX.length);

@@ -8,8 +8,8 @@ import { runPeer } from "./peer.ts";
 const HOSTNAME = "127.0.0.1";
 
 await runPeer({
-  async sink({ recvBufferBytes, received }) {
-    const socket = await UdpSocket.bind({ hostname: HOSTNAME, recvBufferBytes });
+  async sink({ receiveBufferBytes, received }) {
+    const socket = await UdpSocket.bind({ hostname: HOSTNAME, receiveBufferBytes });
     const batch = new RecvBatch();
     void (async () => {
       for (;;) {
@@ -21,8 +21,8 @@ await runPeer({
     return { port: socket.localAddr.port, calls: callsOf(socket) };
   },
 
-  async relay({ recvBufferBytes, received }, to) {
-    const ingress = await UdpSocket.bind({ hostname: HOSTNAME, recvBufferBytes });
+  async relay({ receiveBufferBytes, received }, to) {
+    const ingress = await UdpSocket.bind({ hostname: HOSTNAME, receiveBufferBytes });
     const out = await UdpSocket.connect({ hostname: HOSTNAME, port: to });
     const batch = new RecvBatch();
     const line = new SendBatch({ datagrams: 1024, prefixBytes: PREFIX.length });

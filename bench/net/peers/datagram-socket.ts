@@ -1,9 +1,9 @@
 /** This library's `recvMany` and `sendMany`, with its defaults unless the environment says otherwise. */
 
 import {
-  DatagramInfo,
   type DatagramSocket,
   DgramBuffer,
+  RecvMeta,
   SocketAddress,
   UdpSocket,
   UnixDatagram,
@@ -17,14 +17,14 @@ const HOSTNAME = "127.0.0.1";
 const isPortable = process.env.DATAGRAM_SOCKET_BACKEND === "portable";
 
 await runPeer({
-  async sink({ recvBufferBytes, received }) {
-    const socket = await listen(recvBufferBytes);
+  async sink({ receiveBufferBytes, received }) {
+    const socket = await listen(receiveBufferBytes);
     void receive(socket, received);
     return { port: socket.localAddr.port, calls: callsOf(socket) };
   },
 
-  async echo({ recvBufferBytes }) {
-    const socket = await listen(recvBufferBytes);
+  async echo({ receiveBufferBytes }) {
+    const socket = await listen(receiveBufferBytes);
     void answer(socket);
     return { port: socket.localAddr.port };
   },
@@ -57,8 +57,8 @@ await runPeer({
   },
 });
 
-function listen(recvBufferBytes: number | undefined): Promise<UdpSocket> {
-  return UdpSocket.bind({ hostname: HOSTNAME, ...(!isPortable && { recvBufferBytes }) });
+function listen(receiveBufferBytes: number | undefined): Promise<UdpSocket> {
+  return UdpSocket.bind({ hostname: HOSTNAME, ...(!isPortable && { receiveBufferBytes }) });
 }
 
 function newBuffers(): Uint8Array<ArrayBuffer>[] {
@@ -67,11 +67,11 @@ function newBuffers(): Uint8Array<ArrayBuffer>[] {
 
 async function receive(socket: DatagramSocket, received: Received): Promise<void> {
   const buffers = newBuffers();
-  const info = buffers.map(() => new DatagramInfo());
+  const meta = buffers.map(() => new RecvMeta());
   for (;;) {
-    const count = await socket.recvMany(buffers, received.isChecking ? { info } : undefined);
+    const count = await socket.recvMany(buffers, received.isChecking ? { meta } : undefined);
     for (let i = 0; received.isChecking && i < count; i++) {
-      received.check((buffers[i] as Uint8Array).subarray(0, info[i]?.length));
+      received.check((buffers[i] as Uint8Array).subarray(0, meta[i]?.length));
     }
     received.count(count);
   }
@@ -79,13 +79,13 @@ async function receive(socket: DatagramSocket, received: Received): Promise<void
 
 async function answer(socket: UdpSocket): Promise<void> {
   const buffers = newBuffers();
-  const info = buffers.map(() => new DatagramInfo());
+  const meta = buffers.map(() => new RecvMeta());
   const payloads: Uint8Array[] = [];
   const to: SocketAddress[] = [];
   for (;;) {
-    const count = await socket.recvMany(buffers, { info });
+    const count = await socket.recvMany(buffers, { meta });
     for (let i = 0; i < count; i++) {
-      const { length, peer } = info[i] as DatagramInfo;
+      const { length, peer } = meta[i] as RecvMeta;
       payloads[i] = (buffers[i] as Uint8Array).subarray(0, length);
       if (peer) to[i] = peer;
     }
@@ -94,8 +94,8 @@ async function answer(socket: UdpSocket): Promise<void> {
 }
 
 /** Receives behind headroom, and puts the prefix there. */
-async function relay({ recvBufferBytes, received }: Ingress, to: number): Promise<Opened> {
-  const ingress = await listen(recvBufferBytes);
+async function relay({ receiveBufferBytes, received }: Ingress, to: number): Promise<Opened> {
+  const ingress = await listen(receiveBufferBytes);
   const out = await UdpSocket.connect({ hostname: HOSTNAME, port: to });
   const line = Array.from({ length: BATCH }, () =>
     DgramBuffer.withCapacityAndHeadroom(SLOT_BYTES, PREFIX.length),

@@ -10,18 +10,20 @@ const HOSTNAME = "127.0.0.1";
 type OnMessage = (socket: Socket, data: Uint8Array, from: RemoteInfo) => void;
 
 await runPeer({
-  sink: ({ recvBufferBytes, received }) =>
-    listen(recvBufferBytes, (_socket, data) => {
+  sink: ({ receiveBufferBytes, received }) =>
+    listen(receiveBufferBytes, (_socket, data) => {
       if (received.isChecking) received.check(data);
       received.count(1);
     }),
 
-  echo: ({ recvBufferBytes }) =>
-    listen(recvBufferBytes, (socket, data, { port, address }) => socket.send(data, port, address)),
+  echo: ({ receiveBufferBytes }) =>
+    listen(receiveBufferBytes, (socket, data, { port, address }) =>
+      socket.send(data, port, address),
+    ),
 
-  async relay({ recvBufferBytes, received }, to) {
+  async relay({ receiveBufferBytes, received }, to) {
     const out = await connected(to);
-    return listen(recvBufferBytes, (_socket, data) => {
+    return listen(receiveBufferBytes, (_socket, data) => {
       if (received.isChecking) received.check(data);
       out.send([PREFIX, data], () => received.count(1));
     });

@@ -29,7 +29,7 @@ export interface Received {
 /** How a socket that receives is opened, and whom to tell of what came. */
 export interface Ingress {
   /** Bytes of the receive buffer to ask the kernel for; absent: its default. */
-  readonly recvBufferBytes: number | undefined;
+  readonly receiveBufferBytes: number | undefined;
   readonly received: Received;
 }
 
@@ -72,10 +72,10 @@ export async function runPeer(peer: Peer): Promise<void> {
   const path = rest[1] as string;
   const bufferBytes = (bytes: number) => (bytes === 0 ? undefined : bytes);
   const open: Open = (received) =>
-    able(peer.sink)({ received, recvBufferBytes: bufferBytes(receiveBytes) });
+    able(peer.sink)({ received, receiveBufferBytes: bufferBytes(receiveBytes) });
   const openRelay: Open = (received) =>
     able(peer.relay)(
-      { received, recvBufferBytes: bufferBytes(receiveBytes) },
+      { received, receiveBufferBytes: bufferBytes(receiveBytes) },
       numbers.at(-1) as number,
     );
   switch (role) {
@@ -91,11 +91,11 @@ export async function runPeer(peer: Peer): Promise<void> {
       return measureSend(first, await able(peer.sender)(numbers.slice(1)));
     case "echo":
       return print({
-        port: (await able(peer.echo)({ recvBufferBytes: bufferBytes(first) })).port,
+        port: (await able(peer.echo)({ receiveBufferBytes: bufferBytes(first) })).port,
       });
     case "start":
       return measureStart((received) =>
-        able(peer.sink)({ received, recvBufferBytes: bufferBytes(first) }),
+        able(peer.sink)({ received, receiveBufferBytes: bufferBytes(first) }),
       );
     case "unix-sink":
       return measureFor(first, (received) => able(peer.unixSink)(path, received));

@@ -3,10 +3,10 @@
 import { existsSync } from "node:fs";
 import { loadNative } from "../../../ffi/native.ts";
 import { UdpSocket } from "../../../lib/index.ts";
-import { loadReactor } from "../../../lib/readiness/load.ts";
+import { loadNativeThread } from "../../../lib/readiness/thread-reactor.ts";
 
 const loaded = loadNative();
-const readiness = await loadReactor();
+const readiness = await loadNativeThread();
 const server = await UdpSocket.bind({ hostname: "127.0.0.1" });
 const client = await UdpSocket.connect({ hostname: "127.0.0.1", port: server.localAddr.port });
 const echo = server.recvFrom(new Uint8Array(16));

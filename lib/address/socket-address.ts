@@ -1,0 +1,239 @@
+/** Socket addresses: IPv4, IPv6 and Unix, immutable, stored in the kernel's representation. */
+
+import type { EncodedAddress } from "../../ffi/native.ts";
+import { checkInteger, rangeError, typeError } from "../support/check.ts";
+import { formatIPv4, formatIPv6, isMappedIPv4, parseIPv4, parseIPv6 } from "./ip.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  AF_UNIX,
+  hashSockaddr,
+  SOCKADDR_IN_BYTES,
+  SOCKADDR_IN6_BYTES,
+  SOCKADDR_UN_BYTES,
+  sameWords,
+  sockaddrLength,
+  UNIX_PATH_BYTES_MAX,
+  UNIX_PATH_OFFSET,
+} from "./sockaddr.ts";
+
+/** The kind of an address. */
+export type AddressFamily = "IPv4" | "IPv6" | "unix";
+
+/**
+ * The address of a socket. Immutable; compare with `equals`. The text is formatted on first use.
+ *
+ * @example
+ * ```ts
+ * SocketAddress.ip("192.0.2.1", 53);
+ * SocketAddress.parse("[2001:db8::1]:443");
+ * SocketAddress.unix("/run/proxy.sock");
+ * SocketAddress.abstract("proxy");
+ * ```
+ */
+export class SocketAddress {
+  static {
+    // What `console.log` and `Bun.inspect` print.
+    Object.defineProperty(SocketAddress.prototype, Symbol.for("nodejs.util.inspect.custom"), {
+      value(this: SocketAddress): string {
+        return `SocketAddress(${this})`;
+      },
+    });
+  }
+
+  readonly family: AddressFamily;
+  /** @internal The bytes that the kernel reads. */
+  readonly _encoded: EncodedAddress;
+  #text: string | undefined;
+  #hash: number | undefined;
+  #mapped: SocketAddress | undefined;
+
+  private constructor(words: Int32Array, length: number) {
+    this._encoded = { words, length };
+    const family = (words[0] as number) & 0xffff;
+    this.family = family === AF_INET ? "IPv4" : family === AF_INET6 ? "IPv6" : "unix";
+  }
+
+  /**
+   * Returns an IPv4 or IPv6 address. An IPv6 address may have a zone: `fe80::1%eth0`, `fe80::1%2`.
+   *
+   * @throws TypeError if `address` is not an IP address. Host names must be resolved first.
+   * @throws RangeError if `port` is not an integer 0..65535.
+   */
+  static ip(address: string, port: number): SocketAddress {
+    checkInteger("port", port, 0, 65_535);
+    if (typeof address !== "string") throw typeError("address", "IP address", address);
+    const bytes = new Uint8Array(new ArrayBuffer(SOCKADDR_IN6_BYTES));
+    const view = new DataView(bytes.buffer);
+    view.setUint16(2, port);
+    if (parseIPv4(address, bytes, 4)) {
+      view.setUint16(0, AF_INET, true);
+      return SocketAddress.#over(bytes, SOCKADDR_IN_BYTES);
+    }
+    const percent = address.indexOf("%");
+    const plain = percent === -1 ? address : address.slice(0, percent);
+    const zone = percent === -1 ? undefined : address.slice(percent + 1);
+    if (!parseIPv6(plain, bytes, 8)) throw typeError("address", "IP address", address);
+    view.setUint16(0, AF_INET6, true);
+    if (zone !== undefined) view.setUint32(24, scopeId(zone), true);
+    return SocketAddress.#over(bytes, SOCKADDR_IN6_BYTES);
+  }
+
+  /**
+   * Parses `192.0.2.1:53` or `[2001:db8::1]:53`.
+   *
+   * @throws TypeError if `text` has neither form.
+   */
+  static parse(text: string): SocketAddress {
+    const match = /^(?:\[([^\]]*:[^\]]*)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
+    const address = match?.[1] ?? match?.[2];
+    if (address === undefined) throw typeError("text", "address:port or [address]:port", text);
+    return SocketAddress.ip(address, Number(match?.[3]));
+  }
+
+  /**
+   * Returns the address of a Unix socket in the file system.
+   *
+   * @throws RangeError if `path` is empty or longer than 107 bytes of UTF-8 (unix(7)).
+   * @throws TypeError if `path` is not a string or contains a NUL.
+   */
+  static unix(path: string): SocketAddress {
+    if (typeof path !== "string" || path.includes("\0")) {
+      throw typeError("path", "string without NUL", path);
+    }
+    const name = unixName("path", path);
+    const bytes = new Uint8Array(new ArrayBuffer(SOCKADDR_UN_BYTES + 2));
+    bytes[0] = AF_UNIX;
+    bytes.set(name, UNIX_PATH_OFFSET);
+    return SocketAddress.#over(bytes, UNIX_PATH_OFFSET + name.length + 1);
+  }
+
+  /**
+   * Returns the address of a Unix socket in the abstract namespace of Linux, which has no file and
+   * ceases to exist when its socket is closed.
+   *
+   * @throws RangeError if `name` is empty or longer than 107 bytes of UTF-8 (unix(7)).
+   * @throws TypeError if `name` is not a string.
+   */
+  static abstract(name: string): SocketAddress {
+    if (typeof name !== "string") throw typeError("name", "string", name);
+    const encoded = unixName("name", name);
+    const bytes = new Uint8Array(new ArrayBuffer(SOCKADDR_UN_BYTES + 2));
+    bytes[0] = AF_UNIX;
+    bytes.set(encoded, UNIX_PATH_OFFSET + 1);
+    return SocketAddress.#over(bytes, UNIX_PATH_OFFSET + 1 + encoded.length);
+  }
+
+  /** @internal Copies the address at `index` of `words`; the kernel reported `reportedBytes`. */
+  static _decode(words: Int32Array, index: number, reportedBytes: number): SocketAddress {
+    const length = sockaddrLength(reportedBytes);
+    const copy = new Int32Array(new ArrayBuffer(((length + 3) >> 2) << 2));
+    copy.set(words.subarray(index, index + copy.length));
+    // The bytes after the end of a Unix name may belong to an earlier, longer name.
+    new Uint8Array(copy.buffer).fill(0, length);
+    return new SocketAddress(copy, length);
+  }
+
+  static #over(bytes: Uint8Array<ArrayBuffer>, length: number): SocketAddress {
+    return new SocketAddress(new Int32Array(bytes.buffer, 0, (length + 3) >> 2), length);
+  }
+
+  /**
+   * The IP address; the path of a Unix socket; `"\0"` and the name of an abstract one; `""` for a
+   * Unix socket without a name.
+   */
+  get address(): string {
+    this.#text ??= this.#format();
+    return this.#text;
+  }
+
+  /** The port, 0..65535; 0 for a Unix socket. */
+  get port(): number {
+    if (this.family === "unix") return 0;
+    const word = this._encoded.words[0] as number;
+    return ((word >>> 8) & 0xff00) | (word >>> 24);
+  }
+
+  /** The interface index of a link-local IPv6 address (its zone); 0 if there is none. */
+  get scopeId(): number {
+    return this.family === "IPv6" ? (this._encoded.words[6] as number) >>> 0 : 0;
+  }
+
+  /** Whether this is the address of a Unix socket that is not bound. */
+  get isUnnamed(): boolean {
+    return this.family === "unix" && this._encoded.length <= UNIX_PATH_OFFSET;
+  }
+
+  /** Returns whether both addresses have the same bytes. */
+  equals(other: SocketAddress): boolean {
+    const { words, length } = this._encoded;
+    return length === other._encoded.length && sameWords(words, other._encoded.words, 0);
+  }
+
+  /** @internal The same for equal addresses. Seeded, so that peers cannot choose it. */
+  get _hash(): number {
+    this.#hash ??= hashSockaddr(this._encoded.words, 0, this._encoded.length);
+    return this.#hash;
+  }
+
+  /** Returns `192.0.2.1:53`, `[2001:db8::1]:53`, `unix:/path`, `unix:@abstract` or `unix:`. */
+  toString(): string {
+    if (this.family === "IPv4") return `${this.address}:${this.port}`;
+    if (this.family === "IPv6") return `[${this.address}]:${this.port}`;
+    return `unix:${this.address.replace("\0", "@")}`;
+  }
+
+  /** @internal Whether this is an IPv4-mapped IPv6 address. */
+  get _isMapped(): boolean {
+    return this.family === "IPv6" && isMappedIPv4(this.#bytes(), 8);
+  }
+
+  /** @internal Returns the IPv4-mapped form, which a dual-stack socket uses for IPv4 peers. */
+  _toMapped(): SocketAddress {
+    if (this.family !== "IPv4") return this;
+    this.#mapped ??= SocketAddress.ip(`::ffff:${this.address}`, this.port);
+    return this.#mapped;
+  }
+
+  #bytes(): Uint8Array {
+    const { words, length } = this._encoded;
+    return new Uint8Array(words.buffer, words.byteOffset, length);
+  }
+
+  #format(): string {
+    const bytes = this.#bytes();
+    if (this.family === "IPv4") return formatIPv4(bytes, 4);
+    if (this.family === "IPv6") {
+      const text = formatIPv6(bytes, 8);
+      return this.scopeId === 0 || isMappedIPv4(bytes, 8) ? text : `${text}%${this.scopeId}`;
+    }
+    const name = bytes.subarray(UNIX_PATH_OFFSET);
+    // A path ends with a NUL unless it fills sun_path (unix(7), BUGS).
+    const end = name[0] === 0 ? name.length : name.indexOf(0);
+    // A byte order mark is part of the name: the decoder must not remove it.
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    return decoder.decode(end === -1 ? name : name.subarray(0, end));
+  }
+}
+
+/** @throws TypeError if `value` is not a `SocketAddress`. */
+export function checkAddress(name: string, value: unknown): asserts value is SocketAddress {
+  if (!(value instanceof SocketAddress)) throw typeError(name, "SocketAddress", value);
+}
+
+function unixName(argument: string, text: string): Uint8Array {
+  const name = new TextEncoder().encode(text);
+  if (name.length === 0 || name.length > UNIX_PATH_BYTES_MAX) {
+    throw rangeError(argument, `1..${UNIX_PATH_BYTES_MAX} bytes of UTF-8`, name.length);
+  }
+  return name;
+}
+
+function scopeId(zone: string): number {
+  if (/^\d{1,9}$/.test(zone)) return Number(zone);
+  const { networkInterfaces } = process.getBuiltinModule("node:os");
+  for (const address of networkInterfaces()[zone] ?? []) {
+    if (address.family === "IPv6" && address.scopeid) return address.scopeid;
+  }
+  throw typeError("zone", "index or name of an interface that has an IPv6 address", zone);
+}

@@ -1,0 +1,52 @@
+/** The kinds of receive metadata that a socket can be asked for. */
+
+import { typeError } from "../support/check.ts";
+
+/** Receive metadata to enable (`true`) or disable (`false`). All kinds are disabled by default. */
+export interface MetadataOptions {
+  /** `destination` and `interfaceIndex` (IP_PKTINFO, IPV6_RECVPKTINFO). */
+  readonly destination?: boolean | undefined;
+  /** `originalDestination`, for TPROXY and similar rules (IP_RECVORIGDSTADDR). */
+  readonly originalDestination?: boolean | undefined;
+  /** `ecn` (IP_RECVTOS, IPV6_RECVTCLASS). */
+  readonly ecn?: boolean | undefined;
+  /** `timestampNs` (SO_TIMESTAMPNS). */
+  readonly timestamp?: boolean | undefined;
+  /** `mark` (SO_RCVMARK, since Linux 5.19; older kernels require CAP_NET_ADMIN). */
+  readonly mark?: boolean | undefined;
+  /** `socketDrops` (SO_RXQ_OVFL). */
+  readonly socketDrops?: boolean | undefined;
+}
+
+/** The names of the `MetadataOptions`. */
+export const METADATA_KINDS: readonly (keyof MetadataOptions)[] = [
+  "destination",
+  "originalDestination",
+  "ecn",
+  "timestamp",
+  "mark",
+  "socketDrops",
+];
+
+/** The metadata kinds that are enabled on a socket, and the offloads that it uses. */
+export type Capabilities = { readonly [Kind in keyof Required<MetadataOptions>]: boolean } & {
+  /** Whether datagrams are sent as segments of one message. */
+  readonly gso: boolean;
+  /** Whether one message may contain several received datagrams. */
+  readonly gro: boolean;
+};
+
+/** @throws TypeError for an unknown name or a value that is not a boolean. */
+export function checkMetadataOptions(options: MetadataOptions): void {
+  if (typeof options !== "object" || options === null) {
+    throw typeError("options", "object", options);
+  }
+  for (const [name, value] of Object.entries(options)) {
+    if (!METADATA_KINDS.includes(name as keyof MetadataOptions)) {
+      throw typeError("options", `only ${METADATA_KINDS.join(", ")}`, name);
+    }
+    if (value !== undefined && typeof value !== "boolean") {
+      throw typeError(`options.${name}`, "boolean", value);
+    }
+  }
+}

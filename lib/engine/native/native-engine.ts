@@ -1,0 +1,359 @@
+/**
+ * The engine on the C shim: `recvmmsg` and `sendmmsg` on a descriptor that nothing else reads, and
+ * the reactor for readiness.
+ *
+ * Memory: each direction has one vector, which lives as long as the engine and holds every buffer
+ * that it points to. No system call blocks, so the kernel uses an address only while a call runs.
+ */
+
+import { NAME_CAPACITY_MAX, type Native } from "../../../ffi/native.ts";
+import { AF_INET6, AF_UNIX, SOCKADDR_IN6_BYTES } from "../../address/sockaddr.ts";
+import { SocketAddress } from "../../address/socket-address.ts";
+import type { RecvBatch } from "../../batch/recv-batch.ts";
+import type { SendBatch } from "../../batch/send-batch.ts";
+import { newCounters, type SocketCounters } from "../../datagram/counters.ts";
+import { type Destinations, destinationAt } from "../../datagram/destination.ts";
+import type { Capabilities, MetadataOptions } from "../../datagram/metadata-options.ts";
+import type { Payload, Target } from "../../datagram/payload.ts";
+import type { RecvMeta } from "../../datagram/recv-meta.ts";
+import type { UdpControls } from "../../datagram/udp-interface.ts";
+import { EAGAIN, ENOBUFS, IPPROTO_UDP, UDP_GRO } from "../../linux/constants.ts";
+import { ErrorQueue, type TransportErrorHandler } from "../../linux/error-queue.ts";
+import { NO_OFFLOAD, type Offload } from "../../linux/offload.ts";
+import { IpSocketOptions } from "../../linux/socket-options.ts";
+import { DeferredError } from "../../poll/deferred-error.ts";
+import { callWaker, Pending, type Poll, type Waker } from "../../poll/poll.ts";
+import type { Registration } from "../../readiness/interest.ts";
+import type { Reactor } from "../../readiness/reactor.ts";
+import { checkResult, closedError, SocketError } from "../../support/errors.ts";
+import { BATCH_COUNT_MAX } from "../../support/limits.ts";
+import type { Engine } from "../engine.ts";
+import { disableGro } from "./disable-gro.ts";
+import { NativeReceiver } from "./native-receiver.ts";
+import { NativeSender } from "./native-sender.ts";
+
+/** The arguments of a `NativeEngine`. */
+export interface NativeEngineInit {
+  readonly native: Native;
+  readonly reactor: Reactor;
+  /** An open, bound, non-blocking datagram socket, which the engine takes ownership of. */
+  readonly fd: number;
+  /** The offloads to use. Default: none. */
+  readonly offload?: Offload | undefined;
+}
+
+/** Drives a socket through the C shim. */
+export class NativeEngine implements Engine {
+  readonly backend = "native";
+  readonly counters: SocketCounters = newCounters();
+  readonly localAddr: SocketAddress;
+  readonly peerAddr: SocketAddress | undefined;
+
+  readonly #native: Native;
+  readonly #reactor: Reactor;
+  readonly #registration: Registration;
+  readonly #isUnix: boolean;
+  readonly #options: IpSocketOptions;
+  readonly #errorQueue: ErrorQueue;
+  readonly #receiver: NativeReceiver;
+  readonly #sender: NativeSender;
+  readonly #usesGro: boolean;
+  #fd: number;
+  #isRef = true;
+  readonly #sendError: DeferredError<SocketError> = new DeferredError();
+  readonly #onErrorQueued = () => {
+    if (this.#fd === -1 || !this.#errorQueue.hasHandler) return;
+    this.#drainErrors();
+    this.#reactor.wait(this.#registration.error, this.#onErrorQueued);
+  };
+
+  constructor({ native, reactor, fd, offload = NO_OFFLOAD }: NativeEngineInit) {
+    this.#native = native;
+    this.#reactor = reactor;
+    this.#fd = fd;
+    this.localAddr = decodeName(native, native.name(fd));
+    this.peerAddr = this.#readPeer();
+    const family = (this.localAddr._encoded.words[0] as number) & 0xffff;
+    this.#isUnix = family === AF_UNIX;
+    const isIPv6 = family === AF_INET6;
+    const nameCapacity = this.#isUnix ? NAME_CAPACITY_MAX : SOCKADDR_IN6_BYTES;
+    const common = { native, fd, nameCapacity, counters: this.counters };
+    const { gso, gro } = this.#isUnix ? NO_OFFLOAD : offload;
+    this.#sender = new NativeSender({ ...common, isIPv6, peer: this.peerAddr, usesGso: gso });
+    this.#usesGro = !this.#isUnix && enableGro(native, fd, gro);
+    this.#receiver = new NativeReceiver({ ...common, usesGro: this.#usesGro });
+    this.#options = new IpSocketOptions(native, fd, isIPv6);
+    this.#errorQueue = new ErrorQueue(native, fd);
+    // The kernel reports ICMP errors to connected sockets. Without the queue it drops those that
+    // end a batch early.
+    if (this.peerAddr !== undefined && !this.#isUnix) this.#options.setReceiveErrors(true);
+    this.#registration = reactor.add(fd);
+    native.own(fd);
+    reactor.ref();
+  }
+
+  get fd(): number | undefined {
+    return this.#fd === -1 ? undefined : this.#fd;
+  }
+
+  // ----------------------------------------------------------------------------- receive ----
+
+  receive(
+    waker: Waker | null,
+    bufs: readonly Target[],
+    start: number,
+    end: number,
+    meta: readonly RecvMeta[] | undefined,
+  ): Poll<number> {
+    const limit = Math.min(end - start, BATCH_COUNT_MAX);
+    if (limit === 0 && this.#fd !== -1) return 0;
+    if (!this.#mayReceive(waker)) return Pending;
+    const range = { start, count: limit };
+    let result = this.#receiver.receive(bufs, range, meta);
+    if (this.#errorQueue.isDelivered(result)) result = this.#receiver.receive(bufs, range, meta);
+    return this.#received(result, waker);
+  }
+
+  receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
+    if (!this.#mayReceive(waker)) return Pending;
+    let result = this.#receiver.receiveBatch(batch);
+    if (this.#errorQueue.isDelivered(result)) result = this.#receiver.receiveBatch(batch);
+    return this.#received(result, waker);
+  }
+
+  /** Returns whether to make a system call now. If not, the reactor calls `waker`. */
+  #mayReceive(waker: Waker | null): boolean {
+    if (this.#fd === -1) throw closedError("recv");
+    const interest = this.#registration.read;
+    if (!this.#reactor.mayRun(interest, waker)) return false;
+    // Right after a receive that emptied the socket, another call would find nothing. The reactor
+    // reports a datagram that has arrived meanwhile.
+    const isDrained = waker !== null && this.#receiver.isDrained;
+    this.#receiver.clearDrained();
+    if (isDrained) this.#reactor.wait(interest, waker);
+    return !isDrained;
+  }
+
+  #received(result: number, waker: Waker | null): Poll<number> {
+    if (result < 0) return this.#receiveFailed(-result, waker);
+    this.#reactor.recordDatagrams(this.#registration.read, result);
+    return result;
+  }
+
+  #receiveFailed(errno: number, waker: Waker | null): Pending {
+    const interest = this.#registration.read;
+    if (errno === EAGAIN) {
+      this.counters.receiveWouldBlocks++;
+      // An error that is queued after the system call is reported like one that the call returns.
+      const queued = interest.hasErrorEvent ? this.#drainErrors() : 0;
+      if (queued === 0 || this.#errorQueue.hasHandler) {
+        if (waker !== null) this.#reactor.wait(interest, waker);
+        return Pending;
+      }
+      throw this.#receiveError(queued);
+    }
+    this.#drainErrors();
+    throw this.#receiveError(errno);
+  }
+
+  #receiveError(errno: number): SocketError {
+    this.counters.receiveErrors++;
+    return new SocketError({ errno, syscall: "recvmmsg", ...this.#peerText() });
+  }
+
+  // -------------------------------------------------------------------------------- send ----
+
+  send(
+    waker: Waker | null,
+    bufs: readonly Payload[],
+    start: number,
+    end: number,
+    to: Destinations,
+  ): Poll<number> {
+    if (this.#fd === -1) throw closedError("send");
+    this.#sendError.throwIfSet();
+    const limit = Math.min(end - start, BATCH_COUNT_MAX);
+    if (limit === 0) return 0;
+    const interest = this.#registration.write;
+    if (!this.#reactor.mayRun(interest, waker)) return Pending;
+    const range = { start, count: limit };
+    let result = this.#sender.send(bufs, range, to);
+    if (this.#errorQueue.isDelivered(result)) result = this.#sender.send(bufs, range, to);
+    if (result < 0) {
+      const address = destinationAt(to, start);
+      return this.#sendFailed(-result, waker, { address, length: bufs[start]?.length ?? 0 });
+    }
+    this.#reactor.recordDatagrams(interest, result);
+    if (result < limit) this.#deferDiscardedError();
+    return result;
+  }
+
+  sendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
+    if (this.#fd === -1) throw closedError("send");
+    this.#sendError.throwIfSet();
+    const queued = batch.length;
+    if (queued === 0) return 0;
+    if (this.#isUnix) batch._refuseMetadata("Unix datagrams have none");
+    const interest = this.#registration.write;
+    if (!this.#reactor.mayRun(interest, waker)) return Pending;
+    const address = batch._firstAddress;
+    let result = this.#sender.sendBatch(batch);
+    if (this.#errorQueue.isDelivered(result)) result = this.#sender.sendBatch(batch);
+    if (result < 0) {
+      return this.#sendFailed(-result, waker, { address, length: batch._firstLength });
+    }
+    this.#reactor.recordDatagrams(interest, result);
+    this.counters.datagramsSent += result;
+    this.counters.bytesSent += batch._sent(result);
+    if (result < queued) this.#deferDiscardedError();
+    return result;
+  }
+
+  #sendFailed(
+    errno: number,
+    waker: Waker | null,
+    { address, length }: { address: SocketAddress | undefined; length: number },
+  ): Pending {
+    if (errno === EAGAIN || errno === ENOBUFS) {
+      this.counters.sendWouldBlocks++;
+      if (waker !== null) this.#waitForRoom(errno, waker, address);
+      return Pending;
+    }
+    this.counters.sendErrors++;
+    this.#drainErrors();
+    const detail = `datagram of ${length} bytes`;
+    const about = address === undefined ? this.#peerText() : { address: address.toString() };
+    throw new SocketError({ errno, syscall: "sendmmsg", detail, ...about });
+  }
+
+  #waitForRoom(errno: number, waker: Waker, address: SocketAddress | undefined): void {
+    const interest = this.#registration.write;
+    // The kernel reports no event when the queue of a device (ENOBUFS), or of a Unix peer that the
+    // socket is not connected to, has room again.
+    const hasEvent = errno === EAGAIN && (!this.#isUnix || address === undefined);
+    if (hasEvent) this.#reactor.wait(interest, waker);
+    else this.#reactor.retryLater(interest, waker);
+  }
+
+  /**
+   * Looks for the error that ended a batch early, which the kernel discards. A permanent one (too
+   * long, no route) is returned again for the first remaining datagram. One that ICMP reported is
+   * not, and is found only in the error queue.
+   */
+  #deferDiscardedError(): void {
+    const errno = this.#drainErrors();
+    if (errno === 0 || this.#errorQueue.hasHandler) return;
+    this.counters.sendErrors++;
+    this.#sendError.set(new SocketError({ errno, syscall: "sendmmsg", ...this.#peerText() }));
+  }
+
+  // ------------------------------------------------------------------------------ errors ----
+
+  /** Empties the error queue, and returns the errno of the last entry that ICMP reported, or 0. */
+  #drainErrors(): number {
+    if (this.#isUnix) return 0;
+    this.#registration.read.hasErrorEvent = false;
+    return this.#errorQueue.drain();
+  }
+
+  setTransportErrorHandler(handler: TransportErrorHandler | undefined): void {
+    this.#checkOpen();
+    this.#options.setReceiveErrors(handler !== undefined || this.peerAddr !== undefined);
+    this.#errorQueue.setHandler(handler);
+    if (handler !== undefined) this.#reactor.wait(this.#registration.error, this.#onErrorQueued);
+  }
+
+  #peerText(): { address?: string } {
+    return this.peerAddr === undefined ? {} : { address: this.peerAddr.toString() };
+  }
+
+  // ---------------------------------------------------------------------------- settings ----
+
+  #readPeer(): SocketAddress | undefined {
+    const length = this.#native.peerName(this.#fd);
+    // Fails with ENOTCONN. The other end of a socket pair is connected, but has no name.
+    return length < 0 ? undefined : decodeName(this.#native, length);
+  }
+
+  get controls(): UdpControls {
+    this.#checkOpen();
+    return this.#options;
+  }
+
+  enableMetadata(options: MetadataOptions): Capabilities {
+    this.#checkOpen();
+    const enabled = this.#options.enableMetadata(options);
+    if (Object.values(enabled).includes(true)) this.#receiver.readMetadata(this.localAddr);
+    return { ...enabled, gso: this.#sender.usesGso, gro: this.#usesGro };
+  }
+
+  #checkOpen(): void {
+    if (this.#fd === -1) throw closedError("setsockopt");
+  }
+
+  // ---------------------------------------------------------------------------- lifetime ----
+
+  ref(): void {
+    if (this.#isRef || this.#fd === -1) return;
+    this.#isRef = true;
+    this.#reactor.ref();
+  }
+
+  unref(): void {
+    if (!this.#isRef || this.#fd === -1) return;
+    this.#isRef = false;
+    this.#reactor.unref();
+  }
+
+  close(): void {
+    const fd = this.#detach();
+    if (fd === undefined) return;
+    this.#options.close();
+    this.#native.close(fd);
+  }
+
+  release(): number | undefined {
+    const fd = this.#detach();
+    if (fd === undefined) return undefined;
+    this.#native.disown(fd);
+    if (!this.#isUnix) {
+      if (this.#usesGro) this.counters.datagramsDropped += disableGro(this.#native, fd);
+      this.#options.setReceiveErrors(false);
+    }
+    this.#options.close();
+    return fd;
+  }
+
+  /** Ends the use of the descriptor, wakes all waiters, and returns the descriptor. */
+  #detach(): number | undefined {
+    const fd = this.#fd;
+    if (fd === -1) return undefined;
+    this.unref();
+    const { read, write } = this.#registration;
+    const wakers = [read.takeWaker(), write.takeWaker()];
+    this.#reactor.remove(this.#registration);
+    this.counters.datagramsDropped += this.#receiver.close();
+    this.#sender.close();
+    this.#errorQueue.close();
+    this.#fd = -1;
+    // Waiters poll again, and are rejected because the socket is closed.
+    for (const waker of wakers) if (waker !== null) callWaker(waker);
+    return fd;
+  }
+}
+
+/** Decodes the address that `getsockname` or `getpeername` stored in the scratch memory. */
+function decodeName(native: Native, length: number): SocketAddress {
+  checkResult(length, "getsockname");
+  return SocketAddress._decode(native.scratch, 0, length);
+}
+
+/**
+ * Enables GRO if requested, and returns whether it is enabled. If the previous owner of the
+ * descriptor has enabled it, it stays enabled: the receive buffer may contain merged messages,
+ * which could not be split without the option.
+ */
+function enableGro(native: Native, fd: number, isRequested: boolean): boolean {
+  if (isRequested) return native.setIntOption(fd, IPPROTO_UDP, UDP_GRO, 1) >= 0;
+  return native.getIntOption(fd, IPPROTO_UDP, UDP_GRO) >= 0 && native.scratch[0] === 1;
+}

@@ -1,0 +1,132 @@
+/** The send half of the native engine: `sendmmsg` and GSO. */
+
+import type { Native, SendVector } from "../../../ffi/native.ts";
+import type { SocketAddress } from "../../address/socket-address.ts";
+import { GsoLimits } from "../../batch/gso-limits.ts";
+import { MessageBuilder, type MessageRules } from "../../batch/message-builder.ts";
+import { bytesOf, fillPayloads } from "../../batch/payloads.ts";
+import type { SendBatch } from "../../batch/send-batch.ts";
+import type { BufferRange } from "../../batch/targets.ts";
+import type { SocketCounters } from "../../datagram/counters.ts";
+import { type Destinations, destinationAt } from "../../datagram/destination.ts";
+import type { Payload } from "../../datagram/payload.ts";
+import { SEND_CONTROL_CAPACITY } from "../../linux/cmsg.ts";
+import { errnoCode } from "../../support/errors.ts";
+import { warn } from "../../support/warn.ts";
+
+/** The properties of the socket of a `NativeSender`. */
+export interface NativeSenderInit {
+  readonly native: Native;
+  readonly fd: number;
+  /** Space in bytes for a peer address. */
+  readonly nameCapacity: number;
+  readonly isIPv6: boolean;
+  /** The connected peer. */
+  readonly peer: SocketAddress | undefined;
+  readonly usesGso: boolean;
+  readonly counters: SocketCounters;
+}
+
+/** Sends on one descriptor. */
+export class NativeSender {
+  #fd: number;
+  readonly #counters: SocketCounters;
+  readonly #vector: SendVector;
+  readonly #builder: MessageBuilder;
+  readonly #gsoLimits: GsoLimits | undefined;
+  readonly #rules: MessageRules;
+  readonly #singleRules: MessageRules;
+
+  constructor(init: NativeSenderInit) {
+    const { native, fd, nameCapacity, isIPv6, peer, usesGso, counters } = init;
+    this.#fd = fd;
+    this.#counters = counters;
+    this.#vector = native.sendVector(nameCapacity, SEND_CONTROL_CAPACITY);
+    this.#builder = new MessageBuilder(this.#vector);
+    this.#gsoLimits = usesGso ? new GsoLimits() : undefined;
+    const isPeerIPv4 = peer !== undefined && (peer.family === "IPv4" || peer._isMapped);
+    this.#rules = { isIPv6, isPeerIPv4, gsoLimits: this.#gsoLimits };
+    this.#singleRules = { isIPv6, isPeerIPv4, gsoLimits: undefined };
+  }
+
+  /** Forgets the descriptor, whose number may be reused. Later sends fail with `EBADF`. */
+  close(): void {
+    this.#fd = -1;
+  }
+
+  /** Whether datagrams may be sent as segments of one message. */
+  get usesGso(): boolean {
+    return this.#gsoLimits !== undefined;
+  }
+
+  /**
+   * Sends the payloads of a range. Returns the number of datagrams sent, or -errno if the first
+   * failed. If the kernel refuses a GSO message, sends all again datagram by datagram.
+   */
+  send(bufs: readonly Payload[], range: BufferRange, to: Destinations): number {
+    const builder = this.#builder.begin(this.#rules);
+    const result = this.#sendMessages(fillPayloads(builder, bufs, range, to));
+    if (!this.#isGsoRefusal(result)) return this.#countSent(result, bufs, range);
+    const singles = fillPayloads(this.#builder.begin(this.#singleRules), bufs, range, to);
+    const bytes = bufs[range.start]?.length ?? 0;
+    const address = destinationAt(to, range.start);
+    const sent = this.#sendSingles(singles, { errno: -result, address, bytes });
+    return this.#countSent(sent, bufs, range);
+  }
+
+  #countSent(result: number, bufs: readonly Payload[], { start, count }: BufferRange): number {
+    if (result < 0) return result;
+    this.#counters.datagramsSent += result;
+    this.#counters.bytesSent +=
+      result === count ? this.#builder.bytes : bytesOf(bufs, start, result);
+    return result;
+  }
+
+  /** Sends the datagrams of `batch`, as `send` does. The caller removes and counts them. */
+  sendBatch(batch: SendBatch): number {
+    const result = this.#sendMessages(batch._fill(this.#builder.begin(this.#rules)));
+    if (!this.#isGsoRefusal(result)) return result;
+    const singles = batch._fill(this.#builder.begin(this.#singleRules));
+    const { _firstAddress: address, _firstLength: bytes } = batch;
+    return this.#sendSingles(singles, { errno: -result, address, bytes });
+  }
+
+  /** Makes one system call. Returns the number of datagrams sent, or -errno. */
+  #sendMessages(messages: number): number {
+    const result = this.#vector.send(this.#fd, 0, messages);
+    this.#counters.sendCalls++;
+    if (result < 0) return result;
+    this.#counters.messagesSent += result;
+    return this.#vector.datagramsIn(result);
+  }
+
+  /** Returns whether the first message was refused, possibly because it uses GSO. */
+  #isGsoRefusal(result: number): boolean {
+    return result < 0 && this.#vector.datagramsIn(1) > 1 && GsoLimits.isRefusal(-result);
+  }
+
+  /** Sends datagrams one by one. If that works, GSO was the cause of the refusal: records it. */
+  #sendSingles(messages: number, { errno, address, bytes }: Refusal): number {
+    const result = this.#sendMessages(messages);
+    if (result < 0) return result;
+    this.#gsoLimits?.refused(errno, address, bytes);
+    this.#counters.gsoRefusals++;
+    warnRefused(errno, bytes);
+    return result;
+  }
+}
+
+/** A refused GSO message: the error, the destination, and the segment size in bytes. */
+interface Refusal {
+  readonly errno: number;
+  readonly address: SocketAddress | undefined;
+  readonly bytes: number;
+}
+
+let hasWarned = false;
+
+function warnRefused(errno: number, bytes: number): void {
+  if (hasWarned) return;
+  hasWarned = true;
+  warn(`GSO segments of ${bytes} bytes were refused (${errnoCode(errno)}) and are sent one by one`);
+}

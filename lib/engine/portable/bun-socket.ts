@@ -1,0 +1,77 @@
+/** `Bun.udpSocket` as the portable engine uses it: its types and its errors. */
+
+import type { SocketAddress } from "../../address/socket-address.ts";
+import { SocketError } from "../../support/errors.ts";
+
+/** A socket of Bun, connected or not. */
+export type BunSocket = Bun.udp.Socket<"buffer"> & Bun.udp.ConnectedSocket<"buffer">;
+
+/**
+ * Opens a socket with `Bun.udpSocket`.
+ *
+ * @throws SocketError if the system refuses, Error of the resolver.
+ */
+export async function openBunSocket(options: object): Promise<BunSocket> {
+  try {
+    const socket = await Bun.udpSocket(options as Parameters<typeof Bun.udpSocket>[0]);
+    return socket as unknown as BunSocket;
+  } catch (error) {
+    const { name, syscall = "bind" } = error as { name?: string; syscall?: string };
+    throw name === "DNSException" ? error : fromBunError(error, syscall);
+  }
+}
+
+/** The errors that the kernel derives from ICMP messages about earlier datagrams (icmp(7)). */
+const ICMP_CODES: ReadonlySet<unknown> = new Set([
+  "ECONNREFUSED",
+  "EHOSTDOWN",
+  "EHOSTUNREACH",
+  "EMSGSIZE",
+  "ENETUNREACH",
+  "ENONET",
+  "ENOPROTOOPT",
+  "EOPNOTSUPP",
+  "EPROTO",
+]);
+
+/** Returns whether an error of Bun may be about an earlier datagram. */
+export function isIcmpError(error: unknown): boolean {
+  return ICMP_CODES.has((error as { code?: unknown } | undefined)?.code);
+}
+
+/**
+ * Sends to `address`, and returns false if the socket is full.
+ *
+ * Bun enables IP_RECVERR on unconnected sockets, so an ICMP error about an earlier datagram to any
+ * peer makes this call fail. The kernel clears the error, and the second call succeeds.
+ */
+export function sendUnconnected(
+  socket: BunSocket,
+  bytes: Uint8Array,
+  address: SocketAddress,
+): boolean {
+  const unconnected = socket as Bun.udp.Socket<"buffer">;
+  try {
+    return unconnected.send(bytes, address.port, address.address);
+  } catch (error) {
+    if (!isIcmpError(error)) throw error;
+    return unconnected.send(bytes, address.port, address.address);
+  }
+}
+
+/** Converts an error of Bun to a `SocketError`. */
+export function fromBunError(error: unknown, syscall: string): SocketError {
+  if (error instanceof SocketError) return error;
+  const { errno, code, message } = (error ?? {}) as {
+    errno?: number;
+    code?: string;
+    message?: string;
+  };
+  return new SocketError({
+    errno: Math.abs(errno ?? 0),
+    code: code ?? "EIO",
+    syscall,
+    ...(message === undefined ? {} : { detail: message }),
+    cause: error,
+  });
+}

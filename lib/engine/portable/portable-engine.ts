@@ -1,0 +1,316 @@
+/**
+ * The engine on `Bun.udpSocket` alone: for systems other than Linux, for Bun without a working
+ * `cc`, and on request.
+ *
+ * Bun receives by itself and passes one datagram per callback, so there is a queue between the
+ * callback and `recv`. It is bounded: datagrams that arrive while it is full are dropped and
+ * counted.
+ */
+
+import { SocketAddress } from "../../address/socket-address.ts";
+import type { RecvBatch } from "../../batch/recv-batch.ts";
+import { newCounters, type SocketCounters } from "../../datagram/counters.ts";
+import { type Destinations, destinationAt } from "../../datagram/destination.ts";
+import {
+  type Capabilities,
+  METADATA_KINDS,
+  type MetadataOptions,
+} from "../../datagram/metadata-options.ts";
+import { type Payload, payloadBytes, storeDatagram, type Target } from "../../datagram/payload.ts";
+import { checkRecvEntries, checkSendEntries } from "../../datagram/ranges.ts";
+import type { RecvMeta } from "../../datagram/recv-meta.ts";
+import type { UdpControls } from "../../datagram/udp-interface.ts";
+import { DeferredError } from "../../poll/deferred-error.ts";
+import { callWaker, Pending, type Poll, type Waker } from "../../poll/poll.ts";
+import { closedError, SocketError, unsupportedError } from "../../support/errors.ts";
+import type { Engine } from "../engine.ts";
+import { BunControls } from "./bun-controls.ts";
+import {
+  type BunSocket,
+  fromBunError,
+  isIcmpError,
+  openBunSocket,
+  sendUnconnected,
+} from "./bun-socket.ts";
+
+/** The default length of the receive queue: 4 MiB of datagrams of 1500 bytes. */
+const RECEIVE_QUEUE_DATAGRAMS = 2800;
+
+/** The arguments of a `PortableEngine`, as for `Bun.udpSocket`. */
+export interface PortableInit {
+  readonly hostname?: string | undefined;
+  readonly port?: number | undefined;
+  readonly connect?: { readonly hostname: string; readonly port: number } | undefined;
+  /** The maximum number of queued datagrams. Default: `RECEIVE_QUEUE_DATAGRAMS`. */
+  readonly receiveQueueDatagrams?: number | undefined;
+}
+
+interface Queued {
+  readonly bytes: Uint8Array;
+  readonly peer: SocketAddress;
+}
+
+/** After this time a blocked send is retried: Bun does not always call `drain`. */
+const SEND_RETRY_MS = 5;
+
+/** Drives a socket through `Bun.udpSocket`. */
+export class PortableEngine implements Engine {
+  readonly backend = "portable";
+  readonly counters: SocketCounters = newCounters();
+  readonly fd = undefined;
+  localAddr: SocketAddress = SocketAddress.ip("0.0.0.0", 0);
+  peerAddr: SocketAddress | undefined;
+
+  #socket: BunSocket | undefined;
+  readonly #queue: Queued[] = [];
+  #taken = 0;
+  readonly #queueMax: number;
+  readonly #receiveError: DeferredError<SocketError> = new DeferredError();
+  readonly #sendError: DeferredError<SocketError> = new DeferredError();
+  #readWaker: Waker | null = null;
+  #writeWaker: Waker | null = null;
+  #wakeScheduled = false;
+  readonly #peers = new Map<string, SocketAddress>();
+
+  private constructor(queueMax: number) {
+    this.#queueMax = queueMax;
+  }
+
+  /**
+   * Opens a socket with `Bun.udpSocket`.
+   *
+   * @throws SocketError if the system refuses, Error of the resolver.
+   */
+  static async open(init: PortableInit): Promise<PortableEngine> {
+    const engine = new PortableEngine(init.receiveQueueDatagrams ?? RECEIVE_QUEUE_DATAGRAMS);
+    const socket = await openBunSocket({
+      ...(init.hostname === undefined ? {} : { hostname: init.hostname }),
+      ...(init.port === undefined ? {} : { port: init.port }),
+      ...(init.connect === undefined ? {} : { connect: init.connect }),
+      socket: {
+        data: (_socket: unknown, bytes: Buffer, port: number, address: string) =>
+          engine.#onData(bytes, port, address),
+        drain: () => engine.#wakeWriter(),
+        error: (...args: unknown[]) => engine.#onError(args),
+      },
+    });
+    engine.#socket = socket;
+    engine.localAddr = SocketAddress.ip(socket.address.address, socket.address.port);
+    const remote = socket.remoteAddress;
+    if (remote) engine.peerAddr = SocketAddress.ip(remote.address, remote.port);
+    return engine;
+  }
+
+  #onData(bytes: Buffer, port: number, address: string): void {
+    this.counters.receiveCalls++;
+    if (this.#queue.length - this.#taken >= this.#queueMax) {
+      this.counters.datagramsDropped++;
+      return;
+    }
+    this.#queue.push({ bytes, peer: this.#peer(address, port) });
+    // Bun receives until the socket is empty, which never happens under a flood: a reader that is
+    // woken only in a later tick would find the queue full, and the remaining datagrams dropped.
+    if (2 * (this.#queue.length - this.#taken) >= this.#queueMax) this.#wakeReader();
+    else this.#wakeReaderLater();
+  }
+
+  /** Returns the same object for the same peer. The cache is cleared when it is full. */
+  #peer(address: string, port: number): SocketAddress {
+    const key = `${address} ${port}`;
+    let peer = this.#peers.get(key);
+    if (peer === undefined) {
+      if (this.#peers.size >= 4096) this.#peers.clear();
+      peer = SocketAddress.ip(address, port);
+      this.#peers.set(key, peer);
+    }
+    return peer;
+  }
+
+  #onError(args: unknown[]): void {
+    // bun-types documents (socket, error); on Linux Bun passes the error first. Accepts both.
+    const error = args.find((argument) => argument instanceof Error);
+    if (this.peerAddr === undefined && isIcmpError(error)) return;
+    this.counters.receiveErrors++;
+    this.#receiveError.set(fromBunError(error, "recvmmsg"));
+    this.#wakeReaderLater();
+  }
+
+  /**
+   * Wakes the reader after all callbacks of this tick. Bun runs microtasks between the callbacks,
+   * so a reader that is woken at once would receive the datagrams one by one.
+   */
+  #wakeReaderLater(): void {
+    if (this.#wakeScheduled || this.#readWaker === null) return;
+    this.#wakeScheduled = true;
+    setImmediate(() => {
+      this.#wakeScheduled = false;
+      this.#wakeReader();
+    });
+  }
+
+  #wakeReader(): void {
+    const waker = this.#readWaker;
+    this.#readWaker = null;
+    if (waker !== null) callWaker(waker);
+  }
+
+  #wakeWriter(): void {
+    const waker = this.#writeWaker;
+    this.#writeWaker = null;
+    if (waker !== null) callWaker(waker);
+  }
+
+  receive(
+    waker: Waker | null,
+    bufs: readonly Target[],
+    start: number,
+    end: number,
+    meta: readonly RecvMeta[] | undefined,
+  ): Poll<number> {
+    const available = this.#available(waker, end - start);
+    if (available === Pending) return Pending;
+    checkRecvEntries(bufs, meta, start, start + available);
+    for (let i = 0; i < available; i++) {
+      this.#store(this.#taken + i, bufs[start + i] as Target, meta?.[start + i]);
+    }
+    return this.#remove(available);
+  }
+
+  receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
+    const available = this.#available(waker, batch.messagesMax);
+    if (available === Pending) return Pending;
+    for (let i = 0; i < available; i++) {
+      batch._add(this.#store(this.#taken + i, batch._nextView(), batch._nextMeta()));
+    }
+    return this.#remove(available);
+  }
+
+  /**
+   * Returns how many datagrams can be taken, up to `wanted`. If the queue is empty, stores `waker`
+   * and returns `Pending`.
+   */
+  #available(waker: Waker | null, wanted: number): Poll<number> {
+    if (this.#socket === undefined) throw closedError("recv");
+    if (wanted === 0) return 0;
+    const available = Math.min(wanted, this.#queue.length - this.#taken);
+    if (available > 0) return available;
+    this.#receiveError.throwIfSet();
+    this.counters.receiveWouldBlocks++;
+    if (waker !== null) this.#readWaker = waker;
+    return Pending;
+  }
+
+  /** Copies entry `i` of the queue into `target`, and returns the number of bytes stored. */
+  #store(i: number, target: Target, meta: RecvMeta | undefined): number {
+    const { bytes, peer } = this.#queue[i] as Queued;
+    const length = storeDatagram(target, bytes);
+    if (bytes.length > length) this.counters.datagramsTruncated++;
+    this.counters.bytesReceived += length;
+    meta?._set(length, bytes.length, peer);
+    return length;
+  }
+
+  /** Removes `count` entries from the queue. Compacts the array when half of it is removed. */
+  #remove(count: number): number {
+    this.counters.datagramsReceived += count;
+    this.counters.messagesReceived += count;
+    this.#taken += count;
+    if (this.#taken * 2 >= this.#queue.length) {
+      this.#queue.splice(0, this.#taken);
+      this.#taken = 0;
+    }
+    return count;
+  }
+
+  send(
+    waker: Waker | null,
+    bufs: readonly Payload[],
+    start: number,
+    end: number,
+    to: Destinations,
+  ): Poll<number> {
+    if (this.#socket === undefined) throw closedError("send");
+    this.#sendError.throwIfSet();
+    checkSendEntries(bufs, { to, start, end });
+    for (let i = start; i < end; i++) {
+      const bytes = payloadBytes(bufs[i] as Payload);
+      let result: boolean;
+      try {
+        result = this.#sendOne(bytes, destinationAt(to, i));
+      } catch (error) {
+        this.counters.sendErrors++;
+        if (i === start) throw error;
+        this.#sendError.set(error as SocketError);
+        return i - start;
+      }
+      if (!result) {
+        this.counters.sendWouldBlocks++;
+        if (i > start) return i - start;
+        if (waker !== null) this.#waitWritable(waker);
+        return Pending;
+      }
+      this.counters.datagramsSent++;
+      this.counters.messagesSent++;
+      this.counters.bytesSent += bytes.length;
+    }
+    return end - start;
+  }
+
+  enableMetadata(_options: MetadataOptions): Capabilities {
+    if (this.#socket === undefined) throw closedError("setsockopt");
+    const none = Object.fromEntries(METADATA_KINDS.map((kind) => [kind, false]));
+    return { ...(none as Capabilities), gso: false, gro: false };
+  }
+
+  setTransportErrorHandler(_handler: unknown): void {
+    throw unsupportedError("setsockopt", "transport errors need the native backend");
+  }
+
+  #sendOne(bytes: Uint8Array, address: SocketAddress | undefined): boolean {
+    const socket = this.#socket;
+    if (socket === undefined) throw closedError("send");
+    this.counters.sendCalls++;
+    try {
+      if (this.peerAddr !== undefined) return socket.send(bytes);
+      if (address === undefined)
+        throw new SocketError({ errno: 0, code: "EDESTADDRREQ", syscall: "send" });
+      return sendUnconnected(socket, bytes, address);
+    } catch (error) {
+      throw fromBunError(error, "send");
+    }
+  }
+
+  #waitWritable(waker: Waker): void {
+    this.#writeWaker = waker;
+    // Unreferenced: the socket keeps the process alive by itself, if it is meant to.
+    setTimeout(() => this.#wakeWriter(), SEND_RETRY_MS).unref();
+  }
+
+  get controls(): UdpControls {
+    if (this.#socket === undefined) throw closedError("setsockopt");
+    return new BunControls(this.#socket);
+  }
+
+  ref(): void {
+    this.#socket?.ref();
+  }
+
+  unref(): void {
+    this.#socket?.unref();
+  }
+
+  close(): void {
+    const socket = this.#socket;
+    if (socket === undefined) return;
+    this.#socket = undefined;
+    this.counters.datagramsDropped += this.#queue.length - this.#taken;
+    this.#queue.length = this.#taken = 0;
+    socket.close();
+    this.#wakeReader();
+    this.#wakeWriter();
+  }
+
+  release(): number | undefined {
+    return undefined;
+  }
+}

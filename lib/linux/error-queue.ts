@@ -1,0 +1,136 @@
+/**
+ * The error queue of an IP socket (ip(7), IP_RECVERR): errors about datagrams that were sent
+ * earlier, reported by ICMP or by this host.
+ *
+ * The kernel also makes each entry the error of one later call, and discards that error if the
+ * call transferred part of a batch; the queue still has the entry then. The queue must be drained:
+ * the socket polls as ready (EPOLLERR) until it is empty.
+ */
+
+import type { Native, ReceiveVector } from "../../ffi/native.ts";
+import { addressAt } from "../address/address-cache.ts";
+import { SOCKADDR_IN6_BYTES } from "../address/sockaddr.ts";
+import type { TransportError } from "../datagram/transport-error.ts";
+import { callWaker } from "../poll/poll.ts";
+import { errnoCode } from "../support/errors.ts";
+import { RECV_CONTROL_CAPACITY } from "./cmsg.ts";
+import { EAGAIN, EMSGSIZE, MSG_ERRQUEUE } from "./constants.ts";
+import { type ExtendedError, readExtendedError } from "./recv-cmsg.ts";
+
+/** The number of entries to read with one system call. */
+const ENTRIES_PER_CALL = 8;
+/** The maximum number of entries to read at a time, so that an ICMP flood cannot block the thread. */
+const ENTRIES_MAX = 256;
+
+/** SO_EE_ORIGIN_* of <linux/errqueue.h>. */
+const ORIGINS: ReadonlyMap<number, TransportError["origin"]> = new Map([
+  [1, "local"],
+  [2, "icmp"],
+  [3, "icmp6"],
+]);
+
+/** Handles transport errors, see `UdpSocket.onTransportError`. */
+export type TransportErrorHandler = (error: TransportError) => void;
+
+/** The error queue of one socket, and the handler that its entries are passed to. */
+export class ErrorQueue {
+  readonly #native: Native;
+  #fd: number;
+  #handler: TransportErrorHandler | undefined;
+
+  constructor(native: Native, fd: number) {
+    this.#native = native;
+    this.#fd = fd;
+  }
+
+  /** Whether there is a handler. Without one, errors are returned by `drain` only. */
+  get hasHandler(): boolean {
+    return this.#handler !== undefined;
+  }
+
+  /** Sets the handler, or removes it. */
+  setHandler(handler: TransportErrorHandler | undefined): void {
+    this.#handler = handler;
+  }
+
+  /** Empties the queue, passes its entries to the handler, and returns as `drainErrorQueue`. */
+  drain(): number {
+    const errors = this.#handler && ([] as TransportError[]);
+    const errno = drainErrorQueue(this.#native, this.#fd, errors);
+    // Not within the call that drains: the handler may use the socket, or close it.
+    if (errors?.length) queueMicrotask(() => this.#deliver(errors));
+    return errno;
+  }
+
+  #deliver(errors: readonly TransportError[]): void {
+    for (const error of errors) {
+      const handler = this.#handler;
+      if (this.#fd === -1 || handler === undefined) return;
+      callWaker(() => handler(error));
+    }
+  }
+
+  /**
+   * Returns whether a call with this result failed only because of an ICMP error that is delivered
+   * to the handler instead. Such a call should be retried.
+   */
+  isDelivered(result: number): boolean {
+    if (result >= 0 || result === -EAGAIN || this.#handler === undefined) return false;
+    return this.drain() === -result;
+  }
+
+  /** Stops deliveries, and forgets the descriptor: its number may be reused by another file. */
+  close(): void {
+    this.#fd = -1;
+  }
+}
+
+/** Shared by all sockets of the thread: a drain is synchronous. */
+let queueVector: ReceiveVector | undefined;
+
+function makeVector(native: Native): ReceiveVector {
+  const vector = native.receiveVector(SOCKADDR_IN6_BYTES, RECV_CONTROL_CAPACITY);
+  vector.reserve(ENTRIES_PER_CALL);
+  return vector;
+}
+
+/**
+ * Empties the error queue of `fd` and appends its entries to `errors`. Returns the errno of the
+ * last entry that ICMP reported, or 0 if there was none.
+ */
+export function drainErrorQueue(native: Native, fd: number, errors?: TransportError[]): number {
+  queueVector ??= makeVector(native);
+  const vector = queueVector;
+  let errno = 0;
+  for (let taken = 0; taken < ENTRIES_MAX; taken += ENTRIES_PER_CALL) {
+    const count = vector.receive(fd, 0, ENTRIES_PER_CALL, MSG_ERRQUEUE);
+    for (let i = 0; i < count; i++) {
+      const bytes = vector.controlLengthAt(i);
+      const entry = readExtendedError(vector.words, vector.controlIndex(i), bytes);
+      const origin = entry && ORIGINS.get(entry.origin);
+      if (entry === undefined || origin === undefined) continue;
+      if (origin !== "local") errno = entry.errno;
+      errors?.push(describe(vector, i, entry, origin));
+    }
+    if (count < ENTRIES_PER_CALL) break;
+  }
+  return errno;
+}
+
+function describe(
+  vector: ReceiveVector,
+  i: number,
+  entry: ExtendedError,
+  origin: TransportError["origin"],
+): TransportError {
+  return {
+    code: errnoCode(entry.errno),
+    errno: entry.errno,
+    origin,
+    icmpType: entry.type,
+    icmpCode: entry.code,
+    mtu: entry.errno === EMSGSIZE ? entry.info : undefined,
+    offender: entry.offender,
+    destination: addressAt(vector, i),
+  };
+}

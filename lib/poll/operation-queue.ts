@@ -1,0 +1,149 @@
+/**
+ * Promises over polls: the callers that wait on one direction of a socket are served in the order
+ * of their calls, each can be aborted, and an error rejects the one at the head.
+ */
+
+import { typeError } from "../support/check.ts";
+import { Pending, type Poll, type Waker } from "./poll.ts";
+
+/** Options of every call that waits. */
+export interface WaitOptions {
+  /**
+   * Aborts the wait. The promise rejects with the reason of the signal, and no datagram is
+   * received or sent by it. A call that already transferred datagrams resolves with their number.
+   */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A caller that waits: an element of a doubly linked list, which removes any element in O(1). */
+interface Operation {
+  readonly poll: (waker: Waker) => Poll<unknown>;
+  readonly signal: AbortSignal | undefined;
+  readonly partial: (() => unknown) | undefined;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  onAbort: (() => void) | undefined;
+  previous: Operation | undefined;
+  next: Operation | undefined;
+}
+
+/** The queue of callers that wait on one direction of a socket. */
+export class OperationQueue {
+  #head: Operation | undefined;
+  #tail: Operation | undefined;
+  /** The operation that is being polled. Its poll may run user code, which may call this queue. */
+  #polled: Operation | undefined;
+  /** Whether the waker was called during the latest poll. */
+  #isWoken = false;
+
+  /** The only waker that this queue passes to polls. */
+  readonly #waker: Waker = () => this.#advance();
+
+  /** Whether an operation waits, or is being polled. */
+  get isBusy(): boolean {
+    return this.#head !== undefined;
+  }
+
+  /**
+   * Appends an operation, polls it when it is at the head, and returns a promise for its value.
+   * If it is aborted, `partial` may provide a value to resolve with instead.
+   */
+  run<T>(
+    poll: (waker: Waker) => Poll<T>,
+    signal: AbortSignal | undefined,
+    partial?: () => T | undefined,
+  ): Promise<T> {
+    if (signal !== undefined) {
+      if (!(signal instanceof AbortSignal)) {
+        return Promise.reject(typeError("signal", "AbortSignal", signal));
+      }
+      if (signal.aborted) return Promise.reject(signal.reason);
+    }
+    return new Promise((resolve, reject) => {
+      const operation: Operation = {
+        poll,
+        signal,
+        partial,
+        resolve: resolve as (value: unknown) => void,
+        reject,
+        onAbort: undefined,
+        previous: this.#tail,
+        next: undefined,
+      };
+      if (signal !== undefined) {
+        operation.onAbort = () => this.#onAbort(operation);
+        signal.addEventListener("abort", operation.onAbort);
+      }
+      if (this.#tail === undefined) this.#head = operation;
+      else this.#tail.next = operation;
+      this.#tail = operation;
+      if (this.#head === operation) this.#advance();
+    });
+  }
+
+  /**
+   * Polls the head again. For events that must reach it even if another poll replaced its waker,
+   * such as the close of the socket.
+   */
+  wake(): void {
+    this.#advance();
+  }
+
+  /** Polls from the head on, until an operation is pending. */
+  #advance(): void {
+    // Called within a poll: the loop below, further up the stack, continues.
+    if (this.#polled !== undefined) {
+      this.#isWoken = true;
+      return;
+    }
+    for (let head = this.#head; head !== undefined; head = this.#head) {
+      if (head.signal?.aborted) this.#abort(head);
+      else if (!this.#poll(head) && !head.signal?.aborted) break;
+    }
+    // In a later tick: a poll that always wakes itself must not block the event loop.
+    if (this.#isWoken && this.#head !== undefined) setImmediate(this.#waker);
+    this.#isWoken = false;
+  }
+
+  /** Polls `operation` and settles it unless it is pending. Returns whether it is settled. */
+  #poll(operation: Operation): boolean {
+    this.#isWoken = false;
+    this.#polled = operation;
+    try {
+      const result = operation.poll(this.#waker);
+      if (result === Pending) return false;
+      this.#remove(operation);
+      operation.resolve(result);
+    } catch (error) {
+      this.#remove(operation);
+      operation.reject(error);
+    } finally {
+      this.#polled = undefined;
+    }
+    return true;
+  }
+
+  #onAbort(operation: Operation): void {
+    // Aborted by its own poll, which may return a datagram: `#advance` decides afterwards.
+    if (operation === this.#polled) return;
+    const isHead = operation === this.#head;
+    this.#abort(operation);
+    if (isHead) this.#advance();
+  }
+
+  #abort(operation: Operation): void {
+    this.#remove(operation);
+    const result = operation.partial?.();
+    if (result === undefined) operation.reject(operation.signal?.reason);
+    else operation.resolve(result);
+  }
+
+  #remove(operation: Operation): void {
+    const { previous, next, onAbort } = operation;
+    if (previous === undefined) this.#head = next;
+    else previous.next = next;
+    if (next === undefined) this.#tail = previous;
+    else next.previous = previous;
+    if (onAbort !== undefined) operation.signal?.removeEventListener("abort", onAbort);
+  }
+}

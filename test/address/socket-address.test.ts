@@ -1,0 +1,348 @@
+/** `SocketAddress` and the cache that makes equal peers the same object. */
+
+import { describe, expect, test } from "bun:test";
+import { networkInterfaces } from "node:os";
+import fc from "fast-check";
+import { AddressCache } from "../../lib/address/address-cache.ts";
+import { checkAddress } from "../../lib/address/socket-address.ts";
+import { SocketAddress } from "../../lib/index.ts";
+import { allocates } from "../tools/allocation.ts";
+
+const NAME_BYTES_MAX = 107;
+
+/** The bytes the kernel would read, in words as it leaves them in a vector. */
+function rawOf(address: SocketAddress): { words: Int32Array; length: number } {
+  return { words: address._encoded.words, length: address._encoded.length };
+}
+
+/** Words with `address` at `index`, everything else set to `filling`. */
+function memoryWith(address: SocketAddress, index: number, filling: number): Int32Array {
+  const { words, length } = rawOf(address);
+  const memory = new Int32Array(index + 40).fill(filling);
+  const bytes = new Uint8Array(words.buffer, words.byteOffset, length);
+  new Uint8Array(memory.buffer).set(bytes, index * 4);
+  return memory;
+}
+
+describe("SocketAddress.ip", () => {
+  test("answers the address and port it was given, in every form", () => {
+    const port = fc.integer({ min: 0, max: 65_535 });
+    fc.assert(
+      fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), port, (text, number) => {
+        const address = SocketAddress.ip(text, number);
+        expect(address.port).toBe(number);
+        expect(address.family).toBe(text.includes(":") ? "IPv6" : "IPv4");
+        expect(address.equals(SocketAddress.ip(address.address, number))).toBe(true);
+        expect(SocketAddress.parse(address.toString()).equals(address)).toBe(true);
+        const other = SocketAddress.ip(text, number ^ 1);
+        expect(address.equals(other) || other.equals(address)).toBe(false);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("takes port 0 and 65535 and refuses -1, 65536, and what is no integer", () => {
+    for (const port of [0, 1, 255, 256, 65_535]) {
+      expect(SocketAddress.ip("192.0.2.1", port).port).toBe(port);
+      expect(SocketAddress.ip("2001:db8::1", port).port).toBe(port);
+    }
+    for (const port of [-1, 65_536, 1.5, Number.NaN, "53", null, undefined, 53n]) {
+      expect(() => SocketAddress.ip("192.0.2.1", port as number)).toThrow(RangeError);
+    }
+    expect(() => SocketAddress.ip("192.0.2.1", 70_000)).toThrow(
+      '"port" expected integer 0..65535, got 70000',
+    );
+  });
+
+  test("refuses what is no address, and says what it was", () => {
+    for (const text of ["", "localhost", "1.2.3", "1.2.3.4%1", "::1%", "[::1]", "1.2.3.4:5"]) {
+      expect(() => SocketAddress.ip(text, 1)).toThrow(TypeError);
+    }
+    for (const value of [undefined, null, 1, {}, new Uint8Array(4)]) {
+      expect(() => SocketAddress.ip(value as string, 1)).toThrow(TypeError);
+    }
+    expect(() => SocketAddress.ip("localhost", 1)).toThrow(
+      '"address" expected IP address, got "localhost"',
+    );
+  });
+
+  test("has the bytes that the kernel reads (ip(7), ipv6(7))", () => {
+    const v4 = rawOf(SocketAddress.ip("192.0.2.1", 0x1234));
+    expect(new Uint8Array(v4.words.buffer).toHex().slice(0, 32)).toBe(
+      "02001234c00002010000000000000000",
+    );
+    expect(v4.length).toBe(16);
+    const v6 = rawOf(SocketAddress.ip("2001:db8::1%7", 0x1234));
+    expect(new Uint8Array(v6.words.buffer).toHex()).toBe(
+      "0a0012340000000020010db800000000000000000000000107000000",
+    );
+    expect(v6.length).toBe(28);
+  });
+
+  test("keeps a numbered zone, from zero to nine digits", () => {
+    expect(SocketAddress.ip("fe80::1", 1).scopeId).toBe(0);
+    expect(SocketAddress.ip("fe80::1%0", 1).scopeId).toBe(0);
+    expect(SocketAddress.ip("fe80::1%999999999", 1).scopeId).toBe(999_999_999);
+    const zoned = SocketAddress.ip("fe80::1%12", 5);
+    expect([zoned.scopeId, zoned.address, zoned.toString()]).toEqual([
+      12,
+      "fe80::1%12",
+      "[fe80::1%12]:5",
+    ]);
+    expect(SocketAddress.parse("[fe80::1%12]:5").equals(zoned)).toBe(true);
+    expect(zoned.equals(SocketAddress.ip("fe80::1%13", 5))).toBe(false);
+    for (const zone of ["%1000000000", "%no-such-interface", "%-1", "%1%2", "%%"]) {
+      expect(() => SocketAddress.ip(`fe80::1${zone}`, 1)).toThrow(TypeError);
+    }
+  });
+
+  test("reads a zone that is the name of an interface as its index", () => {
+    const named = Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
+      (addresses ?? [])
+        .filter((address) => address.family === "IPv6" && address.scopeid)
+        .map((address) => ({ name, scopeid: (address as { scopeid: number }).scopeid })),
+    );
+    const [first] = named;
+    if (first === undefined) {
+      console.log("skipped: no interface of this machine has a link-local IPv6 address");
+      return;
+    }
+    expect(SocketAddress.ip(`fe80::1%${first.name}`, 1).scopeId).toBe(first.scopeid);
+  });
+
+  test("the IPv4-mapped form is made once, and of IPv4 alone", () => {
+    const v4 = SocketAddress.ip("192.0.2.1", 53);
+    expect(v4._toMapped().toString()).toBe("[::ffff:192.0.2.1]:53");
+    expect(v4._toMapped()).toBe(v4._toMapped());
+    const v6 = SocketAddress.ip("2001:db8::1", 53);
+    expect(v6._toMapped()).toBe(v6);
+    expect(v4.equals(v4._toMapped())).toBe(false);
+  });
+});
+
+describe("SocketAddress.parse", () => {
+  test("refuses what is not address:port or [address]:port", () => {
+    const bad = ["", ":", "1.2.3.4", "1.2.3.4:", ":53", "::1:53", "[::1]", "[::1]53", "[]:53"];
+    for (const text of [...bad, "[1.2.3.4]:53", "1.2.3.4:5\n", " 1.2.3.4:5", "1.2.3.4:-1"]) {
+      expect(() => SocketAddress.parse(text)).toThrow(TypeError);
+    }
+    for (const value of [undefined, null, 5, {}]) {
+      expect(() => SocketAddress.parse(value as string)).toThrow(TypeError);
+    }
+    expect(() => SocketAddress.parse("1.2.3.4:65536")).toThrow(RangeError);
+    expect(() => SocketAddress.parse("1.2.3.4:123456")).toThrow(TypeError);
+  });
+});
+
+describe("SocketAddress.unix and SocketAddress.abstract", () => {
+  test("take one byte and 107 of them, in any script, and no more", () => {
+    const names = ["x", "a".repeat(NAME_BYTES_MAX), `${"é".repeat(53)}x`, "日".repeat(35), "😀"];
+    for (const name of names) {
+      const path = SocketAddress.unix(name);
+      expect([path.address, path.family, path.port, path.isUnnamed]).toEqual([
+        name,
+        "unix",
+        0,
+        false,
+      ]);
+      const abstract = SocketAddress.abstract(name);
+      expect([abstract.address, abstract.isUnnamed]).toEqual([`\0${name}`, false]);
+      expect(path.equals(abstract)).toBe(false);
+    }
+    for (const name of ["", "a".repeat(NAME_BYTES_MAX + 1), "é".repeat(54), "日".repeat(36)]) {
+      expect(() => SocketAddress.unix(name)).toThrow(RangeError);
+      expect(() => SocketAddress.abstract(name)).toThrow(RangeError);
+    }
+    expect(() => SocketAddress.unix("a".repeat(108))).toThrow(
+      '"path" expected 1..107 bytes of UTF-8, got 108',
+    );
+  });
+
+  test("refuse what is no string, and a path with a NUL", () => {
+    for (const value of [undefined, null, 1, new Uint8Array(3)]) {
+      expect(() => SocketAddress.unix(value as unknown as string)).toThrow(TypeError);
+      expect(() => SocketAddress.abstract(value as unknown as string)).toThrow(TypeError);
+    }
+    expect(() => SocketAddress.unix("a\0b")).toThrow(TypeError);
+    expect(SocketAddress.abstract("a\0b").address).toBe("\0a\0b");
+  });
+
+  test("have the bytes that the kernel reads (unix(7))", () => {
+    const path = rawOf(SocketAddress.unix("/ab"));
+    expect(path.length).toBe(2 + 3 + 1);
+    expect(new Uint8Array(path.words.buffer, 0, 6).toHex()).toBe("01002f616200");
+    const abstract = rawOf(SocketAddress.abstract("ab"));
+    expect(abstract.length).toBe(2 + 1 + 2);
+    expect(new Uint8Array(abstract.words.buffer, 0, 5).toHex()).toBe("0100006162");
+  });
+
+  test("are written with unix: and @, and are not what parse reads", () => {
+    expect(`${SocketAddress.unix("/run/x.sock")}`).toBe("unix:/run/x.sock");
+    expect(`${SocketAddress.abstract("x")}`).toBe("unix:@x");
+    expect(() => SocketAddress.parse("unix:/run/x.sock")).toThrow(TypeError);
+  });
+
+  test("a path that fills sun_path without a final NUL is read whole", () => {
+    const bytes = new Uint8Array(112).fill(97);
+    bytes.set([1, 0]);
+    const full = SocketAddress._decode(new Int32Array(bytes.buffer), 0, 110);
+    expect(full.address).toBe("a".repeat(108));
+  });
+
+  test("no name at all is the address of nobody", () => {
+    for (const length of [0, 2]) {
+      const nobody = SocketAddress._decode(new Int32Array([1]), 0, length);
+      expect([nobody.isUnnamed, nobody.family, nobody.address, `${nobody}`]).toEqual([
+        true,
+        "unix",
+        "",
+        "unix:",
+      ]);
+    }
+    expect(SocketAddress.ip("0.0.0.0", 0).isUnnamed).toBe(false);
+  });
+});
+
+describe("every SocketAddress", () => {
+  test("prints itself and is told from what is none", () => {
+    expect(Bun.inspect(SocketAddress.ip("192.0.2.1", 53))).toBe("SocketAddress(192.0.2.1:53)");
+    expect(() => checkAddress("to", SocketAddress.abstract("x"))).not.toThrow();
+    for (const value of [undefined, null, "192.0.2.1:53", { address: "192.0.2.1", port: 53 }]) {
+      expect(() => checkAddress("to", value)).toThrow(TypeError);
+    }
+    expect(() => checkAddress("to", "x")).toThrow('"to" expected SocketAddress, got "x"');
+  });
+
+  test("a name that another one begins with is another address, a NUL behind it too", () => {
+    const [a, b] = [SocketAddress.abstract("a"), SocketAddress.abstract("a\0")];
+    expect([a.equals(b), b.equals(a), a.equals(SocketAddress.abstract("a"))]).toEqual([
+      false,
+      false,
+      true,
+    ]);
+  });
+
+  test("is read without the bytes that stand behind it", () => {
+    for (const name of ["a", "ab", "abc", "abcd"]) {
+      for (const address of [SocketAddress.unix(name), SocketAddress.abstract(name)]) {
+        const memory = memoryWith(address, 2, -1);
+        const decoded = SocketAddress._decode(memory, 2, rawOf(address).length);
+        expect(decoded.equals(address) && address.equals(decoded)).toBe(true);
+        expect([decoded._hash, decoded.address]).toEqual([address._hash, address.address]);
+      }
+    }
+  });
+
+  test("equal ones have one hash, whatever made them", () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), fc.nat(65_535), (text, port) => {
+        const address = SocketAddress.ip(text, port);
+        const decoded = SocketAddress._decode(memoryWith(address, 3, -1), 3, rawOf(address).length);
+        expect(decoded.equals(address)).toBe(true);
+        expect(decoded._hash).toBe(address._hash);
+      }),
+    );
+  });
+});
+
+describe("AddressCache", () => {
+  test("answers the same object for the same bytes, wherever they stand", () => {
+    const cache = new AddressCache();
+    const peers = [
+      SocketAddress.ip("192.0.2.1", 53),
+      SocketAddress.ip("2001:db8::1%3", 53),
+      SocketAddress.unix("/run/peer"),
+      SocketAddress.abstract("peer"),
+    ];
+    const first = peers.map((peer) => cache.get(memoryWith(peer, 0, 0), 0, rawOf(peer).length));
+    const again = peers.map((peer) => cache.get(memoryWith(peer, 9, -1), 9, rawOf(peer).length));
+    expect(first.map(String)).toEqual(peers.map(String));
+    for (const [index, address] of first.entries()) {
+      expect(again[index]).toBe(address);
+      expect(address.equals(peers[index] as SocketAddress)).toBe(true);
+    }
+  });
+
+  test("tells a shorter Unix name from the longer one whose bytes stand behind it", () => {
+    const name = "abcdefghijklmnop";
+    const lengths = Array.from({ length: name.length }, (_, i) => name.length - i);
+    for (const make of [SocketAddress.unix, SocketAddress.abstract]) {
+      const cache = new AddressCache();
+      // One slot of a vector, into which the kernel writes ever shorter names.
+      const slot = new Int32Array(28);
+      const bytes = new Uint8Array(slot.buffer);
+      const seen = lengths.map((length) => {
+        const peer = make(name.slice(0, length));
+        const { words, length: encodedLength } = rawOf(peer);
+        bytes.set(new Uint8Array(words.buffer, words.byteOffset, encodedLength));
+        const cached = cache.get(slot, 0, encodedLength);
+        expect(cached.toString()).toBe(peer.toString());
+        expect(cached.equals(peer)).toBe(true);
+        // Other bytes behind it: the same peer.
+        bytes.fill(0xee, encodedLength);
+        expect(cache.get(slot, 0, encodedLength)).toBe(cached);
+        return cached;
+      });
+      expect(new Set(seen).size).toBe(lengths.length);
+    }
+  });
+
+  test("keeps what it gave when the bytes it was made from change", () => {
+    const cache = new AddressCache();
+    const memory = memoryWith(SocketAddress.ip("192.0.2.1", 53), 0, 0);
+    const peer = cache.get(memory, 0, 16);
+    memory.fill(-1);
+    expect(peer.toString()).toBe("192.0.2.1:53");
+  });
+
+  test("answers truly for ten times as many peers as it has slots, in any order", () => {
+    const cache = new AddressCache();
+    const peers = Array.from({ length: 40_960 }, (_, i) =>
+      SocketAddress.ip(`10.0.${i >> 8}.${i & 255}`, 1 + (i % 5)),
+    );
+    for (let round = 0; round < 2; round++) {
+      for (const peer of peers) {
+        const { words, length } = rawOf(peer);
+        const cached = cache.get(words, 0, length);
+        if (!cached.equals(peer)) throw new Error(`got ${cached} for ${peer}`);
+      }
+    }
+  });
+
+  test("two peers of one slot take turns, each answered truly", () => {
+    const cache = new AddressCache();
+    const [a, b] = peersOfOneSlot();
+    const get = (peer: SocketAddress) => cache.get(rawOf(peer).words, 0, rawOf(peer).length);
+    const first = get(a);
+    expect(get(b).equals(b)).toBe(true);
+    const second = get(a);
+    expect(second.equals(a)).toBe(true);
+    // It was put out by the other: a new object, which is remembered in its turn.
+    expect(second).not.toBe(first);
+    expect(get(a)).toBe(second);
+  });
+
+  test("allocates nothing for a peer it remembers", async () => {
+    const cache = new AddressCache();
+    const peers = Array.from({ length: 8 }, (_, i) => rawOf(SocketAddress.ip("192.0.2.1", i)));
+    let ports = 0;
+    const lookUp = (i: number) => {
+      const { words, length } = peers[i % 8] as { words: Int32Array; length: number };
+      ports += cache.get(words, 0, length).port;
+    };
+    expect(await allocates(lookUp)).toBe(false);
+    expect(ports).toBeGreaterThan(0);
+  });
+});
+
+/** Two addresses whose hashes agree in their low twelve bits, which choose among 4096 slots. */
+function peersOfOneSlot(): [SocketAddress, SocketAddress] {
+  const seen = new Map<number, SocketAddress>();
+  for (let port = 0; port < 65_536; port++) {
+    const address = SocketAddress.ip("192.0.2.1", port);
+    const other = seen.get(address._hash & 4095);
+    if (other !== undefined) return [other, address];
+    seen.set(address._hash & 4095, address);
+  }
+  throw new Error("no two of 65536 addresses share one of 4096 slots");
+}

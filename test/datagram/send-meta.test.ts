@@ -1,0 +1,348 @@
+/** What is said about datagrams when they are sent: it arrives, and bad instructions send nothing. */
+
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import {
+  type Ecn,
+  SendBatch,
+  type SendMeta,
+  SocketAddress,
+  SocketError,
+  UdpSocket,
+  UnixDatagram,
+  WouldBlock,
+} from "../../lib/index.ts";
+import { NO_OFFLOAD_REASON } from "../tools/offload.ts";
+import { HAS_IPV6, rejection, thrown } from "../tools/sockets.ts";
+import {
+  openIPv4,
+  openPath,
+  PATHS,
+  receiveInfo,
+  receiveOne,
+  sendEach,
+  WAYS,
+} from "./metadata-tools.ts";
+
+const LO = Number(readFileSync("/sys/class/net/lo/ifindex", "utf8"));
+/** No interface has it. */
+const NO_INTERFACE = 2 ** 31 - 1;
+
+function ip(address: string): SocketAddress {
+  return SocketAddress.ip(address, 0);
+}
+
+describe.each(PATHS)("$name", (path) => {
+  const sent: (Ecn | undefined)[] = [0, 0, 1, 1, 2, 2, 2, 3, undefined, undefined, 3, 2, 1, 0];
+  /** Runs of equal ones in `sent`. */
+  const runs = 9;
+
+  test.each(Object.entries(WAYS))("every ECN arrives, as %s tells", async (_, receive) => {
+    for (const offload of [true, false]) {
+      using ends = await openPath(path, offload);
+      ends.receiver.enableMetadata({ ecn: true });
+      await sendEach(
+        ends,
+        sent.map((ecn) => ({ ecn })),
+      );
+      const metas = await receiveInfo(ends.receiver, sent.length, receive);
+      expect(metas.map(({ ecn }) => ecn)).toEqual(sent.map((ecn) => ecn ?? 0));
+      const usesGso = offload && NO_OFFLOAD_REASON === undefined;
+      expect(ends.sender.counters.messagesSent).toBe(usesGso ? runs : sent.length);
+      expect(ends.receiver.counters.messagesReceived).toBe(usesGso ? runs : sent.length);
+    }
+  });
+
+  test("a datagram without metadata after one with it goes as usual", async () => {
+    using ends = await openPath(path);
+    ends.receiver.enableMetadata({ ecn: true });
+    const batch = new SendBatch();
+    const payload = new Uint8Array(9);
+    batch.meta({ ecn: 3 }).push(payload, ends.to);
+    await ends.sender.sendBatch(batch);
+    batch.meta(undefined).push(payload, ends.to);
+    await ends.sender.sendBatch(batch);
+    await ends.sender.sendMany([payload], ends.to === undefined ? {} : { to: ends.to });
+    const metas = await receiveInfo(ends.receiver, 3);
+    expect(metas.map(({ ecn }) => ecn)).toEqual([3, 0, 0]);
+  });
+});
+
+describe("the source address", () => {
+  const IPV4_SOURCES = ["127.0.0.2", "127.0.0.3", "127.0.0.2"];
+
+  test.each(PATHS.filter(({ to }) => to.includes("127.0.0.1")))(
+    "is what each datagram asks for: $name",
+    async (path) => {
+      // A sender bound to one address is one that can send from others all the same.
+      using ends = await openPath(path);
+      const asked: (SendMeta | undefined)[] = IPV4_SOURCES.map((source) => ({
+        source: ip(source),
+      }));
+      const isIPv6 = ends.sender.localAddr.family === "IPv6";
+      if (isIPv6) asked.push({ source: ip("::ffff:127.0.0.4") });
+      asked.push(undefined);
+      await sendEach(ends, asked);
+      const metas = await receiveInfo(ends.receiver, asked.length);
+      const { port } = ends.sender.localAddr;
+      const expected = [...IPV4_SOURCES, ...(isIPv6 ? ["127.0.0.4"] : []), "127.0.0.1"];
+      expect(metas.map(({ peer }) => `${peer}`.replace("[::ffff:", "").replace("]", ""))).toEqual(
+        expected.map((address) => `${address}:${port}`),
+      );
+    },
+  );
+
+  test.skipIf(NO_OFFLOAD_REASON !== undefined)(
+    "splits messages where it changes, and only there",
+    async () => {
+      using ends = await openIPv4();
+      // Equal ones in objects of their own, and one the same.
+      const sources = ["127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.3", "127.0.0.2"];
+      await sendEach(
+        ends,
+        sources.map((source) => ({ source: ip(source) })),
+      );
+      const metas = await receiveInfo(ends.receiver, sources.length);
+      expect(metas.map(({ peer }) => peer?.address)).toEqual(sources);
+      expect(ends.sender.counters.messagesSent).toBe(3);
+    },
+  );
+
+  test("of an answer is the address that was asked, whichever it was", async () => {
+    using ends = await openIPv4();
+    ends.receiver.enableMetadata({ destination: true });
+    const { port } = ends.receiver.localAddr;
+    const answer = new SendBatch();
+    for (const address of ["127.0.0.1", "127.0.0.77"]) {
+      const asked = SocketAddress.ip(address, port);
+      await ends.sender.sendTo(new Uint8Array(4), asked);
+      const { destination, peer } = await receiveOne(ends.receiver);
+      await ends.receiver.sendBatch(
+        answer.meta({ source: destination }).push(new Uint8Array(4), peer),
+      );
+      expect(`${(await receiveOne(ends.sender)).peer}`).toBe(`${asked}`);
+    }
+  });
+
+  test("of another host is refused by the system, and nothing is sent or forgotten", async () => {
+    for (const offload of [true, false]) {
+      using ends = await openIPv4(offload);
+      const batch = new SendBatch().meta({ source: ip("192.0.2.1") });
+      for (let i = 0; i < 3; i++) batch.push(new Uint8Array(4), ends.to);
+      const error = await rejection(ends.sender.sendBatch(batch));
+      expect(error).toBeInstanceOf(SocketError);
+      expect(error).toMatchObject({ syscall: "sendmmsg", address: `${ends.to}` });
+      expect(["EINVAL", "ENETUNREACH"]).toContain((error as SocketError).code);
+      expect(batch.length).toBe(3);
+      batch.clear();
+      // The segments are not to blame: the next ones travel together again.
+      await sendEach(ends, [undefined, undefined]);
+      await receiveInfo(ends.receiver, 2);
+      expect(ends.receiver.tryRecv(new Uint8Array(9))).toBe(WouldBlock);
+      expect(ends.sender.counters).toMatchObject({ gsoRefusals: 0, sendErrors: 1 });
+    }
+  });
+
+  test.skipIf(!HAS_IPV6)("of the other family is a TypeError, and nothing is sent", async () => {
+    const cases: [to: string, source: string, expected: string][] = [
+      ["127.0.0.1", "::1", "IPv4"],
+      ["::ffff:127.0.0.1", "::1", "IPv4"],
+      ["::1", "127.0.0.1", "IPv6"],
+    ];
+    for (const [to, source, expected] of cases) {
+      using ends = await openPath({ receiver: "::", sender: "::", to, isConnected: false });
+      const batch = new SendBatch();
+      batch.push(new Uint8Array(1), ends.to).meta({ source: ip(source) });
+      batch.push(new Uint8Array(1), ends.to);
+      const error = await rejection(ends.sender.sendBatch(batch));
+      expect(error).toBeInstanceOf(TypeError);
+      expect((error as Error).message).toStartWith(`"source" expected ${expected} address, got`);
+      expect(batch.length).toBe(2);
+      await ends.sender.sendTo(new Uint8Array(7), ends.to as SocketAddress);
+      expect((await receiveOne(ends.receiver)).length).toBe(7);
+    }
+  });
+});
+
+describe("the interface", () => {
+  test.each(PATHS)("is the one asked for: $name", async (path) => {
+    using ends = await openPath(path);
+    ends.receiver.enableMetadata({ destination: true });
+    await sendEach(ends, [{ interfaceIndex: LO }, { interfaceIndex: LO, ecn: 1 }, undefined]);
+    for (const meta of await receiveInfo(ends.receiver, 3)) expect(meta.interfaceIndex).toBe(LO);
+  });
+
+  test.skipIf(NO_OFFLOAD_REASON !== undefined)(
+    "splits messages where it changes, and only there",
+    async () => {
+      using ends = await openIPv4();
+      const asked = [LO, LO, undefined, undefined, LO];
+      await sendEach(
+        ends,
+        asked.map((interfaceIndex) => ({ interfaceIndex })),
+      );
+      await receiveInfo(ends.receiver, asked.length);
+      expect(ends.sender.counters.messagesSent).toBe(3);
+    },
+  );
+
+  test("that does not exist is refused by the system, and nothing is sent", async () => {
+    using ends = await openIPv4();
+    const error = await rejection(sendEach(ends, [{ interfaceIndex: NO_INTERFACE }]));
+    expect(error).toBeInstanceOf(SocketError);
+    expect(["ENODEV", "ENETUNREACH"]).toContain((error as SocketError).code);
+    await ends.sender.sendTo(new Uint8Array(7), ends.to as SocketAddress);
+    expect((await receiveOne(ends.receiver)).length).toBe(7);
+  });
+});
+
+describe("transmit times", () => {
+  test.each(["monotonic", "tai"] as const)(
+    "of the %s clock do not hold up what a device without such a qdisc sends",
+    async (clock) => {
+      using ends = await openIPv4();
+      ends.sender.setTransmitTimes(clock);
+      const now = ends.sender.transmitClockNs;
+      const hour = 3_600_000_000_000n;
+      await sendEach(
+        ends,
+        [now / 2n, now, now + hour, 0n, 2n ** 63n - 1n].map((transmitTimeNs) => ({
+          transmitTimeNs,
+        })),
+      );
+      expect((await receiveInfo(ends.receiver, 5)).length).toBe(5);
+      // Each has its own time, so none shares a message.
+      expect(ends.sender.counters.messagesSent).toBe(5);
+    },
+  );
+
+  test.skipIf(NO_OFFLOAD_REASON !== undefined)(
+    "that are equal let datagrams share a message",
+    async () => {
+      using ends = await openIPv4();
+      ends.sender.setTransmitTimes("monotonic");
+      const at = ends.sender.transmitClockNs;
+      await sendEach(
+        ends,
+        [at, at, at + 1n].map((transmitTimeNs) => ({ transmitTimeNs })),
+      );
+      await receiveInfo(ends.receiver, 3);
+      expect(ends.sender.counters.messagesSent).toBe(2);
+    },
+  );
+
+  test("without a clock chosen are refused by the system", async () => {
+    using ends = await openIPv4();
+    const error = await rejection(sendEach(ends, [{ transmitTimeNs: 1n }]));
+    expect(error).toMatchObject({ code: "EINVAL", syscall: "sendmmsg" });
+    await ends.sender.sendTo(new Uint8Array(7), ends.to as SocketAddress);
+    expect((await receiveOne(ends.receiver)).length).toBe(7);
+  });
+
+  test("have clocks that run on, the monotonic one that of the system", async () => {
+    using socket = await UdpSocket.bind();
+    const read = () => Number(socket.transmitClockNs);
+    const upSeconds = Number(readFileSync("/proc/uptime", "utf8").split(" ", 1)[0]);
+    const first = read();
+    // The system's up time has hundredths, and counts what the machine slept.
+    expect(Math.abs(first / 1e9 - upSeconds)).toBeLessThan(60);
+    expect(read()).toBeGreaterThanOrEqual(first);
+    socket.setTransmitTimes("tai");
+    // Atomic time is ahead of UTC by the leap seconds, 37 since 2017, if the system knows them.
+    expect(Math.abs(read() / 1e6 - Date.now())).toBeLessThan(60_000);
+  });
+
+  test("of a clock that is none are a RangeError", async () => {
+    using socket = await UdpSocket.bind();
+    for (const clock of ["realtime", "", undefined, 1, "toString"]) {
+      const error = thrown(() => socket.setTransmitTimes(clock as "tai"));
+      expect(error).toBeInstanceOf(RangeError);
+      expect((error as Error).message).toStartWith('"clock" expected "monotonic" or "tai", got');
+    }
+    socket.close();
+    expect(thrown(() => socket.setTransmitTimes("tai"))).toMatchObject({
+      code: "ERR_SOCKET_CLOSED",
+    });
+    expect(thrown(() => socket.transmitClockNs)).toMatchObject({ code: "ERR_SOCKET_CLOSED" });
+  });
+});
+
+describe("bad instructions", () => {
+  const range = "expected integer";
+  const bad: [error: string, metadata: unknown][] = [
+    [`RangeError: "ecn" ${range} 0..3, got 4`, { ecn: 4 }],
+    [`RangeError: "ecn" ${range} 0..3, got -1`, { ecn: -1 }],
+    [`RangeError: "ecn" ${range} 0..3, got 1.5`, { ecn: 1.5 }],
+    [`RangeError: "ecn" ${range} 0..3, got "1"`, { ecn: "1" }],
+    [`RangeError: "ecn" ${range} 0..3, got null`, { ecn: null }],
+    [
+      'TypeError: "source" expected IP address, got "unix:/run/x"',
+      { source: SocketAddress.unix("/run/x") },
+    ],
+    ['TypeError: "source" expected SocketAddress, got "127.0.0.1"', { source: "127.0.0.1" }],
+    [`RangeError: "interfaceIndex" ${range} 0..2147483647, got -1`, { interfaceIndex: -1 }],
+    [
+      `RangeError: "interfaceIndex" ${range} 0..2147483647, got 2147483648`,
+      { interfaceIndex: 2 ** 31 },
+    ],
+    [`RangeError: "interfaceIndex" ${range} 0..2147483647, got "lo"`, { interfaceIndex: "lo" }],
+    ['TypeError: "transmitTimeNs" expected bigint, got 1', { transmitTimeNs: 1 }],
+    ['RangeError: "transmitTimeNs" expected 0n..2n ** 63n - 1n, got -1n', { transmitTimeNs: -1n }],
+    [
+      'RangeError: "transmitTimeNs" expected 0n..2n ** 63n - 1n, got 9223372036854775808n',
+      { transmitTimeNs: 2n ** 63n },
+    ],
+    ['TypeError: "meta" expected object, got 5', 5],
+    ['TypeError: "meta" expected object, got null', null],
+  ];
+
+  test.each(bad)("are refused, and what is lined up goes as usual: %s", async (message, wrong) => {
+    using ends = await openIPv4();
+    ends.receiver.enableMetadata({ ecn: true });
+    const batch = new SendBatch().meta({ ecn: 1 }).push(new Uint8Array(1), ends.to);
+    expect(`${thrown(() => batch.meta(wrong as SendMeta))}`).toBe(message);
+    expect(batch.length).toBe(1);
+    await ends.sender.sendBatch(batch.push(new Uint8Array(1), ends.to));
+    const metas = await receiveInfo(ends.receiver, 2);
+    expect(metas.map(({ ecn }) => ecn)).toEqual([1, 1]);
+    expect(ends.receiver.tryRecv(new Uint8Array(9))).toBe(WouldBlock);
+  });
+
+  test("for Unix datagrams are refused: they have none", async () => {
+    const [left, right] = await UnixDatagram.pair();
+    const batch = new SendBatch().push(new Uint8Array(1)).meta({ ecn: 1 });
+    batch.push(new Uint8Array(2));
+    const error = await rejection(left.sendBatch(batch));
+    expect(error).toMatchObject({ code: "ERR_NOT_SUPPORTED", syscall: "sendBatch" });
+    expect((error as Error).message).toContain("Unix datagrams have none");
+    expect(batch.length).toBe(2);
+    expect(right.tryRecv(new Uint8Array(9))).toBe(WouldBlock);
+    left.close();
+    right.close();
+  });
+});
+
+describe("the portable backend", () => {
+  test("refuses batches with metadata whole, and sends those without", async () => {
+    using receiver = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "portable" });
+    using sender = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "portable" });
+    const to = receiver.localAddr;
+    const batch = new SendBatch().push(new Uint8Array(1), to).meta({ ecn: 1 });
+    batch.push(new Uint8Array(2), to);
+    const error = await rejection(sender.sendBatch(batch));
+    expect(error).toMatchObject({ code: "ERR_NOT_SUPPORTED", syscall: "sendBatch" });
+    expect((error as Error).message).toContain("requires the native backend");
+    expect(batch.length).toBe(2);
+    batch.clear();
+    await sender.sendBatch(batch.push(new Uint8Array(3), to));
+    expect(await receiver.recv(new Uint8Array(9))).toBe(3);
+    expect(receiver.tryRecv(new Uint8Array(9))).toBe(WouldBlock);
+  });
+
+  test("has no transmit times", async () => {
+    using socket = await UdpSocket.bind({ backend: "portable" });
+    const unsupported = { code: "ERR_NOT_SUPPORTED" };
+    expect(thrown(() => socket.setTransmitTimes("monotonic"))).toMatchObject(unsupported);
+    expect(thrown(() => socket.transmitClockNs)).toMatchObject(unsupported);
+  });
+});
