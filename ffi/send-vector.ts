@@ -147,7 +147,7 @@ export class SendVector extends MessageVector {
     const { words, basesLow, basesHigh } = this;
     let i = this.#nextView;
     let iovec = this.#nextIovec;
-    let extends_ = mayExtend;
+    let mayExtendNext = mayExtend;
     for (let at = start; at < end; at++) {
       const length = lengths[at] as number;
       if (length === 0) continue;
@@ -157,8 +157,8 @@ export class SendVector extends MessageVector {
       const low = (baseLow + offset) | 0;
       const high = (basesHigh[i] as number) + carryOf(low, baseLow);
       i++;
-      iovec = writeIovec(words, iovec, low, high, length, extends_);
-      extends_ = true;
+      iovec = writeIovec(words, iovec, low, high, length, mayExtendNext);
+      mayExtendNext = true;
     }
     this.#nextView = i;
     this.#nextIovec = iovec;
