@@ -49,6 +49,11 @@ export class KernelMessages {
     return Math.min(this.#vector.lengthAt(m), MAX_BUF_SIZE);
   }
 
+  /** Returns the length of message `m` in bytes, including what did not fit. */
+  lengthAt(m: number): number {
+    return this.#vector.lengthAt(m);
+  }
+
   /** Returns the stride of message `m` in bytes; 0 if it is a single datagram. */
   strideAt(m: number): number {
     const vector = this.#vector;
@@ -69,7 +74,9 @@ export class KernelMessages {
   /** Writes the metadata of a datagram of `length` bytes in message `m` into `meta`. */
   readMeta(m: number, length: number, meta: RecvMeta): void {
     const vector = this.#vector;
-    meta._set(length, length, this.peerAt(m));
+    const real = vector.lengthAt(m);
+    // Only a single datagram can exceed the slot: GRO merges up to 64 KiB.
+    meta._set(length, real > MAX_BUF_SIZE ? real : length, this.peerAt(m));
     if (!this.#hasControl) return;
     meta.controlTruncated = vector.isControlTruncatedAt(m);
     if (this.#local === undefined) return;

@@ -59,6 +59,7 @@ export class RecvBatch {
   /** The one of the two that describes the current messages. */
   #current: KernelMessages | CopiedMessages;
   #controlTruncated = 0;
+  #truncated = 0;
   readonly #segments: Segments;
 
   constructor(options: RecvBatchOptions = {}) {
@@ -160,10 +161,12 @@ export class RecvBatch {
     this._clear();
     this.#current = kernel;
     this.#controlTruncated = 0;
+    this.#truncated = 0;
     const count = kernel.receive(source, Math.min(limit, this.messagesMax), flags);
     for (let m = 0; m < count; m++) {
       const bytes = kernel.bytesAt(m);
       const stride = kernel.strideAt(m) || bytes;
+      if (kernel.lengthAt(m) > bytes) this.#truncated++;
       if (kernel.isControlTruncatedAt(m)) this.#controlTruncated++;
       this.#addMessage(bytes, stride, bytes > stride ? Math.ceil(bytes / stride) : 1);
     }
@@ -173,6 +176,11 @@ export class RecvBatch {
   /** @internal The messages of the latest `_receive` that lost control messages. */
   get _controlTruncated(): number {
     return this.#controlTruncated;
+  }
+
+  /** @internal The datagrams of the latest `_receive` that were longer than their slot. */
+  get _truncated(): number {
+    return this.#truncated;
   }
 
   /** @internal The number of bytes of all datagrams. */

@@ -34,10 +34,19 @@ export interface SocketCounters {
   messagesSent: number;
   /** GSO messages that the kernel refused, and whose datagrams were then sent one by one. */
   gsoRefusals: number;
+  /** Times that GSO was tried again for a destination after a refusal. */
+  gsoRetries: number;
   /** System calls that tried to send (portable backend: calls of Bun's socket). */
   sendCalls: number;
   /** Sends that failed with an error. */
   sendErrors: number;
+  /** Errors about earlier datagrams that ICMP reported. */
+  transportErrors: number;
+  /**
+   * Datagrams that the system refused and that were dropped (`sendErrors: "drop"`). The socket's
+   * `sendDropsByCode` has the numbers by error code.
+   */
+  sendDrops: number;
   /** Sends that found the socket full. */
   sendWouldBlocks: number;
 }
@@ -58,8 +67,11 @@ export function newCounters(): SocketCounters {
     bytesSent: 0,
     messagesSent: 0,
     gsoRefusals: 0,
+    gsoRetries: 0,
     sendCalls: 0,
     sendErrors: 0,
+    transportErrors: 0,
+    sendDrops: 0,
     sendWouldBlocks: 0,
   };
 }

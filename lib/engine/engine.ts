@@ -20,12 +20,26 @@ import type { Poll, Waker } from "../poll/poll.ts";
 export type Backend = "native" | "portable";
 
 /**
+ * The handling of datagrams that the system refuses (EPERM, ENOBUFS, EMSGSIZE, ENETUNREACH,
+ * EHOSTUNREACH, EINVAL for an address, and others).
+ *
+ * - `"throw"`: the call that sends the datagram fails.
+ * - `"drop"`: the datagram is dropped and counted (`counters.sendDrops`), and the call continues
+ *   with the next one. Counts that calls return include dropped datagrams. ICMP errors about earlier
+ *   datagrams are counted as well and make no send fail. Invalid arguments and a closed socket still
+ *   throw.
+ */
+export type SendErrors = "throw" | "drop";
+
+/**
  * Transfers the datagrams of one socket. The callers have checked the ranges of arrays; the engine
  * checks their elements before it transfers any datagram.
  */
 export interface Engine {
   readonly backend: Backend;
   readonly counters: SocketCounters;
+  /** `counters.sendDrops` by error code. */
+  readonly sendDropsByCode: Readonly<Record<string, number>>;
   /** The address that the socket is bound to. */
   readonly localAddr: SocketAddress;
   /** The connected peer. */

@@ -1,6 +1,7 @@
 /**
  * The error queue of an IP socket (ip(7), IP_RECVERR): errors about datagrams that were sent
- * earlier, reported by ICMP or by this host.
+ * earlier, reported by ICMP. Entries of local origin are ignored: the call that sent the datagram
+ * has returned the same error.
  *
  * The kernel also makes each entry the error of one later call, and discards that error if the
  * call transferred part of a batch; the queue still has the entry then. The queue must be drained:
@@ -14,23 +15,34 @@ import type { TransportError } from "../datagram/transport-error.ts";
 import { callWaker } from "../poll/poll.ts";
 import { errnoCode } from "../support/errors.ts";
 import { RECV_CONTROL_CAPACITY } from "./cmsg.ts";
-import { EAGAIN, EMSGSIZE, MSG_ERRQUEUE } from "./constants.ts";
+import { EMSGSIZE, MSG_ERRQUEUE } from "./constants.ts";
 import { type ExtendedError, readExtendedError } from "./recv-cmsg.ts";
 
 /** The number of entries to read with one system call. */
 const ENTRIES_PER_CALL = 8;
 /** The maximum number of entries to read at a time, so that an ICMP flood cannot block the thread. */
 const ENTRIES_MAX = 256;
+/** The space in bytes for the quoted datagram of an entry: an Ethernet frame. */
+const QUOTED_BYTES_MAX = 1500;
 
 /** SO_EE_ORIGIN_* of <linux/errqueue.h>. */
 const ORIGINS: ReadonlyMap<number, TransportError["origin"]> = new Map([
-  [1, "local"],
   [2, "icmp"],
   [3, "icmp6"],
 ]);
 
 /** Handles transport errors, see `UdpSocket.onTransportError`. */
 export type TransportErrorHandler = (error: TransportError) => void;
+
+/** The entries that a drain has read. */
+export interface DrainedErrors {
+  /** The number of errors that ICMP reported. */
+  readonly count: number;
+  /** The errno of the last of them; 0 if there was none. */
+  readonly errno: number;
+}
+
+const NONE: DrainedErrors = { count: 0, errno: 0 };
 
 /** The error queue of one socket, and the handler that its entries are passed to. */
 export class ErrorQueue {
@@ -53,13 +65,13 @@ export class ErrorQueue {
     this.#handler = handler;
   }
 
-  /** Empties the queue, passes its entries to the handler, and returns as `drainErrorQueue`. */
-  drain(): number {
+  /** Empties the queue and passes its entries to the handler. */
+  drain(): DrainedErrors {
     const errors = this.#handler && ([] as TransportError[]);
-    const errno = drainErrorQueue(this.#native, this.#fd, errors);
+    const drained = drainErrorQueue(this.#native, this.#fd, errors);
     // Not within the call that drains: the handler may use the socket, or close it.
     if (errors?.length) queueMicrotask(() => this.#deliver(errors));
-    return errno;
+    return drained;
   }
 
   #deliver(errors: readonly TransportError[]): void {
@@ -70,15 +82,6 @@ export class ErrorQueue {
     }
   }
 
-  /**
-   * Returns whether a call with this result failed only because of an ICMP error that is delivered
-   * to the handler instead. Such a call should be retried.
-   */
-  isDelivered(result: number): boolean {
-    if (result >= 0 || result === -EAGAIN || this.#handler === undefined) return false;
-    return this.drain() === -result;
-  }
-
   /** Stops deliveries, and forgets the descriptor: its number may be reused by another file. */
   close(): void {
     this.#fd = -1;
@@ -87,34 +90,43 @@ export class ErrorQueue {
 
 /** Shared by all sockets of the thread: a drain is synchronous. */
 let queueVector: ReceiveVector | undefined;
+const quoted: Uint8Array[] = [];
 
 function makeVector(native: Native): ReceiveVector {
   const vector = native.receiveVector(SOCKADDR_IN6_BYTES, RECV_CONTROL_CAPACITY);
   vector.reserve(ENTRIES_PER_CALL);
+  for (let i = 0; i < ENTRIES_PER_CALL; i++) {
+    const buffer = new Uint8Array(new ArrayBuffer(QUOTED_BYTES_MAX));
+    quoted[i] = buffer;
+    vector.setView(i, buffer);
+  }
   return vector;
 }
 
-/**
- * Empties the error queue of `fd` and appends its entries to `errors`. Returns the errno of the
- * last entry that ICMP reported, or 0 if there was none.
- */
-export function drainErrorQueue(native: Native, fd: number, errors?: TransportError[]): number {
+/** Empties the error queue of `fd`, and appends its entries to `errors`. */
+export function drainErrorQueue(
+  native: Native,
+  fd: number,
+  errors?: TransportError[],
+): DrainedErrors {
   queueVector ??= makeVector(native);
   const vector = queueVector;
+  let count = 0;
   let errno = 0;
   for (let taken = 0; taken < ENTRIES_MAX; taken += ENTRIES_PER_CALL) {
-    const count = vector.receive(fd, 0, ENTRIES_PER_CALL, MSG_ERRQUEUE);
-    for (let i = 0; i < count; i++) {
+    const received = vector.receive(fd, 0, ENTRIES_PER_CALL, MSG_ERRQUEUE);
+    for (let i = 0; i < received; i++) {
       const bytes = vector.controlLengthAt(i);
       const entry = readExtendedError(vector.words, vector.controlIndex(i), bytes);
       const origin = entry && ORIGINS.get(entry.origin);
       if (entry === undefined || origin === undefined) continue;
-      if (origin !== "local") errno = entry.errno;
+      count++;
+      errno = entry.errno;
       errors?.push(describe(vector, i, entry, origin));
     }
-    if (count < ENTRIES_PER_CALL) break;
+    if (received < ENTRIES_PER_CALL) break;
   }
-  return errno;
+  return count === 0 ? NONE : { count, errno };
 }
 
 function describe(
@@ -123,6 +135,7 @@ function describe(
   entry: ExtendedError,
   origin: TransportError["origin"],
 ): TransportError {
+  const payload = (quoted[i] as Uint8Array).slice(0, vector.lengthAt(i));
   return {
     code: errnoCode(entry.errno),
     errno: entry.errno,
@@ -132,5 +145,6 @@ function describe(
     mtu: entry.errno === EMSGSIZE ? entry.info : undefined,
     offender: entry.offender,
     destination: addressAt(vector, i),
+    payload,
   };
 }

@@ -185,10 +185,10 @@ export class Reactor {
   }
 
   /** Calls `waker` after a short delay, where the kernel reports no event (ENOBUFS, EMFILE). */
-  retryLater(interest: Interest, waker: Waker): void {
+  retryLater(interest: Interest, waker: Waker, delayMsMax: number = RETRY_MAX_MS): void {
     interest.waker = waker;
-    const delayMs = interest.retryDelayMs;
-    interest.retryDelayMs = Math.min(2 * delayMs, RETRY_MAX_MS);
+    const delayMs = Math.min(interest.retryDelayMs, delayMsMax);
+    interest.retryDelayMs = Math.min(2 * interest.retryDelayMs, RETRY_MAX_MS);
     // Unreferenced: a socket keeps the process alive by itself, if it is meant to.
     setTimeout(() => interest.wake(), delayMs).unref();
   }

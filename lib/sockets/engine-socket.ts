@@ -8,7 +8,6 @@ import { checkPeer } from "../datagram/destination.ts";
 import { checkPayload, checkTarget, type Payload, type Target } from "../datagram/payload.ts";
 import {
   checkRecvRange,
-  checkSendEntries,
   checkSendRange,
   type RecvRange,
   type SendRange,
@@ -79,6 +78,11 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     return { ...this._engine.counters };
   }
 
+  /** A copy of `counters.sendDrops` by error code, such as `{ EPERM: 2, EMSGSIZE: 1 }`. */
+  get sendDropsByCode(): Record<string, number> {
+    return { ...this._engine.sendDropsByCode };
+  }
+
   /** The sizes of the kernel's buffers in bytes, as the kernel reports them (socket(7)). */
   get bufferBytes(): { receive: number; send: number } {
     return this._engine.controls.bufferBytes;
@@ -106,12 +110,11 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     bufs: readonly Payload[],
     range?: SendRange,
   ): Poll<number> {
-    this._sendError?.throwIfSet();
     const { to, start, end } = checkSendRange(bufs, range);
-    // A batch that needs several system calls is checked completely before the first.
-    if (end - start > BATCH_COUNT_MAX) checkSendEntries(bufs, { to, start, end });
     if (this.#isConnected && to !== undefined) {
-      for (const address of Array.isArray(to) ? to.slice(start, end) : [to]) {
+      // The engine sends no more with one call.
+      const checkedEnd = Math.min(end, start + BATCH_COUNT_MAX);
+      for (const address of Array.isArray(to) ? to.slice(start, checkedEnd) : [to]) {
         checkPeer(this.peerAddr, address as SocketAddress);
       }
       return this._engine.send(waker, bufs, start, end, undefined);
@@ -151,7 +154,6 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
 
   override pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
     checkSendBatch(batch);
-    this._sendError?.throwIfSet();
     if (this.#isConnected) batch._checkAddresses((address) => checkPeer(this.peerAddr, address));
     if (this._engine.sendBatch !== undefined) return this._engine.sendBatch(waker, batch);
     if (this.#isClosed) throw closedError("send");

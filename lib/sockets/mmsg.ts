@@ -103,7 +103,7 @@ export function sendmmsg(
   try {
     const sent = sendAll(sending, fd, bufs, to, socketFamily === AF_INET6);
     if (sent !== WouldBlock && sent < end)
-      defer(native, fd, "sendmmsg", drainErrorQueue(native, fd));
+      defer(native, fd, "sendmmsg", drainErrorQueue(native, fd).errno);
     return sent;
   } finally {
     if (!hadQueue) options.setReceiveErrors(false);

@@ -1,6 +1,6 @@
 /** The options of `UdpSocket.bind`, their checks, and the choice of the backend. */
 
-import type { Backend } from "../engine/engine.ts";
+import type { Backend, SendErrors } from "../engine/engine.ts";
 import { type BufferSizes, checkBufferSizes } from "../engine/native/open-socket.ts";
 import { checkOffload, type Offload } from "../linux/offload.ts";
 import type { PathMtuDiscovery } from "../linux/socket-options.ts";
@@ -54,12 +54,14 @@ export interface UdpBindOptions extends BufferSizes {
   readonly freebind?: boolean | undefined;
   /** Restricts an IPv6 socket to IPv6 (IPV6_V6ONLY). Default: dual stack. Native only. */
   readonly ipv6Only?: boolean | undefined;
+  /** The handling of datagrams that the system refuses. Default `"throw"`. */
+  readonly sendErrors?: SendErrors | undefined;
   /** The length of the receive queue of the portable backend, 1..2^31-1. Default 2800. */
   readonly receiveQueueDatagrams?: number | undefined;
 }
 
 /** Options of `UdpSocket.fromFd`. */
-export type UdpAdoptOptions = Pick<UdpBindOptions, "offload">;
+export type UdpAdoptOptions = Pick<UdpBindOptions, "offload" | "sendErrors">;
 
 /** @throws TypeError or RangeError for invalid options. */
 export function checkBindOptions(options: UdpBindOptions): void {
@@ -85,7 +87,15 @@ export function checkBindOptions(options: UdpBindOptions): void {
   }
   checkInteger("receiveQueueDatagrams", receiveQueueDatagrams, 1, 2 ** 31 - 1);
   checkOffload(options.offload);
+  checkSendErrors(options.sendErrors);
   checkBufferSizes(options);
+}
+
+/** @throws TypeError for another value than those of `SendErrors`. */
+export function checkSendErrors(value: SendErrors | undefined): void {
+  if (value !== undefined && value !== "throw" && value !== "drop") {
+    throw typeError("sendErrors", '"throw" or "drop"', value);
+  }
 }
 
 /** Returns the native backend, or the reason why it is not used. */

@@ -35,6 +35,7 @@ import { checkAdoptable } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import {
   checkBindOptions,
+  checkSendErrors,
   chooseBackend,
   type HostAndPort,
   refuseNativeOptions,
@@ -76,6 +77,7 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
           port: options.port,
           connect: peer && { hostname: peer.address, port: peer.port },
           receiveQueueDatagrams: options.receiveQueueDatagrams,
+          sendErrors: options.sendErrors,
         }),
       );
     }
@@ -84,7 +86,7 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     const fd = openSocket(native, local.family === "IPv6" ? AF_INET6 : AF_INET, (fd) =>
       setUp(native, fd, local, peer, options),
     );
-    return closeOnThrow(native, fd, () => UdpSocket.#adopt(loaded, fd, options.offload));
+    return closeOnThrow(native, fd, () => UdpSocket.#adopt(loaded, fd, options));
   }
 
   /** Opens a socket that is connected to `peer`. */
@@ -105,15 +107,17 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
   static async fromFd(fd: number, options: UdpAdoptOptions = {}): Promise<UdpSocket> {
     checkInteger("fd", fd, 0, 2 ** 31 - 1);
     checkOffload(options.offload);
+    checkSendErrors(options.sendErrors);
     const loaded = await loadNativeThread();
     if ("reason" in loaded) throw unsupportedError("fromFd", loaded.reason);
     checkAdoptable(loaded, fd, [AF_INET, AF_INET6]);
-    return UdpSocket.#adopt(loaded, fd, options.offload);
+    return UdpSocket.#adopt(loaded, fd, options);
   }
 
-  static #adopt(loaded: NativeThread, fd: number, requested: UdpBindOptions["offload"]): UdpSocket {
-    const offload = chooseOffload(loaded.native, requested);
-    return new UdpSocket(new NativeEngine({ ...loaded, fd, offload }));
+  static #adopt(loaded: NativeThread, fd: number, options: UdpAdoptOptions): UdpSocket {
+    const offload = chooseOffload(loaded.native, options.offload);
+    const { sendErrors } = options;
+    return new UdpSocket(new NativeEngine({ ...loaded, fd, offload, sendErrors }));
   }
 
   override asUdpSocket(): UdpSocket {

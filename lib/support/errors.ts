@@ -29,6 +29,11 @@ export class SocketError extends Error {
   readonly syscall: string;
   /** The text of the address that the call was about; absent if there is none. */
   readonly address: string | undefined;
+  /**
+   * The number of datagrams that `sendMany` or `sendBatch` sent before the one that was refused.
+   * Absent for errors of other calls.
+   */
+  sent: number | undefined;
 
   constructor(init: SocketErrorInit) {
     const code = init.code ?? errnoCode(init.errno);
@@ -88,6 +93,24 @@ export function checkResult(result: number, syscall: string, address?: string): 
  */
 export function isMessageSizeError(error: unknown): boolean {
   return error instanceof SocketError && error.code === "EMSGSIZE";
+}
+
+/** The errors that the kernel derives from ICMP messages about earlier datagrams (icmp(7)). */
+const TRANSPORT_ERROR_CODES: ReadonlySet<unknown> = new Set([
+  "ECONNREFUSED",
+  "EHOSTDOWN",
+  "EHOSTUNREACH",
+  "EMSGSIZE",
+  "ENETUNREACH",
+  "ENONET",
+  "ENOPROTOOPT",
+  "EOPNOTSUPP",
+  "EPROTO",
+]);
+
+/** Returns whether `error` may be about an earlier datagram, as reported by ICMP. */
+export function mayBeTransportError(error: unknown): boolean {
+  return TRANSPORT_ERROR_CODES.has((error as { code?: unknown } | undefined)?.code);
 }
 
 /** Returns whether `error` means that the socket was closed. */

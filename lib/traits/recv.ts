@@ -10,6 +10,7 @@ import { DeferredError } from "../poll/deferred-error.ts";
 import { OperationQueue, type WaitOptions } from "../poll/operation-queue.ts";
 import { Pending, type Poll, type Waker, WouldBlock } from "../poll/poll.ts";
 import { checkInteger } from "../support/check.ts";
+import { isClosedError, mayBeTransportError } from "../support/errors.ts";
 import {
   BATCH_COUNT_MAX,
   DGRAM_HEADROOM,
@@ -24,10 +25,15 @@ export interface RecvManyOptions extends RecvRange, WaitOptions {}
 export interface BatchesOptions extends WaitOptions {
   /** The maximum number of datagrams per batch, 1..1024. Default 64. */
   readonly count?: number | undefined;
-  /** The maximum length of a datagram in bytes, 0..65536. Longer ones are truncated. Default 1500. */
+  /** The maximum length of a datagram in bytes, 0..65536. Default 1500. */
   readonly payloadBytesMax?: number | undefined;
   /** The headroom of each buffer in bytes, 0..65536. Default 16. */
   readonly headroom?: number | undefined;
+  /**
+   * Whether to include datagrams that are longer than `payloadBytesMax`, truncated: their
+   * `meta.truncated` is true. Default: they are skipped, and counted in `skipped`.
+   */
+  readonly keepTruncated?: boolean | undefined;
 }
 
 /** Datagrams that were received together. Borrowed until the next step of the iteration. */
@@ -36,6 +42,59 @@ export interface DatagramBatch {
   readonly length: number;
   readonly buffers: readonly DgramBuffer[];
   readonly meta: readonly RecvMeta[];
+  /** The number of truncated datagrams that the iteration has skipped since it began. */
+  readonly skipped: number;
+}
+
+/** The buffers of an iteration. */
+class ReusedBatch implements DatagramBatch {
+  length = 0;
+  skipped = 0;
+  readonly buffers: DgramBuffer[];
+  readonly meta: RecvMeta[];
+  readonly #capacity: number;
+  readonly #headroom: number;
+
+  constructor(count: number, capacity: number, headroom: number) {
+    this.#capacity = capacity;
+    this.#headroom = headroom;
+    this.buffers = Array.from({ length: count }, () => this.#newBuffer());
+    this.meta = Array.from({ length: count }, () => new RecvMeta());
+  }
+
+  #newBuffer(): DgramBuffer {
+    return DgramBuffer.withCapacityAndHeadroom(this.#capacity, this.#headroom);
+  }
+
+  /** Moves truncated datagrams after the others, and excludes them from `length`. */
+  skipTruncated(): void {
+    const { buffers, meta } = this;
+    let kept = 0;
+    for (let i = 0; i < this.length; i++) {
+      const datagramMeta = meta[i] as RecvMeta;
+      if (datagramMeta.truncated) continue;
+      if (i !== kept) {
+        const buffer = buffers[i] as DgramBuffer;
+        buffers[i] = buffers[kept] as DgramBuffer;
+        buffers[kept] = buffer;
+        meta[i] = meta[kept] as RecvMeta;
+        meta[kept] = datagramMeta;
+      }
+      kept++;
+    }
+    this.skipped += this.length - kept;
+    this.length = kept;
+  }
+
+  /** Empties the first `count` buffers for the next receive. */
+  reset(count: number): void {
+    for (let i = 0; i < count; i++) {
+      const buffer = this.buffers[i] as DgramBuffer;
+      if (buffer.capacity >= this.#capacity) buffer.reset(this.#headroom);
+      // The caller took the memory with `intoParts`, and keeps it.
+      else this.buffers[i] = this.#newBuffer();
+    }
+  }
 }
 
 /**
@@ -179,9 +238,10 @@ export abstract class DatagramSocketRecv {
 
   /**
    * Iterates over batches of datagrams, in buffers that are reused: a batch is borrowed until the
-   * next step. Ends when the signal aborts. Throws what `recvMany` throws; a new iteration then
-   * continues.
+   * next step. Ends when the signal aborts or the socket is closed. ICMP errors about earlier
+   * datagrams do not end it. Truncated datagrams are skipped unless `keepTruncated` is set.
    *
+   * @throws SocketError if the system reports another error. A new iteration then continues.
    * @example
    * ```ts
    * for await (const batch of socket.batches()) {
@@ -194,31 +254,28 @@ export abstract class DatagramSocketRecv {
       count = 64,
       payloadBytesMax = MAX_DATAGRAM_SIZE,
       headroom = DGRAM_HEADROOM,
+      keepTruncated = false,
+      signal,
     } = options ?? {};
     checkInteger("count", count, 1, BATCH_COUNT_MAX);
     checkInteger("payloadBytesMax", payloadBytesMax, 0, MAX_BUF_SIZE);
     checkInteger("headroom", headroom, 0, MAX_BUF_SIZE);
-    const signal = options?.signal;
-    const capacity = headroom + payloadBytesMax;
-    const buffers = Array.from({ length: count }, () =>
-      DgramBuffer.withCapacityAndHeadroom(capacity, headroom),
-    );
-    const meta = Array.from({ length: count }, () => new RecvMeta());
-    const batch = { length: 0, buffers, meta };
+    const batch = new ReusedBatch(count, headroom + payloadBytesMax, headroom);
+    const { buffers, meta } = batch;
     while (!signal?.aborted) {
       try {
         batch.length = await this.recvMany(buffers, { meta, signal });
       } catch (error) {
-        if (signal?.aborted && error === signal.reason) return;
-        throw error;
+        if (isClosedError(error) || (signal?.aborted && error === signal.reason)) return;
+        if (!mayBeTransportError(error)) throw error;
+        // In a later tick: a socket that always throws must not block the event loop.
+        await new Promise((resolve) => setImmediate(resolve));
+        continue;
       }
-      yield batch;
-      for (let i = 0; i < batch.length; i++) {
-        const buffer = buffers[i] as DgramBuffer;
-        if (buffer.capacity >= capacity) buffer.reset(headroom);
-        // The caller took the memory with `intoParts`, and keeps it.
-        else buffers[i] = DgramBuffer.withCapacityAndHeadroom(capacity, headroom);
-      }
+      const received = batch.length;
+      if (!keepTruncated) batch.skipTruncated();
+      if (batch.length > 0) yield batch;
+      batch.reset(received);
     }
   }
 

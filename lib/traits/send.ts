@@ -6,9 +6,10 @@ import { checkPeer, destinationAt } from "../datagram/destination.ts";
 import type { Payload } from "../datagram/payload.ts";
 import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
-import { DeferredError } from "../poll/deferred-error.ts";
 import { OperationQueue, type WaitOptions } from "../poll/operation-queue.ts";
 import { Pending, type Poll, type Waker, WouldBlock } from "../poll/poll.ts";
+import { SocketError } from "../support/errors.ts";
+import { BATCH_COUNT_MAX } from "../support/limits.ts";
 
 /** Options of `sendMany`. */
 export interface SendManyOptions extends SendRange, WaitOptions {}
@@ -23,8 +24,6 @@ export interface SendManyOptions extends SendRange, WaitOptions {}
 export abstract class DatagramSocketSend {
   /** @internal The callers that wait to send. Created on first use. */
   _sendQueue: OperationQueue | undefined;
-  /** @internal The error after a partial batch. Created on first use. */
-  _sendError: DeferredError | undefined;
 
   /**
    * Sends one datagram to the connected peer, and returns its length. If the socket is full, stores
@@ -47,13 +46,12 @@ export abstract class DatagramSocketSend {
 
   /**
    * Sends `bufs` in order until the socket is full or a datagram is refused, and returns the number
-   * of datagrams sent. If an error ends the batch after the first datagram, the count is returned,
-   * and the next `pollSendMany`, `send*` or `trySend*` throws the error, once.
+   * of datagrams sent. The error of a datagram after the first is not reported: a caller that sends
+   * the remaining datagrams gets it then.
    *
    * @throws SocketError if the first datagram is refused.
    */
   pollSendMany(waker: Waker | null, bufs: readonly Payload[], range?: SendRange): Poll<number> {
-    this._sendError?.throwIfSet();
     const { to, start, end } = checkSend(bufs, range);
     for (let i = start; i < end; i++) {
       try {
@@ -64,7 +62,6 @@ export abstract class DatagramSocketSend {
         if (result === Pending) return i > start ? i - start : Pending;
       } catch (error) {
         if (i === start) throw error;
-        this._deferSendError(error);
         return i - start;
       }
     }
@@ -73,15 +70,14 @@ export abstract class DatagramSocketSend {
 
   /**
    * Sends the datagrams of `batch` in order until the socket is full or a datagram is refused,
-   * removes those that were sent, and returns their number. Errors after the first datagram are
-   * deferred as in `pollSendMany`.
+   * removes those that were sent, and returns their number. A datagram that is refused remains the
+   * first of the batch, and the next call reports its error.
    *
    * @throws SocketError if the first datagram is refused; with code `ERR_NOT_SUPPORTED`, before any
    * is sent, if one has metadata that the socket cannot send.
    */
   pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
     checkSendBatch(batch);
-    this._sendError?.throwIfSet();
     batch._refuseMetadata("this type of socket has none");
     for (let sent = 0; ; sent++) {
       if (batch.length === 0) return sent;
@@ -94,7 +90,6 @@ export abstract class DatagramSocketSend {
         if (result === Pending) return sent > 0 ? sent : Pending;
       } catch (error) {
         if (sent === 0) throw error;
-        this._deferSendError(error);
         return sent;
       }
       batch._sent(1);
@@ -113,32 +108,32 @@ export abstract class DatagramSocketSend {
 
   /** Sends one datagram to the connected peer, waits while the socket is full, and returns its length. */
   send(buf: Payload, options?: WaitOptions): Promise<number> {
-    return this._runSend((waker) => {
-      this._sendError?.throwIfSet();
-      return this.pollSend(waker, buf);
-    }, options?.signal);
+    return this._runSend((waker) => this.pollSend(waker, buf), options?.signal);
   }
 
   /** Sends one datagram to `address`, waits while the socket is full, and returns its length. */
   sendTo(buf: Payload, address: SocketAddress, options?: WaitOptions): Promise<number> {
-    return this._runSend((waker) => {
-      this._sendError?.throwIfSet();
-      return this.pollSendTo(waker, buf, address);
-    }, options?.signal);
+    return this._runSend((waker) => this.pollSendTo(waker, buf, address), options?.signal);
   }
 
   /**
-   * Sends all of `bufs` in order, waits whenever the socket is full, and returns the number of
-   * datagrams sent: all, unless an error or the signal ended the call after the first. The next
-   * send then throws the error; the remaining datagrams were not sent.
+   * Sends all of `bufs` in order, waits whenever the socket is full, and returns their number. If the
+   * signal aborts the call after the first datagram, returns the number sent until then.
    *
    * The buffers must not be modified until the promise settles.
+   *
+   * @throws SocketError if a datagram is refused. `error.sent` is the number of datagrams sent
+   * before it; the ones after it are not sent.
    */
   sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
     let done = 0;
+    let isChecked = false;
     const poll = (waker: Waker): Poll<number> => {
       for (;;) {
         try {
+          // What does not fit into one system call is checked before the first, and only once.
+          if (!isChecked && bufs?.length > BATCH_COUNT_MAX) checkSend(bufs, options);
+          isChecked = true;
           const range = done === 0 ? options : remaining(bufs, options, done);
           const result = this.pollSendMany(waker, bufs, range);
           if (result === Pending) return Pending;
@@ -146,9 +141,7 @@ export abstract class DatagramSocketSend {
           // A user-defined socket may return 0 forever.
           if (result === 0 || done === countOf(bufs, options)) return done;
         } catch (error) {
-          if (done === 0) throw error;
-          this._deferSendError(error);
-          return done;
+          throw withSent(error, done);
         }
       }
     };
@@ -156,11 +149,13 @@ export abstract class DatagramSocketSend {
   }
 
   /**
-   * Sends all datagrams of `batch`, waits whenever the socket is full, and returns the number of
-   * datagrams sent: all, unless an error or the signal ended the call after the first. The next
-   * send then throws the error; the remaining datagrams are still in the batch.
+   * Sends all datagrams of `batch`, waits whenever the socket is full, and returns their number. If
+   * the signal aborts the call after the first datagram, returns the number sent until then.
    *
    * The batch must not be modified until the promise settles.
+   *
+   * @throws SocketError if a datagram is refused. `error.sent` is the number of datagrams sent
+   * before it; the refused one is then the first of the batch.
    */
   sendBatch(batch: SendBatch, options?: WaitOptions): Promise<number> {
     // Not shared with `sendMany`: a common loop was measured to cost 20 %.
@@ -174,9 +169,7 @@ export abstract class DatagramSocketSend {
           // A user-defined socket may return 0 forever.
           if (result === 0 || batch.length === 0) return sent;
         } catch (error) {
-          if (sent === 0) throw error;
-          this._deferSendError(error);
-          return sent;
+          throw withSent(error, sent);
         }
       }
     };
@@ -186,7 +179,6 @@ export abstract class DatagramSocketSend {
   /** Sends one datagram to the peer, or returns `WouldBlock`, also while other callers wait. */
   trySend(buf: Payload): number | WouldBlock {
     if (this._sendQueue?.isBusy) return WouldBlock;
-    this._sendError?.throwIfSet();
     const result = this.pollSend(null, buf);
     return result === Pending ? WouldBlock : result;
   }
@@ -194,7 +186,6 @@ export abstract class DatagramSocketSend {
   /** Sends one datagram to `address`, or returns `WouldBlock`. */
   trySendTo(buf: Payload, address: SocketAddress): number | WouldBlock {
     if (this._sendQueue?.isBusy) return WouldBlock;
-    this._sendError?.throwIfSet();
     const result = this.pollSendTo(null, buf, address);
     return result === Pending ? WouldBlock : result;
   }
@@ -222,12 +213,12 @@ export abstract class DatagramSocketSend {
     this._sendQueue ??= new OperationQueue();
     return this._sendQueue.run(poll, signal, partial);
   }
+}
 
-  /** @internal */
-  _deferSendError(error: unknown): void {
-    this._sendError ??= new DeferredError();
-    this._sendError.set(error);
-  }
+/** Stores in `error` how many datagrams were sent before it. */
+function withSent(error: unknown, sent: number): unknown {
+  if (error instanceof SocketError) error.sent = sent;
+  return error;
 }
 
 function countOf(bufs: readonly Payload[], range: SendRange | undefined): number {

@@ -12,25 +12,31 @@ import { SocketAddress } from "../../address/socket-address.ts";
 import type { RecvBatch } from "../../batch/recv-batch.ts";
 import type { SendBatch } from "../../batch/send-batch.ts";
 import { newCounters, type SocketCounters } from "../../datagram/counters.ts";
-import { type Destinations, destinationAt } from "../../datagram/destination.ts";
+import type { Destinations } from "../../datagram/destination.ts";
 import type { Capabilities, MetadataOptions } from "../../datagram/metadata-options.ts";
 import type { Payload, Target } from "../../datagram/payload.ts";
 import type { RecvMeta } from "../../datagram/recv-meta.ts";
 import type { UdpControls } from "../../datagram/udp-interface.ts";
 import { EAGAIN, ENOBUFS, IPPROTO_UDP, UDP_GRO } from "../../linux/constants.ts";
-import { ErrorQueue, type TransportErrorHandler } from "../../linux/error-queue.ts";
+import {
+  type DrainedErrors,
+  ErrorQueue,
+  type TransportErrorHandler,
+} from "../../linux/error-queue.ts";
 import { NO_OFFLOAD, type Offload } from "../../linux/offload.ts";
 import { IpSocketOptions } from "../../linux/socket-options.ts";
 import { DeferredError } from "../../poll/deferred-error.ts";
 import { callWaker, Pending, type Poll, type Waker } from "../../poll/poll.ts";
 import type { Registration } from "../../readiness/interest.ts";
 import type { Reactor } from "../../readiness/reactor.ts";
-import { checkResult, closedError, SocketError } from "../../support/errors.ts";
+import { checkResult, closedError, errnoCode, SocketError } from "../../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../../support/limits.ts";
-import type { Engine } from "../engine.ts";
+import type { Engine, SendErrors } from "../engine.ts";
+import { NoBuffersWindow } from "../no-buffers-window.ts";
 import { disableGro } from "./disable-gro.ts";
 import { NativeReceiver } from "./native-receiver.ts";
 import { NativeSender } from "./native-sender.ts";
+import { ArraySource, BatchSource, type SendSource } from "./send-source.ts";
 
 /** The arguments of a `NativeEngine`. */
 export interface NativeEngineInit {
@@ -40,12 +46,18 @@ export interface NativeEngineInit {
   readonly fd: number;
   /** The offloads to use. Default: none. */
   readonly offload?: Offload | undefined;
+  /** The handling of refused datagrams. Default: `"throw"`. */
+  readonly sendErrors?: SendErrors | undefined;
 }
+
+/** The number of ICMP errors that one call passes to the handler before it reports one. */
+const ICMP_RETRIES_MAX = 8;
 
 /** Drives a socket through the C shim. */
 export class NativeEngine implements Engine {
   readonly backend = "native";
   readonly counters: SocketCounters = newCounters();
+  readonly sendDropsByCode: Record<string, number> = {};
   readonly localAddr: SocketAddress;
   readonly peerAddr: SocketAddress | undefined;
 
@@ -60,15 +72,22 @@ export class NativeEngine implements Engine {
   readonly #usesGro: boolean;
   #fd: number;
   #isRef = true;
-  readonly #sendError: DeferredError<SocketError> = new DeferredError();
+  readonly #dropsRefused: boolean;
+  /** Whether the sender has drained the ICMP error that made its call fail. */
+  #sawIcmpError = false;
+  readonly #noBuffers: NoBuffersWindow = new NoBuffersWindow();
+  /** The ICMP error that ended a batch early. */
+  readonly #icmpError: DeferredError<SocketError> = new DeferredError();
   readonly #onErrorQueued = () => {
     if (this.#fd === -1 || !this.#errorQueue.hasHandler) return;
     this.#drainErrors();
     this.#reactor.wait(this.#registration.error, this.#onErrorQueued);
   };
 
-  constructor({ native, reactor, fd, offload = NO_OFFLOAD }: NativeEngineInit) {
+  constructor(init: NativeEngineInit) {
+    const { native, reactor, fd, offload = NO_OFFLOAD, sendErrors = "throw" } = init;
     this.#native = native;
+    this.#dropsRefused = sendErrors === "drop";
     this.#reactor = reactor;
     this.#fd = fd;
     this.localAddr = decodeName(native, native.name(fd));
@@ -79,7 +98,16 @@ export class NativeEngine implements Engine {
     const nameCapacity = this.#isUnix ? NAME_CAPACITY_MAX : SOCKADDR_IN6_BYTES;
     const common = { native, fd, nameCapacity, counters: this.counters };
     const { gso, gro } = this.#isUnix ? NO_OFFLOAD : offload;
-    this.#sender = new NativeSender({ ...common, isIPv6, peer: this.peerAddr, usesGso: gso });
+    this.#sender = new NativeSender({
+      ...common,
+      isIPv6,
+      peer: this.peerAddr,
+      usesGso: gso,
+      isIcmpError: () => {
+        this.#sawIcmpError = this.#drainErrors().count > 0;
+        return this.#sawIcmpError;
+      },
+    });
     this.#usesGro = !this.#isUnix && enableGro(native, fd, gro);
     this.#receiver = new NativeReceiver({ ...common, usesGro: this.#usesGro });
     this.#options = new IpSocketOptions(native, fd, isIPv6);
@@ -110,14 +138,18 @@ export class NativeEngine implements Engine {
     if (!this.#mayReceive(waker)) return Pending;
     const range = { start, count: limit };
     let result = this.#receiver.receive(bufs, range, meta);
-    if (this.#errorQueue.isDelivered(result)) result = this.#receiver.receive(bufs, range, meta);
+    for (let retries = 0; this.#shouldRetryReceive(result, retries); retries++) {
+      result = this.#receiver.receive(bufs, range, meta);
+    }
     return this.#received(result, waker);
   }
 
   receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
     if (!this.#mayReceive(waker)) return Pending;
     let result = this.#receiver.receiveBatch(batch);
-    if (this.#errorQueue.isDelivered(result)) result = this.#receiver.receiveBatch(batch);
+    for (let retries = 0; this.#shouldRetryReceive(result, retries); retries++) {
+      result = this.#receiver.receiveBatch(batch);
+    }
     return this.#received(result, waker);
   }
 
@@ -134,6 +166,12 @@ export class NativeEngine implements Engine {
     return !isDrained;
   }
 
+  /** Returns whether a receive failed only because of ICMP errors that the handler now gets. */
+  #shouldRetryReceive(result: number, retries: number): boolean {
+    if (result >= 0 || result === -EAGAIN || !this.#errorQueue.hasHandler) return false;
+    return retries < ICMP_RETRIES_MAX && this.#drainErrors().count > 0;
+  }
+
   #received(result: number, waker: Waker | null): Poll<number> {
     if (result < 0) return this.#receiveFailed(-result, waker);
     this.#reactor.recordDatagrams(this.#registration.read, result);
@@ -145,7 +183,7 @@ export class NativeEngine implements Engine {
     if (errno === EAGAIN) {
       this.counters.receiveWouldBlocks++;
       // An error that is queued after the system call is reported like one that the call returns.
-      const queued = interest.hasErrorEvent ? this.#drainErrors() : 0;
+      const queued = interest.hasErrorEvent ? this.#drainErrors().errno : 0;
       if (queued === 0 || this.#errorQueue.hasHandler) {
         if (waker !== null) this.#reactor.wait(interest, waker);
         return Pending;
@@ -170,90 +208,114 @@ export class NativeEngine implements Engine {
     end: number,
     to: Destinations,
   ): Poll<number> {
-    if (this.#fd === -1) throw closedError("send");
-    this.#sendError.throwIfSet();
-    const limit = Math.min(end - start, BATCH_COUNT_MAX);
-    if (limit === 0) return 0;
-    const interest = this.#registration.write;
-    if (!this.#reactor.mayRun(interest, waker)) return Pending;
-    const range = { start, count: limit };
-    let result = this.#sender.send(bufs, range, to);
-    if (this.#errorQueue.isDelivered(result)) result = this.#sender.send(bufs, range, to);
-    if (result < 0) {
-      const address = destinationAt(to, start);
-      return this.#sendFailed(-result, waker, { address, length: bufs[start]?.length ?? 0 });
-    }
-    this.#reactor.recordDatagrams(interest, result);
-    if (result < limit) this.#deferDiscardedError();
-    return result;
+    const range = { start, count: Math.min(end - start, BATCH_COUNT_MAX) };
+    return this.#send(waker, new ArraySource(bufs, range, to));
   }
 
   sendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
-    if (this.#fd === -1) throw closedError("send");
-    this.#sendError.throwIfSet();
-    const queued = batch.length;
-    if (queued === 0) return 0;
     if (this.#isUnix) batch._refuseMetadata("Unix datagrams have none");
+    return this.#send(waker, new BatchSource(batch));
+  }
+
+  /** Sends the datagrams of `source`. Returns the number of those that were sent or dropped. */
+  #send(waker: Waker | null, source: SendSource): Poll<number> {
+    if (this.#fd === -1) throw closedError("send");
+    this.#icmpError.throwIfSet();
+    const count = source.length;
+    if (count === 0) return 0;
     const interest = this.#registration.write;
     if (!this.#reactor.mayRun(interest, waker)) return Pending;
-    const address = batch._firstAddress;
-    let result = this.#sender.sendBatch(batch);
-    if (this.#errorQueue.isDelivered(result)) result = this.#sender.sendBatch(batch);
-    if (result < 0) {
-      return this.#sendFailed(-result, waker, { address, length: batch._firstLength });
+    for (let retries = 0; source.length > 0; ) {
+      const result = source.send(this.#sender);
+      if (result >= 0) {
+        this.#noBuffers.reset();
+        this.#reactor.recordDatagrams(interest, result);
+        if (source.length > 0 && !this.#dropsRefused) {
+          this.#deferIcmpError();
+          break;
+        }
+        retries = 0;
+        continue;
+      }
+      const outcome = this.#sendFailed(-result, source, waker, retries++);
+      if (outcome === "retry") continue;
+      if (outcome === "wait") return source.length < count ? count - source.length : Pending;
+      if (outcome === "refused" && source.length < count) break;
+      if (outcome === "refused") throw this.#sendError(-result, source);
     }
-    this.#reactor.recordDatagrams(interest, result);
-    this.counters.datagramsSent += result;
-    this.counters.bytesSent += batch._sent(result);
-    if (result < queued) this.#deferDiscardedError();
-    return result;
-  }
-
-  #sendFailed(
-    errno: number,
-    waker: Waker | null,
-    { address, length }: { address: SocketAddress | undefined; length: number },
-  ): Pending {
-    if (errno === EAGAIN || errno === ENOBUFS) {
-      this.counters.sendWouldBlocks++;
-      if (waker !== null) this.#waitForRoom(errno, waker, address);
-      return Pending;
-    }
-    this.counters.sendErrors++;
-    this.#drainErrors();
-    const detail = `datagram of ${length} bytes`;
-    const about = address === undefined ? this.#peerText() : { address: address.toString() };
-    throw new SocketError({ errno, syscall: "sendmmsg", detail, ...about });
-  }
-
-  #waitForRoom(errno: number, waker: Waker, address: SocketAddress | undefined): void {
-    const interest = this.#registration.write;
-    // The kernel reports no event when the queue of a device (ENOBUFS), or of a Unix peer that the
-    // socket is not connected to, has room again.
-    const hasEvent = errno === EAGAIN && (!this.#isUnix || address === undefined);
-    if (hasEvent) this.#reactor.wait(interest, waker);
-    else this.#reactor.retryLater(interest, waker);
+    return count - source.length;
   }
 
   /**
-   * Looks for the error that ended a batch early, which the kernel discards. A permanent one (too
-   * long, no route) is returned again for the first remaining datagram. One that ICMP reported is
-   * not, and is found only in the error queue.
+   * Handles a failed send. Returns "retry" if the datagram should be sent again, "wait" if the
+   * reactor calls `waker`, "dropped" after the datagram was dropped, and "refused" otherwise.
    */
-  #deferDiscardedError(): void {
-    const errno = this.#drainErrors();
+  #sendFailed(
+    errno: number,
+    source: SendSource,
+    waker: Waker | null,
+    retries: number,
+  ): "retry" | "wait" | "dropped" | "refused" {
+    if (errno === EAGAIN) return this.#wait(source, waker);
+    if (errno === ENOBUFS && source.address === undefined) {
+      // Only the connected peer is waited for: other destinations must not be delayed.
+      const remainingMs = this.#noBuffers.remainingMs();
+      if (remainingMs > 0) return this.#wait(source, waker, remainingMs);
+    }
+    // An ICMP error about an earlier datagram makes one call fail. The datagram was not sent, and
+    // can be sent now.
+    const isIcmp = this.#drainErrors().count > 0 || this.#sawIcmpError;
+    this.#sawIcmpError = false;
+    const isReported = isIcmp && (this.#errorQueue.hasHandler || this.#dropsRefused);
+    if (isReported && retries < ICMP_RETRIES_MAX) return "retry";
+    if (!this.#dropsRefused) return "refused";
+    const code = errnoCode(errno);
+    this.counters.sendDrops++;
+    this.sendDropsByCode[code] = (this.sendDropsByCode[code] ?? 0) + 1;
+    source.drop();
+    return "dropped";
+  }
+
+  /** Calls `waker` when the socket has room: on an event, or after `remainingMs` at most. */
+  #wait(source: SendSource, waker: Waker | null, remainingMs?: number): "wait" {
+    this.counters.sendWouldBlocks++;
+    if (waker === null) return "wait";
+    const interest = this.#registration.write;
+    // The kernel reports no event when the queue of a device, or of a Unix peer that the socket is
+    // not connected to, has room again.
+    const hasEvent = remainingMs === undefined && (!this.#isUnix || source.address === undefined);
+    if (hasEvent) this.#reactor.wait(interest, waker);
+    else this.#reactor.retryLater(interest, waker, remainingMs);
+    return "wait";
+  }
+
+  #sendError(errno: number, { address, bytes }: SendSource): SocketError {
+    this.counters.sendErrors++;
+    const detail = `datagram of ${bytes} bytes`;
+    const about = address === undefined ? this.#peerText() : { address: address.toString() };
+    return new SocketError({ errno, syscall: "sendmmsg", detail, ...about });
+  }
+
+  /**
+   * Looks for the ICMP error that ended a batch early, which the kernel discards. The next call
+   * throws it. A refused datagram is not in the queue: it fails again when it is sent again.
+   */
+  #deferIcmpError(): void {
+    const { errno } = this.#drainErrors();
     if (errno === 0 || this.#errorQueue.hasHandler) return;
     this.counters.sendErrors++;
-    this.#sendError.set(new SocketError({ errno, syscall: "sendmmsg", ...this.#peerText() }));
+    this.#icmpError.set(new SocketError({ errno, syscall: "sendmmsg", ...this.#peerText() }));
   }
 
   // ------------------------------------------------------------------------------ errors ----
 
-  /** Empties the error queue, and returns the errno of the last entry that ICMP reported, or 0. */
-  #drainErrors(): number {
-    if (this.#isUnix) return 0;
+  /** Empties the error queue, and counts its entries. */
+  #drainErrors(): DrainedErrors {
+    if (this.#isUnix) return { count: 0, errno: 0 };
     this.#registration.read.hasErrorEvent = false;
-    return this.#errorQueue.drain();
+    const drained = this.#errorQueue.drain();
+    this.counters.transportErrors += drained.count;
+    return drained;
   }
 
   setTransportErrorHandler(handler: TransportErrorHandler | undefined): void {

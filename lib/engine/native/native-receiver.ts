@@ -118,6 +118,7 @@ export class NativeReceiver {
     const messages = Math.max(1, Math.floor(BATCH_DATAGRAMS / this.#perMessage));
     const result = this.#receiveMessages(batch, messages);
     if (result <= 0) return result;
+    this.#counters.datagramsTruncated += batch._truncated;
     this.#countBatch(batch);
     return batch.length;
   }

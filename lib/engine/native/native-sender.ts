@@ -25,6 +25,11 @@ export interface NativeSenderInit {
   readonly peer: SocketAddress | undefined;
   readonly usesGso: boolean;
   readonly counters: SocketCounters;
+  /**
+   * Empties the error queue, and returns whether it had an ICMP error: then that error made the call
+   * fail, and GSO did not.
+   */
+  readonly isIcmpError: () => boolean;
 }
 
 /** Sends on one descriptor. */
@@ -36,14 +41,16 @@ export class NativeSender {
   readonly #gsoLimits: GsoLimits | undefined;
   readonly #rules: MessageRules;
   readonly #singleRules: MessageRules;
+  readonly #isIcmpError: () => boolean;
 
   constructor(init: NativeSenderInit) {
     const { native, fd, nameCapacity, isIPv6, peer, usesGso, counters } = init;
     this.#fd = fd;
     this.#counters = counters;
+    this.#isIcmpError = init.isIcmpError;
     this.#vector = native.sendVector(nameCapacity, SEND_CONTROL_CAPACITY);
     this.#builder = new MessageBuilder(this.#vector);
-    this.#gsoLimits = usesGso ? new GsoLimits() : undefined;
+    this.#gsoLimits = usesGso ? new GsoLimits(counters) : undefined;
     const isPeerIPv4 = peer !== undefined && (peer.family === "IPv4" || peer._isMapped);
     this.#rules = { isIPv6, isPeerIPv4, gsoLimits: this.#gsoLimits };
     this.#singleRules = { isIPv6, isPeerIPv4, gsoLimits: undefined };
@@ -82,13 +89,18 @@ export class NativeSender {
     return result;
   }
 
-  /** Sends the datagrams of `batch`, as `send` does. The caller removes and counts them. */
+  /** Sends the datagrams of `batch`, as `send` does, and removes those that were sent. */
   sendBatch(batch: SendBatch): number {
-    const result = this.#sendMessages(batch._fill(this.#builder.begin(this.#rules)));
-    if (!this.#isGsoRefusal(result)) return result;
-    const singles = batch._fill(this.#builder.begin(this.#singleRules));
-    const { _firstAddress: address, _firstLength: bytes } = batch;
-    return this.#sendSingles(singles, { errno: -result, address, bytes });
+    let result = this.#sendMessages(batch._fill(this.#builder.begin(this.#rules)));
+    if (this.#isGsoRefusal(result)) {
+      const singles = batch._fill(this.#builder.begin(this.#singleRules));
+      const { _firstAddress: address, _firstLength: bytes } = batch;
+      result = this.#sendSingles(singles, { errno: -result, address, bytes });
+    }
+    if (result < 0) return result;
+    this.#counters.datagramsSent += result;
+    this.#counters.bytesSent += batch._sent(result);
+    return result;
   }
 
   /** Makes one system call. Returns the number of datagrams sent, or -errno. */
@@ -102,7 +114,8 @@ export class NativeSender {
 
   /** Returns whether the first message was refused, possibly because it uses GSO. */
   #isGsoRefusal(result: number): boolean {
-    return result < 0 && this.#vector.datagramsIn(1) > 1 && GsoLimits.isRefusal(-result);
+    if (result >= 0 || this.#vector.datagramsIn(1) === 1) return false;
+    return GsoLimits.isRefusal(-result) && !this.#isIcmpError();
   }
 
   /** Sends datagrams one by one. If that works, GSO was the cause of the refusal: records it. */
@@ -110,7 +123,6 @@ export class NativeSender {
     const result = this.#sendMessages(messages);
     if (result < 0) return result;
     this.#gsoLimits?.refused(errno, address, bytes);
-    this.#counters.gsoRefusals++;
     warnRefused(errno, bytes);
     return result;
   }

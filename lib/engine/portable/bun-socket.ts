@@ -1,7 +1,7 @@
 /** `Bun.udpSocket` as the portable engine uses it: its types and its errors. */
 
 import type { SocketAddress } from "../../address/socket-address.ts";
-import { SocketError } from "../../support/errors.ts";
+import { mayBeTransportError, SocketError } from "../../support/errors.ts";
 
 /** A socket of Bun, connected or not. */
 export type BunSocket = Bun.udp.Socket<"buffer"> & Bun.udp.ConnectedSocket<"buffer">;
@@ -21,24 +21,6 @@ export async function openBunSocket(options: object): Promise<BunSocket> {
   }
 }
 
-/** The errors that the kernel derives from ICMP messages about earlier datagrams (icmp(7)). */
-const ICMP_CODES: ReadonlySet<unknown> = new Set([
-  "ECONNREFUSED",
-  "EHOSTDOWN",
-  "EHOSTUNREACH",
-  "EMSGSIZE",
-  "ENETUNREACH",
-  "ENONET",
-  "ENOPROTOOPT",
-  "EOPNOTSUPP",
-  "EPROTO",
-]);
-
-/** Returns whether an error of Bun may be about an earlier datagram. */
-export function isIcmpError(error: unknown): boolean {
-  return ICMP_CODES.has((error as { code?: unknown } | undefined)?.code);
-}
-
 /**
  * Sends to `address`, and returns false if the socket is full.
  *
@@ -54,7 +36,7 @@ export function sendUnconnected(
   try {
     return unconnected.send(bytes, address.port, address.address);
   } catch (error) {
-    if (!isIcmpError(error)) throw error;
+    if (!mayBeTransportError(error)) throw error;
     return unconnected.send(bytes, address.port, address.address);
   }
 }

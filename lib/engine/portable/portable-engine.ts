@@ -22,16 +22,16 @@ import type { RecvMeta } from "../../datagram/recv-meta.ts";
 import type { UdpControls } from "../../datagram/udp-interface.ts";
 import { DeferredError } from "../../poll/deferred-error.ts";
 import { callWaker, Pending, type Poll, type Waker } from "../../poll/poll.ts";
-import { closedError, SocketError, unsupportedError } from "../../support/errors.ts";
-import type { Engine } from "../engine.ts";
-import { BunControls } from "./bun-controls.ts";
 import {
-  type BunSocket,
-  fromBunError,
-  isIcmpError,
-  openBunSocket,
-  sendUnconnected,
-} from "./bun-socket.ts";
+  closedError,
+  mayBeTransportError,
+  SocketError,
+  unsupportedError,
+} from "../../support/errors.ts";
+import type { Engine, SendErrors } from "../engine.ts";
+import { NoBuffersWindow } from "../no-buffers-window.ts";
+import { BunControls } from "./bun-controls.ts";
+import { type BunSocket, fromBunError, openBunSocket, sendUnconnected } from "./bun-socket.ts";
 
 /** The default length of the receive queue: 4 MiB of datagrams of 1500 bytes. */
 const RECEIVE_QUEUE_DATAGRAMS = 2800;
@@ -43,6 +43,8 @@ export interface PortableInit {
   readonly connect?: { readonly hostname: string; readonly port: number } | undefined;
   /** The maximum number of queued datagrams. Default: `RECEIVE_QUEUE_DATAGRAMS`. */
   readonly receiveQueueDatagrams?: number | undefined;
+  /** The handling of refused datagrams. Default: `"throw"`. */
+  readonly sendErrors?: SendErrors | undefined;
 }
 
 interface Queued {
@@ -57,6 +59,7 @@ const SEND_RETRY_MS = 5;
 export class PortableEngine implements Engine {
   readonly backend = "portable";
   readonly counters: SocketCounters = newCounters();
+  readonly sendDropsByCode: Record<string, number> = {};
   readonly fd = undefined;
   localAddr: SocketAddress = SocketAddress.ip("0.0.0.0", 0);
   peerAddr: SocketAddress | undefined;
@@ -67,13 +70,16 @@ export class PortableEngine implements Engine {
   readonly #queueMax: number;
   readonly #receiveError: DeferredError<SocketError> = new DeferredError();
   readonly #sendError: DeferredError<SocketError> = new DeferredError();
+  readonly #dropsRefused: boolean;
+  readonly #noBuffers: NoBuffersWindow = new NoBuffersWindow();
   #readWaker: Waker | null = null;
   #writeWaker: Waker | null = null;
   #wakeScheduled = false;
   readonly #peers = new Map<string, SocketAddress>();
 
-  private constructor(queueMax: number) {
-    this.#queueMax = queueMax;
+  private constructor(init: PortableInit) {
+    this.#queueMax = init.receiveQueueDatagrams ?? RECEIVE_QUEUE_DATAGRAMS;
+    this.#dropsRefused = init.sendErrors === "drop";
   }
 
   /**
@@ -82,7 +88,7 @@ export class PortableEngine implements Engine {
    * @throws SocketError if the system refuses, Error of the resolver.
    */
   static async open(init: PortableInit): Promise<PortableEngine> {
-    const engine = new PortableEngine(init.receiveQueueDatagrams ?? RECEIVE_QUEUE_DATAGRAMS);
+    const engine = new PortableEngine(init);
     const socket = await openBunSocket({
       ...(init.hostname === undefined ? {} : { hostname: init.hostname }),
       ...(init.port === undefined ? {} : { port: init.port }),
@@ -129,7 +135,7 @@ export class PortableEngine implements Engine {
   #onError(args: unknown[]): void {
     // bun-types documents (socket, error); on Linux Bun passes the error first. Accepts both.
     const error = args.find((argument) => argument instanceof Error);
-    if (this.peerAddr === undefined && isIcmpError(error)) return;
+    if (this.peerAddr === undefined && mayBeTransportError(error)) return;
     this.counters.receiveErrors++;
     this.#receiveError.set(fromBunError(error, "recvmmsg"));
     this.#wakeReaderLater();
@@ -234,26 +240,71 @@ export class PortableEngine implements Engine {
     checkSendEntries(bufs, { to, start, end });
     for (let i = start; i < end; i++) {
       const bytes = payloadBytes(bufs[i] as Payload);
-      let result: boolean;
+      const address = destinationAt(to, i);
+      let result: "sent" | "full" | "dropped";
       try {
-        result = this.#sendOne(bytes, destinationAt(to, i));
+        result = this.#sendOrDrop(bytes, address, i > start);
       } catch (error) {
-        this.counters.sendErrors++;
         if (i === start) throw error;
-        this.#sendError.set(error as SocketError);
         return i - start;
       }
-      if (!result) {
+      if (result === "full") {
         this.counters.sendWouldBlocks++;
         if (i > start) return i - start;
         if (waker !== null) this.#waitWritable(waker);
         return Pending;
       }
-      this.counters.datagramsSent++;
-      this.counters.messagesSent++;
-      this.counters.bytesSent += bytes.length;
+      // The error about an earlier datagram is thrown by the next call.
+      if (this.#sendError.isSet) return i + 1 - start;
     }
     return end - start;
+  }
+
+  /** Sends a datagram. `mayRetry`: an ICMP error about an earlier datagram is stored. */
+  #sendOrDrop(
+    bytes: Uint8Array,
+    address: SocketAddress | undefined,
+    mayRetry: boolean,
+  ): "sent" | "full" | "dropped" {
+    try {
+      return this.#countSent(this.#sendOne(bytes, address), bytes);
+    } catch (error) {
+      const { code } = error as SocketError;
+      if (code === "ERR_SOCKET_CLOSED" || code === "EDESTADDRREQ") throw error;
+      const isBlocked = code === "ENOBUFS" && this.peerAddr !== undefined;
+      if (isBlocked && this.#noBuffers.remainingMs() > 0) return "full";
+      if (mayBeTransportError(error) && (mayRetry || this.#dropsRefused)) {
+        // If the same datagram can be sent now, the error was about an earlier one.
+        const result = this.#retry(bytes, address);
+        if (result !== undefined) {
+          this.counters.transportErrors++;
+          if (!this.#dropsRefused) this.#sendError.set(error as SocketError);
+          return result;
+        }
+      }
+      this.counters.sendErrors++;
+      if (!this.#dropsRefused) throw error;
+      this.counters.sendDrops++;
+      this.sendDropsByCode[code] = (this.sendDropsByCode[code] ?? 0) + 1;
+      return "dropped";
+    }
+  }
+
+  #retry(bytes: Uint8Array, address: SocketAddress | undefined): "sent" | "full" | undefined {
+    try {
+      return this.#countSent(this.#sendOne(bytes, address), bytes);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #countSent(isSent: boolean, { length }: Uint8Array): "sent" | "full" {
+    if (!isSent) return "full";
+    this.#noBuffers.reset();
+    this.counters.datagramsSent++;
+    this.counters.messagesSent++;
+    this.counters.bytesSent += length;
+    return "sent";
   }
 
   enableMetadata(_options: MetadataOptions): Capabilities {

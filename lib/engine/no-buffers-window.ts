@@ -1,0 +1,31 @@
+/** The bounded time in which a send that failed with ENOBUFS is retried. */
+
+/** How long to retry: long enough for a queue at 1 Gbit/s to drain 1,600 packets. */
+const WINDOW_MS = 20;
+/** After this time without ENOBUFS, the next one starts a new window. */
+const QUIET_MS = 100;
+
+/**
+ * ENOBUFS means that the queue of the device is full, or that a packet was dropped at the device
+ * (a firewall's egress hook). The kernel reports no event when a retry would succeed, so sends are
+ * retried by a timer, and only within a window that begins with the first failure. A datagram that
+ * fails after the window is refused at once, so that an outage does not delay one datagram after
+ * another.
+ */
+export class NoBuffersWindow {
+  #startMs = 0;
+  #latestMs = Number.NEGATIVE_INFINITY;
+
+  /** Records a failure, and returns how long to continue in milliseconds; 0: not at all. */
+  remainingMs(): number {
+    const nowMs = performance.now();
+    if (nowMs - this.#latestMs > QUIET_MS) this.#startMs = nowMs;
+    this.#latestMs = nowMs;
+    return Math.max(0, this.#startMs + WINDOW_MS - nowMs);
+  }
+
+  /** Ends the window after a successful send. */
+  reset(): void {
+    this.#latestMs = Number.NEGATIVE_INFINITY;
+  }
+}
