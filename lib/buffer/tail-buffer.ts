@@ -89,7 +89,7 @@ export abstract class TailBuffer {
   /**
    * Appends a copy of `bytes`.
    *
-   * @throws TypeError if `bytes` is not a `Uint8Array`.
+   * @throws TypeError if `bytes` is not a `Uint8Array`, or its `ArrayBuffer` was transferred.
    */
   putSlice(bytes: Uint8Array): void {
     checkBytes("bytes", bytes);
