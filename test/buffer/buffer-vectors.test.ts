@@ -142,7 +142,7 @@ function stateOf(buffer: DgramBuffer): Pick<Step, "payload" | "start" | "data"> 
   return { payload: buffer.asSlice().toHex(), start, data: data.toHex() };
 }
 
-test("the recording has 400 sequences and contains each operation of the replay and no other", () => {
+test("the recording has 400 sequences with exactly the operations that the replay knows", () => {
   const used = new Set(sequences.flat().map((step) => step.op));
   expect(sequences.length).toBe(400);
   expect(sequences.flat().length).toBe(5882);

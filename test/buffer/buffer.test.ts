@@ -36,7 +36,7 @@ describe("DgramBuffer construction", () => {
     expect(stateOf(prefixed)).toBe("ff 3 1 4 0");
   });
 
-  test("fromVecWithHeadroom uses a part of an ArrayBuffer and leaves its other bytes unchanged", () => {
+  test("fromVecWithHeadroom does not write to other parts of the ArrayBuffer", () => {
     const memory = new Uint8Array(10).fill(0xee);
     const buffer = DgramBuffer.fromVecWithHeadroom(memory.subarray(2, 6), 2);
     expect(buffer.asSlice().buffer).toBe(memory.buffer);
@@ -52,14 +52,14 @@ describe("DgramBuffer construction", () => {
     expect(Object.getPrototypeOf(buffer.asSlice())).toBe(Uint8Array.prototype);
   });
 
-  test("from with a small array uses the same memory as the array, also after the array has moved", () => {
+  test("from with a small array uses the memory that the engine has moved the array to", () => {
     const small = new Uint8Array(8);
     const buffer = DgramBuffer.from(small);
     buffer.asMutSlice()[0] = 9;
     expect(small[0]).toBe(9);
   });
 
-  test("with a capacity and headroom accepts 0 and the limits, and throws RangeError beyond", () => {
+  test("accepts headroom from 0 to the capacity, and throws RangeError beyond", () => {
     expect(stateOf(DgramBuffer.withCapacity(0))).toBe(" 0 0 0 0");
     expect(stateOf(DgramBuffer.withCapacity(9))).toBe(" 0 0 9 9");
     expect(stateOf(DgramBuffer.withCapacityAndHeadroom(9, 9))).toBe(" 9 0 9 0");

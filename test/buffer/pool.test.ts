@@ -25,7 +25,7 @@ function memoryOf(lease: BufferLease): ArrayBufferLike {
   return lease.buffer.asSlice().buffer;
 }
 
-test("dgramBufferFactory allocates a new buffer of 1516 bytes with 16 bytes of headroom each time", () => {
+test("dgramBufferFactory returns new buffers of 1516 bytes with 16 bytes of headroom", () => {
   const [first, second] = [
     dgramBufferFactory.getMaxDgramBuf(),
     dgramBufferFactory.getMaxDgramBuf(),
@@ -35,7 +35,7 @@ test("dgramBufferFactory allocates a new buffer of 1516 bytes with 16 bytes of h
   expect(first.asSlice().buffer).not.toBe(second.asSlice().buffer);
 });
 
-test("a pool provides buffers of the same sizes as the factory by default, or of given sizes", () => {
+test("a pool provides buffers of the factory's size by default, or of the given size", () => {
   using lease = new DgramBufferPool().acquire();
   expect(sizesOf(lease.buffer)).toEqual([16, 0, 1516]);
   using other = new DgramBufferPool({ capacity: 100, headroom: 100 }).acquire();
@@ -119,7 +119,7 @@ test("a lease can be reused after disposal, with an empty buffer, but not while 
   expect(countersOf(pool)).toEqual([1, 2, 1, 0]);
 });
 
-test("a lease can be acquired from different pools, and returns the memory to the right pool", () => {
+test("a lease can be used with several pools, and returns its memory to the right one", () => {
   const [small, large] = [new DgramBufferPool({ capacity: 64 }), new DgramBufferPool()];
   const lease = new BufferLease();
   for (const pool of [small, large, small]) {
@@ -154,7 +154,7 @@ test("a pool discards buffers that grew, were detached by intoParts, or were tra
   }
 });
 
-test("a pool allocates initialBuffers in the constructor, and keeps none if maxBuffers is 0", () => {
+test("a pool starts with initialBuffers idle buffers, and keeps none if maxBuffers is 0", () => {
   const filled = new DgramBufferPool({ initialBuffers: 3, maxBuffers: 3 });
   expect(countersOf(filled)).toEqual([3, 0, 0, 0]);
   filled.acquire()[Symbol.dispose]();

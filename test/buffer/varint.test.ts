@@ -91,7 +91,7 @@ test("encodeVarint throws RangeError and writes nothing if the value is invalid"
   expect(bytes.toHex()).toBe("00".repeat(8));
 });
 
-test("varint functions throw TypeError for invalid bytes and RangeError for invalid offsets", () => {
+test("varint functions throw TypeError for invalid bytes, RangeError for invalid offsets", () => {
   const invalid: unknown[] = [null, undefined, "00", [0], new ArrayBuffer(8), new Uint16Array(4)];
   for (const bytes of invalid) {
     expect(() => encodeVarint(1, bytes as Uint8Array)).toThrow(TypeError);
