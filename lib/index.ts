@@ -1,4 +1,4 @@
-/** Datagram sockets for Bun: all that is public, and nothing else. */
+/** Datagram sockets for Bun: the public API. */
 
 export { AddressMap } from "./address/address-map.ts";
 export { type AddressFamily, SocketAddress } from "./address/socket-address.ts";

@@ -1,7 +1,8 @@
-/** What is kept of each peer, by its address. */
+/** A map whose keys are socket addresses, compared by value. */
 
 import { checkAddress, type SocketAddress } from "./socket-address.ts";
 
+/** An entry, and the next one with the same hash. */
 interface Entry<V> {
   readonly address: SocketAddress;
   value: V;
@@ -9,10 +10,11 @@ interface Entry<V> {
 }
 
 /**
- * A map by address: equal addresses are one key, whichever objects they are.
+ * Maps socket addresses to values. Equal addresses are the same key, even if they are different
+ * objects. A lookup does not allocate.
  *
- * The same peer mostly comes as the same object, but not for ever (sockets remember a bounded
- * number of them), so a `Map` by the object would lose peers. Looking one up allocates nothing.
+ * A `Map` would compare the objects, and lose entries: a socket reports a peer as the same object
+ * only as long as the address is in its cache, which is limited in size.
  *
  * @example
  * ```ts
@@ -22,25 +24,30 @@ interface Entry<V> {
  * ```
  */
 export class AddressMap<V> {
+  /** The first entry of each hash. */
   readonly #chains = new Map<number, Entry<V>>();
   #size = 0;
 
-  /** How many addresses there are. */
+  /** The number of entries. */
   get size(): number {
     return this.#size;
   }
 
-  /** The value of `address`; absent when there is none. */
+  /**
+   * Returns the value for `address`, or `undefined` if there is none.
+   *
+   * @throws TypeError if `address` is not a `SocketAddress`, as do `has`, `set` and `delete`.
+   */
   get(address: SocketAddress): V | undefined {
     return this.#find(address)?.value;
   }
 
-  /** Whether `address` has a value. */
+  /** Returns whether there is an entry for `address`. */
   has(address: SocketAddress): boolean {
     return this.#find(address) !== undefined;
   }
 
-  /** Gives `address` a value, its first or another. */
+  /** Adds an entry for `address`, or replaces its value. Returns the map. */
   set(address: SocketAddress, value: V): this {
     const entry = this.#find(address);
     if (entry !== undefined) {
@@ -53,7 +60,7 @@ export class AddressMap<V> {
     return this;
   }
 
-  /** Forgets `address`: whether it had a value. */
+  /** Removes the entry for `address`, and returns whether there was one. */
   delete(address: SocketAddress): boolean {
     const entry = this.#find(address);
     if (entry === undefined) return false;
@@ -71,13 +78,13 @@ export class AddressMap<V> {
     return true;
   }
 
-  /** Forgets all. */
+  /** Removes all entries. */
   clear(): void {
     this.#chains.clear();
     this.#size = 0;
   }
 
-  /** Addresses and values, in no particular order. */
+  /** Iterates over the entries, in no particular order. */
   *[Symbol.iterator](): Generator<[SocketAddress, V], void, void> {
     for (const chain of this.#chains.values()) {
       for (let entry: Entry<V> | undefined = chain; entry !== undefined; entry = entry.next) {

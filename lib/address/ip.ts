@@ -1,11 +1,13 @@
 /**
- * IP addresses as text and as bytes in network order.
+ * Conversion of IP addresses between text and bytes in network byte order.
  *
- * IPv4 is dotted decimal, four parts, no leading zeros. IPv6 is read as RFC 4291 section 2.2 has
- * it and written as RFC 5952 wants it.
+ * The text of an IPv4 address has four decimal parts without leading zeros. The text of an IPv6
+ * address is parsed according to RFC 4291, section 2.2, and formatted according to RFC 5952.
+ *
+ * The parsers return `false` for other text; they may have written some of the bytes then.
  */
 
-/** Reads four dotted decimals into `bytes` at `offset`; false, and nothing certain, if it is none. */
+/** Parses an IPv4 address into 4 bytes at `offset`, and returns whether `text` is one. */
 export function parseIPv4(text: string, bytes: Uint8Array, offset: number): boolean {
   const parts = text.split(".");
   if (parts.length !== 4) return false;
@@ -16,7 +18,7 @@ export function parseIPv4(text: string, bytes: Uint8Array, offset: number): bool
   return true;
 }
 
-/** Reads an IPv6 address without zone into 16 bytes at `offset`; false if it is none. */
+/** Parses an IPv6 address without a zone into 16 bytes at `offset`; returns whether it is one. */
 export function parseIPv6(text: string, bytes: Uint8Array, offset: number): boolean {
   const halves = text.split("::");
   if (halves.length > 2) return false;
@@ -24,7 +26,7 @@ export function parseIPv6(text: string, bytes: Uint8Array, offset: number): bool
   const tail = parseGroups(halves[1] ?? "", true);
   if (head === undefined || tail === undefined) return false;
   const zeros = 16 - head.length - tail.length;
-  // "::" stands for one group at least.
+  // "::" represents at least one group, of 2 bytes.
   if (halves.length === 1 ? zeros !== 0 : zeros < 2) return false;
   bytes.set(head, offset);
   bytes.fill(0, offset + head.length, offset + head.length + zeros);
@@ -32,13 +34,19 @@ export function parseIPv6(text: string, bytes: Uint8Array, offset: number): bool
   return true;
 }
 
-/** Whether `text` is an address, without zone. `node:net` has the same, but takes 8 ms to load. */
+/**
+ * Returns whether `text` is an IPv4 address, or an IPv6 address without a zone. Not imported from
+ * `node:net`, which takes 8 ms to load.
+ */
 export function isIP(text: string): boolean {
   const bytes = new Uint8Array(16);
   return parseIPv4(text, bytes, 0) || parseIPv6(text, bytes, 0);
 }
 
-/** The bytes of groups between colons; the last may be dotted IPv4 where `allowIPv4`. */
+/**
+ * Returns the bytes of hexadecimal groups separated by colons, or `undefined` for other text. If
+ * `allowIPv4`, the last group may be an IPv4 address.
+ */
 function parseGroups(text: string, allowIPv4: boolean): number[] | undefined {
   if (text === "") return [];
   const out: number[] = [];
@@ -58,12 +66,12 @@ function parseGroups(text: string, allowIPv4: boolean): number[] | undefined {
   return out.length <= 16 ? out : undefined;
 }
 
-/** `192.0.2.1` from four bytes at `offset`. */
+/** Formats the 4 bytes at `offset` as `192.0.2.1`. */
 export function formatIPv4(bytes: Uint8Array, offset: number): string {
   return bytes.subarray(offset, offset + 4).join(".");
 }
 
-/** `2001:db8::1` from sixteen bytes at `offset`; IPv4-mapped ones as `::ffff:192.0.2.1`. */
+/** Formats the 16 bytes at `offset` as `2001:db8::1`, or `::ffff:192.0.2.1` if IPv4-mapped. */
 export function formatIPv6(bytes: Uint8Array, offset: number): string {
   if (isMappedIPv4(bytes, offset)) return `::ffff:${formatIPv4(bytes, offset + 12)}`;
   const groups = Array.from(
@@ -76,7 +84,7 @@ export function formatIPv6(bytes: Uint8Array, offset: number): string {
   return `${hex(groups.slice(0, run.start))}::${hex(groups.slice(run.start + run.length))}`;
 }
 
-/** Whether sixteen bytes at `offset` are in `::ffff:0:0/96` (RFC 4291 section 2.5.5.2). */
+/** Returns whether the 16 bytes at `offset` are in `::ffff:0:0/96` (RFC 4291, section 2.5.5.2). */
 export function isMappedIPv4(bytes: Uint8Array, offset: number): boolean {
   for (let i = 0; i < 10; i++) if (bytes[offset + i] !== 0) return false;
   return bytes[offset + 10] === 0xff && bytes[offset + 11] === 0xff;
@@ -87,7 +95,7 @@ function longestZeroRun(groups: number[]): { start: number; length: number } {
   let length = 0;
   for (const [index, group] of groups.entries()) {
     length = group === 0 ? length + 1 : 0;
-    // The first of equals wins: RFC 5952 section 4.2.3.
+    // Of runs of equal length, the first is shortened (RFC 5952, section 4.2.3).
     if (length > best.length) best = { start: index + 1 - length, length };
   }
   return best;

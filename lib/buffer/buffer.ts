@@ -1,6 +1,6 @@
 /**
- * `DgramBuffer`: bytes with headroom, so that a prefix is put in front of a payload, or taken off
- * it, without moving the payload.
+ * `DgramBuffer`: a byte buffer with headroom, so that a prefix can be added to a payload or removed
+ * from it without moving the payload.
  */
 
 import { copySmall, hexGroups, zero } from "../support/bytes.ts";
@@ -16,38 +16,49 @@ import {
 
 const COUNT_MAX = Number.MAX_SAFE_INTEGER;
 
-/** A plain `Uint8Array` over the same memory, pinned there, when its length can never change. */
+/**
+ * Returns a plain `Uint8Array` over the memory of `bytes`, which may be a subclass.
+ *
+ * Reading `bytes.buffer` makes the engine move a small array out of its heap, into memory that
+ * does not move again.
+ *
+ * @throws TypeError if the length of that memory can change.
+ */
 function adopt(name: string, bytes: Uint8Array): Uint8Array {
   checkBytes(name, bytes);
   const memory = bytes.buffer;
   if (memory instanceof ArrayBuffer ? memory.resizable : memory.growable) {
-    throw typeError(name, "Uint8Array over memory of fixed length", memory);
+    throw typeError(name, "Uint8Array over fixed-length memory", memory);
   }
   return new Uint8Array(memory, bytes.byteOffset, bytes.length);
 }
 
 /**
- * A byte buffer with headroom: `[headroom][payload][spare]`.
+ * A byte buffer with headroom: `[headroom][payload][spare capacity]`.
  *
- * Headroom and payload are the buffer's data; the spare capacity behind them is filled by the
- * `put` methods, which grow the buffer when it does not suffice. `tryAddPrefix` takes bytes out of
- * the headroom, `advance` gives them back: neither moves the payload nor allocates.
+ * The `put` methods append to the payload. They use the spare capacity, and grow the buffer when
+ * that is too small. `tryAddPrefix` turns the end of the headroom into payload, and `advance` turns
+ * the start of the payload into headroom. Both neither move the payload nor allocate.
  *
- * Every method that takes a count throws a `RangeError` when it is no integer from 0 to 2^53-1,
- * and whatever throws leaves the buffer as it was. Source bytes may be any `Uint8Array` (a
- * `Buffer`, a part of a larger `ArrayBuffer`, shared or resizable memory, a view of this buffer).
- * Growing beyond what memory there is, or beyond the engine's limit, is a `RangeError` too.
+ * Source bytes may be any `Uint8Array`: a `Buffer`, a part of a larger `ArrayBuffer`, a view of
+ * this buffer, or a view of shared or resizable memory.
+ *
+ * Methods that take a count throw a `RangeError` if it is not an integer 0..2^53-1. Methods that
+ * allocate throw a `RangeError` if the memory is not available or exceeds the engine's limit. A
+ * method that throws leaves the payload and the headroom unchanged.
  *
  * @example
+ * ```ts
  * const buffer = DgramBuffer.withCapacityAndHeadroom(1516, 16);
  * buffer.putSlice(payload);
  * buffer.tryAddVarintPrefix(flowId);
  * socket.trySend(buffer.asSlice());
+ * ```
  */
 export class DgramBuffer extends TailBuffer {
   static {
-    // What `Bun.inspect` and `console.log` print. A method could not have this name in a class
-    // whose declarations are emitted file by file.
+    // What `console.log` and `Bun.inspect` print. Defined here because `isolatedDeclarations`
+    // accepts no method with a computed name such as this one.
     Object.defineProperty(DgramBuffer.prototype, Symbol.for("nodejs.util.inspect.custom"), {
       value(this: DgramBuffer): string {
         return this.toString();
@@ -55,7 +66,7 @@ export class DgramBuffer extends TailBuffer {
     });
   }
 
-  // The latest view that `asSlice` made, and what it was made of.
+  // The view that `asSlice` returned last, and the memory and the range that it covers.
   /** @internal */
   _view: Uint8Array | undefined = undefined;
   /** @internal */
@@ -65,83 +76,97 @@ export class DgramBuffer extends TailBuffer {
   /** @internal */
   _viewEnd = 0;
 
-  /** A buffer with a copy of `bytes` as its payload, no headroom, no spare capacity. */
+  /**
+   * Returns a buffer with a copy of `bytes` as its payload. It has no headroom and no spare
+   * capacity.
+   *
+   * @throws TypeError if `bytes` is not a `Uint8Array`.
+   */
   static fromSlice(bytes: Uint8Array): DgramBuffer {
     checkBytes("bytes", bytes);
     const copy = allocate(bytes.length);
     copy.set(bytes);
-    return take(copy, 0, copy.length);
+    return bufferOver(copy, 0, copy.length);
   }
 
   /**
-   * An empty buffer with room for `capacity` bytes.
+   * Returns an empty buffer with a capacity of `capacity` bytes and no headroom.
    *
-   * @throws {RangeError} when there is no such memory.
+   * @throws RangeError if the memory is not available.
    */
   static withCapacity(capacity: number): DgramBuffer {
     return DgramBuffer.withCapacityAndHeadroom(capacity, 0);
   }
 
   /**
-   * An empty buffer whose first `headroom` bytes, all zero, are headroom.
+   * Returns an empty buffer with `headroom` zero bytes of headroom.
    *
-   * @param capacity the whole size in bytes, headroom included.
-   * @throws {RangeError} when `headroom` is greater than `capacity`.
+   * @param capacity the total size in bytes, including the headroom.
+   * @throws RangeError if `headroom` exceeds `capacity`, or the memory is not available.
    */
   static withCapacityAndHeadroom(capacity: number, headroom: number): DgramBuffer {
     checkInteger("capacity", capacity, 0, COUNT_MAX);
     checkInteger("headroom", headroom, 0, capacity);
-    return take(allocate(capacity), headroom, headroom);
+    return bufferOver(allocate(capacity), headroom, headroom);
   }
 
   /**
-   * Takes `bytes` over without copying; the first `headroom` of them become headroom, the rest
-   * is the payload.
+   * Returns a buffer that uses the memory of `bytes`, without a copy. The first `headroom` bytes
+   * become headroom, the remaining ones the payload.
    *
-   * The memory is the buffer's from now on: do not write to it, nor transfer its `ArrayBuffer`.
-   * Shared memory is accepted, and whoever shares it sees and may change the bytes. Memory that
-   * can be resized is not, since it could shrink under the buffer.
+   * The buffer owns the memory from then on: the caller must not write to it, nor transfer its
+   * `ArrayBuffer`. Shared memory is accepted; other threads can then read and change the bytes.
+   * Resizable memory is rejected, because it could shrink while the buffer uses it.
    *
-   * @throws {TypeError} when `bytes` is no `Uint8Array`, or over a resizable `ArrayBuffer` or a
-   * growable `SharedArrayBuffer`.
-   * @throws {RangeError} when `headroom` is greater than the length of `bytes`.
+   * @throws TypeError if `bytes` is not a `Uint8Array`, or its memory is a resizable `ArrayBuffer`
+   * or a growable `SharedArrayBuffer`.
+   * @throws RangeError if `headroom` exceeds the length of `bytes`.
    */
   static fromVecWithHeadroom(bytes: Uint8Array, headroom: number): DgramBuffer {
     const adopted = adopt("bytes", bytes);
     checkInteger("headroom", headroom, 0, adopted.length);
-    return take(adopted, headroom, adopted.length);
+    return bufferOver(adopted, headroom, adopted.length);
   }
 
-  /** Takes `bytes` over as the payload: {@link fromVecWithHeadroom} with no headroom. */
+  /**
+   * Returns a buffer that uses the memory of `bytes` as its payload, without a copy. The same as
+   * `fromVecWithHeadroom(bytes, 0)`.
+   *
+   * @throws TypeError as {@link fromVecWithHeadroom} does.
+   */
   static from(bytes: Uint8Array): DgramBuffer {
     return DgramBuffer.fromVecWithHeadroom(bytes, 0);
   }
 
-  /** The payload's length in bytes. */
+  /** The length of the payload in bytes. */
   get length(): number {
     return this._end - this._start;
   }
 
-  /** Whether there is no payload. */
+  /** Whether the payload is empty. */
   get isEmpty(): boolean {
     return this._end === this._start;
   }
 
-  /** How many bytes of prefix fit in front of the payload. */
+  /** The length of the headroom in bytes: a prefix of up to this length fits before the payload. */
   get headroom(): number {
     return this._start;
   }
 
-  /** Keeps the first `count` bytes of the payload; does nothing when there are no more. */
+  /**
+   * Shortens the payload to its first `count` bytes. Does nothing if it is not longer.
+   *
+   * @throws RangeError if `count` is not an integer 0..2^53-1.
+   */
   truncate(count: number): void {
     checkInteger("count", count, 0, COUNT_MAX);
     if (count < this._end - this._start) this._end = this._start + count;
   }
 
   /**
-   * Takes `count` bytes off the front of the payload; they become headroom.
+   * Removes the first `count` bytes from the payload. They become headroom.
    *
-   * @throws {RangeError} when there are fewer.
+   * @throws RangeError if `count` is not an integer from 0 to the length of the payload.
    */
   advance(count: number): void {
     checkInteger("count", count, 0, this._end - this._start);
@@ -149,10 +174,10 @@ export class DgramBuffer extends TailBuffer {
   }
 
   /**
-   * Writes `prefix` in front of the payload, into the headroom.
+   * Copies `prefix` into the headroom, directly before the payload, and makes it part of the
+   * payload. Returns `false` and changes nothing if the headroom is too small.
    *
-   * @returns false, and nothing changed, when there is not enough headroom.
-   * @throws {TypeError} when `prefix` is no `Uint8Array`.
+   * @throws TypeError if `prefix` is not a `Uint8Array`.
    */
   tryAddPrefix(prefix: Uint8Array): boolean {
     checkBytes("prefix", prefix);
@@ -164,10 +189,13 @@ export class DgramBuffer extends TailBuffer {
   }
 
   /**
-   * Makes the headroom at least `headroom` bytes; does nothing when it is.
+   * Ensures that the headroom has at least `headroom` bytes. Does nothing if it has.
    *
-   * Otherwise the headroom is exactly that afterwards, all zero, and the payload has moved, into
-   * new memory when the capacity does not hold both. This takes time in proportion to the payload.
+   * Otherwise moves the payload, into new memory if headroom and payload exceed the capacity. The
+   * headroom then has exactly `headroom` bytes, all zero. The time is proportional to the length
+   * of the payload.
+   *
+   * @throws RangeError if `headroom` is not an integer 0..2^53-1, or the memory is not available.
    */
   spliceHeadroom(headroom: number): void {
     checkInteger("headroom", headroom, 0, COUNT_MAX);
@@ -186,21 +214,22 @@ export class DgramBuffer extends TailBuffer {
     this._end = needed;
   }
 
-  /** Drops payload **and** headroom; keeps the capacity. */
+  /** Sets the lengths of payload **and** headroom to 0. Keeps the capacity. */
   clear(): void {
     this._start = 0;
     this._end = 0;
   }
 
   /**
-   * The payload as a view, not a copy: writing to it writes to the buffer.
+   * Returns the payload as a view, without a copy: a write to the view changes the buffer.
    *
-   * It is valid until the buffer grows; bytes put or prefixed later are not part of it. Asked
-   * again while nothing changed, the buffer answers the same view.
+   * The view keeps its address and length: it does not include bytes that are added later, and does
+   * not follow the payload when `spliceHeadroom` or growth moves it. Further calls return the same
+   * object until the payload moves or its length changes.
    */
   asSlice(): Uint8Array {
-    // A typed array over memory of fixed length keeps its place and its length for ever, and
-    // `_bytes` is one. So a view of the same bytes between the same indices is this payload.
+    // `_bytes` has fixed-length memory, so a view of it never changes its address or length. A
+    // view of the same array with the same start and end therefore is the current payload.
     const { _bytes: bytes, _start: start, _end: end, _view: view } = this;
     if (
       view !== undefined &&
@@ -217,14 +246,15 @@ export class DgramBuffer extends TailBuffer {
     return this._view;
   }
 
-  /** The payload as a view to write to: the same one as {@link asSlice} gives. */
+  /** Returns the payload as a view to write to: the same object as {@link asSlice} returns. */
   asMutSlice(): Uint8Array {
     return this.asSlice();
   }
 
   /**
-   * Takes the memory out: `[data, start]`, where `data` is headroom and payload and the payload
-   * begins at `start`. The buffer is empty and without capacity afterwards.
+   * Detaches the memory and returns it as `[data, start]`: `data` is a view of headroom and
+   * payload, and the payload begins at index `start`. The caller owns the memory. The buffer is
+   * left empty, with capacity 0.
    */
   intoParts(): [data: Uint8Array, start: number] {
     const { _bytes: bytes, _start: start, _end: end } = this;
@@ -234,22 +264,22 @@ export class DgramBuffer extends TailBuffer {
     return [bytes === NO_BYTES ? new Uint8Array(0) : bytes.subarray(0, end), start];
   }
 
-  /** A buffer of the same headroom and payload in memory of its own, without spare capacity. */
+  /** Returns a copy with the same headroom and payload, and without spare capacity. */
   clone(): DgramBuffer {
     const copy = allocate(this._end);
     copy.set(this._bytes.subarray(0, this._end));
-    return take(copy, this._start, this._end);
+    return bufferOver(copy, this._start, this._end);
   }
 
-  /** The payload for people: `[]`, or `[0x00010203_04, len=5]`. */
+  /** Returns the payload in hexadecimal: `[]`, or `[0x00010203_04, len=5]`. */
   override toString(): string {
     return this.isEmpty ? "[]" : `[0x${hexGroups(this.asSlice())}, len=${this.length}]`;
   }
 
   /**
-   * Appends a copy of `src`: the bytes, or a buffer's payload, its own too.
+   * Appends a copy of `src`: bytes, or the payload of a buffer, which may be this one.
    *
-   * @throws {TypeError} when `src` is neither.
+   * @throws TypeError if `src` is neither a `DgramBuffer` nor a `Uint8Array`.
    */
   put(src: DgramBuffer | Uint8Array): void {
     if (src instanceof DgramBuffer) this.putSlice(src.asSlice());
@@ -258,10 +288,10 @@ export class DgramBuffer extends TailBuffer {
   }
 
   /**
-   * Writes a QUIC varint (RFC 9000, section 16) in front of the payload, into the headroom.
+   * Adds the shortest encoding of a QUIC varint (RFC 9000, section 16) as a prefix, as
+   * `tryAddPrefix` does. Returns `false` and changes nothing if the headroom is too small.
    *
-   * @returns false, and nothing changed, when there is not enough headroom.
-   * @throws {RangeError} when the value is no integer from 0 to 2^62-1 (a `number`: 2^53-1).
+   * @throws RangeError if `value` is not an integer 0..2^62-1 (2^53-1 for a `number`).
    */
   tryAddVarintPrefix(value: number | bigint): boolean {
     const length = varintLength(value);
@@ -273,10 +303,10 @@ export class DgramBuffer extends TailBuffer {
   }
 
   /**
-   * Takes a QUIC varint (RFC 9000, section 16) off the front of the payload, as `advance` does.
+   * Reads a QUIC varint (RFC 9000, section 16) at the start of the payload, and removes it as
+   * `advance` does. Returns a `number` if the value is a safe integer, and a `bigint` otherwise.
    *
-   * @returns the value, a `number` when it is a safe integer, else a `bigint`.
-   * @throws {RangeError} when the payload ends before the varint does.
+   * @throws RangeError if the payload ends before the varint does.
    */
   readVarint(): number | bigint {
     const length = checkWhole(this._bytes, this._start, this._end);
@@ -286,8 +316,8 @@ export class DgramBuffer extends TailBuffer {
   }
 
   /**
-   * As `readVarint`, for payload that anybody may have sent: absent, and nothing changed, when it
-   * ends before the varint does.
+   * Reads a varint as `readVarint` does, for untrusted payloads: returns `undefined` and changes
+   * nothing if the payload ends before the varint does.
    */
   tryReadVarint(): number | bigint | undefined {
     const left = this._end - this._start;
@@ -297,10 +327,10 @@ export class DgramBuffer extends TailBuffer {
   }
 
   /**
-   * Makes the buffer empty, with `headroom` zero bytes of headroom, whatever it had: what a buffer
-   * that is used again and again needs between two datagrams.
+   * Empties the buffer and sets its headroom to `headroom` zero bytes, so that it can be reused for
+   * the next datagram.
    *
-   * @throws {RangeError} when `headroom` is no integer from 0 to the capacity.
+   * @throws RangeError if `headroom` is not an integer from 0 to the capacity.
    */
   reset(headroom: number): void {
     checkInteger("headroom", headroom, 0, this._bytes.length);
@@ -310,9 +340,8 @@ export class DgramBuffer extends TailBuffer {
   }
 
   /**
-   * Makes `bytes`, fixed in length and place, the store of a buffer that is empty from now on.
-   *
-   * @internal
+   * @internal Replaces the memory of the buffer, which is empty afterwards. `bytes` must have a
+   * fixed address and length.
    */
   _give(bytes: Uint8Array, headroom: number): void {
     this._bytes = bytes;
@@ -321,8 +350,8 @@ export class DgramBuffer extends TailBuffer {
   }
 }
 
-/** A buffer over memory that is its own. */
-function take(bytes: Uint8Array, start: number, end: number): DgramBuffer {
+/** Returns a buffer that owns `bytes`, with the payload from `start` to `end - 1`. */
+function bufferOver(bytes: Uint8Array, start: number, end: number): DgramBuffer {
   const buffer = new DgramBuffer();
   if (bytes.length > 0) buffer._bytes = bytes;
   buffer._start = start;

@@ -1,40 +1,41 @@
 /**
- * Variable-length integers of QUIC (RFC 9000, section 16): the two top bits of the first byte say
- * whether the value takes 1, 2, 4 or 8 bytes, the rest holds it, high byte first.
+ * QUIC variable-length integers (RFC 9000, section 16). The two most significant bits of the first
+ * byte encode the length (1, 2, 4 or 8 bytes), the remaining bits the value in network byte order.
  *
- * Values are `number` as long as they are safe integers and `bigint` above, up to 2^62-1. The path
- * for numbers touches no `bigint` and allocates nothing.
+ * Values up to 2^53-1 are decoded to `number`, larger ones, up to 2^62-1, to `bigint`. Encoding and
+ * decoding a `number` creates no `bigint` and allocates nothing.
  */
 
 import { writeU16, writeU32 } from "../support/bytes.ts";
 import { checkBytes, checkInteger, rangeError } from "../support/check.ts";
 
-/** The largest value that a varint carries: 2^62-1 (RFC 9000, section 16). */
+/** The largest value of a varint: 2^62-1 (RFC 9000, section 16). */
 export const VARINT_MAX = 0x3fff_ffff_ffff_ffffn;
 
-/** The most bytes that a varint takes (RFC 9000, section 16). */
+/** The maximum length of a varint in bytes (RFC 9000, section 16). */
 export const VARINT_LENGTH_MAX = 8;
 
+/** 2^32: the weight of the high word. */
 const WORD = 0x1_0000_0000;
-/** The largest high word of a safe integer: 2^53-1 has 21 bits above its low 32. */
+/** The largest high word of a safe integer: 2^53-1 has 21 bits above the low word. */
 const SAFE_HIGH_WORD_MAX = 0x1f_ffff;
 
-/** The byte at an index that the caller has shown to be inside. */
+/** Returns the byte at `index`. The caller has checked the bounds. */
 function byteAt(bytes: Uint8Array, index: number): number {
   return bytes[index] as number;
 }
 
-/** Four bytes, high one first, as an unsigned integer. */
+/** Returns the unsigned 32-bit big-endian integer at `at`. */
 function wordAt(bytes: Uint8Array, at: number): number {
   const low = (byteAt(bytes, at + 1) << 16) | (byteAt(bytes, at + 2) << 8) | byteAt(bytes, at + 3);
   return ((byteAt(bytes, at) << 24) | low) >>> 0;
 }
 
 /**
- * How many bytes the shortest encoding of a value takes: 1, 2, 4 or 8.
+ * Returns the length in bytes of the shortest encoding of `value`: 1, 2, 4 or 8.
  *
- * @throws {RangeError} when the value is no integer from 0 to 2^62-1, or a `number` above 2^53-1,
- * which would not be exact.
+ * @throws RangeError if `value` is not an integer 0..2^62-1, or is a `number` above 2^53-1, which
+ * may be inexact.
  */
 export function varintLength(value: number | bigint): number {
   if (typeof value === "number" && value >= 0 && Number.isInteger(value)) {
@@ -46,13 +47,13 @@ export function varintLength(value: number | bigint): number {
     if (value < 0x4000_0000n) return varintLength(Number(value));
     return 8;
   }
-  throw rangeError("value", `integer 0..${VARINT_MAX} (a number only when it is safe)`, value);
+  throw rangeError("value", `integer 0..${VARINT_MAX} (a number must be a safe integer)`, value);
 }
 
 /**
- * How many bytes a varint takes, told by its first byte: 1, 2, 4 or 8.
+ * Returns the length in bytes of the varint that starts with `firstByte`: 1, 2, 4 or 8.
  *
- * @throws {RangeError} when `firstByte` is no integer from 0 to 255.
+ * @throws RangeError if `firstByte` is not an integer 0..255.
  */
 export function varintLengthOfFirstByte(firstByte: number): number {
   checkInteger("firstByte", firstByte, 0, 255);
@@ -60,9 +61,8 @@ export function varintLengthOfFirstByte(firstByte: number): number {
 }
 
 /**
- * Writes a value whose length is known at a place that is known to exist.
- *
- * @internal
+ * @internal Writes a varint of `length` bytes at `at`. The caller has checked the value, its
+ * length and the bounds.
  */
 export function writeVarint(
   bytes: Uint8Array,
@@ -84,16 +84,14 @@ export function writeVarint(
   } else if (length === 4) {
     writeU32(bytes, at, value | 0x8000_0000);
   } else {
-    // The quotient is below 2^21: cutting its fraction off by a shift loses nothing else.
+    // The quotient is below 2^21, so that the conversion to 32 bits removes only its fraction.
     writeU32(bytes, at, (value / WORD) | 0xc000_0000);
     writeU32(bytes, at + 4, value | 0);
   }
 }
 
 /**
- * Reads a varint whose bytes are known to exist.
- *
- * @internal
+ * @internal Reads a varint of `length` bytes at `at`. The caller has checked the bounds.
  */
 export function loadVarint(bytes: Uint8Array, at: number, length: number): number | bigint {
   const first = byteAt(bytes, at) & 0x3f;
@@ -107,15 +105,17 @@ export function loadVarint(bytes: Uint8Array, at: number, length: number): numbe
 }
 
 /**
- * Writes the shortest encoding of a value into `bytes` at `offset`.
+ * Writes the shortest encoding of `value` into `bytes` at `offset`, and returns its length in
+ * bytes: 1, 2, 4 or 8. Writes nothing if it throws.
  *
- * @returns how many bytes were written: 1, 2, 4 or 8.
- * @throws {TypeError} when `bytes` is no `Uint8Array`.
- * @throws {RangeError} when the value is no integer from 0 to 2^62-1 (a `number`: 2^53-1), or does
- * not fit between `offset` and the end. Nothing is written then.
+ * @throws TypeError if `bytes` is not a `Uint8Array`.
+ * @throws RangeError if `value` is not an integer 0..2^62-1 (2^53-1 for a `number`), if `offset` is
+ * not an integer from 0 to the length of `bytes`, or if the encoding exceeds the end of `bytes`.
  * @example
+ * ```ts
  * const bytes = new Uint8Array(8);
  * const length = encodeVarint(15293, bytes); // 2: 7b bd
+ * ```
  */
 export function encodeVarint(value: number | bigint, bytes: Uint8Array, offset = 0): number {
   checkBytes("bytes", bytes);
@@ -129,13 +129,14 @@ export function encodeVarint(value: number | bigint, bytes: Uint8Array, offset =
 }
 
 /**
- * Reads the varint at `offset`; {@link varintLengthOfFirstByte} tells where the next one starts.
+ * Reads the varint at `offset`. Returns a `number` if the value is a safe integer, and a `bigint`
+ * otherwise. {@link varintLengthOfFirstByte} returns the length of the encoding.
  *
- * An encoding longer than needed is accepted, as RFC 9000 demands.
+ * Encodings that are longer than necessary are accepted (RFC 9000, section 16).
  *
- * @returns the value, a `number` when it is a safe integer, else a `bigint`.
- * @throws {TypeError} when `bytes` is no `Uint8Array`.
- * @throws {RangeError} when `offset` is no integer from 0 to the length, or the varint is cut off.
+ * @throws TypeError if `bytes` is not a `Uint8Array`.
+ * @throws RangeError if `offset` is not an integer from 0 to the length of `bytes`, or the varint
+ * exceeds the end of `bytes`.
  */
 export function decodeVarint(bytes: Uint8Array, offset = 0): number | bigint {
   checkBytes("bytes", bytes);
@@ -145,13 +146,12 @@ export function decodeVarint(bytes: Uint8Array, offset = 0): number | bigint {
 }
 
 /**
- * The length of the varint at `start`, shown to end at or before `end`.
+ * @internal Returns the length in bytes of the varint at `start`.
  *
- * @internal
- * @throws {RangeError} when it is cut off by `end`.
+ * @throws RangeError if it does not end at or before `end`.
  */
 export function checkWhole(bytes: Uint8Array, start: number, end: number): number {
-  // With nothing there, one byte is what is missing.
+  // If there is no byte at all, the error reports that at least one is needed.
   const length = start < end ? 1 << (byteAt(bytes, start) >> 6) : 1;
   if (start + length > end) {
     throw rangeError("varint", `${length} bytes`, end - start);

@@ -1,21 +1,20 @@
 /**
- * What a connection tells about itself: figures of the transport at any time, and what a QUIC
- * connection leaves for the audit log when it ends. They are records that a transport fills in;
- * a socket's own counters are not among them.
+ * Records that a transport fills in: statistics of a connection, and the audit record of a QUIC
+ * connection. The counters of a socket are in datagram/counters.ts.
  */
 
 import { checkWideInteger } from "../support/bytes.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
 
-/** Why a congestion controller left its start-up phase. */
+/** The reasons for which a congestion controller leaves its start-up phase. */
 export const StartupExitReason: {
-  /** Too much was lost. */
+  /** Excessive packet loss. */
   readonly Loss: "loss";
-  /** The bandwidth stopped growing (BBR). */
+  /** The bandwidth estimate no longer grew (BBR). */
   readonly BandwidthPlateau: "bandwidth-plateau";
-  /** A queue stayed that would not drain (BBR). */
+  /** A queue in the path did not drain (BBR). */
   readonly PersistentQueue: "persistent-queue";
-  /** The rounds of conservative slow start were over (HyStart++, RFC 9406). */
+  /** All rounds of Conservative Slow Start were completed (HyStart++, RFC 9406). */
   readonly ConservativeSlowStartRounds: "conservative-slow-start-rounds";
 } = {
   Loss: "loss",
@@ -24,66 +23,66 @@ export const StartupExitReason: {
   ConservativeSlowStartRounds: "conservative-slow-start-rounds",
 };
 
-/** One of the values of the constant of this name. */
+/** A value of the constant `StartupExitReason`. */
 export type StartupExitReason = (typeof StartupExitReason)[keyof typeof StartupExitReason];
 
-/** The state in which a congestion controller left its start-up phase. */
+/** The state of a congestion controller when it left its start-up phase. */
 export interface StartupExit {
   /** The congestion window, in bytes. */
   cwnd: number;
-  /** The bandwidth estimate, in bytes per second; absent when the controller makes none. */
+  /** The bandwidth estimate, in bytes per second; absent if the controller has none. */
   bandwidth?: number | undefined;
-  /** Why it left. */
+  /** The reason for leaving it. */
   reason: StartupExitReason;
 }
 
-/** Figures of a connection, counted since it began unless the field says otherwise. */
+/** Statistics of a connection. Counts begin with the connection. */
 export interface SocketStats {
-  /** The path's maximum transmission unit now, in bytes. */
+  /** The current path MTU, in bytes. */
   pmtu: number;
-  /** The round-trip time, smoothed, in microseconds. */
+  /** The smoothed round-trip time, in microseconds. */
   rttUs: number;
-  /** The least round-trip time seen, in microseconds. */
+  /** The minimum round-trip time, in microseconds. */
   minRttUs: number;
-  /** The greatest round-trip time seen, in microseconds. */
+  /** The maximum round-trip time, in microseconds. */
   maxRttUs: number;
-  /** How much the round-trip time varies, in microseconds. */
+  /** The variation of the round-trip time, in microseconds. */
   rttVarUs: number;
-  /** The congestion window now, in bytes. */
+  /** The current congestion window, in bytes. */
   cwnd: number;
-  /** How often the probe timeout fired (RFC 9002, section 6.2). */
+  /** The number of expired probe timeouts (RFC 9002, section 6.2). */
   totalPtoCount: number;
-  /** Packets sent. */
+  /** The number of packets sent. */
   packetsSent: number;
-  /** Packets received. */
+  /** The number of packets received. */
   packetsRecvd: number;
-  /** Packets declared lost. */
+  /** The number of packets declared lost. */
   packetsLost: number;
-  /** Packets declared lost and acknowledged later. */
+  /** The number of packets declared lost and acknowledged later. */
   packetsLostSpurious: number;
-  /** Packets that carried retransmitted data. */
+  /** The number of packets with retransmitted data. */
   packetsRetrans: number;
-  /** Bytes sent. */
+  /** The number of bytes sent. */
   bytesSent: number;
-  /** Bytes received. */
+  /** The number of bytes received. */
   bytesRecvd: number;
-  /** Bytes in the packets declared lost. */
+  /** The number of bytes in packets declared lost. */
   bytesLost: number;
-  /** Bytes of data sent again. */
+  /** The number of bytes of retransmitted data. */
   bytesRetrans: number;
-  /** Bytes that the application handed over and that are not sent, now. */
+  /** The current number of bytes that the application has written and that are not yet sent. */
   bytesUnsent: number;
-  /** The estimated rate of delivery now, in bytes per second. */
+  /** The current estimate of the delivery rate, in bytes per second. */
   deliveryRate: number;
-  /** The greatest bandwidth estimate, in bytes per second; absent when none was made. */
+  /** The maximum bandwidth estimate, in bytes per second; absent if there is none. */
   maxBandwidth?: number | undefined;
-  /** How start-up ended; absent until it does. */
+  /** The state at the end of the start-up phase; absent before that. */
   startupExit?: StartupExit | undefined;
-  /** For how long there were bytes in flight, in microseconds. */
+  /** The total time with bytes in flight, in microseconds. */
   bytesInFlightDurationUs: number;
 }
 
-/** Figures of a connection on which nothing has happened: all zero, the optional ones absent. */
+/** Returns a new record with all numbers 0 and the optional fields `undefined`. */
 export function emptySocketStats(): SocketStats {
   return {
     pmtu: 0,
@@ -110,45 +109,53 @@ export function emptySocketStats(): SocketStats {
   };
 }
 
-/** What can tell the figures of its connection. */
+/** An object that reports the statistics of its connection. */
 export interface AsSocketStats {
-  /** The figures now; the record is the caller's. */
+  /** Returns the current statistics in a new record. */
   asSocketStats(): SocketStats;
-  /** The audit record of the QUIC connection; absent, or `undefined`, for all that is not QUIC. */
+  /**
+   * Returns the audit record of a QUIC connection. For other transports, the method is absent or
+   * returns `undefined`.
+   */
   asQuicStats?(): QuicAuditStats | undefined;
 }
 
-/** How a stream was closed. */
+/** The ways in which a stream is closed. */
 export const StreamClosureKind: {
-  /** It was not. */
+  /** Not closed. */
   readonly None: "none";
-  /** By what happened to the connection. */
+  /** Closed together with the connection. */
   readonly Implicit: "implicit";
-  /** By a frame of its own. */
+  /** Closed by a frame for this stream. */
   readonly Explicit: "explicit";
 } = { None: "none", Implicit: "implicit", Explicit: "explicit" };
 
-/** One of the values of the constant of this name. */
+/** A value of the constant `StreamClosureKind`. */
 export type StreamClosureKind = (typeof StreamClosureKind)[keyof typeof StreamClosureKind];
 
-/** An error code of QUIC is a varint (RFC 9000, section 20): up to 2^62-1. */
+/** The largest QUIC error code, a 62-bit integer (RFC 9000, section 20): 2^62-1. */
 const ERROR_CODE_MAX = 0x3fff_ffff_ffff_ffffn;
 
-/** A `SO_MARK` is 32 bits (socket(7)). */
+/** The size of a `SO_MARK` value: 32 bits (socket(7)). */
 const SO_MARK_BYTES = 4;
 
-/** Checks an error code, or the -1 of one not set; a `bigint` that is safe becomes a `number`. */
+/**
+ * Checks an error code, which is -1 if not set. Returns a `number` if it is a safe integer, and a
+ * `bigint` otherwise.
+ *
+ * @throws RangeError for all other values.
+ */
 function checkErrorCode(value: number | bigint): number | bigint {
   checkWideInteger("errorCode", value, -1, ERROR_CODE_MAX);
   return value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
 }
 
 /**
- * What one QUIC connection leaves for the audit log.
+ * The audit record of a QUIC connection.
  *
- * Error codes and durations are -1 until they are set. A code is a `number` when it is a safe
- * integer and a `bigint` above, up to 2^62-1, so it is always exact; setting any other value is a
- * `RangeError`, and what was there stays.
+ * Error codes and durations are -1 until they are set. An error code is a `number` if it is a safe
+ * integer, and a `bigint` otherwise, up to 2^62-1. Setting a property to an invalid number throws a
+ * `RangeError` and keeps the previous value.
  */
 export class QuicAuditStats {
   readonly #quicConnectionId: Uint8Array;
@@ -164,20 +171,22 @@ export class QuicAuditStats {
   #initialSoMark: Uint8Array | undefined = undefined;
 
   /**
-   * @param quicConnectionId the bytes of the connection's ID; they are copied.
-   * @throws {TypeError} when it is no `Uint8Array`.
+   * Creates a record in which only the connection ID is set.
+   *
+   * @param quicConnectionId the bytes of the connection ID, which are copied.
+   * @throws TypeError if `quicConnectionId` is not a `Uint8Array`.
    */
   constructor(quicConnectionId: Uint8Array) {
     checkBytes("quicConnectionId", quicConnectionId);
     this.#quicConnectionId = new Uint8Array(quicConnectionId);
   }
 
-  /** The bytes of the connection's ID, as they were given; a copy. */
+  /** A copy of the connection ID. */
   get quicConnectionId(): Uint8Array {
     return new Uint8Array(this.#quicConnectionId);
   }
 
-  /** The code of the CONNECTION_CLOSE frame of type 0x1c that the peer sent; -1 when none. */
+  /** The error code of the received CONNECTION_CLOSE frame of type 0x1c; -1 if there is none. */
   get recvdConnCloseTransportErrorCode(): number | bigint {
     return this.#recvdConnCloseTransportErrorCode;
   }
@@ -185,7 +194,7 @@ export class QuicAuditStats {
     this.#recvdConnCloseTransportErrorCode = checkErrorCode(value);
   }
 
-  /** The code of the CONNECTION_CLOSE frame of type 0x1d that the peer sent; -1 when none. */
+  /** The error code of the received CONNECTION_CLOSE frame of type 0x1d; -1 if there is none. */
   get recvdConnCloseApplicationErrorCode(): number | bigint {
     return this.#recvdConnCloseApplicationErrorCode;
   }
@@ -193,7 +202,7 @@ export class QuicAuditStats {
     this.#recvdConnCloseApplicationErrorCode = checkErrorCode(value);
   }
 
-  /** The code of the CONNECTION_CLOSE frame of type 0x1c that was sent; -1 when none. */
+  /** The error code of the sent CONNECTION_CLOSE frame of type 0x1c; -1 if there is none. */
   get sentConnCloseTransportErrorCode(): number | bigint {
     return this.#sentConnCloseTransportErrorCode;
   }
@@ -201,7 +210,7 @@ export class QuicAuditStats {
     this.#sentConnCloseTransportErrorCode = checkErrorCode(value);
   }
 
-  /** The code of the CONNECTION_CLOSE frame of type 0x1d that was sent; -1 when none. */
+  /** The error code of the sent CONNECTION_CLOSE frame of type 0x1d; -1 if there is none. */
   get sentConnCloseApplicationErrorCode(): number | bigint {
     return this.#sentConnCloseApplicationErrorCode;
   }
@@ -209,7 +218,7 @@ export class QuicAuditStats {
     this.#sentConnCloseApplicationErrorCode = checkErrorCode(value);
   }
 
-  /** How long the handshake took, in microseconds; -1 until set. */
+  /** The duration of the handshake, in microseconds, 0..2^53-1; -1 until set. */
   get transportHandshakeDurationUs(): number {
     return this.#transportHandshakeDurationUs;
   }
@@ -219,9 +228,11 @@ export class QuicAuditStats {
   }
 
   /**
-   * When the handshake began, by the wall clock; absent until set. The date is copied both ways.
+   * The wall-clock time at which the handshake started; `undefined` until set. The date is copied
+   * when it is set and when it is read.
    *
-   * Setting anything but a `Date` or `undefined` is a `TypeError`, an invalid date a `RangeError`.
+   * @throws TypeError when set to a value other than a `Date` or `undefined`.
+   * @throws RangeError when set to an invalid date.
    */
   get transportHandshakeStart(): Date | undefined {
     const start = this.#transportHandshakeStart;
@@ -237,7 +248,11 @@ export class QuicAuditStats {
     this.#transportHandshakeStart = value === undefined ? undefined : new Date(value);
   }
 
-  /** Why the connection was closed; absent until set. Anything but an `Error` is a `TypeError`. */
+  /**
+   * The reason why the connection was closed; `undefined` until set.
+   *
+   * @throws TypeError when set to a value other than an `Error` or `undefined`.
+   */
   get connectionCloseReason(): Error | undefined {
     return this.#connectionCloseReason;
   }
@@ -248,7 +263,7 @@ export class QuicAuditStats {
     this.#connectionCloseReason = value;
   }
 
-  /** The greatest bandwidth estimate, in bytes per second; 0 until set. */
+  /** The maximum bandwidth estimate, in bytes per second, 0..2^53-1; 0 until set. */
   get maxBandwidth(): number {
     return this.#maxBandwidth;
   }
@@ -257,7 +272,7 @@ export class QuicAuditStats {
     this.#maxBandwidth = value;
   }
 
-  /** The greatest loss, in percent; 0 until set, 255 at most: what one byte of a log holds. */
+  /** The maximum packet loss, in percent, 0..255 (one byte in the log); 0 until set. */
   get maxLossPct(): number {
     return this.#maxLossPct;
   }
@@ -267,11 +282,13 @@ export class QuicAuditStats {
   }
 
   /**
-   * The four bytes of the `SO_MARK` that the connection's first packet came with; absent until set.
+   * The `SO_MARK` of the first packet of the connection, 4 bytes; `undefined` until set. The bytes
+   * are copied when they are set and when they are read.
    *
-   * The first value stays: setting another one later does nothing, nor does setting `undefined`.
-   * The bytes are copied both ways. Anything but a `Uint8Array` or `undefined` is a `TypeError`,
-   * any other length than 4 a `RangeError`.
+   * The first value is kept: setting another value later, or `undefined`, has no effect.
+   *
+   * @throws TypeError when set to a value other than a `Uint8Array` or `undefined`.
+   * @throws RangeError when set to bytes of a length other than 4.
    */
   get initialSoMark(): Uint8Array | undefined {
     const mark = this.#initialSoMark;

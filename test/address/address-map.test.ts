@@ -1,12 +1,14 @@
-/** `AddressMap`: by what an address is, not by which object. */
+/** Tests of `AddressMap`, whose keys are compared by value. */
 
 import { describe, expect, test } from "bun:test";
 import { AddressMap, SocketAddress } from "../../lib/index.ts";
 import { allocates } from "../tools/allocation.ts";
 
 /**
- * Two addresses that the map keeps in one chain. Hashes have 32 bits: some 77,000 random addresses
- * have two of one hash, and 2^20 without would be a chance of one in e^128.
+ * Returns two addresses with the same hash, which the map stores in the same chain.
+ *
+ * Hashes have 32 bits, so that about 77,000 random addresses contain such a pair with probability
+ * 1/2. The probability that 2^20 addresses contain none is e^-128.
  */
 function collidingPair(): [SocketAddress, SocketAddress] {
   const seen = new Map<number, SocketAddress>();
@@ -18,11 +20,11 @@ function collidingPair(): [SocketAddress, SocketAddress] {
     if (other !== undefined && !other.equals(address)) return [other, address];
     seen.set(address._hash, address);
   }
-  throw new Error("no two of 2^20 random addresses have one hash");
+  throw new Error("expected two of 2^20 random addresses with the same hash");
 }
 
 describe("AddressMap", () => {
-  test("finds an equal address that is another object", () => {
+  test("finds a value by an equal address that is another object", () => {
     const map = new AddressMap<string>();
     map.set(SocketAddress.ip("192.0.2.1", 53), "v4");
     map.set(SocketAddress.ip("2001:db8::1", 53), "v6");
@@ -33,7 +35,7 @@ describe("AddressMap", () => {
     expect(map.size).toBe(3);
   });
 
-  test("tells addresses apart by host, port and family", () => {
+  test("distinguishes addresses by host, port and family", () => {
     const map = new AddressMap<number>().set(SocketAddress.ip("192.0.2.1", 53), 1);
     expect(map.get(SocketAddress.ip("192.0.2.1", 54))).toBeUndefined();
     expect(map.get(SocketAddress.ip("192.0.2.2", 53))).toBeUndefined();
@@ -41,13 +43,13 @@ describe("AddressMap", () => {
     expect(map.has(SocketAddress.ip("192.0.2.1", 53))).toBe(true);
   });
 
-  test("replaces the value of an address it has", () => {
+  test("set replaces the value of an existing key", () => {
     const map = new AddressMap<number>();
     map.set(SocketAddress.ip("192.0.2.1", 53), 1).set(SocketAddress.ip("192.0.2.1", 53), 2);
     expect([map.size, map.get(SocketAddress.ip("192.0.2.1", 53))]).toEqual([1, 2]);
   });
 
-  test("agrees with a Map by text over many addresses, with half of them deleted", () => {
+  test("has the same entries as a Map keyed by text after 10,000 sets and 5,000 deletes", () => {
     const map = new AddressMap<number>();
     const model = new Map<string, number>();
     const addressOf = (i: number) => SocketAddress.ip(`10.1.${i >> 8}.${i & 255}`, 1 + (i % 7));
@@ -67,26 +69,26 @@ describe("AddressMap", () => {
     expect([map.size, [...map], map.get(addressOf(1))]).toEqual([0, [], undefined]);
   });
 
-  test("keeps two addresses of one hash apart, whichever is deleted first", () => {
+  test("distinguishes two addresses with the same hash, and deletes either of them", () => {
     const [a, b] = collidingPair();
-    for (const [gone, left] of [
+    for (const [deleted, kept] of [
       [a, b],
       [b, a],
     ] as const) {
       const map = new AddressMap<SocketAddress>().set(a, a).set(b, b);
       expect([map.get(a), map.get(b), map.size]).toEqual([a, b, 2]);
-      expect(map.delete(gone)).toBe(true);
-      expect([map.get(gone), map.get(left), map.size]).toEqual([undefined, left, 1]);
+      expect(map.delete(deleted)).toBe(true);
+      expect([map.get(deleted), map.get(kept), map.size]).toEqual([undefined, kept, 1]);
     }
   });
 
-  test("refuses a key that is no SocketAddress", () => {
+  test("throws TypeError if the key is not a SocketAddress", () => {
     const map = new AddressMap<number>();
     expect(() => map.get("192.0.2.1:53" as unknown as SocketAddress)).toThrow(TypeError);
     expect(() => map.set(undefined as unknown as SocketAddress, 1)).toThrow(TypeError);
   });
 
-  test("allocates nothing to look up", async () => {
+  test("get does not allocate", async () => {
     const map = new AddressMap<number>();
     const addresses = Array.from({ length: 64 }, (_, i) => SocketAddress.ip("192.0.2.1", i));
     for (const address of addresses) map.set(address, address.port);

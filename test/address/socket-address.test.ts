@@ -1,4 +1,4 @@
-/** `SocketAddress` and the cache that makes equal peers the same object. */
+/** Tests of `SocketAddress`, and of the cache that returns one object for equal addresses. */
 
 import { describe, expect, test } from "bun:test";
 import { networkInterfaces } from "node:os";
@@ -8,16 +8,17 @@ import { checkAddress } from "../../lib/address/socket-address.ts";
 import { SocketAddress } from "../../lib/index.ts";
 import { allocates } from "../tools/allocation.ts";
 
+/** The maximum length of a Unix socket name in bytes: sun_path without its NUL (unix(7)). */
 const NAME_BYTES_MAX = 107;
 
-/** The bytes the kernel would read, in words as it leaves them in a vector. */
-function rawOf(address: SocketAddress): { words: Int32Array; length: number } {
+/** Returns the address in the kernel's representation, as in a receive vector. */
+function encodedOf(address: SocketAddress): { words: Int32Array; length: number } {
   return { words: address._encoded.words, length: address._encoded.length };
 }
 
-/** Words with `address` at `index`, everything else set to `filling`. */
+/** Returns words that contain `address` at `index` and `filling` everywhere else. */
 function memoryWith(address: SocketAddress, index: number, filling: number): Int32Array {
-  const { words, length } = rawOf(address);
+  const { words, length } = encodedOf(address);
   const memory = new Int32Array(index + 40).fill(filling);
   const bytes = new Uint8Array(words.buffer, words.byteOffset, length);
   new Uint8Array(memory.buffer).set(bytes, index * 4);
@@ -25,7 +26,7 @@ function memoryWith(address: SocketAddress, index: number, filling: number): Int
 }
 
 describe("SocketAddress.ip", () => {
-  test("answers the address and port it was given, in every form", () => {
+  test("keeps port and family, and is restored from its text by parse", () => {
     const port = fc.integer({ min: 0, max: 65_535 });
     fc.assert(
       fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), port, (text, number) => {
@@ -41,7 +42,7 @@ describe("SocketAddress.ip", () => {
     );
   });
 
-  test("takes port 0 and 65535 and refuses -1, 65536, and what is no integer", () => {
+  test("accepts ports 0 to 65535, and throws RangeError for others", () => {
     for (const port of [0, 1, 255, 256, 65_535]) {
       expect(SocketAddress.ip("192.0.2.1", port).port).toBe(port);
       expect(SocketAddress.ip("2001:db8::1", port).port).toBe(port);
@@ -54,7 +55,7 @@ describe("SocketAddress.ip", () => {
     );
   });
 
-  test("refuses what is no address, and says what it was", () => {
+  test("throws TypeError that contains the value if it is not an IP address", () => {
     for (const text of ["", "localhost", "1.2.3", "1.2.3.4%1", "::1%", "[::1]", "1.2.3.4:5"]) {
       expect(() => SocketAddress.ip(text, 1)).toThrow(TypeError);
     }
@@ -66,20 +67,20 @@ describe("SocketAddress.ip", () => {
     );
   });
 
-  test("has the bytes that the kernel reads (ip(7), ipv6(7))", () => {
-    const v4 = rawOf(SocketAddress.ip("192.0.2.1", 0x1234));
+  test("encodes addresses as sockaddr_in and sockaddr_in6 (ip(7), ipv6(7))", () => {
+    const v4 = encodedOf(SocketAddress.ip("192.0.2.1", 0x1234));
     expect(new Uint8Array(v4.words.buffer).toHex().slice(0, 32)).toBe(
       "02001234c00002010000000000000000",
     );
     expect(v4.length).toBe(16);
-    const v6 = rawOf(SocketAddress.ip("2001:db8::1%7", 0x1234));
+    const v6 = encodedOf(SocketAddress.ip("2001:db8::1%7", 0x1234));
     expect(new Uint8Array(v6.words.buffer).toHex()).toBe(
       "0a0012340000000020010db800000000000000000000000107000000",
     );
     expect(v6.length).toBe(28);
   });
 
-  test("keeps a numbered zone, from zero to nine digits", () => {
+  test("keeps a numeric zone of one to nine digits, and throws TypeError for others", () => {
     expect(SocketAddress.ip("fe80::1", 1).scopeId).toBe(0);
     expect(SocketAddress.ip("fe80::1%0", 1).scopeId).toBe(0);
     expect(SocketAddress.ip("fe80::1%999999999", 1).scopeId).toBe(999_999_999);
@@ -96,7 +97,7 @@ describe("SocketAddress.ip", () => {
     }
   });
 
-  test("reads a zone that is the name of an interface as its index", () => {
+  test("converts an interface name in the zone to its index", () => {
     const named = Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
       (addresses ?? [])
         .filter((address) => address.family === "IPv6" && address.scopeid)
@@ -110,7 +111,7 @@ describe("SocketAddress.ip", () => {
     expect(SocketAddress.ip(`fe80::1%${first.name}`, 1).scopeId).toBe(first.scopeid);
   });
 
-  test("the IPv4-mapped form is made once, and of IPv4 alone", () => {
+  test("creates the IPv4-mapped form once, and for IPv4 only", () => {
     const v4 = SocketAddress.ip("192.0.2.1", 53);
     expect(v4._toMapped().toString()).toBe("[::ffff:192.0.2.1]:53");
     expect(v4._toMapped()).toBe(v4._toMapped());
@@ -121,7 +122,7 @@ describe("SocketAddress.ip", () => {
 });
 
 describe("SocketAddress.parse", () => {
-  test("refuses what is not address:port or [address]:port", () => {
+  test("throws TypeError for text other than address:port or [address]:port", () => {
     const bad = ["", ":", "1.2.3.4", "1.2.3.4:", ":53", "::1:53", "[::1]", "[::1]53", "[]:53"];
     for (const text of [...bad, "[1.2.3.4]:53", "1.2.3.4:5\n", " 1.2.3.4:5", "1.2.3.4:-1"]) {
       expect(() => SocketAddress.parse(text)).toThrow(TypeError);
@@ -134,8 +135,8 @@ describe("SocketAddress.parse", () => {
   });
 });
 
-describe("SocketAddress.unix and SocketAddress.abstract", () => {
-  test("take one byte and 107 of them, in any script, and no more", () => {
+describe("SocketAddress of a Unix socket", () => {
+  test("accepts names of 1 to 107 bytes of UTF-8, and throws RangeError for others", () => {
     const names = ["x", "a".repeat(NAME_BYTES_MAX), `${"é".repeat(53)}x`, "日".repeat(35), "😀"];
     for (const name of names) {
       const path = SocketAddress.unix(name);
@@ -158,7 +159,7 @@ describe("SocketAddress.unix and SocketAddress.abstract", () => {
     );
   });
 
-  test("refuse what is no string, and a path with a NUL", () => {
+  test("throws TypeError for values other than strings, and for a NUL in a path", () => {
     for (const value of [undefined, null, 1, new Uint8Array(3)]) {
       expect(() => SocketAddress.unix(value as unknown as string)).toThrow(TypeError);
       expect(() => SocketAddress.abstract(value as unknown as string)).toThrow(TypeError);
@@ -167,32 +168,32 @@ describe("SocketAddress.unix and SocketAddress.abstract", () => {
     expect(SocketAddress.abstract("a\0b").address).toBe("\0a\0b");
   });
 
-  test("have the bytes that the kernel reads (unix(7))", () => {
-    const path = rawOf(SocketAddress.unix("/ab"));
+  test("is encoded as sockaddr_un (unix(7))", () => {
+    const path = encodedOf(SocketAddress.unix("/ab"));
     expect(path.length).toBe(2 + 3 + 1);
     expect(new Uint8Array(path.words.buffer, 0, 6).toHex()).toBe("01002f616200");
-    const abstract = rawOf(SocketAddress.abstract("ab"));
+    const abstract = encodedOf(SocketAddress.abstract("ab"));
     expect(abstract.length).toBe(2 + 1 + 2);
     expect(new Uint8Array(abstract.words.buffer, 0, 5).toHex()).toBe("0100006162");
   });
 
-  test("are written with unix: and @, and are not what parse reads", () => {
+  test("is formatted with unix: and @, which parse rejects", () => {
     expect(`${SocketAddress.unix("/run/x.sock")}`).toBe("unix:/run/x.sock");
     expect(`${SocketAddress.abstract("x")}`).toBe("unix:@x");
     expect(() => SocketAddress.parse("unix:/run/x.sock")).toThrow(TypeError);
   });
 
-  test("a path that fills sun_path without a final NUL is read whole", () => {
+  test("is decoded from a path that fills sun_path without a terminating NUL", () => {
     const bytes = new Uint8Array(112).fill(97);
     bytes.set([1, 0]);
     const full = SocketAddress._decode(new Int32Array(bytes.buffer), 0, 110);
     expect(full.address).toBe("a".repeat(108));
   });
 
-  test("no name at all is the address of nobody", () => {
+  test("is unnamed if decoded from an address without a name", () => {
     for (const length of [0, 2]) {
-      const nobody = SocketAddress._decode(new Int32Array([1]), 0, length);
-      expect([nobody.isUnnamed, nobody.family, nobody.address, `${nobody}`]).toEqual([
+      const unnamed = SocketAddress._decode(new Int32Array([1]), 0, length);
+      expect([unnamed.isUnnamed, unnamed.family, unnamed.address, `${unnamed}`]).toEqual([
         true,
         "unix",
         "",
@@ -203,8 +204,8 @@ describe("SocketAddress.unix and SocketAddress.abstract", () => {
   });
 });
 
-describe("every SocketAddress", () => {
-  test("prints itself and is told from what is none", () => {
+describe("SocketAddress of any family", () => {
+  test("is printed by Bun.inspect, and is the only type that checkAddress accepts", () => {
     expect(Bun.inspect(SocketAddress.ip("192.0.2.1", 53))).toBe("SocketAddress(192.0.2.1:53)");
     expect(() => checkAddress("to", SocketAddress.abstract("x"))).not.toThrow();
     for (const value of [undefined, null, "192.0.2.1:53", { address: "192.0.2.1", port: 53 }]) {
@@ -213,7 +214,7 @@ describe("every SocketAddress", () => {
     expect(() => checkAddress("to", "x")).toThrow('"to" expected SocketAddress, got "x"');
   });
 
-  test("a name that another one begins with is another address, a NUL behind it too", () => {
+  test("with an abstract name differs from one with an additional NUL", () => {
     const [a, b] = [SocketAddress.abstract("a"), SocketAddress.abstract("a\0")];
     expect([a.equals(b), b.equals(a), a.equals(SocketAddress.abstract("a"))]).toEqual([
       false,
@@ -222,22 +223,26 @@ describe("every SocketAddress", () => {
     ]);
   });
 
-  test("is read without the bytes that stand behind it", () => {
+  test("is decoded without the bytes that follow it in memory", () => {
     for (const name of ["a", "ab", "abc", "abcd"]) {
       for (const address of [SocketAddress.unix(name), SocketAddress.abstract(name)]) {
         const memory = memoryWith(address, 2, -1);
-        const decoded = SocketAddress._decode(memory, 2, rawOf(address).length);
+        const decoded = SocketAddress._decode(memory, 2, encodedOf(address).length);
         expect(decoded.equals(address) && address.equals(decoded)).toBe(true);
         expect([decoded._hash, decoded.address]).toEqual([address._hash, address.address]);
       }
     }
   });
 
-  test("equal ones have one hash, whatever made them", () => {
+  test("has the same hash as an equal address that was decoded", () => {
     fc.assert(
       fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), fc.nat(65_535), (text, port) => {
         const address = SocketAddress.ip(text, port);
-        const decoded = SocketAddress._decode(memoryWith(address, 3, -1), 3, rawOf(address).length);
+        const decoded = SocketAddress._decode(
+          memoryWith(address, 3, -1),
+          3,
+          encodedOf(address).length,
+        );
         expect(decoded.equals(address)).toBe(true);
         expect(decoded._hash).toBe(address._hash);
       }),
@@ -246,7 +251,7 @@ describe("every SocketAddress", () => {
 });
 
 describe("AddressCache", () => {
-  test("answers the same object for the same bytes, wherever they stand", () => {
+  test("returns the same object for the same bytes, at any index", () => {
     const cache = new AddressCache();
     const peers = [
       SocketAddress.ip("192.0.2.1", 53),
@@ -254,8 +259,10 @@ describe("AddressCache", () => {
       SocketAddress.unix("/run/peer"),
       SocketAddress.abstract("peer"),
     ];
-    const first = peers.map((peer) => cache.get(memoryWith(peer, 0, 0), 0, rawOf(peer).length));
-    const again = peers.map((peer) => cache.get(memoryWith(peer, 9, -1), 9, rawOf(peer).length));
+    const first = peers.map((peer) => cache.get(memoryWith(peer, 0, 0), 0, encodedOf(peer).length));
+    const again = peers.map((peer) =>
+      cache.get(memoryWith(peer, 9, -1), 9, encodedOf(peer).length),
+    );
     expect(first.map(String)).toEqual(peers.map(String));
     for (const [index, address] of first.entries()) {
       expect(again[index]).toBe(address);
@@ -263,22 +270,22 @@ describe("AddressCache", () => {
     }
   });
 
-  test("tells a shorter Unix name from the longer one whose bytes stand behind it", () => {
+  test("distinguishes Unix names that are prefixes of each other, in a reused slot", () => {
     const name = "abcdefghijklmnop";
     const lengths = Array.from({ length: name.length }, (_, i) => name.length - i);
     for (const make of [SocketAddress.unix, SocketAddress.abstract]) {
       const cache = new AddressCache();
-      // One slot of a vector, into which the kernel writes ever shorter names.
+      // A slot of a receive vector, to which the kernel writes shorter names each time.
       const slot = new Int32Array(28);
       const bytes = new Uint8Array(slot.buffer);
       const seen = lengths.map((length) => {
         const peer = make(name.slice(0, length));
-        const { words, length: encodedLength } = rawOf(peer);
+        const { words, length: encodedLength } = encodedOf(peer);
         bytes.set(new Uint8Array(words.buffer, words.byteOffset, encodedLength));
         const cached = cache.get(slot, 0, encodedLength);
         expect(cached.toString()).toBe(peer.toString());
         expect(cached.equals(peer)).toBe(true);
-        // Other bytes behind it: the same peer.
+        // The bytes after the name are not part of the address.
         bytes.fill(0xee, encodedLength);
         expect(cache.get(slot, 0, encodedLength)).toBe(cached);
         return cached;
@@ -287,7 +294,7 @@ describe("AddressCache", () => {
     }
   });
 
-  test("keeps what it gave when the bytes it was made from change", () => {
+  test("returns an address that does not change with the bytes it was decoded from", () => {
     const cache = new AddressCache();
     const memory = memoryWith(SocketAddress.ip("192.0.2.1", 53), 0, 0);
     const peer = cache.get(memory, 0, 16);
@@ -295,36 +302,37 @@ describe("AddressCache", () => {
     expect(peer.toString()).toBe("192.0.2.1:53");
   });
 
-  test("answers truly for ten times as many peers as it has slots, in any order", () => {
+  test("returns the right addresses for ten times as many peers as slots", () => {
     const cache = new AddressCache();
     const peers = Array.from({ length: 40_960 }, (_, i) =>
       SocketAddress.ip(`10.0.${i >> 8}.${i & 255}`, 1 + (i % 5)),
     );
     for (let round = 0; round < 2; round++) {
       for (const peer of peers) {
-        const { words, length } = rawOf(peer);
+        const { words, length } = encodedOf(peer);
         const cached = cache.get(words, 0, length);
-        if (!cached.equals(peer)) throw new Error(`got ${cached} for ${peer}`);
+        if (!cached.equals(peer)) throw new Error(`expected ${peer}, got ${cached}`);
       }
     }
   });
 
-  test("two peers of one slot take turns, each answered truly", () => {
+  test("returns the right addresses for two peers that evict each other from a slot", () => {
     const cache = new AddressCache();
-    const [a, b] = peersOfOneSlot();
-    const get = (peer: SocketAddress) => cache.get(rawOf(peer).words, 0, rawOf(peer).length);
+    const [a, b] = peersInOneSlot();
+    const get = (peer: SocketAddress) =>
+      cache.get(encodedOf(peer).words, 0, encodedOf(peer).length);
     const first = get(a);
     expect(get(b).equals(b)).toBe(true);
     const second = get(a);
     expect(second.equals(a)).toBe(true);
-    // It was put out by the other: a new object, which is remembered in its turn.
+    // The other peer evicted the first object; the new object is cached.
     expect(second).not.toBe(first);
     expect(get(a)).toBe(second);
   });
 
-  test("allocates nothing for a peer it remembers", async () => {
+  test("does not allocate for a cached peer", async () => {
     const cache = new AddressCache();
-    const peers = Array.from({ length: 8 }, (_, i) => rawOf(SocketAddress.ip("192.0.2.1", i)));
+    const peers = Array.from({ length: 8 }, (_, i) => encodedOf(SocketAddress.ip("192.0.2.1", i)));
     let ports = 0;
     const lookUp = (i: number) => {
       const { words, length } = peers[i % 8] as { words: Int32Array; length: number };
@@ -335,8 +343,8 @@ describe("AddressCache", () => {
   });
 });
 
-/** Two addresses whose hashes agree in their low twelve bits, which choose among 4096 slots. */
-function peersOfOneSlot(): [SocketAddress, SocketAddress] {
+/** Returns two addresses whose hashes have the same low 12 bits, which select one of 4096 slots. */
+function peersInOneSlot(): [SocketAddress, SocketAddress] {
   const seen = new Map<number, SocketAddress>();
   for (let port = 0; port < 65_536; port++) {
     const address = SocketAddress.ip("192.0.2.1", port);
@@ -344,5 +352,5 @@ function peersOfOneSlot(): [SocketAddress, SocketAddress] {
     if (other !== undefined) return [other, address];
     seen.set(address._hash & 4095, address);
   }
-  throw new Error("no two of 65536 addresses share one of 4096 slots");
+  throw new Error("expected two of 65536 addresses in one of 4096 slots");
 }

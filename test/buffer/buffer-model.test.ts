@@ -1,6 +1,6 @@
 /**
- * `DgramBuffer` against a naive model: two plain arrays, one of headroom, one of payload. Random
- * sequences of operations must leave both the same, answers and refusals included.
+ * Model test of `DgramBuffer`: random sequences of operations are applied to a buffer and to a
+ * model of two plain arrays, and must have the same results, errors and state.
  */
 
 import { expect, test } from "bun:test";
@@ -15,16 +15,17 @@ interface Model {
   payload: number[];
 }
 
-/** One operation on both; each answers what it came to. */
+/** An operation on the buffer and on the model. Both functions return its result. */
 interface Step {
   name: string;
   real(buffer: DgramBuffer): unknown;
   model(model: Model): unknown;
 }
 
-const REFUSED = "refused";
+/** The result of an operation that throws a `RangeError`. */
+const THROWS = "throws";
 
-/** An integer's bytes, the highest first. */
+/** Returns the low `count` bytes of an integer, big-endian. */
 function bigEndian(value: bigint, count: number): number[] {
   return Array.from({ length: count }, (_, i) =>
     Number((value >> BigInt(8 * (count - 1 - i))) & 255n),
@@ -46,14 +47,14 @@ function addPrefix(model: Model, prefix: number[]): boolean {
 }
 
 function advance(model: Model, count: number): unknown {
-  if (count > model.payload.length) return REFUSED;
+  if (count > model.payload.length) return THROWS;
   model.headroom.push(...model.payload.splice(0, count));
   return undefined;
 }
 
 function readVarint(model: Model): unknown {
   const length = 1 << ((model.payload[0] ?? 0) >> 6);
-  if (length > model.payload.length) return REFUSED;
+  if (length > model.payload.length) return THROWS;
   const bytes = model.payload.slice(0, length);
   bytes[0] = (bytes[0] ?? 0) & 63;
   advance(model, length);
@@ -67,13 +68,13 @@ const varint = fc
   .tuple(fc.bigInt({ min: 0n, max: 2n ** 62n - 1n }), fc.nat(62))
   .map(([value, shift]) => value >> BigInt(shift));
 
-/** The bytes inside a larger ArrayBuffer, so that their offset is not zero. */
+/** Returns the bytes as a view with a non-zero `byteOffset`. */
 function offsetView(values: number[]): Uint8Array {
   return Uint8Array.from([9, 9, 9, ...values, 9]).subarray(3, 3 + values.length);
 }
 
-/** A bigint as whichever type is natural for it. */
-function natural(value: bigint): number | bigint {
+/** Returns the value as a `number` if it is a safe integer. */
+function asNumberIfSafe(value: bigint): number | bigint {
   return BigInt.asIntN(54, value) === value ? Number(value) : value;
 }
 
@@ -81,7 +82,7 @@ function step(name: string, real: Step["real"], model: Step["model"]): Step {
   return { name, real, model };
 }
 
-/** What reaches the front and the ends. */
+/** Operations that change the headroom or the bounds of the payload. */
 const frontSteps = [
   count.map((n) =>
     step(
@@ -107,7 +108,7 @@ const frontSteps = [
   varint.map((v) =>
     step(
       `varint prefix ${v}`,
-      (b) => b.tryAddVarintPrefix(natural(v)),
+      (b) => b.tryAddVarintPrefix(asNumberIfSafe(v)),
       (m) => addPrefix(m, modelVarint(v)),
     ),
   ),
@@ -133,7 +134,7 @@ const frontSteps = [
   ),
 ];
 
-/** What appends. */
+/** Operations that append. */
 const tailSteps = [
   bytes(60).map((p) =>
     step(
@@ -166,7 +167,7 @@ const tailSteps = [
   varint.map((v) =>
     step(
       `put varint ${v}`,
-      (b) => b.putVarint(natural(v)),
+      (b) => b.putVarint(asNumberIfSafe(v)),
       (m) => void m.payload.push(...modelVarint(v)),
     ),
   ),
@@ -174,8 +175,8 @@ const tailSteps = [
     step(
       `put integers of ${v}`,
       (b) => {
-        b.putU64(natural(v));
-        b.putI64Le(natural(BigInt.asIntN(64, v)));
+        b.putU64(asNumberIfSafe(v));
+        b.putI64Le(asNumberIfSafe(BigInt.asIntN(64, v)));
         b.putU32Le(Number(v & 0xffff_ffffn));
         b.putI16(Number(BigInt.asIntN(16, v)));
         b.putU8(Number(v & 255n));
@@ -188,24 +189,24 @@ const tailSteps = [
   ),
 ];
 
-/** What takes the buffer apart or makes another one: the sequence goes on with that. */
+/** Returns a buffer with the same data, with which the sequence continues. */
 type Rebuild = (buffer: DgramBuffer) => DgramBuffer;
 
 const rebuilds: [string, Rebuild][] = [
   ["clone", (b) => b.clone()],
-  ["into parts and back", (b) => DgramBuffer.fromVecWithHeadroom(...b.intoParts())],
+  ["intoParts and fromVecWithHeadroom", (b) => DgramBuffer.fromVecWithHeadroom(...b.intoParts())],
 ];
 
-function attempt(run: () => unknown): unknown {
+function attempt(operation: () => unknown): unknown {
   try {
-    return run();
+    return operation();
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    return REFUSED;
+    return THROWS;
   }
 }
 
-function expectSame(buffer: DgramBuffer, { headroom, payload }: Model): void {
+function expectSameState(buffer: DgramBuffer, { headroom, payload }: Model): void {
   expect(buffer.headroom).toBe(headroom.length);
   expect(buffer.length).toBe(payload.length);
   expect(buffer.isEmpty).toBe(payload.length === 0);
@@ -215,7 +216,7 @@ function expectSame(buffer: DgramBuffer, { headroom, payload }: Model): void {
   expect(buffer.clone().intoParts()[0].toHex()).toBe(data.toHex());
 }
 
-test(`${SEQUENCES} random sequences leave buffer and model the same`, () => {
+test(`DgramBuffer behaves as the model in ${SEQUENCES} random sequences of operations`, () => {
   const steps = fc.array(
     fc.oneof(...frontSteps, ...tailSteps, ...rebuilds.map((rebuild) => fc.constant(rebuild))),
     { maxLength: STEPS_MAX, size: "max" },
@@ -228,13 +229,13 @@ test(`${SEQUENCES} random sequences leave buffer and model the same`, () => {
       for (const each of sequence) {
         if (Array.isArray(each)) buffer = each[1](buffer);
         else if (each.name !== "put itself" || model.payload.length <= 300) {
-          const answer = attempt(() => each.real(buffer));
-          expect({ step: each.name, answer }).toEqual({
+          const result = attempt(() => each.real(buffer));
+          expect({ step: each.name, result }).toEqual({
             step: each.name,
-            answer: each.model(model),
+            result: each.model(model),
           });
         }
-        expectSame(buffer, model);
+        expectSameState(buffer, model);
         performed++;
       }
     }),

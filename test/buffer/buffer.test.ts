@@ -1,4 +1,4 @@
-/** `DgramBuffer`: every member at zero, at its limit, beyond it, and with the wrong type. */
+/** Tests of `DgramBuffer`: each method at zero, at its limit, beyond it, and with wrong types. */
 
 import { describe, expect, test } from "bun:test";
 import { DgramBuffer } from "../../lib/buffer/buffer.ts";
@@ -6,15 +6,15 @@ import { allocates } from "../tools/allocation.ts";
 import {
   BAD_COUNTS,
   counting,
-  expectRefused,
-  NO_BYTES_AT_ALL,
+  expectEachThrows,
+  NOT_UINT8_ARRAYS,
   SAFE_MAX,
   sample,
   stateOf,
 } from "../tools/buffer-samples.ts";
 
-describe("making a buffer", () => {
-  test("new has no payload, headroom or capacity, and is usable", () => {
+describe("DgramBuffer construction", () => {
+  test("without arguments creates an empty buffer without capacity that can grow", () => {
     const buffer = new DgramBuffer();
     expect(stateOf(buffer)).toBe(" 0 0 0 0");
     expect(buffer.isEmpty).toBe(true);
@@ -26,17 +26,17 @@ describe("making a buffer", () => {
     expect(buffer.asSlice().toHex()).toBe("07");
   });
 
-  test("fromSlice copies, from and fromVecWithHeadroom do not", () => {
+  test("fromSlice copies the bytes, from and fromVecWithHeadroom use their memory", () => {
     const bytes = counting(4);
-    const [copied, taken] = [DgramBuffer.fromSlice(bytes), DgramBuffer.from(bytes)];
+    const [copied, adopted] = [DgramBuffer.fromSlice(bytes), DgramBuffer.from(bytes)];
     const prefixed = DgramBuffer.fromVecWithHeadroom(bytes, 3);
     bytes[3] = 0xff;
     expect(stateOf(copied)).toBe("00010203 0 4 4 0");
-    expect(stateOf(taken)).toBe("000102ff 0 4 4 0");
+    expect(stateOf(adopted)).toBe("000102ff 0 4 4 0");
     expect(stateOf(prefixed)).toBe("ff 3 1 4 0");
   });
 
-  test("memory taken over lies in its larger ArrayBuffer, whose other bytes stay as they are", () => {
+  test("fromVecWithHeadroom does not write to other parts of the ArrayBuffer", () => {
     const memory = new Uint8Array(10).fill(0xee);
     const buffer = DgramBuffer.fromVecWithHeadroom(memory.subarray(2, 6), 2);
     expect(buffer.asSlice().buffer).toBe(memory.buffer);
@@ -47,19 +47,19 @@ describe("making a buffer", () => {
     expect(buffer.asSlice().toHex()).toBe("0102eeee03");
   });
 
-  test("a Buffer taken over answers plain Uint8Array views", () => {
+  test("from with a Buffer creates views that are plain Uint8Arrays", () => {
     const buffer = DgramBuffer.from(Buffer.from("abc"));
     expect(Object.getPrototypeOf(buffer.asSlice())).toBe(Uint8Array.prototype);
   });
 
-  test("memory of a small array is pinned: a view does not move it", () => {
+  test("from with a small array uses the memory that the engine has moved the array to", () => {
     const small = new Uint8Array(8);
     const buffer = DgramBuffer.from(small);
     buffer.asMutSlice()[0] = 9;
     expect(small[0]).toBe(9);
   });
 
-  test("withCapacity and withCapacityAndHeadroom at zero, at the limit and beyond", () => {
+  test("accepts headroom from 0 to the capacity, and throws RangeError beyond", () => {
     expect(stateOf(DgramBuffer.withCapacity(0))).toBe(" 0 0 0 0");
     expect(stateOf(DgramBuffer.withCapacity(9))).toBe(" 0 0 9 9");
     expect(stateOf(DgramBuffer.withCapacityAndHeadroom(9, 9))).toBe(" 9 0 9 0");
@@ -77,15 +77,15 @@ describe("making a buffer", () => {
     }
   });
 
-  test("what is no Uint8Array is a TypeError", () => {
-    for (const bytes of NO_BYTES_AT_ALL as readonly Uint8Array[]) {
+  test("throws TypeError if the bytes are not a Uint8Array", () => {
+    for (const bytes of NOT_UINT8_ARRAYS as readonly Uint8Array[]) {
       expect(() => DgramBuffer.fromSlice(bytes)).toThrow(TypeError);
       expect(() => DgramBuffer.from(bytes)).toThrow(TypeError);
       expect(() => DgramBuffer.fromVecWithHeadroom(bytes, 0)).toThrow(TypeError);
     }
   });
 
-  test("shared memory is taken over and copied from, resizable memory copied from only", () => {
+  test("copies from shared and resizable memory, and uses shared but not resizable memory", () => {
     const shared = new Uint8Array(new SharedArrayBuffer(4));
     const growable = new Uint8Array(new SharedArrayBuffer(4, { maxByteLength: 8 }));
     const resizable = new Uint8Array(new ArrayBuffer(4, { maxByteLength: 8 }));
@@ -105,28 +105,28 @@ describe("making a buffer", () => {
   });
 });
 
-describe("the front", () => {
-  test("advance at zero, at the length and beyond it", () => {
+describe("DgramBuffer headroom", () => {
+  test("advance accepts 0 to the payload length, and throws RangeError beyond", () => {
     const buffer = sample();
     buffer.advance(0);
     expect(stateOf(buffer)).toBe("040506070809 4 6 16 6");
     buffer.advance(6);
     expect(stateOf(buffer)).toBe(" 10 0 16 6");
-    expectRefused([...BAD_COUNTS, 7, SAFE_MAX], RangeError, (b, count) => b.advance(count));
+    expectEachThrows([...BAD_COUNTS, 7, SAFE_MAX], RangeError, (b, count) => b.advance(count));
     expect(() => sample().advance(7)).toThrow('"count" expected integer 0..6, got 7');
   });
 
-  test("a prefix of no bytes, of all the headroom, and of one more", () => {
+  test("tryAddPrefix accepts 0 bytes to the whole headroom, and returns false for one more", () => {
     const buffer = sample();
     expect(buffer.tryAddPrefix(new Uint8Array(0))).toBe(true);
     expect(buffer.tryAddPrefix(new Uint8Array(5))).toBe(false);
     expect(stateOf(buffer)).toBe("040506070809 4 6 16 6");
     expect(buffer.tryAddPrefix(Uint8Array.of(9, 8, 7, 6))).toBe(true);
     expect(stateOf(buffer)).toBe("09080706040506070809 0 10 16 6");
-    expectRefused(NO_BYTES_AT_ALL, TypeError, (b, prefix) => b.tryAddPrefix(prefix));
+    expectEachThrows(NOT_UINT8_ARRAYS, TypeError, (b, prefix) => b.tryAddPrefix(prefix));
   });
 
-  test("a prefix of any length is written whole, from views with an offset", () => {
+  test("tryAddPrefix copies prefixes of 0 to 80 bytes from views with a byteOffset", () => {
     for (let length = 0; length <= 80; length++) {
       const buffer = DgramBuffer.withCapacityAndHeadroom(100, 90);
       buffer.putU8(0xff);
@@ -136,7 +136,7 @@ describe("the front", () => {
     }
   });
 
-  test("a prefix that lies in the buffer's own memory is copied as it was", () => {
+  test("tryAddPrefix copies a prefix correctly if it overlaps the target", () => {
     for (let length = 0; length <= 40; length++) {
       for (let from = 0; from + length <= 120; from += 3) {
         const memory = counting(120);
@@ -148,7 +148,7 @@ describe("the front", () => {
     }
   });
 
-  test("spliceHeadroom does nothing up to the headroom there is", () => {
+  test("spliceHeadroom changes nothing if the headroom is already large enough", () => {
     for (const headroom of [0, 3, 4]) {
       const buffer = sample();
       buffer.spliceHeadroom(headroom);
@@ -157,7 +157,7 @@ describe("the front", () => {
     }
   });
 
-  test("spliceHeadroom beyond it gives that many zero bytes, in place while they fit", () => {
+  test("spliceHeadroom zeroes larger headroom, and allocates only beyond the capacity", () => {
     for (const headroom of [5, 9, 10, 11, 30, 5000]) {
       const buffer = sample();
       const before = buffer.asSlice().buffer;
@@ -167,12 +167,12 @@ describe("the front", () => {
       expect(buffer.asSlice().toHex()).toBe("040506070809");
       expect(buffer.intoParts()[0].subarray(0, headroom)).toEqual(new Uint8Array(headroom));
     }
-    expectRefused([...BAD_COUNTS, SAFE_MAX], RangeError, (b, count) => b.spliceHeadroom(count));
+    expectEachThrows([...BAD_COUNTS, SAFE_MAX], RangeError, (b, count) => b.spliceHeadroom(count));
   });
 });
 
-describe("the prefix path", () => {
-  test("leaves the payload's memory, place and bytes alone", () => {
+describe("a reused DgramBuffer", () => {
+  test("adds and removes prefixes without moving or changing the payload", () => {
     const buffer = DgramBuffer.withCapacityAndHeadroom(1516, 16);
     buffer.putSlice(counting(200));
     const payload = buffer.asSlice();
@@ -192,15 +192,15 @@ describe("the prefix path", () => {
     expect(buffer.capacity).toBe(1516);
   });
 
-  test("allocates nothing in a million prefixes and advances", async () => {
+  test("adds and removes prefixes without allocating", async () => {
     const buffer = DgramBuffer.withCapacityAndHeadroom(1516, 64);
     buffer.putSlice(counting(200));
     const prefix = counting(8);
-    const long = counting(40);
+    const longPrefix = counting(40);
     const op = (index: number): void => {
       buffer.tryAddVarintPrefix(index * 1_000_000);
       buffer.tryAddPrefix(prefix);
-      buffer.tryAddPrefix(long);
+      buffer.tryAddPrefix(longPrefix);
       buffer.advance(48);
       buffer.readVarint();
     };
@@ -208,7 +208,7 @@ describe("the prefix path", () => {
     expect(buffer.headroom).toBe(64);
   });
 
-  test("allocates nothing to empty, fill and read the buffer again", async () => {
+  test("is cleared and filled without allocating", async () => {
     const buffer = DgramBuffer.withCapacity(1516);
     const payload = counting(200);
     let sum = 0;
@@ -226,8 +226,8 @@ describe("the prefix path", () => {
   });
 });
 
-describe("views and copies", () => {
-  test("asSlice is a view: the same until something changes, never an old one", () => {
+describe("DgramBuffer views and copies", () => {
+  test("asSlice returns a current view, and the same object until the buffer changes", () => {
     const buffer = sample();
     const changes: ((b: DgramBuffer) => void)[] = [
       (b) => b.advance(1),
@@ -256,7 +256,7 @@ describe("views and copies", () => {
     }
   });
 
-  test("a view of memory that was outgrown is not given again at the same place", () => {
+  test("asSlice does not return a view of the memory from before growth", () => {
     const buffer = DgramBuffer.fromSlice(counting(4));
     const before = buffer.asSlice();
     buffer.putU8(9);
@@ -266,7 +266,7 @@ describe("views and copies", () => {
     expect(buffer.toString()).toBe("[0xff010203, len=4]");
   });
 
-  test("views of buffers without capacity share nothing", () => {
+  test("views of buffers without capacity do not share an ArrayBuffer", () => {
     const view = new DgramBuffer().asSlice();
     structuredClone(view.buffer, { transfer: [view.buffer as ArrayBuffer] });
     expect(new DgramBuffer().asSlice().length).toBe(0);
@@ -274,7 +274,7 @@ describe("views and copies", () => {
     expect(new DgramBuffer().intoParts()).toEqual([new Uint8Array(0), 0]);
   });
 
-  test("intoParts gives the memory itself and leaves nothing", () => {
+  test("intoParts returns the memory without a copy and leaves the buffer without capacity", () => {
     const buffer = sample();
     const view = buffer.asSlice();
     const [data, start] = buffer.intoParts();
@@ -283,11 +283,11 @@ describe("views and copies", () => {
     expect(stateOf(buffer)).toBe(" 0 0 0 0");
     buffer.putU8(1);
     expect(data.toHex()).toBe("00010203040506070809");
-    const again = DgramBuffer.fromVecWithHeadroom(data, start);
-    expect(again.asSlice().toHex()).toBe("040506070809");
+    const rebuilt = DgramBuffer.fromVecWithHeadroom(data, start);
+    expect(rebuilt.asSlice().toHex()).toBe("040506070809");
   });
 
-  test("a clone has the same data and shares none of it", () => {
+  test("clone copies headroom and payload into separate memory", () => {
     const buffer = sample();
     const clone = buffer.clone();
     clone.asMutSlice()[0] = 0xff;
@@ -296,7 +296,7 @@ describe("views and copies", () => {
     expect(clone.intoParts()[0].toHex()).toBe("00010203ff050607080901");
   });
 
-  test("tryReadVarint reads whole varints and leaves cut ones alone", () => {
+  test("tryReadVarint reads complete varints, and returns undefined for truncated ones", () => {
     for (const value of [0, 63, 64, 16_383, 16_384, 2 ** 30 - 1, 2 ** 30, 2n ** 62n - 1n]) {
       const buffer = new DgramBuffer();
       buffer.putVarint(value);
@@ -310,7 +310,7 @@ describe("views and copies", () => {
     }
   });
 
-  test("reset leaves no payload and just the headroom asked for, all zero", () => {
+  test("reset empties the buffer and zeroes the new headroom", () => {
     const buffer = DgramBuffer.from(counting(10));
     for (const headroom of [0, 4, 10]) {
       buffer.reset(headroom);
@@ -323,7 +323,7 @@ describe("views and copies", () => {
     }
   });
 
-  test("text groups the payload by four bytes", () => {
+  test("toString and Bun.inspect print the payload in groups of four bytes", () => {
     const texts = ["[]", "[0x00, len=1]", "[0x000102, len=3]", "[0x00010203, len=4]"];
     for (const [index, length] of [0, 1, 3, 4].entries()) {
       expect(String(DgramBuffer.from(counting(length)))).toBe(texts[index] ?? "");

@@ -1,4 +1,4 @@
-/** The factory and the pool: sizes, reuse, bounds, and leases that are used when they are over. */
+/** Tests of the buffer factory and the buffer pool: sizes, reuse, limits, disposed leases. */
 
 import { expect, test } from "bun:test";
 import { DgramBuffer } from "../../lib/buffer/buffer.ts";
@@ -10,22 +10,22 @@ import {
 } from "../../lib/buffer/pool.ts";
 import { allocates } from "../tools/allocation.ts";
 
-/** Headroom, length, capacity. */
+/** Returns headroom, length and capacity. */
 function sizesOf({ headroom, length, capacity }: DgramBuffer): number[] {
   return [headroom, length, capacity];
 }
 
-/** Idle, hits, misses, discarded. */
+/** Returns the number of idle buffers, hits, misses and discarded buffers. */
 function countersOf({ idleCount, hits, misses, discarded }: DgramBufferPool): number[] {
   return [idleCount, hits, misses, discarded];
 }
 
-/** The memory behind a lease's buffer. */
+/** Returns the memory of a lease's buffer. */
 function memoryOf(lease: BufferLease): ArrayBufferLike {
   return lease.buffer.asSlice().buffer;
 }
 
-test("the factory makes a buffer of 1516 bytes with 16 of headroom, a new one each time", () => {
+test("dgramBufferFactory returns new buffers of 1516 bytes with 16 bytes of headroom", () => {
   const [first, second] = [
     dgramBufferFactory.getMaxDgramBuf(),
     dgramBufferFactory.getMaxDgramBuf(),
@@ -35,7 +35,7 @@ test("the factory makes a buffer of 1516 bytes with 16 of headroom, a new one ea
   expect(first.asSlice().buffer).not.toBe(second.asSlice().buffer);
 });
 
-test("a pool lends buffers as the factory makes them, unless told otherwise", () => {
+test("a pool provides buffers of the factory's size by default, or of the given size", () => {
   using lease = new DgramBufferPool().acquire();
   expect(sizesOf(lease.buffer)).toEqual([16, 0, 1516]);
   using other = new DgramBufferPool({ capacity: 100, headroom: 100 }).acquire();
@@ -44,7 +44,7 @@ test("a pool lends buffers as the factory makes them, unless told otherwise", ()
   expect(sizesOf(small.buffer)).toEqual([9, 0, 9]);
 });
 
-test("memory given back is lent again, empty, its headroom zero", () => {
+test("a pool reuses the memory of a disposed lease, empty and with zeroed headroom", () => {
   const pool = new DgramBufferPool();
   const first = pool.acquire();
   const memory = memoryOf(first);
@@ -59,7 +59,7 @@ test("memory given back is lent again, empty, its headroom zero", () => {
   expect(countersOf(pool)).toEqual([0, 1, 1, 0]);
 });
 
-test("buffers on loan at the same time never share memory", () => {
+test("leases held at the same time never share memory", () => {
   const pool = new DgramBufferPool({ maxBuffers: 4 });
   for (let round = 0; round < 3; round++) {
     const leases = Array.from({ length: 9 }, () => pool.acquire());
@@ -70,40 +70,40 @@ test("buffers on loan at the same time never share memory", () => {
   expect(countersOf(pool)).toEqual([4, 8, 19, 15]);
 });
 
-test("a lease disposed twice gives back once, and nothing of the next owner's", () => {
+test("a lease disposed twice returns its memory once, and does not affect the next lease", () => {
   const pool = new DgramBufferPool();
-  const stale = pool.acquire();
-  stale[Symbol.dispose]();
-  stale[Symbol.dispose]();
+  const disposed = pool.acquire();
+  disposed[Symbol.dispose]();
+  disposed[Symbol.dispose]();
   expect(countersOf(pool)).toEqual([1, 0, 1, 0]);
-  const owner = pool.acquire();
-  owner.buffer.putU8(7);
-  stale[Symbol.dispose]();
+  const next = pool.acquire();
+  next.buffer.putU8(7);
+  disposed[Symbol.dispose]();
   expect(pool.idleCount).toBe(0);
-  expect(owner.isHeld).toBe(true);
-  expect(owner.buffer.asSlice().toHex()).toBe("07");
+  expect(next.isHeld).toBe(true);
+  expect(next.buffer.asSlice().toHex()).toBe("07");
   using third = pool.acquire();
-  expect(memoryOf(third)).not.toBe(memoryOf(owner));
+  expect(memoryOf(third)).not.toBe(memoryOf(next));
 });
 
-test("a buffer used after its lease is over reaches no memory of the pool", () => {
+test("a buffer used after its lease was disposed does not access memory of the pool", () => {
   const pool = new DgramBufferPool();
   const lease = pool.acquire();
   const { buffer } = lease;
   buffer.putBytes(1, 10);
   lease[Symbol.dispose]();
   expect(sizesOf(buffer)).toEqual([0, 0, 0]);
-  using owner = pool.acquire();
-  owner.buffer.putBytes(2, 10);
+  using next = pool.acquire();
+  next.buffer.putBytes(2, 10);
   buffer.putBytes(3, 2000);
   buffer.spliceHeadroom(16);
   buffer.tryAddPrefix(new Uint8Array(16));
-  expect(owner.buffer.asSlice()).toEqual(new Uint8Array(10).fill(2));
+  expect(next.buffer.asSlice()).toEqual(new Uint8Array(10).fill(2));
   expect(lease.isHeld).toBe(false);
   expect(() => lease.buffer).toThrow(TypeError);
 });
 
-test("a lease filled again is the owner's, and its buffer begins anew", () => {
+test("a lease can be reused after disposal, with an empty buffer, but not while it is held", () => {
   const pool = new DgramBufferPool();
   const lease = new BufferLease();
   expect(() => lease.buffer).toThrow(TypeError);
@@ -119,7 +119,7 @@ test("a lease filled again is the owner's, and its buffer begins anew", () => {
   expect(countersOf(pool)).toEqual([1, 2, 1, 0]);
 });
 
-test("a lease may serve another pool, and each gets its own memory back", () => {
+test("a lease can be used with several pools, and returns its memory to the right one", () => {
   const [small, large] = [new DgramBufferPool({ capacity: 64 }), new DgramBufferPool()];
   const lease = new BufferLease();
   for (const pool of [small, large, small]) {
@@ -129,7 +129,7 @@ test("a lease may serve another pool, and each gets its own memory back", () => 
   expect([small.idleCount, large.idleCount]).toEqual([1, 1]);
 });
 
-test("a buffer that grew, was taken apart or transferred is discarded and its memory lent to nobody", () => {
+test("a pool discards buffers that grew, were detached by intoParts, or were transferred", () => {
   const pool = new DgramBufferPool();
   const changes: ((buffer: DgramBuffer) => unknown)[] = [
     (buffer) => buffer.putBytes(1, 1501),
@@ -154,7 +154,7 @@ test("a buffer that grew, was taken apart or transferred is discarded and its me
   }
 });
 
-test("initialBuffers are there at once; with maxBuffers zero nothing is kept", () => {
+test("a pool starts with initialBuffers idle buffers, and keeps none if maxBuffers is 0", () => {
   const filled = new DgramBufferPool({ initialBuffers: 3, maxBuffers: 3 });
   expect(countersOf(filled)).toEqual([3, 0, 0, 0]);
   filled.acquire()[Symbol.dispose]();
@@ -164,8 +164,8 @@ test("initialBuffers are there at once; with maxBuffers zero nothing is kept", (
   expect(countersOf(none)).toEqual([0, 0, 1, 1]);
 });
 
-test("sizes out of range are a RangeError", () => {
-  const bad: DgramBufferPoolOptions[] = [
+test("DgramBufferPool throws RangeError for options out of range", () => {
+  const invalid: DgramBufferPoolOptions[] = [
     { capacity: 0 },
     { capacity: 1.5 },
     { capacity: 10, headroom: 11 },
@@ -177,10 +177,10 @@ test("sizes out of range are a RangeError", () => {
     { initialBuffers: -1 },
     { capacity: "9" as unknown as number },
   ];
-  for (const options of bad) expect(() => new DgramBufferPool(options)).toThrow(RangeError);
+  for (const options of invalid) expect(() => new DgramBufferPool(options)).toThrow(RangeError);
 });
 
-test("what is no lease is a TypeError, and no buffer is lent", () => {
+test("acquire throws TypeError and provides no buffer if the argument is not a BufferLease", () => {
   const pool = new DgramBufferPool();
   for (const lease of [null, 1, {}, new DgramBuffer()]) {
     expect(() => pool.acquire(lease as BufferLease)).toThrow(TypeError);
@@ -188,7 +188,7 @@ test("what is no lease is a TypeError, and no buffer is lent", () => {
   expect(countersOf(pool)).toEqual([0, 0, 0, 0]);
 });
 
-test("when there is no memory for a new buffer, acquire throws and the lease stays free", () => {
+test("acquire throws RangeError and leaves the lease empty if memory is not available", () => {
   const pool = new DgramBufferPool({ capacity: Number.MAX_SAFE_INTEGER });
   const lease = new BufferLease();
   expect(() => pool.acquire(lease)).toThrow(RangeError);
@@ -196,7 +196,7 @@ test("when there is no memory for a new buffer, acquire throws and the lease sta
   expect(countersOf(pool)).toEqual([0, 0, 0, 0]);
 });
 
-test("a lease filled again, used and given back allocates nothing", async () => {
+test("acquiring, filling and disposing a reused lease does not allocate", async () => {
   const pool = new DgramBufferPool();
   const lease = new BufferLease();
   const payload = new Uint8Array(1200);

@@ -1,19 +1,19 @@
-/** What appends to a `DgramBuffer`: growth, integers at both ends of their range, varints. */
+/** Tests of the methods that append to a `DgramBuffer`, and of growth, integers and varints. */
 
 import { describe, expect, test } from "bun:test";
 import { DgramBuffer } from "../../lib/buffer/buffer.ts";
 import {
   BAD_COUNTS,
   counting,
-  expectRefused,
-  NO_BYTES_AT_ALL,
+  expectEachThrows,
+  NOT_UINT8_ARRAYS,
   SAFE_MAX,
   sample,
   stateOf,
 } from "../tools/buffer-samples.ts";
 
-describe("the tail", () => {
-  test("truncate at zero, at the length, beyond it", () => {
+describe("DgramBuffer", () => {
+  test("truncate shortens the payload, and changes nothing for larger lengths", () => {
     for (const count of [6, 7, SAFE_MAX]) {
       const buffer = sample();
       buffer.truncate(count);
@@ -24,10 +24,10 @@ describe("the tail", () => {
     expect(stateOf(buffer)).toBe("04 4 1 16 11");
     buffer.truncate(0);
     expect(stateOf(buffer)).toBe(" 4 0 16 12");
-    expectRefused(BAD_COUNTS, RangeError, (b, count) => b.truncate(count));
+    expectEachThrows(BAD_COUNTS, RangeError, (b, count) => b.truncate(count));
   });
 
-  test("clear drops headroom too and keeps the memory", () => {
+  test("clear removes payload and headroom, and keeps the memory", () => {
     const buffer = sample();
     const memory = buffer.asSlice().buffer;
     buffer.clear();
@@ -36,7 +36,7 @@ describe("the tail", () => {
     expect(buffer.asSlice().buffer).toBe(memory);
   });
 
-  test("putting what the spare holds keeps the memory, one byte more grows it", () => {
+  test("putSlice allocates new memory only if the spare capacity is exceeded", () => {
     const buffer = sample();
     const memory = buffer.asSlice().buffer;
     buffer.putSlice(counting(6));
@@ -48,7 +48,7 @@ describe("the tail", () => {
     expect(buffer.intoParts()[0].subarray(0, 4).toHex()).toBe("00010203");
   });
 
-  test("put takes bytes, another buffer's payload and its own, grown or not", () => {
+  test("put appends bytes, the payload of another buffer, and its own", () => {
     const buffer = sample();
     buffer.put(counting(1));
     buffer.put(sample());
@@ -60,30 +60,30 @@ describe("the tail", () => {
       own.putSlice(own.asSlice().subarray(1));
       expect(own.asSlice().toHex()).toBe("01020102020102");
     }
-    expectRefused(NO_BYTES_AT_ALL, TypeError, (b, src) => b.put(src));
-    expectRefused(NO_BYTES_AT_ALL, TypeError, (b, src) => b.putSlice(src));
+    expectEachThrows(NOT_UINT8_ARRAYS, TypeError, (b, src) => b.put(src));
+    expectEachThrows(NOT_UINT8_ARRAYS, TypeError, (b, src) => b.putSlice(src));
   });
 
-  test("a source whose memory was transferred away is refused", () => {
+  test("putSlice throws TypeError for bytes whose ArrayBuffer was transferred", () => {
     const bytes = new Uint8Array(new ArrayBuffer(4));
     structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
-    expectRefused([bytes], TypeError, (b, src) => b.putSlice(src));
+    expectEachThrows([bytes], TypeError, (b, src) => b.putSlice(src));
   });
 
-  test("putBytes at zero, at its limits and beyond", () => {
+  test("putBytes accepts values 0..255 and any count, and throws RangeError beyond", () => {
     const buffer = sample();
     buffer.putBytes(255, 0);
     buffer.putBytes(255, 2);
     buffer.putBytes(0, 1);
     expect(buffer.asSlice().toHex()).toBe("040506070809ffff00");
-    expectRefused([...BAD_COUNTS, 256], RangeError, (b, value) => b.putBytes(value, 1));
-    expectRefused([...BAD_COUNTS, SAFE_MAX], RangeError, (b, count) => b.putBytes(0, count));
+    expectEachThrows([...BAD_COUNTS, 256], RangeError, (b, value) => b.putBytes(value, 1));
+    expectEachThrows([...BAD_COUNTS, SAFE_MAX], RangeError, (b, count) => b.putBytes(0, count));
   });
 });
 
-describe("integers", () => {
+describe("integers in a DgramBuffer", () => {
   const wide = 2n ** 64n;
-  /** Method, lowest, highest, the two in big-endian hexadecimal. */
+  /** Method, minimum, maximum, and the big-endian encodings of both in hexadecimal. */
   const methods: [keyof DgramBuffer, bigint, bigint, string, string][] = [
     ["putU8", 0n, 0xffn, "00", "ff"],
     ["putI8", -0x80n, 0x7fn, "80", "7f"],
@@ -95,7 +95,7 @@ describe("integers", () => {
     ["putI64", -wide / 2n, wide / 2n - 1n, "8000000000000000", "7fffffffffffffff"],
   ];
 
-  /** The hexadecimal of one put in an empty buffer; `number` or `bigint` as the value needs. */
+  /** Puts a value into an empty buffer, as a `number` if it is safe, and returns the bytes. */
   function put(method: string, value: bigint): string {
     const buffer = new DgramBuffer();
     const narrow = value >= -SAFE_MAX && value <= SAFE_MAX ? Number(value) : value;
@@ -103,12 +103,12 @@ describe("integers", () => {
     return buffer.asSlice().toHex();
   }
 
-  /** Hexadecimal with its bytes turned round. */
+  /** Reverses the order of the bytes of a hexadecimal string. */
   function reversed(hex: string): string {
     return Uint8Array.fromHex(hex).reverse().toHex();
   }
 
-  test("lowest and highest are written, one beyond is a RangeError", () => {
+  test("are written at the minimum and maximum, and throw RangeError one beyond", () => {
     for (const [method, min, max, minHex, maxHex] of methods) {
       const names = method.endsWith("8") ? [method] : [method, `${method}Le`];
       for (const name of names) {
@@ -121,7 +121,7 @@ describe("integers", () => {
     }
   });
 
-  test("every byte is in its place, in either order, as a DataView has it", () => {
+  test("have the same bytes as written by a DataView, in both byte orders", () => {
     const view = new DataView(new ArrayBuffer(8));
     const hex = (bytes: number): string => new Uint8Array(view.buffer, 0, bytes).toHex();
     const values = [0x0102_0304_0506_0708n, 0xf1e2_d3c4_b5a6_9788n, 0x001f_ffff_ffff_fffen];
@@ -141,7 +141,7 @@ describe("integers", () => {
     }
   });
 
-  test("a 64-bit number and the bigint of the same value give the same bytes", () => {
+  test("of 64 bits have the same bytes for a number and a bigint of equal value", () => {
     for (const value of [0, 1, -1, 2 ** 32, -(2 ** 32), -(2 ** 32) - 1, SAFE_MAX, -SAFE_MAX]) {
       const [asNumber, asBigint] = [new DgramBuffer(), new DgramBuffer()];
       asNumber.putI64(value);
@@ -152,13 +152,13 @@ describe("integers", () => {
     }
   });
 
-  test("what is no integer is a RangeError and nothing is put", () => {
+  test("throw RangeError and append nothing if the value is not an integer", () => {
     const bad = [0.5, Number.NaN, Number.POSITIVE_INFINITY, "1", null, undefined, {}, [1]];
     for (const [method] of methods) {
       const names = method.endsWith("8") ? [method] : [method, `${method}Le`];
       for (const name of names) {
         const values = name.includes("64") ? [...bad, SAFE_MAX + 1] : [...bad, 1n];
-        expectRefused(values, RangeError, (b, value) =>
+        expectEachThrows(values, RangeError, (b, value) =>
           (b as unknown as Record<string, (v: unknown) => void>)[name]?.(value),
         );
       }
@@ -166,8 +166,8 @@ describe("integers", () => {
   });
 });
 
-describe("varints", () => {
-  test("are put at the tail and read off the front, at every boundary", () => {
+describe("varints in a DgramBuffer", () => {
+  test("are appended, prefixed and read at the limits of each length", () => {
     const values = [0, 63, 64, 16_383, 16_384, 2 ** 30 - 1, 2 ** 30, SAFE_MAX, 2n ** 62n - 1n];
     const buffer = new DgramBuffer();
     for (const value of values) buffer.putVarint(value);
@@ -179,7 +179,7 @@ describe("varints", () => {
     for (const value of values) expect(buffer.readVarint()).toBe(value);
   });
 
-  test("a prefix that does not fit is false, whatever its length, and changes nothing", () => {
+  test("are not added as a prefix if they exceed the headroom, at any length", () => {
     for (const [value, length] of [
       [0, 1],
       [64, 2],
@@ -196,7 +196,7 @@ describe("varints", () => {
     }
   });
 
-  test("a varint cut off by the payload's end is a RangeError, whatever lies behind", () => {
+  test("throw RangeError if they exceed the payload, also if more bytes follow in memory", () => {
     for (const hex of ["", "40", "800000", "c0000000000000"]) {
       const buffer = DgramBuffer.withCapacityAndHeadroom(32, 3);
       buffer.putBytes(0xff, 20);
@@ -208,9 +208,9 @@ describe("varints", () => {
     }
   });
 
-  test("a value that is none is a RangeError and nothing is put", () => {
+  test("throw RangeError and append nothing if the value is invalid", () => {
     const bad = [-1, 0.5, Number.NaN, SAFE_MAX + 1, -1n, 2n ** 62n, "1", null, undefined];
-    expectRefused(bad, RangeError, (b, value) => b.putVarint(value));
-    expectRefused(bad, RangeError, (b, value) => b.tryAddVarintPrefix(value));
+    expectEachThrows(bad, RangeError, (b, value) => b.putVarint(value));
+    expectEachThrows(bad, RangeError, (b, value) => b.tryAddVarintPrefix(value));
   });
 });

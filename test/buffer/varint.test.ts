@@ -1,4 +1,4 @@
-/** QUIC varints: the RFC's examples, every boundary, every misuse. */
+/** Tests of QUIC varints: the examples of RFC 9000, all limits, and invalid arguments. */
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
@@ -14,8 +14,8 @@ import { allocates } from "../tools/allocation.ts";
 
 const SAFE_MAX = Number.MAX_SAFE_INTEGER;
 
-/** Value, shortest encoding. The first four are the samples of RFC 9000, appendix A.1. */
-const GOOD: [number | bigint, string][] = [
+/** Values and their shortest encodings. The first four are from RFC 9000, appendix A.1. */
+const ENCODINGS: [number | bigint, string][] = [
   [151_288_809_941_952_652n, "c2197c5eff14e88c"],
   [494_878_333, "9d7f3e7d"],
   [15_293, "7bbd"],
@@ -34,7 +34,7 @@ const GOOD: [number | bigint, string][] = [
   [VARINT_MAX, "ffffffffffffffff"],
 ];
 
-const BAD_VALUES: unknown[] = [
+const INVALID_VALUES: unknown[] = [
   -1,
   -1n,
   0.5,
@@ -48,8 +48,8 @@ const BAD_VALUES: unknown[] = [
   {},
 ];
 
-test("every value has its shortest encoding, and comes back from it", () => {
-  for (const [value, hex] of GOOD) {
+test("encodeVarint writes the shortest encoding, and decodeVarint restores the value", () => {
+  for (const [value, hex] of ENCODINGS) {
     const bytes = new Uint8Array(hex.length / 2);
     expect(varintLength(value)).toBe(bytes.length);
     expect(encodeVarint(value, bytes)).toBe(bytes.length);
@@ -59,8 +59,8 @@ test("every value has its shortest encoding, and comes back from it", () => {
   }
 });
 
-test("a bigint is encoded as the number of the same value, and a safe value comes back as number", () => {
-  for (const [value, hex] of GOOD) {
+test("encodeVarint accepts a bigint, and decodeVarint returns a number if it is safe", () => {
+  for (const [value, hex] of ENCODINGS) {
     const bytes = new Uint8Array(VARINT_LENGTH_MAX);
     const length = encodeVarint(BigInt(value), bytes);
     expect(bytes.subarray(0, length).toHex()).toBe(hex);
@@ -68,13 +68,13 @@ test("a bigint is encoded as the number of the same value, and a safe value come
   }
 });
 
-test("a longer encoding than needed is read all the same", () => {
+test("decodeVarint accepts encodings that are longer than necessary", () => {
   expect(decodeVarint(Uint8Array.fromHex("4025"))).toBe(37);
   expect(decodeVarint(Uint8Array.fromHex("80000025"))).toBe(37);
   expect(decodeVarint(Uint8Array.fromHex("c000000000000025"))).toBe(37);
 });
 
-test("bytes are found at an offset, in a view with an offset of its own", () => {
+test("encodeVarint and decodeVarint use an offset in a view with a byteOffset", () => {
   const memory = new Uint8Array(32).fill(0xee);
   const view = memory.subarray(5, 20);
   expect(encodeVarint(494_878_333, view, 3)).toBe(4);
@@ -82,18 +82,18 @@ test("bytes are found at an offset, in a view with an offset of its own", () => 
   expect(decodeVarint(view, 3)).toBe(494_878_333);
 });
 
-test("a value out of range or of another type is a RangeError and nothing is written", () => {
+test("encodeVarint throws RangeError and writes nothing if the value is invalid", () => {
   const bytes = new Uint8Array(8);
-  for (const value of BAD_VALUES) {
+  for (const value of INVALID_VALUES) {
     expect(() => varintLength(value as number)).toThrow(RangeError);
     expect(() => encodeVarint(value as number, bytes)).toThrow(RangeError);
   }
   expect(bytes.toHex()).toBe("00".repeat(8));
 });
 
-test("bytes of another type are a TypeError, a bad offset or first byte a RangeError", () => {
-  const bad: unknown[] = [null, undefined, "00", [0], new ArrayBuffer(8), new Uint16Array(4)];
-  for (const bytes of bad) {
+test("varint functions throw TypeError for invalid bytes, RangeError for invalid offsets", () => {
+  const invalid: unknown[] = [null, undefined, "00", [0], new ArrayBuffer(8), new Uint16Array(4)];
+  for (const bytes of invalid) {
     expect(() => encodeVarint(1, bytes as Uint8Array)).toThrow(TypeError);
     expect(() => decodeVarint(bytes as Uint8Array)).toThrow(TypeError);
   }
@@ -106,20 +106,20 @@ test("bytes of another type are a TypeError, a bad offset or first byte a RangeE
   }
 });
 
-test("an encoding that does not fit or is cut off is a RangeError that says by how much", () => {
-  for (const [value, hex] of GOOD) {
+test("encodeVarint and decodeVarint throw RangeError if there are too few bytes", () => {
+  for (const [value, hex] of ENCODINGS) {
     const length = hex.length / 2;
     const bytes = new Uint8Array(length + 2).fill(0xee);
     expect(() => encodeVarint(value, bytes, 3)).toThrow(RangeError);
     expect(bytes.toHex()).toBe("ee".repeat(length + 2));
-    const cut = Uint8Array.fromHex(hex).subarray(0, length - 1);
-    expect(() => decodeVarint(cut)).toThrow(
+    const truncated = Uint8Array.fromHex(hex).subarray(0, length - 1);
+    expect(() => decodeVarint(truncated)).toThrow(
       new RangeError(`"varint" expected ${length} bytes, got ${length - 1}`),
     );
   }
 });
 
-test("whatever is encoded at random comes back", () => {
+test("decodeVarint restores random values", () => {
   fc.assert(
     fc.property(fc.bigInt({ min: 0n, max: VARINT_MAX }), fc.nat(62), (wide, shift) => {
       const value = wide >> BigInt(shift);
@@ -132,7 +132,7 @@ test("whatever is encoded at random comes back", () => {
   );
 });
 
-test("numbers of every length are encoded and decoded without an allocation", async () => {
+test("encodeVarint and decodeVarint do not allocate for numbers", async () => {
   const bytes = new Uint8Array(new ArrayBuffer(8));
   const values = [37, 15_293, 494_878_333, 2 ** 40, SAFE_MAX];
   let sum = 0;
@@ -144,7 +144,7 @@ test("numbers of every length are encoded and decoded without an allocation", as
   expect(sum).toBeGreaterThan(1_000_000);
 });
 
-test("the probe for allocations sees the smallest of them", async () => {
+test("the allocation check detects a bigint and a small object", async () => {
   let last: unknown;
   expect(
     await allocates((index) => {

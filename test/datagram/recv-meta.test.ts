@@ -9,7 +9,7 @@ import {
 } from "../../lib/datagram/payload.ts";
 import { checkRecvMeta } from "../../lib/datagram/recv-meta.ts";
 import { DgramBuffer, RecvMeta, SocketAddress } from "../../lib/index.ts";
-import { counting, NO_BYTES_AT_ALL, sample } from "../tools/buffer-samples.ts";
+import { counting, NOT_UINT8_ARRAYS, sample } from "../tools/buffer-samples.ts";
 
 describe("RecvMeta", () => {
   test("is of an empty datagram from nobody at first", () => {
@@ -57,7 +57,7 @@ describe("checkPayload and checkTarget", () => {
   });
 
   test("refuse what is no bytes", () => {
-    for (const value of NO_BYTES_AT_ALL) {
+    for (const value of NOT_UINT8_ARRAYS) {
       expect(() => checkPayload("buf", value)).toThrow(TypeError);
       expect(() => checkTarget("buf", value)).toThrow(TypeError);
     }

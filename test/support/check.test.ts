@@ -1,10 +1,10 @@
-/** The argument checks: what passes, which class of error the rest is, and what it says. */
+/** Tests of argument checks: accepted values, error classes and messages. */
 
 import { describe, expect, test } from "bun:test";
 import { checkBytes, checkInteger, rangeError, show, typeError } from "../../lib/support/check.ts";
 
 describe("checkInteger", () => {
-  test("passes both ends of the range and refuses one beyond each", () => {
+  test("accepts both ends of the range, and throws RangeError one beyond each", () => {
     for (const value of [0, 1, 65_535]) {
       expect(() => checkInteger("port", value, 0, 65_535)).not.toThrow();
     }
@@ -16,14 +16,14 @@ describe("checkInteger", () => {
     expect(() => checkInteger("count", -0, 0, 0)).not.toThrow();
   });
 
-  test("refuses what is no integer with a RangeError, whatever it is", () => {
+  test("throws RangeError for values that are not integers, of any type", () => {
     const values = [0.5, Number.NaN, Number.POSITIVE_INFINITY, "1", 1n, null, undefined, true];
     for (const value of [...values, {}, [1], Symbol("x"), () => 1]) {
       expect(() => checkInteger("count", value as number, 0, 10)).toThrow(RangeError);
     }
   });
 
-  test("names the argument, the range and what came", () => {
+  test("reports the argument, the range and the actual value", () => {
     expect(() => checkInteger("port", 70_000, 0, 65_535)).toThrow(
       '"port" expected integer 0..65535, got 70000',
     );
@@ -31,12 +31,12 @@ describe("checkInteger", () => {
 });
 
 describe("checkBytes", () => {
-  test("passes every Uint8Array: empty, a part of a larger one, a Buffer", () => {
+  test("accepts any Uint8Array: empty, a part of a larger one, a Buffer", () => {
     const views = [new Uint8Array(0), new Uint8Array(9).subarray(3, 5), Buffer.from("x")];
     for (const bytes of views) expect(() => checkBytes("buf", bytes)).not.toThrow();
   });
 
-  test("refuses all else with a TypeError, other views and plain memory too", () => {
+  test("throws TypeError for other values, including other views and an ArrayBuffer", () => {
     const values = [undefined, null, 1, "x", [1], {}, new ArrayBuffer(1), new Uint16Array(1)];
     for (const value of [...values, new DataView(new ArrayBuffer(1)), new Uint8ClampedArray(1)]) {
       expect(() => checkBytes("buf", value)).toThrow(TypeError);
@@ -47,7 +47,7 @@ describe("checkBytes", () => {
   });
 });
 
-describe("the messages", () => {
+describe("error messages of argument checks", () => {
   test.each([
     [1.5, "1.5"],
     [Number.NaN, "NaN"],
@@ -62,16 +62,16 @@ describe("the messages", () => {
     [[1], "an instance of Array"],
     [Object.create(null), "an instance of Object"],
     [new Uint8Array(1), "an instance of Uint8Array"],
-  ])("show a value in one line (%#)", (value, shown) => {
-    expect(show(value)).toBe(shown);
+  ])("format %p as %s", (value, formatted) => {
+    expect(show(value)).toBe(formatted);
   });
 
-  test("cut a string of more than 80 characters, so that a message stays a line", () => {
+  test("truncate strings of more than 80 characters", () => {
     expect(show("a".repeat(80))).toBe(`"${"a".repeat(80)}"`);
     expect(show("a".repeat(81))).toBe(`"${"a".repeat(77)}..."`);
   });
 
-  test("are of the class that their maker names", () => {
+  test("are created by typeError and rangeError with the class of that name", () => {
     expect(typeError("x", "y", 1)).toBeInstanceOf(TypeError);
     expect(rangeError("x", "y", 1)).toBeInstanceOf(RangeError);
     expect(rangeError("x", "y", 1).message).toBe('"x" expected y, got 1');

@@ -1,4 +1,4 @@
-/** `SocketError`: what the system's failures, and the library's own refusals, say. */
+/** Tests of `SocketError` for errors of system calls and of the library itself. */
 
 import { describe, expect, test } from "bun:test";
 import { constants } from "node:os";
@@ -12,7 +12,7 @@ import {
 } from "../../lib/support/errors.ts";
 
 describe("SocketError", () => {
-  test("has code, errno, call and address, and a message of all of them", () => {
+  test("has code, errno, syscall and address, and a message that contains them", () => {
     const { ECONNREFUSED } = constants.errno;
     const error = new SocketError({
       errno: ECONNREFUSED,
@@ -31,7 +31,7 @@ describe("SocketError", () => {
     expect(error.message).toBe("sendmmsg 192.0.2.1:53 ECONNREFUSED: datagram of 9 bytes");
   });
 
-  test("says no more than it knows", () => {
+  test("leaves absent details out of its message", () => {
     const error = new SocketError({ errno: constants.errno.EMSGSIZE, syscall: "send" });
     expect([error.message, error.address, error.cause]).toEqual([
       "send EMSGSIZE",
@@ -40,7 +40,7 @@ describe("SocketError", () => {
     ]);
   });
 
-  test("keeps a code that is not the errno's, and its cause", () => {
+  test("keeps a code that is given without an errno, and the cause", () => {
     const cause = new Error("below");
     const error = new SocketError({ errno: 0, code: "EISCONN", syscall: "sendTo", cause });
     expect([error.code, error.errno, error.cause]).toEqual(["EISCONN", 0, cause]);
@@ -48,23 +48,23 @@ describe("SocketError", () => {
 });
 
 describe("errnoCode", () => {
-  test("names every error number of the system by one of its names", () => {
+  test("returns a name for each error number of the system", () => {
     const names = constants.errno as Record<string, number>;
     for (const errno of Object.values(names)) expect(names[errnoCode(errno)]).toBe(errno);
   });
 
-  test("calls would-block EAGAIN, though it has a second name", () => {
+  test("returns EAGAIN, not its alias EWOULDBLOCK", () => {
     expect(errnoCode(constants.errno.EAGAIN)).toBe("EAGAIN");
   });
 
-  test("prints the number of one it does not know", () => {
+  test("returns the number of an unknown error", () => {
     expect(errnoCode(0)).toBe("errno 0");
     expect(errnoCode(4095)).toBe("errno 4095");
   });
 });
 
 describe("checkResult", () => {
-  test("answers results from zero on and throws what is below", () => {
+  test("returns results of 0 or more, and throws SocketError for negative ones", () => {
     expect(checkResult(0, "bind")).toBe(0);
     expect(checkResult(2 ** 31 - 1, "bind")).toBe(2 ** 31 - 1);
     expect(() => checkResult(-constants.errno.EADDRINUSE, "bind", "127.0.0.1:9")).toThrow(
@@ -75,7 +75,7 @@ describe("checkResult", () => {
 });
 
 describe("isClosedError", () => {
-  test("is true of the error of a closed socket and of no other", () => {
+  test("is true for the error of a closed socket only", () => {
     const closed = closedError("recv");
     expect([closed.code, closed.errno, closed.message]).toEqual([
       "ERR_SOCKET_CLOSED",
@@ -91,7 +91,7 @@ describe("isClosedError", () => {
 });
 
 describe("unsupportedError", () => {
-  test("gives the reason", () => {
+  test("returns an error with the code ERR_NOT_SUPPORTED and the reason", () => {
     const error = unsupportedError("UnixDatagram.bind", "cc is switched off");
     expect([error.code, error.message]).toEqual([
       "ERR_NOT_SUPPORTED",

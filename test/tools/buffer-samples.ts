@@ -1,10 +1,10 @@
-/** The buffers that the tests of `DgramBuffer` work on, and the values that it must refuse. */
+/** Sample buffers, invalid arguments and assertions for tests of `DgramBuffer`. */
 
 import { expect } from "bun:test";
 import { DgramBuffer } from "../../lib/buffer/buffer.ts";
 
 export const SAFE_MAX: number = Number.MAX_SAFE_INTEGER;
-/** No integers from 0 to 2^53-1. */
+/** Values that are not integers 0..2^53-1. */
 export const BAD_COUNTS: readonly unknown[] = [
   -1,
   0.5,
@@ -15,8 +15,8 @@ export const BAD_COUNTS: readonly unknown[] = [
   1n,
   null,
 ];
-/** No `Uint8Array`s. */
-export const NO_BYTES_AT_ALL: readonly unknown[] = [
+/** Values that are not `Uint8Array`s. */
+export const NOT_UINT8_ARRAYS: readonly unknown[] = [
   null,
   undefined,
   5,
@@ -26,14 +26,14 @@ export const NO_BYTES_AT_ALL: readonly unknown[] = [
   new Uint16Array(2),
 ];
 
-/** The bytes 0, 1, 2, ... as a view with an offset of its own. */
+/** Returns the bytes 0, 1, 2, ... as a view with a non-zero `byteOffset`. */
 export function counting(length: number): Uint8Array {
   const memory = new Uint8Array(length + 7);
   for (let i = 0; i < length; i++) memory[i + 3] = i;
   return memory.subarray(3, 3 + length);
 }
 
-/** Four bytes of headroom, the payload 4 to 9, six bytes of spare. */
+/** Returns a buffer with 4 bytes of headroom, the payload 4 to 9, and 6 bytes of spare capacity. */
 export function sample(): DgramBuffer {
   const buffer = DgramBuffer.withCapacity(16);
   buffer.putSlice(counting(10));
@@ -41,14 +41,14 @@ export function sample(): DgramBuffer {
   return buffer;
 }
 
-/** Payload, headroom, length, capacity and spare of a buffer, to compare them in one. */
+/** Formats payload, headroom, length, capacity and spare capacity, to compare them at once. */
 export function stateOf(buffer: DgramBuffer): string {
   const { headroom, length, capacity, spareCapacity } = buffer;
   return `${buffer.asSlice().toHex()} ${headroom} ${length} ${capacity} ${spareCapacity}`;
 }
 
-/** Expects each value to be refused and the buffer to stay as it was. */
-export function expectRefused(
+/** Expects `call` to throw `error` for each value, and to leave the buffer unchanged. */
+export function expectEachThrows(
   values: readonly unknown[],
   error: ErrorConstructor,
   call: (buffer: DgramBuffer, value: never) => unknown,

@@ -11,7 +11,7 @@ import {
   type Target,
   WouldBlock,
 } from "../../lib/index.ts";
-import { counting, NO_BYTES_AT_ALL, sample } from "../tools/buffer-samples.ts";
+import { counting, NOT_UINT8_ARRAYS, sample } from "../tools/buffer-samples.ts";
 import { nextTurn } from "../tools/sockets.ts";
 import { BaseSocket, datagrams, listenerCount, Settled } from "./base-socket.ts";
 
@@ -54,7 +54,7 @@ describe("a target", () => {
     const [receiver] = endWith(counting(3));
     for (const [bad, error] of [
       [sample(), RangeError],
-      ...NO_BYTES_AT_ALL.map((value) => [value, TypeError] as const),
+      ...NOT_UINT8_ARRAYS.map((value) => [value, TypeError] as const),
     ] as const) {
       const target = bad as Target;
       await expect(receiver.recv(target)).rejects.toThrow(error);

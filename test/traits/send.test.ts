@@ -10,7 +10,7 @@ import {
   SocketAddress,
   type SocketError,
 } from "../../lib/index.ts";
-import { counting, NO_BYTES_AT_ALL, sample } from "../tools/buffer-samples.ts";
+import { counting, NOT_UINT8_ARRAYS, sample } from "../tools/buffer-samples.ts";
 import { nextTurn } from "../tools/sockets.ts";
 import { BaseSocket, ConnectedBaseSocket, datagrams, Settled } from "./base-socket.ts";
 
@@ -61,7 +61,7 @@ describe("what is sent", () => {
 
   test("is refused when it is no bytes: nothing of the batch goes", async () => {
     const [a, b] = DatagramPair.create();
-    for (const value of NO_BYTES_AT_ALL) {
+    for (const value of NOT_UINT8_ARRAYS) {
       await expect(a.send(value as Payload)).rejects.toThrow(TypeError);
       expect(() => a.trySend(value as Payload)).toThrow(TypeError);
       await expect(a.sendMany([ONE, value as Payload])).rejects.toThrow(TypeError);

@@ -1,4 +1,4 @@
-/** `ShutdownConnection`: `shutdown` over `pollShutdown`, and over anything that has one. */
+/** Tests of `shutdown` and `shutdownConnection`, which call `pollShutdown`. */
 
 import { describe, expect, test } from "bun:test";
 import {
@@ -10,39 +10,39 @@ import {
   type Waker,
 } from "../../lib/index.ts";
 
-/** Ends when the last of its datagrams is out. */
+/** A connection whose shutdown completes when no datagrams remain to be sent. */
 class Draining extends ShutdownConnection {
   #waker: Waker | undefined;
   polls = 0;
-  left: number;
+  remaining: number;
 
-  constructor(left: number) {
+  constructor(remaining: number) {
     super();
-    this.left = left;
+    this.remaining = remaining;
   }
 
   override pollShutdown(waker: Waker): Poll<undefined> {
     this.polls++;
-    if (this.left === 0) return undefined;
-    if (this.left < 0) throw new Error("not clean");
+    if (this.remaining === 0) return undefined;
+    if (this.remaining < 0) throw new Error("not clean");
     this.#waker = waker;
     return Pending;
   }
 
   drain(): void {
-    this.left--;
+    this.remaining--;
     this.#waker?.();
   }
 }
 
 describe("ShutdownConnection", () => {
-  test("shutdown resolves at once when there is nothing to do", async () => {
+  test("shutdown resolves after one poll if that completes", async () => {
     const connection = new Draining(0);
     expect(await connection.shutdown()).toBeUndefined();
     expect(connection.polls).toBe(1);
   });
 
-  test("shutdown waits, polled whenever it is woken, until it is done", async () => {
+  test("shutdown polls again after each wake, and resolves on completion", async () => {
     const connection = new Draining(2);
     let isDone = false;
     const done = connection.shutdown().then(() => {
@@ -56,16 +56,16 @@ describe("ShutdownConnection", () => {
     expect(connection.polls).toBe(3);
   });
 
-  test("shutdown rejects with what pollShutdown throws, at once or later", async () => {
+  test("shutdown rejects with the error of the first or a later poll", async () => {
     await expect(new Draining(-1).shutdown()).rejects.toThrow("not clean");
     const connection = new Draining(1);
     const failed = connection.shutdown();
-    connection.left = 0;
+    connection.remaining = 0;
     connection.drain();
     await expect(failed).rejects.toThrow("not clean");
   });
 
-  test("shutdownConnection takes whatever has pollShutdown, such as a socket", async () => {
+  test("shutdownConnection accepts any object with pollShutdown, such as a socket", async () => {
     using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
     expect(await shutdownConnection(socket)).toBeUndefined();
     expect(socket.isClosed).toBe(false);

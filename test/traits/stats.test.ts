@@ -1,4 +1,4 @@
-/** The stats records: what they start with, what they keep, what they refuse. */
+/** Tests of the statistics records: initial values, accepted and rejected values. */
 
 import { expect, test } from "bun:test";
 import {
@@ -23,8 +23,8 @@ function set(stats: QuicAuditStats, name: keyof QuicAuditStats, value: unknown):
   (stats as unknown as Record<string, unknown>)[name] = value;
 }
 
-/** Expects a property to refuse each value and to keep what it has. */
-function expectRefused(
+/** Expects that setting a property to each value throws `error` and does not change it. */
+function expectRejected(
   name: keyof QuicAuditStats,
   values: readonly unknown[],
   error: ErrorConstructor,
@@ -37,7 +37,7 @@ function expectRefused(
   }
 }
 
-test("empty socket stats have all 21 fields, zero or absent, in a record of their own", () => {
+test("emptySocketStats returns a new record of 21 fields, which are 0 or undefined", () => {
   const stats = emptySocketStats();
   const { maxBandwidth, startupExit, ...counts } = stats;
   expect([maxBandwidth, startupExit]).toEqual([undefined, undefined]);
@@ -55,7 +55,7 @@ test("empty socket stats have all 21 fields, zero or absent, in a record of thei
   expect(emptySocketStats().startupExit).toBeUndefined();
 });
 
-test("the kinds and reasons are distinct", () => {
+test("StreamClosureKind and StartupExitReason have distinct values", () => {
   expect(Object.keys(StreamClosureKind)).toEqual(["None", "Implicit", "Explicit"]);
   expect(Object.keys(StartupExitReason)).toEqual([
     "Loss",
@@ -67,12 +67,12 @@ test("the kinds and reasons are distinct", () => {
   expect(new Set(Object.values(StartupExitReason)).size).toBe(4);
 });
 
-test("what has socket stats need not have QUIC stats", () => {
+test("AsSocketStats does not require asQuicStats", () => {
   const plain: AsSocketStats = { asSocketStats: emptySocketStats };
   expect(plain.asQuicStats?.()).toBeUndefined();
 });
 
-test("an audit record starts with codes and durations at -1 and nothing else set", () => {
+test("a new QuicAuditStats has codes and durations of -1, and other fields unset", () => {
   const stats = new QuicAuditStats(Uint8Array.of(1, 2));
   for (const name of CODES) expect(stats[name]).toBe(-1);
   expect(stats.transportHandshakeDurationUs).toBe(-1);
@@ -82,7 +82,7 @@ test("an audit record starts with codes and durations at -1 and nothing else set
   expect(stats.initialSoMark).toBeUndefined();
 });
 
-test("the connection's ID is copied, in and out, from a view with an offset too", () => {
+test("QuicAuditStats copies the connection ID when it is set and when it is read", () => {
   const memory = Uint8Array.of(9, 1, 2, 9);
   const stats = new QuicAuditStats(memory.subarray(1, 3));
   memory[1] = 7;
@@ -94,7 +94,7 @@ test("the connection's ID is copied, in and out, from a view with an offset too"
   }
 });
 
-test("each code is kept apart and exact, from 0 to 2^62-1", () => {
+test("QuicAuditStats keeps each error code exactly, from 0 to 2^62-1", () => {
   const stats = new QuicAuditStats(new Uint8Array(0));
   const values = [0, SAFE_MAX, 2n ** 53n + 1n, CODE_MAX];
   for (let shift = 0; shift < CODES.length; shift++) {
@@ -108,12 +108,12 @@ test("each code is kept apart and exact, from 0 to 2^62-1", () => {
     expect(stats[name]).toBe(5);
     set(stats, name, -1);
     expect(stats[name]).toBe(-1);
-    const bad = [-2, -2n, 0.5, Number.NaN, SAFE_MAX + 1, CODE_MAX + 1n, "1", null, undefined];
-    expectRefused(name, bad, RangeError);
+    const invalid = [-2, -2n, 0.5, Number.NaN, SAFE_MAX + 1, CODE_MAX + 1n, "1", null, undefined];
+    expectRejected(name, invalid, RangeError);
   }
 });
 
-test("durations, bandwidth and loss are integers of their range", () => {
+test("QuicAuditStats accepts integers in range for durations, bandwidth and loss", () => {
   const stats = new QuicAuditStats(new Uint8Array(0));
   for (const value of [0, 1, SAFE_MAX]) {
     stats.transportHandshakeDurationUs = value;
@@ -124,13 +124,13 @@ test("durations, bandwidth and loss are integers of their range", () => {
     stats.maxLossPct = value;
     expect(stats.maxLossPct).toBe(value);
   }
-  const bad = [0.5, Number.NaN, SAFE_MAX + 1, "1", null, undefined];
-  expectRefused("transportHandshakeDurationUs", [-2, ...bad], RangeError);
-  expectRefused("maxBandwidth", [-1, ...bad], RangeError);
-  expectRefused("maxLossPct", [-1, 256, ...bad], RangeError);
+  const invalid = [0.5, Number.NaN, SAFE_MAX + 1, "1", null, undefined];
+  expectRejected("transportHandshakeDurationUs", [-2, ...invalid], RangeError);
+  expectRejected("maxBandwidth", [-1, ...invalid], RangeError);
+  expectRejected("maxLossPct", [-1, 256, ...invalid], RangeError);
 });
 
-test("the handshake's start is a copied date, the reason an error; both can be unset", () => {
+test("QuicAuditStats copies the handshake start, keeps the close reason, and can unset both", () => {
   const stats = new QuicAuditStats(new Uint8Array(0));
   const start = new Date(1_700_000_000_000);
   stats.transportHandshakeStart = start;
@@ -144,12 +144,12 @@ test("the handshake's start is a copied date, the reason an error; both can be u
   expect(stats.connectionCloseReason).toBe(reason);
   stats.connectionCloseReason = undefined;
   expect(stats.connectionCloseReason).toBeUndefined();
-  expectRefused("transportHandshakeStart", [0, "2020-01-01", null, {}], TypeError);
-  expectRefused("transportHandshakeStart", [new Date(Number.NaN)], RangeError);
-  expectRefused("connectionCloseReason", ["why", null, {}], TypeError);
+  expectRejected("transportHandshakeStart", [0, "2020-01-01", null, {}], TypeError);
+  expectRejected("transportHandshakeStart", [new Date(Number.NaN)], RangeError);
+  expectRejected("connectionCloseReason", ["why", null, {}], TypeError);
 });
 
-test("the first initial SO_MARK stays, whatever is set before or after", () => {
+test("QuicAuditStats keeps the first initialSoMark, even if another value is set later", () => {
   const stats = new QuicAuditStats(new Uint8Array(0));
   stats.initialSoMark = undefined;
   expect(stats.initialSoMark).toBeUndefined();
@@ -160,7 +160,7 @@ test("the first initial SO_MARK stays, whatever is set before or after", () => {
   set(stats, "initialSoMark", Uint8Array.of(5, 6, 7, 8));
   set(stats, "initialSoMark", undefined);
   expect(stats.initialSoMark?.toHex()).toBe("01020304");
-  expectRefused("initialSoMark", [null, 1, "abcd", [1, 2, 3, 4], new Uint32Array(1)], TypeError);
+  expectRejected("initialSoMark", [null, 1, "abcd", [1, 2, 3, 4], new Uint32Array(1)], TypeError);
   const lengths = [0, 3, 5].map((length) => new Uint8Array(length));
-  expectRefused("initialSoMark", lengths, RangeError);
+  expectRejected("initialSoMark", lengths, RangeError);
 });
