@@ -1,4 +1,4 @@
-/** What the tests of metadata share: the paths a datagram can take, and the ways to be told of it. */
+/** Shared by the metadata tests: paths over loopback, and methods to send and receive metadata. */
 
 import {
   RecvBatch,
@@ -10,10 +10,10 @@ import {
 } from "../../lib/index.ts";
 import { HAS_IPV6 } from "../tools/sockets.ts";
 
-/** Room for what a test sends before it receives. */
+/** The size of the receive buffer: space for all that a test sends before it receives. */
 const RECV_BUFFER_BYTES = 2 ** 20;
 
-/** Where the ends are bound, and by which address the sender knows the receiver. */
+/** The addresses that both ends are bound to, and the destination address to send to. */
 export interface Path {
   readonly name: string;
   readonly receiver: string;
@@ -26,13 +26,18 @@ const ENDS: readonly Omit<Path, "isConnected">[] = [
   { name: "IPv4", receiver: "0.0.0.0", sender: "0.0.0.0", to: "127.0.0.1" },
   { name: "IPv6", receiver: "::1", sender: "::1", to: "::1" },
   { name: "dual stack to IPv4", receiver: "127.0.0.1", sender: "::", to: "127.0.0.1" },
-  { name: "dual stack to mapped", receiver: "127.0.0.1", sender: "::", to: "::ffff:127.0.0.1" },
+  {
+    name: "dual stack to IPv4-mapped",
+    receiver: "127.0.0.1",
+    sender: "::",
+    to: "::ffff:127.0.0.1",
+  },
   { name: "dual stack to IPv6", receiver: "::", sender: "::", to: "::1" },
   { name: "IPv4 to dual stack", receiver: "::", sender: "127.0.0.1", to: "127.0.0.1" },
   { name: "dual stack to dual stack by IPv4", receiver: "::", sender: "::", to: "127.0.0.1" },
 ];
 
-/** Every kind of path over loopback that this machine has. */
+/** The paths over loopback that this machine supports. */
 export const PATHS: readonly Path[] = ENDS.filter(({ to, sender, receiver }) =>
   [to, sender, receiver].some((address) => address.includes(":")) ? HAS_IPV6 : true,
 ).flatMap((ends) => [
@@ -44,7 +49,7 @@ export const PATHS: readonly Path[] = ENDS.filter(({ to, sender, receiver }) =>
 export interface PathEnds extends Disposable {
   readonly receiver: UdpSocket;
   readonly sender: UdpSocket;
-  /** What to push with a datagram: absent where the sender is connected. */
+  /** The destination of each datagram. Absent if the sender is connected. */
   readonly to: SocketAddress | undefined;
 }
 
@@ -73,13 +78,13 @@ export async function openPath(path: Omit<Path, "name">, offload = true): Promis
   };
 }
 
-/** An unconnected sender and a receiver over IPv4, both bound to every address. */
+/** Opens an unconnected sender and a receiver over IPv4, both bound to the wildcard address. */
 export function openIPv4(offload = true): Promise<PathEnds> {
   const path = { receiver: "0.0.0.0", sender: "0.0.0.0", to: "127.0.0.1", isConnected: false };
   return openPath(path, offload);
 }
 
-/** Sends one datagram of one byte per entry, all in one batch: how many went. */
+/** Sends a datagram of one byte for each entry, all in one batch, and returns their number. */
 export function sendEach(
   { sender, to }: Pick<PathEnds, "sender" | "to">,
   all: readonly (SendMeta | undefined)[],
@@ -89,17 +94,17 @@ export function sendEach(
   return sender.sendBatch(batch);
 }
 
-/** A way to receive up to `room` datagrams: what was told of each. */
-type Receive = (socket: UdpSocket, room: number) => Promise<RecvMeta[]>;
+/** Receives at least one datagram with one call, and returns the metadata of each. */
+type Receive = (socket: UdpSocket, countMax: number) => Promise<RecvMeta[]>;
 
-/** The ways that tell of datagrams. */
-export const WAYS: Readonly<Record<"recvFrom" | "recvMany" | "recvBatch", Receive>> = {
+/** The calls that return metadata. `recvFrom` and `recvBatch` ignore `countMax`. */
+export const RECEIVE_METHODS: Readonly<Record<"recvFrom" | "recvMany" | "recvBatch", Receive>> = {
   recvFrom: async (socket) => {
     const meta = await socket.recvFrom(new Uint8Array(2000));
     return [Object.assign(new RecvMeta(), meta)];
   },
-  recvMany: async (socket, room) => {
-    const bufs = Array.from({ length: room }, () => new Uint8Array(2000));
+  recvMany: async (socket, countMax) => {
+    const bufs = Array.from({ length: countMax }, () => new Uint8Array(2000));
     const meta = bufs.map(() => new RecvMeta());
     const got = await socket.recvMany(bufs, { meta });
     return meta.slice(0, got);
@@ -111,19 +116,19 @@ export const WAYS: Readonly<Record<"recvFrom" | "recvMany" | "recvBatch", Receiv
   },
 };
 
-/** Receives `count` datagrams: what was told of each. */
-export async function receiveInfo(
+/** Receives at least `count` datagrams, and returns the metadata of each. */
+export async function receiveMetas(
   socket: UdpSocket,
   count: number,
-  receive: Receive = WAYS.recvMany,
+  receive: Receive = RECEIVE_METHODS.recvMany,
 ): Promise<RecvMeta[]> {
   const all: RecvMeta[] = [];
   while (all.length < count) all.push(...(await receive(socket, count - all.length)));
   return all;
 }
 
-/** Receives one datagram: what was told of it. */
+/** Receives one datagram, and returns its metadata. */
 export async function receiveOne(socket: UdpSocket): Promise<RecvMeta> {
-  const [meta] = await receiveInfo(socket, 1);
+  const [meta] = await receiveMetas(socket, 1);
   return meta as RecvMeta;
 }

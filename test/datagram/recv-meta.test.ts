@@ -1,18 +1,11 @@
-/** What is told of a datagram, and the buffers that are sent and filled. */
+/** `RecvMeta`, the metadata of a received datagram. */
 
 import { describe, expect, test } from "bun:test";
-import {
-  checkPayload,
-  checkTarget,
-  payloadBytes,
-  storeDatagram,
-} from "../../lib/datagram/payload.ts";
 import { checkRecvMeta } from "../../lib/datagram/recv-meta.ts";
-import { DgramBuffer, RecvMeta, SocketAddress } from "../../lib/index.ts";
-import { counting, NOT_UINT8_ARRAYS, sample } from "../tools/buffer-samples.ts";
+import { RecvMeta, SocketAddress } from "../../lib/index.ts";
 
 describe("RecvMeta", () => {
-  test("is of an empty datagram from nobody at first", () => {
+  test("initially describes an empty datagram without a peer", () => {
     const meta = new RecvMeta();
     expect([meta.length, meta.datagramLength, meta.peer, meta.truncated]).toEqual([
       0,
@@ -22,7 +15,7 @@ describe("RecvMeta", () => {
     ]);
   });
 
-  test("is truncated when the datagram was longer than what is stored", () => {
+  test("is truncated if the datagram was longer than the stored bytes", () => {
     const meta = new RecvMeta();
     meta._set(10, 10, undefined);
     expect(meta.truncated).toBe(false);
@@ -32,93 +25,17 @@ describe("RecvMeta", () => {
     expect(meta.truncated).toBe(true);
   });
 
-  test("tells nothing of the datagram before", () => {
+  test("keeps nothing of the previous datagram", () => {
     const meta = new RecvMeta();
     meta._set(10, 20, SocketAddress.ip("192.0.2.1", 53));
     meta._set(0, 0, undefined);
     expect([meta.length, meta.datagramLength, meta.peer]).toEqual([0, 0, undefined]);
   });
 
-  test("is the only thing that checkRecvMeta passes", () => {
+  test("is the only type that checkRecvMeta accepts", () => {
     expect(() => checkRecvMeta("meta", new RecvMeta())).not.toThrow();
     for (const value of [undefined, null, {}, { length: 0, datagramLength: 0, peer: undefined }]) {
       expect(() => checkRecvMeta("meta", value)).toThrow(TypeError);
     }
-  });
-});
-
-describe("checkPayload and checkTarget", () => {
-  test("pass bytes and buffers, empty ones and parts of larger ones too", () => {
-    for (const value of [new Uint8Array(0), counting(3), Buffer.from("x"), new DgramBuffer()]) {
-      expect(() => checkPayload("buf", value)).not.toThrow();
-      expect(() => checkTarget("buf", value)).not.toThrow();
-    }
-    expect(() => checkPayload("buf", sample())).not.toThrow();
-  });
-
-  test("refuse what is no bytes", () => {
-    for (const value of NOT_UINT8_ARRAYS) {
-      expect(() => checkPayload("buf", value)).toThrow(TypeError);
-      expect(() => checkTarget("buf", value)).toThrow(TypeError);
-    }
-  });
-
-  test("a target that has payload is refused; headroom alone is none", () => {
-    expect(() => checkTarget("buf", sample())).toThrow(
-      '"buf" expected DgramBuffer without payload, got "6 bytes of payload"',
-    );
-    expect(() => checkTarget("buf", sample())).toThrow(RangeError);
-    const emptied = sample();
-    emptied.advance(emptied.length);
-    expect(() => checkTarget("buf", emptied)).not.toThrow();
-  });
-});
-
-describe("payloadBytes", () => {
-  test("are the array itself, or the payload without its headroom", () => {
-    const bytes = counting(4);
-    expect(payloadBytes(bytes)).toBe(bytes);
-    expect(payloadBytes(sample()).toHex()).toBe("040506070809");
-    expect(payloadBytes(new DgramBuffer()).length).toBe(0);
-  });
-});
-
-describe("storeDatagram", () => {
-  test("fills an array from its start, up to its length, and leaves what is around it", () => {
-    for (const length of [0, 1, 3, 4, 5, 9]) {
-      const memory = new Uint8Array(12).fill(0xff);
-      const stored = storeDatagram(memory.subarray(2, 6), counting(length));
-      expect(stored).toBe(Math.min(length, 4));
-      const expected = [0, 1, 2, 3].slice(0, length);
-      expect([...memory.subarray(2, 6)]).toEqual([...expected, 255, 255, 255, 255].slice(0, 4));
-      expect([...memory.subarray(0, 2), ...memory.subarray(6)]).toEqual(Array(8).fill(255));
-    }
-  });
-
-  test("makes it a buffer's payload behind its headroom, up to its spare capacity", () => {
-    for (const length of [0, 1, 7, 8, 9, 100]) {
-      const buffer = DgramBuffer.withCapacityAndHeadroom(12, 4);
-      const before = buffer.asSlice().buffer;
-      const stored = storeDatagram(buffer, counting(length));
-      expect(stored).toBe(Math.min(length, 8));
-      expect([buffer.headroom, buffer.length, buffer.capacity]).toEqual([4, stored, 12]);
-      expect(buffer.asSlice().toHex()).toBe(counting(stored).toHex());
-      expect(buffer.asSlice().buffer).toBe(before);
-    }
-  });
-
-  test("keeps headroom that was gained by advance, bytes and all", () => {
-    const buffer = sample();
-    buffer.advance(buffer.length);
-    expect(storeDatagram(buffer, counting(9))).toBe(6);
-    expect([buffer.headroom, buffer.length]).toEqual([10, 6]);
-    expect(buffer.intoParts()[0].toHex()).toBe(`${counting(10).toHex()}${counting(6).toHex()}`);
-  });
-
-  test("stores nothing where there is no room", () => {
-    expect(storeDatagram(new Uint8Array(0), counting(3))).toBe(0);
-    const buffer = new DgramBuffer();
-    expect(storeDatagram(buffer, counting(3))).toBe(0);
-    expect(buffer.capacity).toBe(0);
   });
 });

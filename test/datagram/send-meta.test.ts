@@ -1,4 +1,4 @@
-/** What is said about datagrams when they are sent: it arrives, and bad instructions send nothing. */
+/** Send metadata: it takes effect on each datagram, and nothing is sent if it is invalid. */
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -18,42 +18,45 @@ import {
   openIPv4,
   openPath,
   PATHS,
-  receiveInfo,
+  RECEIVE_METHODS,
+  receiveMetas,
   receiveOne,
   sendEach,
-  WAYS,
 } from "./metadata-tools.ts";
 
 const LO = Number(readFileSync("/sys/class/net/lo/ifindex", "utf8"));
-/** No interface has it. */
+/** An interface index that does not exist. */
 const NO_INTERFACE = 2 ** 31 - 1;
 
 function ip(address: string): SocketAddress {
   return SocketAddress.ip(address, 0);
 }
 
-describe.each(PATHS)("$name", (path) => {
+describe.each(PATHS)("send metadata over $name", (path) => {
   const sent: (Ecn | undefined)[] = [0, 0, 1, 1, 2, 2, 2, 3, undefined, undefined, 3, 2, 1, 0];
-  /** Runs of equal ones in `sent`. */
-  const runs = 9;
+  /** The number of groups of adjacent equal values in `sent`: each is one GSO message. */
+  const groups = 9;
 
-  test.each(Object.entries(WAYS))("every ECN arrives, as %s tells", async (_, receive) => {
-    for (const offload of [true, false]) {
-      using ends = await openPath(path, offload);
-      ends.receiver.enableMetadata({ ecn: true });
-      await sendEach(
-        ends,
-        sent.map((ecn) => ({ ecn })),
-      );
-      const metas = await receiveInfo(ends.receiver, sent.length, receive);
-      expect(metas.map(({ ecn }) => ecn)).toEqual(sent.map((ecn) => ecn ?? 0));
-      const usesGso = offload && NO_OFFLOAD_REASON === undefined;
-      expect(ends.sender.counters.messagesSent).toBe(usesGso ? runs : sent.length);
-      expect(ends.receiver.counters.messagesReceived).toBe(usesGso ? runs : sent.length);
-    }
-  });
+  test.each(Object.entries(RECEIVE_METHODS))(
+    "delivers every ECN value, received with %s",
+    async (_, receive) => {
+      for (const offload of [true, false]) {
+        using ends = await openPath(path, offload);
+        ends.receiver.enableMetadata({ ecn: true });
+        await sendEach(
+          ends,
+          sent.map((ecn) => ({ ecn })),
+        );
+        const metas = await receiveMetas(ends.receiver, sent.length, receive);
+        expect(metas.map(({ ecn }) => ecn)).toEqual(sent.map((ecn) => ecn ?? 0));
+        const usesGso = offload && NO_OFFLOAD_REASON === undefined;
+        expect(ends.sender.counters.messagesSent).toBe(usesGso ? groups : sent.length);
+        expect(ends.receiver.counters.messagesReceived).toBe(usesGso ? groups : sent.length);
+      }
+    },
+  );
 
-  test("a datagram without metadata after one with it goes as usual", async () => {
+  test("does not affect later datagrams without metadata", async () => {
     using ends = await openPath(path);
     ends.receiver.enableMetadata({ ecn: true });
     const batch = new SendBatch();
@@ -63,27 +66,27 @@ describe.each(PATHS)("$name", (path) => {
     batch.meta(undefined).push(payload, ends.to);
     await ends.sender.sendBatch(batch);
     await ends.sender.sendMany([payload], ends.to === undefined ? {} : { to: ends.to });
-    const metas = await receiveInfo(ends.receiver, 3);
+    const metas = await receiveMetas(ends.receiver, 3);
     expect(metas.map(({ ecn }) => ecn)).toEqual([3, 0, 0]);
   });
 });
 
-describe("the source address", () => {
+describe("a source address", () => {
   const IPV4_SOURCES = ["127.0.0.2", "127.0.0.3", "127.0.0.2"];
 
   test.each(PATHS.filter(({ to }) => to.includes("127.0.0.1")))(
-    "is what each datagram asks for: $name",
+    "is used for each datagram that has one: $name",
     async (path) => {
-      // A sender bound to one address is one that can send from others all the same.
+      // A sender that is bound to one address can also send from other local addresses.
       using ends = await openPath(path);
-      const asked: (SendMeta | undefined)[] = IPV4_SOURCES.map((source) => ({
+      const metadata: (SendMeta | undefined)[] = IPV4_SOURCES.map((source) => ({
         source: ip(source),
       }));
       const isIPv6 = ends.sender.localAddr.family === "IPv6";
-      if (isIPv6) asked.push({ source: ip("::ffff:127.0.0.4") });
-      asked.push(undefined);
-      await sendEach(ends, asked);
-      const metas = await receiveInfo(ends.receiver, asked.length);
+      if (isIPv6) metadata.push({ source: ip("::ffff:127.0.0.4") });
+      metadata.push(undefined);
+      await sendEach(ends, metadata);
+      const metas = await receiveMetas(ends.receiver, metadata.length);
       const { port } = ends.sender.localAddr;
       const expected = [...IPV4_SOURCES, ...(isIPv6 ? ["127.0.0.4"] : []), "127.0.0.1"];
       expect(metas.map(({ peer }) => `${peer}`.replace("[::ffff:", "").replace("]", ""))).toEqual(
@@ -93,38 +96,38 @@ describe("the source address", () => {
   );
 
   test.skipIf(NO_OFFLOAD_REASON !== undefined)(
-    "splits messages where it changes, and only there",
+    "starts a new message only where it changes",
     async () => {
       using ends = await openIPv4();
-      // Equal ones in objects of their own, and one the same.
+      // Equal addresses are compared by value: each is an object of its own.
       const sources = ["127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.3", "127.0.0.2"];
       await sendEach(
         ends,
         sources.map((source) => ({ source: ip(source) })),
       );
-      const metas = await receiveInfo(ends.receiver, sources.length);
+      const metas = await receiveMetas(ends.receiver, sources.length);
       expect(metas.map(({ peer }) => peer?.address)).toEqual(sources);
       expect(ends.sender.counters.messagesSent).toBe(3);
     },
   );
 
-  test("of an answer is the address that was asked, whichever it was", async () => {
+  test("of a reply can be the destination address of the request", async () => {
     using ends = await openIPv4();
     ends.receiver.enableMetadata({ destination: true });
     const { port } = ends.receiver.localAddr;
-    const answer = new SendBatch();
+    const reply = new SendBatch();
     for (const address of ["127.0.0.1", "127.0.0.77"]) {
-      const asked = SocketAddress.ip(address, port);
-      await ends.sender.sendTo(new Uint8Array(4), asked);
+      const server = SocketAddress.ip(address, port);
+      await ends.sender.sendTo(new Uint8Array(4), server);
       const { destination, peer } = await receiveOne(ends.receiver);
       await ends.receiver.sendBatch(
-        answer.meta({ source: destination }).push(new Uint8Array(4), peer),
+        reply.meta({ source: destination }).push(new Uint8Array(4), peer),
       );
-      expect(`${(await receiveOne(ends.sender)).peer}`).toBe(`${asked}`);
+      expect(`${(await receiveOne(ends.sender)).peer}`).toBe(`${server}`);
     }
   });
 
-  test("of another host is refused by the system, and nothing is sent or forgotten", async () => {
+  test("of another host is refused by the kernel, and nothing is sent", async () => {
     for (const offload of [true, false]) {
       using ends = await openIPv4(offload);
       const batch = new SendBatch().meta({ source: ip("192.0.2.1") });
@@ -135,58 +138,61 @@ describe("the source address", () => {
       expect(["EINVAL", "ENETUNREACH"]).toContain((error as SocketError).code);
       expect(batch.length).toBe(3);
       batch.clear();
-      // The segments are not to blame: the next ones travel together again.
+      // The error is not mistaken for a refusal of GSO: later datagrams are sent as usual.
       await sendEach(ends, [undefined, undefined]);
-      await receiveInfo(ends.receiver, 2);
+      await receiveMetas(ends.receiver, 2);
       expect(ends.receiver.tryRecv(new Uint8Array(9))).toBe(WouldBlock);
       expect(ends.sender.counters).toMatchObject({ gsoRefusals: 0, sendErrors: 1 });
     }
   });
 
-  test.skipIf(!HAS_IPV6)("of the other family is a TypeError, and nothing is sent", async () => {
-    const cases: [to: string, source: string, expected: string][] = [
-      ["127.0.0.1", "::1", "IPv4"],
-      ["::ffff:127.0.0.1", "::1", "IPv4"],
-      ["::1", "127.0.0.1", "IPv6"],
-    ];
-    for (const [to, source, expected] of cases) {
-      using ends = await openPath({ receiver: "::", sender: "::", to, isConnected: false });
-      const batch = new SendBatch();
-      batch.push(new Uint8Array(1), ends.to).meta({ source: ip(source) });
-      batch.push(new Uint8Array(1), ends.to);
-      const error = await rejection(ends.sender.sendBatch(batch));
-      expect(error).toBeInstanceOf(TypeError);
-      expect((error as Error).message).toStartWith(`"source" expected ${expected} address, got`);
-      expect(batch.length).toBe(2);
-      await ends.sender.sendTo(new Uint8Array(7), ends.to as SocketAddress);
-      expect((await receiveOne(ends.receiver)).length).toBe(7);
-    }
-  });
+  test.skipIf(!HAS_IPV6)(
+    "of another family than the destination is a TypeError, and nothing is sent",
+    async () => {
+      const cases: [to: string, source: string, expected: string][] = [
+        ["127.0.0.1", "::1", "IPv4"],
+        ["::ffff:127.0.0.1", "::1", "IPv4"],
+        ["::1", "127.0.0.1", "IPv6"],
+      ];
+      for (const [to, source, expected] of cases) {
+        using ends = await openPath({ receiver: "::", sender: "::", to, isConnected: false });
+        const batch = new SendBatch();
+        batch.push(new Uint8Array(1), ends.to).meta({ source: ip(source) });
+        batch.push(new Uint8Array(1), ends.to);
+        const error = await rejection(ends.sender.sendBatch(batch));
+        expect(error).toBeInstanceOf(TypeError);
+        expect((error as Error).message).toStartWith(`"source" expected ${expected} address, got`);
+        expect(batch.length).toBe(2);
+        await ends.sender.sendTo(new Uint8Array(7), ends.to as SocketAddress);
+        expect((await receiveOne(ends.receiver)).length).toBe(7);
+      }
+    },
+  );
 });
 
-describe("the interface", () => {
-  test.each(PATHS)("is the one asked for: $name", async (path) => {
+describe("an interface index", () => {
+  test.each(PATHS)("is accepted, alone and with other metadata: $name", async (path) => {
     using ends = await openPath(path);
     ends.receiver.enableMetadata({ destination: true });
     await sendEach(ends, [{ interfaceIndex: LO }, { interfaceIndex: LO, ecn: 1 }, undefined]);
-    for (const meta of await receiveInfo(ends.receiver, 3)) expect(meta.interfaceIndex).toBe(LO);
+    for (const meta of await receiveMetas(ends.receiver, 3)) expect(meta.interfaceIndex).toBe(LO);
   });
 
   test.skipIf(NO_OFFLOAD_REASON !== undefined)(
-    "splits messages where it changes, and only there",
+    "starts a new message only where it changes",
     async () => {
       using ends = await openIPv4();
-      const asked = [LO, LO, undefined, undefined, LO];
+      const indices = [LO, LO, undefined, undefined, LO];
       await sendEach(
         ends,
-        asked.map((interfaceIndex) => ({ interfaceIndex })),
+        indices.map((interfaceIndex) => ({ interfaceIndex })),
       );
-      await receiveInfo(ends.receiver, asked.length);
+      await receiveMetas(ends.receiver, indices.length);
       expect(ends.sender.counters.messagesSent).toBe(3);
     },
   );
 
-  test("that does not exist is refused by the system, and nothing is sent", async () => {
+  test("that does not exist is refused by the kernel, and nothing is sent", async () => {
     using ends = await openIPv4();
     const error = await rejection(sendEach(ends, [{ interfaceIndex: NO_INTERFACE }]));
     expect(error).toBeInstanceOf(SocketError);
@@ -198,7 +204,7 @@ describe("the interface", () => {
 
 describe("transmit times", () => {
   test.each(["monotonic", "tai"] as const)(
-    "of the %s clock do not hold up what a device without such a qdisc sends",
+    "of the %s clock do not delay datagrams on a device without an fq or etf qdisc",
     async (clock) => {
       using ends = await openIPv4();
       ends.sender.setTransmitTimes(clock);
@@ -210,14 +216,14 @@ describe("transmit times", () => {
           transmitTimeNs,
         })),
       );
-      expect((await receiveInfo(ends.receiver, 5)).length).toBe(5);
-      // Each has its own time, so none shares a message.
+      expect((await receiveMetas(ends.receiver, 5)).length).toBe(5);
+      // The times differ, so no two datagrams share a message.
       expect(ends.sender.counters.messagesSent).toBe(5);
     },
   );
 
   test.skipIf(NO_OFFLOAD_REASON !== undefined)(
-    "that are equal let datagrams share a message",
+    "do not keep datagrams from sharing a message if they are equal",
     async () => {
       using ends = await openIPv4();
       ends.sender.setTransmitTimes("monotonic");
@@ -226,12 +232,12 @@ describe("transmit times", () => {
         ends,
         [at, at, at + 1n].map((transmitTimeNs) => ({ transmitTimeNs })),
       );
-      await receiveInfo(ends.receiver, 3);
+      await receiveMetas(ends.receiver, 3);
       expect(ends.sender.counters.messagesSent).toBe(2);
     },
   );
 
-  test("without a clock chosen are refused by the system", async () => {
+  test("are refused by the kernel if no clock was selected", async () => {
     using ends = await openIPv4();
     const error = await rejection(sendEach(ends, [{ transmitTimeNs: 1n }]));
     expect(error).toMatchObject({ code: "EINVAL", syscall: "sendmmsg" });
@@ -239,20 +245,20 @@ describe("transmit times", () => {
     expect((await receiveOne(ends.receiver)).length).toBe(7);
   });
 
-  test("have clocks that run on, the monotonic one that of the system", async () => {
+  test("use the monotonic or the TAI clock of the system", async () => {
     using socket = await UdpSocket.bind();
     const read = () => Number(socket.transmitClockNs);
     const upSeconds = Number(readFileSync("/proc/uptime", "utf8").split(" ", 1)[0]);
     const first = read();
-    // The system's up time has hundredths, and counts what the machine slept.
+    // /proc/uptime, in hundredths of a second, includes suspends; CLOCK_MONOTONIC does not.
     expect(Math.abs(first / 1e9 - upSeconds)).toBeLessThan(60);
     expect(read()).toBeGreaterThanOrEqual(first);
     socket.setTransmitTimes("tai");
-    // Atomic time is ahead of UTC by the leap seconds, 37 since 2017, if the system knows them.
+    // TAI is ahead of UTC by the leap seconds (37 s since 2017), if the kernel knows them.
     expect(Math.abs(read() / 1e6 - Date.now())).toBeLessThan(60_000);
   });
 
-  test("of a clock that is none are a RangeError", async () => {
+  test("of an unknown clock are refused with a RangeError", async () => {
     using socket = await UdpSocket.bind();
     for (const clock of ["realtime", "", undefined, 1, "toString"]) {
       const error = thrown(() => socket.setTransmitTimes(clock as "tai"));
@@ -267,7 +273,7 @@ describe("transmit times", () => {
   });
 });
 
-describe("bad instructions", () => {
+describe("invalid send metadata", () => {
   const range = "expected integer";
   const bad: [error: string, metadata: unknown][] = [
     [`RangeError: "ecn" ${range} 0..3, got 4`, { ecn: 4 }],
@@ -296,19 +302,22 @@ describe("bad instructions", () => {
     ['TypeError: "meta" expected object, got null', null],
   ];
 
-  test.each(bad)("are refused, and what is lined up goes as usual: %s", async (message, wrong) => {
-    using ends = await openIPv4();
-    ends.receiver.enableMetadata({ ecn: true });
-    const batch = new SendBatch().meta({ ecn: 1 }).push(new Uint8Array(1), ends.to);
-    expect(`${thrown(() => batch.meta(wrong as SendMeta))}`).toBe(message);
-    expect(batch.length).toBe(1);
-    await ends.sender.sendBatch(batch.push(new Uint8Array(1), ends.to));
-    const metas = await receiveInfo(ends.receiver, 2);
-    expect(metas.map(({ ecn }) => ecn)).toEqual([1, 1]);
-    expect(ends.receiver.tryRecv(new Uint8Array(9))).toBe(WouldBlock);
-  });
+  test.each(bad)(
+    "is refused and does not affect the datagrams in the batch: %s",
+    async (message, wrong) => {
+      using ends = await openIPv4();
+      ends.receiver.enableMetadata({ ecn: true });
+      const batch = new SendBatch().meta({ ecn: 1 }).push(new Uint8Array(1), ends.to);
+      expect(`${thrown(() => batch.meta(wrong as SendMeta))}`).toBe(message);
+      expect(batch.length).toBe(1);
+      await ends.sender.sendBatch(batch.push(new Uint8Array(1), ends.to));
+      const metas = await receiveMetas(ends.receiver, 2);
+      expect(metas.map(({ ecn }) => ecn)).toEqual([1, 1]);
+      expect(ends.receiver.tryRecv(new Uint8Array(9))).toBe(WouldBlock);
+    },
+  );
 
-  test("for Unix datagrams are refused: they have none", async () => {
+  test("includes all metadata on a Unix socket", async () => {
     const [left, right] = await UnixDatagram.pair();
     const batch = new SendBatch().push(new Uint8Array(1)).meta({ ecn: 1 });
     batch.push(new Uint8Array(2));
@@ -323,7 +332,7 @@ describe("bad instructions", () => {
 });
 
 describe("the portable backend", () => {
-  test("refuses batches with metadata whole, and sends those without", async () => {
+  test("refuses a batch with any metadata as a whole, and sends one without", async () => {
     using receiver = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "portable" });
     using sender = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "portable" });
     const to = receiver.localAddr;
@@ -339,7 +348,7 @@ describe("the portable backend", () => {
     expect(receiver.tryRecv(new Uint8Array(9))).toBe(WouldBlock);
   });
 
-  test("has no transmit times", async () => {
+  test("does not support transmit times", async () => {
     using socket = await UdpSocket.bind({ backend: "portable" });
     const unsupported = { code: "ERR_NOT_SUPPORTED" };
     expect(thrown(() => socket.setTransmitTimes("monotonic"))).toMatchObject(unsupported);

@@ -1,4 +1,4 @@
-/** Control messages: written as the kernel reads them, and read without trust in what they say. */
+/** Control messages: written as the kernel expects, and read without trusting their lengths. */
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
@@ -36,41 +36,41 @@ const KINDS = [
 ] as const;
 
 const HEADER_WORDS = 4;
-/** Words around the control messages of a test: what is there must make no difference. */
+/** The number of words before and after the control messages. Their values must have no effect. */
 const MARGIN = 16;
 
 const local4 = SocketAddress.ip("127.0.0.1", 4433);
 const local6 = SocketAddress.ip("::1", 4433);
 
-/** A control message as the kernel lays it out: `bytes` of data, filled up to 8 bytes. */
+/** Returns a control message as the kernel writes it: `bytes` of data, padded to 8 bytes. */
 function message(kind: readonly [number, number], data: readonly number[], bytes?: number) {
   const dataBytes = bytes ?? data.length * 4;
-  const filled = [...data];
-  while (filled.length % 2 !== 0) filled.push(0);
-  return [16 + dataBytes, 0, ...kind, ...filled];
+  const padded = [...data];
+  while (padded.length % 2 !== 0) padded.push(0);
+  return [16 + dataBytes, 0, ...kind, ...padded];
 }
 
-/** Those words, `at` a place between others that are `around`. */
-function within(words: readonly number[], around: number): Int32Array {
+/** Returns `words` at index `MARGIN`, with words of value `around` before and after them. */
+function embed(words: readonly number[], around: number): Int32Array {
   const all = new Int32Array(2 * MARGIN + words.length).fill(around);
   all.set(words, MARGIN);
   return all;
 }
 
-/** The stride in control messages. */
+/** Returns the GRO stride that is decoded from control messages. */
 function strideOf(words: readonly number[], bytes: number = words.length * 4): number {
-  return readStride(within(words, 0), MARGIN, bytes);
+  return readStride(embed(words, 0), MARGIN, bytes);
 }
 
-/** What control messages tell. */
-function told(words: readonly number[], local: SocketAddress = local4): RecvMeta {
+/** Returns the metadata that is decoded from control messages. */
+function metaOf(words: readonly number[], local: SocketAddress = local4): RecvMeta {
   const meta = new RecvMeta();
-  readMetadata(within(words, 0), MARGIN, words.length * 4, meta, local);
+  readMetadata(embed(words, 0), MARGIN, words.length * 4, meta, local);
   return meta;
 }
 
-describe("the stride", () => {
-  test("is 0 where there is no message, and what the message says elsewhere", () => {
+describe("the GRO stride", () => {
+  test("is the value of the UDP_GRO message, or 0 if there is none", () => {
     expect(strideOf([])).toBe(0);
     expect(strideOf(message(GRO, [1200]))).toBe(1200);
     expect(strideOf(message(MARK, [7]))).toBe(0);
@@ -78,7 +78,7 @@ describe("the stride", () => {
     expect(strideOf(message([0, 104], [1200]))).toBe(0);
   });
 
-  test("is found between other messages, whatever their lengths", () => {
+  test("is found between other messages of any length", () => {
     for (const bytes of [0, 1, 4, 7, 8, 9, 12, 16, 20, 28]) {
       const other = message(TOS, new Array(Math.ceil(bytes / 4)).fill(-1), bytes);
       const words = [...other, ...message(GRO, [99]), ...other];
@@ -86,10 +86,10 @@ describe("the stride", () => {
     }
   });
 
-  test("is 0 when its message is cut off, too short, or negative", () => {
+  test("is 0 if its message is cut off, too short or negative", () => {
     const words = message(GRO, [1200]);
     expect(strideOf(words, 24)).toBe(1200);
-    // The data's filling may be cut: the kernel counts the last message without it.
+    // The padding may be missing: the kernel does not count it for the last message.
     expect(strideOf(words, 20)).toBe(1200);
     for (const bytes of [0, 1, 4, 15, 16, 19])
       expect([bytes, strideOf(words, bytes)]).toEqual([bytes, 0]);
@@ -97,19 +97,19 @@ describe("the stride", () => {
     expect(strideOf(message(GRO, [-1]))).toBe(0);
   });
 
-  test("is 0 behind a message whose length is impossible", () => {
+  test("is 0 after a message with an impossible length", () => {
     const stride = message(GRO, [1200]);
     for (const length of [0, 1, 15, -1, -24, 2 ** 31 - 1, 2 ** 31 - 8, -(2 ** 31), 1000]) {
       expect([length, strideOf([length, 0, 0, 1, 0, 0, ...stride])]).toEqual([length, 0]);
     }
-    // A length of 64 bits: 24 and 2^32 more.
+    // A 64-bit length: 2^32 + 24.
     expect(strideOf([24, 1, 0, 1, 0, 0, ...stride])).toBe(0);
   });
 });
 
-describe("metadata", () => {
-  test("is nothing where there are no messages", () => {
-    expect(told([])).toEqual(new RecvMeta());
+describe("decoded metadata", () => {
+  test("is empty if there are no messages", () => {
+    expect(metaOf([])).toEqual(new RecvMeta());
   });
 
   test("is read from each message, in any order", () => {
@@ -125,45 +125,45 @@ describe("metadata", () => {
       socketDrops: 0xffff_ffff,
       ecn: 1,
     } as const;
-    expect(told([...timestamp, ...mark, ...drops, ...tos])).toMatchObject(expected);
-    expect(told([...tos, ...message(GRO, [9]), ...drops, ...mark, ...timestamp])).toMatchObject(
+    expect(metaOf([...timestamp, ...mark, ...drops, ...tos])).toMatchObject(expected);
+    expect(metaOf([...tos, ...message(GRO, [9]), ...drops, ...mark, ...timestamp])).toMatchObject(
       expected,
     );
   });
 
-  test("has the ECN field alone of the octet it is in, over IPv4 and IPv6", () => {
+  test("contains only the ECN bits of the TOS or traffic class octet", () => {
     for (const ecn of [0, 1, 2, 3] as const) {
-      expect(told(message(TOS, [0xfc | ecn], 1)).ecn).toBe(ecn);
-      expect(told(message(TCLASS, [0xfc | ecn])).ecn).toBe(ecn);
+      expect(metaOf(message(TOS, [0xfc | ecn], 1)).ecn).toBe(ecn);
+      expect(metaOf(message(TCLASS, [0xfc | ecn])).ecn).toBe(ecn);
     }
   });
 
-  test("has seconds past 2038", () => {
-    const meta = told(message(TIMESTAMP, [-1, 1, 5, 0]));
+  test("supports timestamps after 2038", () => {
+    const meta = metaOf(message(TIMESTAMP, [-1, 1, 5, 0]));
     expect([meta.timestampSeconds, meta.timestampNs]).toEqual([
       2 ** 33 - 1,
       BigInt(2 ** 33 - 1) * 1_000_000_000n + 5n,
     ]);
   });
 
-  test("has addresses of both families, the destination with the socket's own port", () => {
+  test("contains addresses of both families, the destination with the port of the socket", () => {
     const [a, b] = ["192.0.2.7", "2001:db8::7"].map((host) => SocketAddress.ip(host, 53)) as [
       SocketAddress,
       SocketAddress,
     ];
     const bytes4 = a._encoded.words[1] as number;
     const bytes6 = [...b._encoded.words.subarray(2, 6)];
-    expect(told(message(PKTINFO, [3, 0, bytes4]))).toMatchObject({ interfaceIndex: 3 });
-    expect(told(message(PKTINFO, [3, 0, bytes4])).destination?.toString()).toBe("192.0.2.7:4433");
-    const meta = told(message(PKTINFO6, [...bytes6, 9]), local6);
+    expect(metaOf(message(PKTINFO, [3, 0, bytes4]))).toMatchObject({ interfaceIndex: 3 });
+    expect(metaOf(message(PKTINFO, [3, 0, bytes4])).destination?.toString()).toBe("192.0.2.7:4433");
+    const meta = metaOf(message(PKTINFO6, [...bytes6, 9]), local6);
     expect([meta.interfaceIndex, meta.destination?.toString()]).toEqual([9, "[2001:db8::7]:4433"]);
     const original4 = message(ORIGINAL, [...a._encoded.words.subarray(0, 4)]);
-    expect(told(original4).originalDestination?.equals(a)).toBe(true);
+    expect(metaOf(original4).originalDestination?.equals(a)).toBe(true);
     const original6 = message(ORIGINAL6, [...b._encoded.words.subarray(0, 7)]);
-    expect(told(original6, local6).originalDestination?.equals(b)).toBe(true);
+    expect(metaOf(original6, local6).originalDestination?.equals(b)).toBe(true);
   });
 
-  test("is not read from a message that is shorter than what it should have", () => {
+  test("is not read from a message with too little data", () => {
     for (const [kind, bytes] of [
       [TOS, 0],
       [TCLASS, 1],
@@ -176,23 +176,24 @@ describe("metadata", () => {
       [DROPS, 3],
     ] as const) {
       const words = message(kind, new Array(Math.ceil(bytes / 4)).fill(-1), bytes);
-      expect([kind, told(words)]).toEqual([kind, new RecvMeta()]);
+      expect([kind, metaOf(words)]).toEqual([kind, new RecvMeta()]);
     }
   });
 });
 
-/** Words that look like control messages, more or less. */
+/** Words that resemble control messages, some with invalid lengths. */
 const forged = fc
   .array(
     fc.oneof(
-      { weight: 4, arbitrary: headed() },
+      { weight: 4, arbitrary: forgedMessage() },
       { weight: 1, arbitrary: fc.array(fc.integer(), { maxLength: 6 }) },
     ),
     { maxLength: 12 },
   )
   .map((parts) => parts.flat());
 
-function headed() {
+/** A header with an arbitrary length, followed by data of another length. */
+function forgedMessage() {
   const length = fc.oneof(
     fc.integer({ min: 16, max: 48 }),
     fc.constantFrom(0, 8, 15, 16, 17, 20, 24, 28, 32, -1, 2 ** 31 - 1, -(2 ** 31), 2 ** 30),
@@ -208,19 +209,19 @@ function headed() {
     .map(([bytes, upper, kind, words]) => [bytes, upper, ...kind, ...words]);
 }
 
-/** Forged words, and how many bytes of them are said to be there: any number, also too many. */
+/** Forged words, and the number of bytes that they are claimed to have, which may be too large. */
 const input = fc.tuple(forged, fc.nat({ max: 600 }));
 
-describe("whatever the bytes are", () => {
-  test("what lies outside of them makes no difference", () => {
+describe("reading arbitrary control messages", () => {
+  test("does not depend on the memory around them", () => {
     fc.assert(
       fc.property(input, fc.integer(), ([words, bytes], around) => {
         const claimed = Math.min(bytes, words.length * 4);
-        const strides = [0, around].map((a) => readStride(within(words, a), MARGIN, claimed));
+        const strides = [0, around].map((a) => readStride(embed(words, a), MARGIN, claimed));
         expect(strides[1]).toBe(strides[0] as number);
         const metas = [0, around].map((a) => {
           const meta = new RecvMeta();
-          readMetadata(within(words, a), MARGIN, claimed, meta, local6);
+          readMetadata(embed(words, a), MARGIN, claimed, meta, local6);
           return meta;
         });
         expect(metas[1]).toEqual(metas[0] as RecvMeta);
@@ -229,7 +230,7 @@ describe("whatever the bytes are", () => {
     );
   });
 
-  test("nothing is read past the end of the memory, whatever length is claimed", () => {
+  test("never reads past the end of the memory, whatever length is claimed", () => {
     fc.assert(
       fc.property(input, ([words, bytes]) => {
         const memory = Int32Array.from(words);
@@ -245,18 +246,18 @@ describe("whatever the bytes are", () => {
     );
   });
 
-  test("reading ends, after no more messages than there is room for, each within", () => {
+  test("terminates, with no more messages and data than the bytes can hold", () => {
     const reader = new CmsgReader();
     fc.assert(
       fc.property(input, ([words, bytes]) => {
-        const memory = within(words, 24);
+        const memory = embed(words, 24);
         const claimed = Math.min(bytes, words.length * 4);
         reader.begin(memory, MARGIN, claimed);
         let messages = 0;
         while (reader.next()) {
           messages++;
           expect(messages).toBeLessThanOrEqual(claimed / (HEADER_WORDS * 4));
-          // As many bytes as a message says it has, it has.
+          // The data fits into the claimed bytes, without the headers read so far.
           for (let size = 0; reader.is(reader.level, reader.type, size); size += 4) {
             expect(size).toBeLessThanOrEqual(claimed - messages * HEADER_WORDS * 4);
           }
@@ -267,7 +268,7 @@ describe("whatever the bytes are", () => {
     );
   });
 
-  test("messages that are whole are all found, in order", () => {
+  test("returns all complete messages in order", () => {
     const whole = fc.array(fc.tuple(fc.constantFrom(...KINDS), fc.nat({ max: 40 })), {
       maxLength: 10,
     });
@@ -277,7 +278,7 @@ describe("whatever the bytes are", () => {
         const words = parts.flatMap(([kind, bytes]) =>
           message(kind, new Array(Math.ceil(bytes / 4)).fill(-1), bytes),
         );
-        reader.begin(within(words, 0), MARGIN, words.length * 4);
+        reader.begin(embed(words, 0), MARGIN, words.length * 4);
         for (const [[level, type], bytes] of parts) {
           expect(reader.next()).toBe(true);
           expect([reader.level, reader.type]).toEqual([level, type]);
@@ -293,7 +294,7 @@ describe("whatever the bytes are", () => {
   });
 });
 
-describe("what is written", () => {
+describe("CmsgWriter", () => {
   const sources = [undefined, SocketAddress.ip("192.0.2.1", 0), SocketAddress.ip("2001:db8::1", 0)];
   const metadata = fc.record({
     ecn: fc.constantFrom(undefined, 0, 1, 2, 3),
@@ -302,7 +303,7 @@ describe("what is written", () => {
     transmitTimeNs: fc.option(fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }), { nil: undefined }),
   });
 
-  test("is whole messages, 8-aligned, within the room there is, over whatever was there", () => {
+  test("writes complete, 8-byte aligned messages within its space, over any old contents", () => {
     const writer = new CmsgWriter();
     const reader = new CmsgReader();
     const segments = fc.option(fc.integer({ min: 1, max: 65_535 }), { nil: undefined });
@@ -334,18 +335,18 @@ describe("what is written", () => {
     );
   });
 
-  test("says the segments' length in the two bytes the kernel reads", () => {
+  test("writes the GSO segment length as the 16 bits that the kernel reads", () => {
     const writer = new CmsgWriter();
     const memory = new Int32Array(SEND_CONTROL_CAPACITY / 4).fill(-1);
     writer.begin(memory, 0);
     writer.segmentBytes(1200);
     expect([writer.byteLength, ...memory.subarray(0, 6)]).toEqual([24, 18, 0, 17, 103, 1200, 0]);
-    // Begun anew, it starts over.
+    // `begin` starts again.
     writer.begin(memory, 4);
     expect(writer.byteLength).toBe(0);
   });
 
-  test("fits the room for it, at both ends, in whole messages", () => {
+  test("uses capacities that are multiples of 8 bytes, as CmsgReader does", () => {
     expect(SEND_CONTROL_CAPACITY % 8).toBe(0);
     expect(RECV_CONTROL_CAPACITY % 8).toBe(0);
   });

@@ -1,6 +1,6 @@
 /**
- * What the network says about datagrams that were sent (onTransportError): told as events that
- * fail no call, close no socket and keep nobody busy. Those of routers are in net/.
+ * `onTransportError`: ICMP errors about earlier datagrams are delivered to the handler. They fail
+ * no call, close no socket and cause no busy loop. Errors from routers are tested in test/net/.
  */
 
 import { describe, expect, test } from "bun:test";
@@ -13,41 +13,48 @@ import {
 } from "../../lib/index.ts";
 import { closedPort, HAS_IPV6, nextTurn, numbered, thrown, until } from "../tools/sockets.ts";
 
-/** Where a refusal comes from, how the sender reaches it, and how ICMP says it. */
+/** A closed port, the addresses to reach it, and the ICMP error that reports it. */
 interface Refusal {
   readonly name: string;
   readonly sender: string;
   readonly to: string;
-  /** The host as the socket names it: an IPv6 socket has mapped addresses. */
+  /** The host as the socket reports it: IPv4-mapped on an IPv6 socket. */
   readonly host: string;
-  readonly said: Pick<TransportError, "origin" | "icmpType" | "icmpCode">;
+  readonly report: Pick<TransportError, "origin" | "icmpType" | "icmpCode">;
 }
 
 /** Port unreachable: RFC 792, RFC 4443 section 3.1. */
-const V4_SAYS = { origin: "icmp", icmpType: 3, icmpCode: 3 } as const;
-const V6_SAYS = { origin: "icmp6", icmpType: 1, icmpCode: 4 } as const;
+const ICMP_PORT_UNREACHABLE = { origin: "icmp", icmpType: 3, icmpCode: 3 } as const;
+const ICMP6_PORT_UNREACHABLE = { origin: "icmp6", icmpType: 1, icmpCode: 4 } as const;
 
 const V4 = "127.0.0.1";
 const V6 = "::1";
 const MAPPED = "::ffff:127.0.0.1";
 const REFUSALS: readonly Refusal[] = [
-  { name: "IPv4", sender: V4, to: V4, host: V4, said: V4_SAYS },
-  { name: "IPv6", sender: V6, to: V6, host: V6, said: V6_SAYS },
-  { name: "dual stack to IPv6", sender: "::", to: V6, host: V6, said: V6_SAYS },
-  { name: "dual stack to IPv4", sender: "::", to: V4, host: MAPPED, said: V4_SAYS },
-  { name: "mapped", sender: "::", to: MAPPED, host: MAPPED, said: V4_SAYS },
+  { name: "IPv4", sender: V4, to: V4, host: V4, report: ICMP_PORT_UNREACHABLE },
+  { name: "IPv6", sender: V6, to: V6, host: V6, report: ICMP6_PORT_UNREACHABLE },
+  { name: "dual stack to IPv6", sender: "::", to: V6, host: V6, report: ICMP6_PORT_UNREACHABLE },
+  { name: "dual stack to IPv4", sender: "::", to: V4, host: MAPPED, report: ICMP_PORT_UNREACHABLE },
+  {
+    name: "dual stack to IPv4-mapped",
+    sender: "::",
+    to: MAPPED,
+    host: MAPPED,
+    report: ICMP_PORT_UNREACHABLE,
+  },
 ].filter(({ sender }) => HAS_IPV6 || sender === V4);
 
-/** A socket, what it is told, and where nobody listens. */
-interface Told extends Disposable {
+/** A socket, the errors that its handler received, and a closed port to send to. */
+interface TestSender extends Disposable {
   readonly socket: UdpSocket;
   readonly errors: TransportError[];
-  /** Absent where it is connected there. */
+  /** The address of the closed port. Absent if the socket is connected to it. */
   readonly to: SocketAddress | undefined;
   readonly port: number;
 }
 
-async function openTold(refusal: Refusal, isConnected: boolean): Promise<Told> {
+/** Opens a socket that sends to a closed port, and records the errors that are reported. */
+async function openSender(refusal: Refusal, isConnected: boolean): Promise<TestSender> {
   const port = await closedPort();
   const { sender: hostname, to } = refusal;
   const connect = isConnected ? { hostname: to, port } : undefined;
@@ -66,12 +73,12 @@ async function openTold(refusal: Refusal, isConnected: boolean): Promise<Told> {
 const IPV4 = REFUSALS[0] as Refusal;
 const one = new Uint8Array(1);
 
-describe.each(REFUSALS)("a closed port, $name", (refusal) => {
+describe.each(REFUSALS)("a closed port over $name", (refusal) => {
   test.each([false, true])(
-    "is told with who said it and about which destination, connected: %p",
+    "is reported with its offender and destination, connected: %p",
     async (isConnected) => {
-      using told = await openTold(refusal, isConnected);
-      const { socket, errors, to, port } = told;
+      using sender = await openSender(refusal, isConnected);
+      const { socket, errors, to, port } = sender;
       expect(await socket.sendMany([one], { to })).toBe(1);
       await until(() => errors.length > 0);
       expect(errors).toHaveLength(1);
@@ -79,7 +86,7 @@ describe.each(REFUSALS)("a closed port, $name", (refusal) => {
         code: "ECONNREFUSED",
         errno: 111,
         mtu: undefined,
-        ...refusal.said,
+        ...refusal.report,
       });
       const [error] = errors as [TransportError];
       expect(error.destination?.equals(SocketAddress.ip(refusal.host, port))).toBe(true);
@@ -90,8 +97,8 @@ describe.each(REFUSALS)("a closed port, $name", (refusal) => {
   test.each([false, true])(
     "fails no send, receive or batch, connected: %p",
     async (isConnected) => {
-      using told = await openTold(refusal, isConnected);
-      const { socket, errors, to } = told;
+      using sender = await openSender(refusal, isConnected);
+      const { socket, errors, to } = sender;
       for (let round = 1; round <= 3; round++) {
         const payloads = numbered(round, 0, 100);
         expect(await socket.sendMany(payloads, { to })).toBe(round);
@@ -105,10 +112,10 @@ describe.each(REFUSALS)("a closed port, $name", (refusal) => {
   );
 });
 
-test("a connected socket's sends go though one before was just refused: tries and batches", async () => {
-  using told = await openTold(IPV4, true);
-  const { socket, errors } = told;
-  // In one turn, so that each finds the refusal of the one before.
+test("sends of a connected socket succeed although the previous datagram was refused", async () => {
+  using sender = await openSender(IPV4, true);
+  const { socket, errors } = sender;
+  // In the same tick, so that each send meets the error of the previous datagram.
   for (let i = 0; i < 10; i++) expect(socket.trySend(one)).toBe(1);
   for (let i = 0; i < 10; i++) expect(socket.trySendMany([one, one])).toBe(2);
   expect(socket.tryRecv(one)).toBe(WouldBlock);
@@ -116,18 +123,18 @@ test("a connected socket's sends go though one before was just refused: tries an
   expect(socket.counters).toMatchObject({ datagramsSent: 30, sendErrors: 0, receiveErrors: 0 });
 });
 
-test("errors about several destinations each name their own", async () => {
-  using told = await openTold(IPV4, false);
+test("each transport error is reported with the destination of its datagram", async () => {
+  using sender = await openSender(IPV4, false);
   const ports = [await closedPort(), await closedPort(), await closedPort()];
   const to = ports.map((port) => SocketAddress.ip(V4, port));
-  expect(await told.socket.sendMany([one, one, one], { to })).toBe(3);
-  await until(() => told.errors.length === 3);
-  expect(told.errors.map(({ destination }) => destination?.port)).toEqual(ports);
+  expect(await sender.socket.sendMany([one, one, one], { to })).toBe(3);
+  await until(() => sender.errors.length === 3);
+  expect(sender.errors.map(({ destination }) => destination?.port)).toEqual(ports);
 });
 
-test("a receive that waits goes on waiting, and gets the next datagram", async () => {
-  using told = await openTold(IPV4, false);
-  const { socket, errors, to } = told;
+test("a waiting receive is not ended by a transport error", async () => {
+  using sender = await openSender(IPV4, false);
+  const { socket, errors, to } = sender;
   const received = socket.recv(new Uint8Array(10));
   await socket.sendMany([one], { to });
   await until(() => errors.length === 1);
@@ -135,27 +142,27 @@ test("a receive that waits goes on waiting, and gets the next datagram", async (
   expect(await received).toBe(7);
 });
 
-test("an error that was told keeps nobody busy: no system call follows", async () => {
-  using told = await openTold(IPV4, true);
-  const { socket, errors } = told;
+test("a delivered transport error causes no further system calls", async () => {
+  using sender = await openSender(IPV4, true);
+  const { socket, errors } = sender;
   const received = socket.recv(one).catch(() => {});
   await socket.send(one);
   await until(() => errors.length === 1);
-  for (let turn = 0; turn < 100; turn++) await nextTurn();
+  for (let tick = 0; tick < 100; tick++) await nextTurn();
   const before = socket.counters.receiveCalls;
-  for (let turn = 0; turn < 1000; turn++) await nextTurn();
+  for (let tick = 0; tick < 1000; tick++) await nextTurn();
   expect(socket.counters.receiveCalls - before).toBeLessThan(5);
   expect(errors).toHaveLength(1);
   socket.close();
   await received;
 });
 
-test("a storm of refusals is told whole, and the socket goes on", async () => {
-  using told = await openTold(IPV4, false);
-  const { socket, errors, to } = told;
+test("500 transport errors are all delivered, and the socket remains usable", async () => {
+  using sender = await openSender(IPV4, false);
+  const { socket, errors, to } = sender;
   const count = 500;
   for (let i = 0; i < count; i += 50) {
-    // Growing lengths: each is a message of its own, and has an answer of its own.
+    // Increasing lengths rule out GSO, so that each datagram causes an ICMP error of its own.
     const payloads = Array.from({ length: 50 }, (_, j) => new Uint8Array(j + 1));
     expect(await socket.sendMany(payloads, { to })).toBe(50);
     await until(() => errors.length === i + 50);
@@ -165,9 +172,9 @@ test("a storm of refusals is told whole, and the socket goes on", async () => {
   expect(errors).toHaveLength(count);
 });
 
-test("the handler may close the socket", async () => {
-  using told = await openTold(IPV4, false);
-  const { socket, to } = told;
+test("a transport error handler may close the socket", async () => {
+  using sender = await openSender(IPV4, false);
+  const { socket, to } = sender;
   let calls = 0;
   socket.onTransportError(() => {
     calls++;
@@ -175,13 +182,13 @@ test("the handler may close the socket", async () => {
   });
   await socket.sendMany([one], { to });
   await until(() => socket.isClosed);
-  for (let turn = 0; turn < 10; turn++) await nextTurn();
+  for (let tick = 0; tick < 10; tick++) await nextTurn();
   expect(calls).toBe(1);
 });
 
-test("another handler takes the place of the first", async () => {
-  using told = await openTold(IPV4, false);
-  const { socket, errors, to } = told;
+test("a new transport error handler replaces the previous one", async () => {
+  using sender = await openSender(IPV4, false);
+  const { socket, errors, to } = sender;
   const others: TransportError[] = [];
   socket.onTransportError((error) => others.push(error));
   await socket.sendMany([one], { to });
@@ -189,28 +196,28 @@ test("another handler takes the place of the first", async () => {
   expect(errors).toEqual([]);
 });
 
-test("with the handler taken back a connected socket throws again, another hears nothing", async () => {
-  using connected = await openTold(IPV4, true);
-  using other = await openTold(IPV4, false);
+test("without a handler, transport errors fail calls of connected sockets only", async () => {
+  using connected = await openSender(IPV4, true);
+  using other = await openSender(IPV4, false);
   for (const { socket, to } of [connected, other]) {
     socket.onTransportError(undefined);
     expect(await socket.sendMany([one], { to })).toBe(1);
   }
-  for (let turn = 0; turn < 100; turn++) await nextTurn();
+  for (let tick = 0; tick < 100; tick++) await nextTurn();
   const refused = { code: "ECONNREFUSED" };
   expect(thrown(() => connected.socket.tryRecv(one))).toMatchObject(refused);
   expect(other.socket.tryRecv(one)).toBe(WouldBlock);
   expect([connected.errors, other.errors]).toEqual([[], []]);
 });
 
-test("what is no handler is a TypeError; a closed socket and the portable backend take none", async () => {
-  using told = await openTold(IPV4, false);
+test("onTransportError refuses other types, closed sockets and the portable backend", async () => {
+  using sender = await openSender(IPV4, false);
   for (const wrong of [null, 1, "f", {}]) {
-    const set = () => told.socket.onTransportError(wrong as never);
+    const set = () => sender.socket.onTransportError(wrong as never);
     expect(thrown(set)).toBeInstanceOf(TypeError);
   }
-  told.socket.close();
-  expect(thrown(() => told.socket.onTransportError(() => {}))).toMatchObject({
+  sender.socket.close();
+  expect(thrown(() => sender.socket.onTransportError(() => {}))).toMatchObject({
     code: "ERR_SOCKET_CLOSED",
   });
   await using portable = await UdpSocket.bind({ hostname: V4, backend: "portable" });
@@ -219,17 +226,20 @@ test("what is no handler is a TypeError; a closed socket and the portable backen
   });
 });
 
-describe("a handler that uses sockets while it is told", () => {
-  /** Tells of refusals at `ports`, in this order. */
+describe("a transport error handler that uses sockets", () => {
+  /** Returns the destination ports of `errors`, in order. */
   const portsOf = (errors: readonly TransportError[]) =>
     errors.map(({ destination }) => destination?.port);
 
-  /** Sends a datagram to each behind the socket's back, so that all errors wait in its queue. */
+  /**
+   * Sends a datagram to each port through the descriptor, without the socket, so that all errors
+   * remain in the error queue.
+   */
   function provoke(socket: UdpSocket, ports: readonly number[]): void {
     const fd = socket.asRawIo() as number;
     for (const port of ports) {
       const send = () => sendmmsg(fd, [one], SocketAddress.ip(V4, port));
-      // The refusal of the one before fails the next, once.
+      // The error of the previous datagram fails the next call, once.
       if (port !== ports[0]) expect(thrown(send)).toMatchObject({ code: "ECONNREFUSED" });
       expect(send()).toBe(1);
     }
@@ -241,7 +251,7 @@ describe("a handler that uses sockets while it is told", () => {
     return ports;
   }
 
-  test("hears of all its errors, though each time another socket hears of its own", async () => {
+  test("receives all errors, while another socket drains its own queue", async () => {
     using first = await UdpSocket.bind({ hostname: V4, backend: "native" });
     using other = await UdpSocket.bind({ hostname: V4, backend: "native" });
     const live = first.localAddr;
@@ -252,7 +262,7 @@ describe("a handler that uses sockets while it is told", () => {
     first.onTransportError((error) => {
       if (errors.length === 0) provoke(other, otherPorts);
       errors.push(error);
-      // Finds what is queued there.
+      // This call drains the error queue of the other socket.
       if (errors.length === 1)
         expect(other.trySendTo(one, SocketAddress.ip(V4, live.port))).toBe(1);
     });
@@ -262,26 +272,26 @@ describe("a handler that uses sockets while it is told", () => {
     expect(portsOf(otherErrors)).toEqual(otherPorts);
   });
 
-  test("that closes the socket is told no more, and nobody else's errors", async () => {
+  test("receives no more errors after close, even if the descriptor is reused", async () => {
     const closing = await UdpSocket.bind({ hostname: V4, backend: "native" });
     const ports = await closedPorts(12);
-    let told = 0;
+    let calls = 0;
     closing.onTransportError(() => {
-      told++;
+      calls++;
       closing.close();
     });
     provoke(closing, ports);
-    // The call finds the errors, and goes through before any of them is told.
+    // The call drains the errors, and returns before any of them is delivered.
     expect(closing.trySendTo(one, closing.localAddr)).toBe(1);
-    expect([told, closing.isClosed]).toEqual([0, false]);
-    await until(() => told > 0);
-    // This one gets the number of the descriptor that was closed.
+    expect([calls, closing.isClosed]).toEqual([0, false]);
+    await until(() => calls > 0);
+    // This socket reuses the number of the closed descriptor.
     using next = await UdpSocket.bind({ hostname: V4, backend: "native" });
     const errors: TransportError[] = [];
     next.onTransportError((error) => errors.push(error));
     provoke(next, ports.slice(0, 3));
     await until(() => errors.length >= 3);
     expect(portsOf(errors)).toEqual(ports.slice(0, 3));
-    expect(told).toBe(1);
+    expect(calls).toBe(1);
   });
 });

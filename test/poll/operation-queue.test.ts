@@ -1,23 +1,23 @@
-/** The line in which callers wait: its order, aborts at every place of it, wakes without need. */
+/** The queue of waiting callers: its order, aborts at every position, and spurious wakes. */
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Waker } from "../../lib/index.ts";
 import { nextTurn } from "../tools/sockets.ts";
-import { BaseSocket, datagrams, listenerCount, Settled } from "../traits/base-socket.ts";
+import { datagrams, listenerCount, ScriptedSocket, Settled } from "../traits/scripted-socket.ts";
 
 const ONE = Uint8Array.of(1);
 
-/** Receives one datagram and answers its first byte. */
-async function recvByte(socket: BaseSocket, signal?: AbortSignal): Promise<number> {
+/** Receives one datagram and returns its first byte. */
+async function recvByte(socket: ScriptedSocket, signal?: AbortSignal): Promise<number> {
   const buf = new Uint8Array(10);
   await socket.recv(buf, { signal });
   return buf[0] as number;
 }
 
-/** A socket with `names.length` receivers in line, each with a signal of its own. */
-function lineOf(...names: string[]) {
-  const socket = new BaseSocket();
+/** Creates a socket with a waiting receiver for each name. Each receiver has its own signal. */
+function queueOf(...names: string[]) {
+  const socket = new ScriptedSocket();
   const settled = new Settled();
   const controllers = names.map(() => new AbortController());
   for (const [index, name] of names.entries()) {
@@ -27,8 +27,8 @@ function lineOf(...names: string[]) {
 }
 
 describe("concurrent callers", () => {
-  test("are served in the order in which they came, one datagram each", async () => {
-    const { socket, settled } = lineOf("a", "b", "c");
+  test("are served in call order, one datagram each", async () => {
+    const { socket, settled } = queueOf("a", "b", "c");
     for (const datagram of datagrams(1, 3)) {
       socket.arrive(datagram);
       await nextTurn();
@@ -36,15 +36,15 @@ describe("concurrent callers", () => {
     expect(settled.order).toEqual(["a 1", "b 2", "c 3"]);
   });
 
-  test("are all served by one wake when there is enough for all", async () => {
-    const { socket, settled } = lineOf("a", "b", "c");
+  test("are all served by one wake if there is a datagram for each", async () => {
+    const { socket, settled } = queueOf("a", "b", "c");
     socket.arrive(...datagrams(1, 3));
     await nextTurn();
     expect(settled.order).toEqual(["a 1", "b 2", "c 3"]);
   });
 
-  test("of different methods stand in one line", async () => {
-    const socket = new BaseSocket();
+  test("of different methods wait in the same queue", async () => {
+    const socket = new ScriptedSocket();
     const settled = new Settled();
     const bufs = Array.from({ length: 4 }, () => new Uint8Array(9));
     const [first, second, third, fourth] = bufs as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
@@ -57,8 +57,8 @@ describe("concurrent callers", () => {
     expect(bufs.map((buf) => buf[0])).toEqual([1, 2, 3, 4]);
   });
 
-  test("of the two directions do not wait for each other", async () => {
-    const socket = new BaseSocket();
+  test("in opposite directions do not wait for each other", async () => {
+    const socket = new ScriptedSocket();
     const received = recvByte(socket);
     expect(await socket.send(ONE)).toBe(1);
     socket.sendPlan.push("full");
@@ -69,9 +69,9 @@ describe("concurrent callers", () => {
     expect(await sent).toBe(1);
   });
 
-  test("wait behind the others even when there would be something for them now", async () => {
-    const { socket, settled } = lineOf("a");
-    // It arrives, and whoever waits is not told yet.
+  test("wait for earlier callers even if a datagram is available", async () => {
+    const { socket, settled } = queueOf("a");
+    // A datagram is available, but the waiting caller has not been woken.
     socket.arrived.push(Uint8Array.of(1));
     settled.watch("b", recvByte(socket));
     expect(socket.recvPolls).toBe(1);
@@ -80,8 +80,8 @@ describe("concurrent callers", () => {
     expect(settled.order).toEqual(["a 1", "b 2"]);
   });
 
-  test("an error settles the one at the head alone", async () => {
-    const { socket, settled } = lineOf("a", "b", "c");
+  test("do not share an error: it rejects the first one only", async () => {
+    const { socket, settled } = queueOf("a", "b", "c");
     socket.arrive(new Error("refused"), Uint8Array.of(2));
     await nextTurn();
     expect(settled.order).toEqual(["a failed refused", "b 2"]);
@@ -91,9 +91,9 @@ describe("concurrent callers", () => {
   });
 });
 
-describe("a signal", () => {
-  test("that is aborted already rejects with its reason, and nothing is polled", async () => {
-    const socket = new BaseSocket();
+describe("an abort signal", () => {
+  test("that is already aborted rejects the call before the first poll", async () => {
+    const socket = new ScriptedSocket();
     const reason = new Error("too late");
     const signal = AbortSignal.abort(reason);
     socket.arrived.push(ONE);
@@ -103,8 +103,8 @@ describe("a signal", () => {
     expect([socket.recvPolls, socket.sendPolls, socket.sent]).toEqual([0, 0, []]);
   });
 
-  test("whose reason is the default rejects with an AbortError", async () => {
-    const { settled, controllers } = lineOf("a");
+  test("without a reason rejects with an AbortError", async () => {
+    const { settled, controllers } = queueOf("a");
     controllers[0]?.abort();
     await nextTurn();
     expect(settled.order).toEqual(["a failed The operation was aborted."]);
@@ -114,25 +114,25 @@ describe("a signal", () => {
     [0, ["a failed gone", "b 1", "c 2"]],
     [1, ["b failed gone", "a 1", "c 2"]],
     [2, ["c failed gone", "a 1", "b 2"]],
-  ])("takes number %i out of three in line, and no datagram with it", async (place, order) => {
-    const { socket, settled, controllers } = lineOf("a", "b", "c");
-    controllers[place]?.abort(new Error("gone"));
+  ])("removes the caller at index %i of three, and takes no datagram", async (index, order) => {
+    const { socket, settled, controllers } = queueOf("a", "b", "c");
+    controllers[index]?.abort(new Error("gone"));
     await nextTurn();
     socket.arrive(...datagrams(1, 2));
     await nextTurn();
     expect(settled.order).toEqual(order);
   });
 
-  test("that takes the head out lets the next one poll", async () => {
-    const { socket, settled, controllers } = lineOf("a", "b");
+  test("makes the next caller poll when it removes the first", async () => {
+    const { socket, settled, controllers } = queueOf("a", "b");
     socket.arrived.push(Uint8Array.of(1));
     controllers[0]?.abort(new Error("gone"));
     await nextTurn();
     expect(settled.order).toEqual(["a failed gone", "b 1"]);
   });
 
-  test("of several callers takes all of them out, and no datagram with them", async () => {
-    const socket = new BaseSocket();
+  test("shared by several callers removes all of them, and takes no datagram", async () => {
+    const socket = new ScriptedSocket();
     const settled = new Settled();
     const controller = new AbortController();
     for (const name of ["a", "b"]) settled.watch(name, recvByte(socket, controller.signal));
@@ -143,8 +143,8 @@ describe("a signal", () => {
     expect(settled.order).toEqual(["a failed gone", "b failed gone", "c 1"]);
   });
 
-  test("that aborts when all is settled changes nothing", async () => {
-    const { socket, settled, controllers } = lineOf("a", "b");
+  test("has no effect after its caller has settled", async () => {
+    const { socket, settled, controllers } = queueOf("a", "b");
     socket.arrive(Uint8Array.of(1));
     await nextTurn();
     controllers[0]?.abort();
@@ -153,10 +153,10 @@ describe("a signal", () => {
     expect(settled.order).toEqual(["a 1", "b 2"]);
   });
 
-  test("has no listener left, however the wait ended", async () => {
+  test("has no listener left after a wait, however the wait ended", async () => {
     const { signal } = new AbortController();
     const other = new AbortController();
-    const socket = new BaseSocket();
+    const socket = new ScriptedSocket();
     const endings: Promise<unknown>[] = [];
     const wait = () => {
       endings.push(recvByte(socket, signal).catch(() => {}));
@@ -168,7 +168,7 @@ describe("a signal", () => {
     wait();
     socket.arrive(new Error("refused"));
     expect(listenerCount(signal)).toBe(0);
-    // Served at once: there never was one.
+    // Served at once, so no listener is added.
     socket.arrived.push(ONE);
     endings.push(recvByte(socket, signal));
     expect(listenerCount(signal)).toBe(0);
@@ -179,15 +179,15 @@ describe("a signal", () => {
     await Promise.all(endings);
   });
 
-  test("that is no AbortSignal is refused by name", async () => {
+  test("of another type rejects the call with an error that names the option", async () => {
     const signal = { aborted: false } as AbortSignal;
-    await expect(new BaseSocket().recv(new Uint8Array(1), { signal })).rejects.toThrow(
+    await expect(new ScriptedSocket().recv(new Uint8Array(1), { signal })).rejects.toThrow(
       '"signal" expected AbortSignal, got an instance of Object',
     );
   });
 
-  test("that aborts sendMany between its datagrams resolves with how many went", async () => {
-    const socket = new BaseSocket();
+  test("resolves sendMany with its count if it aborts between datagrams", async () => {
+    const socket = new ScriptedSocket();
     const controller = new AbortController();
     socket.sendPlan.push("sent", "sent", "full");
     const sent = socket.sendMany(datagrams(1, 5), { signal: controller.signal });
@@ -199,22 +199,22 @@ describe("a signal", () => {
     expect(socket.sent).toEqual([1, 2]);
   });
 
-  test("that aborts sendMany before its first datagram rejects", async () => {
-    const socket = new BaseSocket();
+  test("rejects sendMany if it aborts before the first datagram", async () => {
+    const socket = new ScriptedSocket();
     const controller = new AbortController();
     socket.sendPlan.push("full");
     const first = socket.sendMany(datagrams(1, 2), { signal: controller.signal });
-    const behind = socket.sendMany(datagrams(3, 2), { signal: controller.signal });
+    const second = socket.sendMany(datagrams(3, 2), { signal: controller.signal });
     controller.abort(new Error("gone"));
     await expect(first).rejects.toThrow("gone");
-    await expect(behind).rejects.toThrow("gone");
+    await expect(second).rejects.toThrow("gone");
     expect(socket.sent).toEqual([]);
   });
 });
 
-describe("wakes", () => {
-  test("without need do no harm: nobody waits, or there is nothing", async () => {
-    const { socket, settled } = lineOf("a");
+describe("spurious wakes", () => {
+  test("have no effect, whether a caller waits or not", async () => {
+    const { socket, settled } = queueOf("a");
     const waker = socket.recvWaker as Waker;
     waker();
     waker();
@@ -230,8 +230,8 @@ describe("wakes", () => {
   });
 });
 
-/** What callers, aborts and arrivals come to when the line is a plain array. */
-class ModelLine {
+/** The expected results of receives, aborts and arrivals, computed with plain arrays. */
+class ModelQueue {
   readonly waiting: number[] = [];
   readonly arrived: number[] = [];
   readonly settled: string[] = [];
@@ -243,37 +243,37 @@ class ModelLine {
   }
 }
 
-test("any sequence of receives, aborts, arrivals and idle wakes agrees with an array", async () => {
+test("any sequence of receives, aborts, arrivals and wakes acts as on a plain array", async () => {
   const step = fc.oneof(
-    { weight: 3, arbitrary: fc.constant({ do: "recv" as const, who: 0 }) },
-    { weight: 3, arbitrary: fc.constant({ do: "arrive" as const, who: 0 }) },
-    { weight: 2, arbitrary: fc.nat(30).map((who) => ({ do: "abort" as const, who })) },
-    { weight: 1, arbitrary: fc.constant({ do: "wake" as const, who: 0 }) },
+    { weight: 3, arbitrary: fc.constant({ do: "recv" as const, caller: 0 }) },
+    { weight: 3, arbitrary: fc.constant({ do: "arrive" as const, caller: 0 }) },
+    { weight: 2, arbitrary: fc.nat(30).map((caller) => ({ do: "abort" as const, caller })) },
+    { weight: 1, arbitrary: fc.constant({ do: "wake" as const, caller: 0 }) },
   );
   const steps = fc.array(step, { maxLength: 40 });
   await fc.assert(
     fc.asyncProperty(steps, async (sequence) => {
-      const socket = new BaseSocket();
+      const socket = new ScriptedSocket();
       const settled = new Settled();
-      const model = new ModelLine();
+      const model = new ModelQueue();
       const controllers: AbortController[] = [];
       let arrivals = 0;
-      for (const { do: what, who } of sequence) {
-        if (what === "recv") {
+      for (const { do: action, caller } of sequence) {
+        if (action === "recv") {
           const controller = new AbortController();
           const name = `${controllers.push(controller) - 1}`;
           settled.watch(name, recvByte(socket, controller.signal));
           model.waiting.push(Number(name));
-        } else if (what === "arrive") {
+        } else if (action === "arrive") {
           socket.arrive(Uint8Array.of(++arrivals));
           model.arrived.push(arrivals);
-        } else if (what === "wake") {
+        } else if (action === "wake") {
           socket.recvWaker?.();
         } else {
-          controllers[who]?.abort(new Error("gone"));
-          const place = model.waiting.indexOf(who);
-          if (place !== -1) model.waiting.splice(place, 1);
-          if (place !== -1) model.settled.push(`${who} failed gone`);
+          controllers[caller]?.abort(new Error("gone"));
+          const index = model.waiting.indexOf(caller);
+          if (index !== -1) model.waiting.splice(index, 1);
+          if (index !== -1) model.settled.push(`${caller} failed gone`);
         }
         model.serve();
       }

@@ -1,4 +1,4 @@
-/** `pollFn`: when it polls, and when it does not any more. */
+/** `pollFn`: when it polls, how it settles, and when it stops polling. */
 
 import { describe, expect, test } from "bun:test";
 import {
@@ -11,109 +11,109 @@ import {
 } from "../../lib/index.ts";
 import { nextTurn } from "../tools/sockets.ts";
 
-/** A poll whose answers the test gives, and its wakers. */
-class Answers<T> {
+/** A poll whose result the test sets. Records its wakers. */
+class ScriptedPoll<T> {
   polls = 0;
   readonly wakers: Waker[] = [];
-  #next: Poll<T> | Error = Pending;
+  #result: Poll<T> | Error = Pending;
 
-  give(next: Poll<T> | Error): void {
-    this.#next = next;
+  setResult(result: Poll<T> | Error): void {
+    this.#result = result;
   }
 
   readonly poll = (waker: Waker): Poll<T> => {
     this.polls++;
     this.wakers.push(waker);
-    if (this.#next instanceof Error) throw this.#next;
-    return this.#next;
+    if (this.#result instanceof Error) throw this.#result;
+    return this.#result;
   };
 }
 
 describe("Pending and WouldBlock", () => {
-  test("are two values that no poll's value equals", () => {
+  test("are different from each other and from undefined, null, 0 and false", () => {
     const all: unknown[] = [Pending, WouldBlock, undefined, null, 0, false];
     expect(new Set(all).size).toBe(all.length);
   });
 });
 
 describe("pollFn", () => {
-  test("resolves with what the first poll answers, falsy values too", async () => {
+  test("resolves with the value of the first poll, including falsy values", async () => {
     for (const value of [0, "", false, undefined, null]) {
-      const answers = new Answers<unknown>();
-      answers.give(value);
-      expect(await pollFn(answers.poll)).toBe(value);
-      expect(answers.polls).toBe(1);
+      const scripted = new ScriptedPoll<unknown>();
+      scripted.setResult(value);
+      expect(await pollFn(scripted.poll)).toBe(value);
+      expect(scripted.polls).toBe(1);
     }
   });
 
-  test("rejects with what the poll throws, at once or later", async () => {
+  test("rejects with the error that the first or a later poll throws", async () => {
     const error = new Error("refused");
     await expect(
       pollFn(() => {
         throw error;
       }),
     ).rejects.toBe(error);
-    const answers = new Answers<number>();
-    const later = pollFn(answers.poll);
-    answers.give(error);
-    answers.wakers[0]?.();
+    const scripted = new ScriptedPoll<number>();
+    const later = pollFn(scripted.poll);
+    scripted.setResult(error);
+    scripted.wakers[0]?.();
     await expect(later).rejects.toBe(error);
   });
 
-  test("polls again when woken, and only then", async () => {
-    const answers = new Answers<number>();
-    const promise = pollFn(answers.poll);
+  test("polls again only when its waker is called", async () => {
+    const scripted = new ScriptedPoll<number>();
+    const promise = pollFn(scripted.poll);
     await nextTurn();
-    expect(answers.polls).toBe(1);
-    answers.wakers[0]?.();
-    answers.wakers[1]?.();
-    expect(answers.polls).toBe(3);
-    answers.give(7);
-    answers.wakers[2]?.();
+    expect(scripted.polls).toBe(1);
+    scripted.wakers[0]?.();
+    scripted.wakers[1]?.();
+    expect(scripted.polls).toBe(3);
+    scripted.setResult(7);
+    scripted.wakers[2]?.();
     expect(await promise).toBe(7);
   });
 
-  test("polls no more once it is done, however often it is woken", async () => {
-    const answers = new Answers<number>();
-    answers.give(1);
-    await pollFn(answers.poll);
-    answers.wakers[0]?.();
-    answers.wakers[0]?.();
+  test("does not poll after it has settled, even if its waker is called", async () => {
+    const scripted = new ScriptedPoll<number>();
+    scripted.setResult(1);
+    await pollFn(scripted.poll);
+    scripted.wakers[0]?.();
+    scripted.wakers[0]?.();
     await nextTurn();
-    expect(answers.polls).toBe(1);
+    expect(scripted.polls).toBe(1);
   });
 
-  test("takes no second datagram when its waker is called late", async () => {
+  test("takes no second datagram if its waker is called after it resolved", async () => {
     const [a, b] = DatagramPair.create();
-    const kept: Waker[] = [];
+    const wakers: Waker[] = [];
     const received = pollFn((waker) => {
-      kept.push(waker);
+      wakers.push(waker);
       return b.pollRecv(waker, new Uint8Array(10));
     });
     a.trySend(Uint8Array.of(1));
     expect(await received).toBe(1);
     a.trySend(Uint8Array.of(2, 2));
-    for (const waker of kept) waker();
+    for (const waker of wakers) waker();
     expect(b.tryRecv(new Uint8Array(10))).toBe(2);
   });
 
-  test("polls again, in a later turn, when it is woken by its own poll", async () => {
+  test("polls again in a later tick if its own poll calls the waker", async () => {
     let polls = 0;
-    const turns: string[] = [];
+    const events: string[] = [];
     const promise = pollFn((waker) => {
       polls++;
-      turns.push(`poll ${polls}`);
+      events.push(`poll ${polls}`);
       if (polls === 3) return polls;
       waker();
       waker();
       return Pending;
     });
-    turns.push("returned");
+    events.push("returned");
     expect(await promise).toBe(3);
-    expect(turns).toEqual(["poll 1", "returned", "poll 2", "poll 3"]);
+    expect(events).toEqual(["poll 1", "returned", "poll 2", "poll 3"]);
   });
 
-  test("leaves the thread to others while its poll wakes itself for ever", async () => {
+  test("does not block the event loop if each poll calls the waker", async () => {
     let isWanted = true;
     const promise = pollFn((waker) => {
       waker();

@@ -13,7 +13,7 @@ import {
 } from "../../lib/index.ts";
 import { counting } from "../tools/buffer-samples.ts";
 import { nextTurn } from "../tools/sockets.ts";
-import { datagrams, Settled } from "../traits/base-socket.ts";
+import { datagrams, Settled } from "../traits/scripted-socket.ts";
 
 const ONE = Uint8Array.of(1);
 

@@ -1,4 +1,4 @@
-/** Wrappers: everything reaches the inner socket, and both are one line to wait in. */
+/** Forwarding wrappers: all calls reach the inner socket, whose queue also holds their callers. */
 
 import { describe, expect, test } from "bun:test";
 import {
@@ -16,20 +16,20 @@ import {
 } from "../../lib/index.ts";
 import { nextTurn } from "../tools/sockets.ts";
 import {
-  BaseSocket,
-  ConnectedBaseSocket,
+  ConnectedScriptedSocket,
   datagrams,
   listenerCount,
   RecvWrapper,
+  ScriptedSocket,
   SendWrapper,
   Settled,
-} from "./base-socket.ts";
+} from "./scripted-socket.ts";
 
 const PEER = SocketAddress.ip("192.0.2.1", 53);
 const ONE = Uint8Array.of(1);
 
-/** What a class has for its users: methods and getters, without those that are internal. */
-function surfaceOf(type: { prototype: object }): string[] {
+/** Returns the names of the public methods and getters of a class. */
+function publicNames(type: { prototype: object }): string[] {
   return Object.getOwnPropertyNames(type.prototype).filter(
     (name) => name !== "constructor" && !name.startsWith("_"),
   );
@@ -37,12 +37,12 @@ function surfaceOf(type: { prototype: object }): string[] {
 
 describe("AsDatagramSocketSend", () => {
   test("forwards every method of DatagramSocketSend", () => {
-    const forwarded = new Set(surfaceOf(AsDatagramSocketSend));
-    expect(surfaceOf(DatagramSocketSend).filter((name) => !forwarded.has(name))).toEqual([]);
+    const forwarded = new Set(publicNames(AsDatagramSocketSend));
+    expect(publicNames(DatagramSocketSend).filter((name) => !forwarded.has(name))).toEqual([]);
   });
 
-  test("sends in every way by the inner socket", async () => {
-    const socket = new ConnectedBaseSocket(PEER);
+  test("forwards every kind of send to the inner socket", async () => {
+    const socket = new ConnectedScriptedSocket(PEER);
     const wrapper = new SendWrapper(socket);
     const [one, two, three] = datagrams(1, 3) as [Uint8Array, Uint8Array, Uint8Array];
     expect(wrapper.pollSend(null, one)).toBe(1);
@@ -61,8 +61,8 @@ describe("AsDatagramSocketSend", () => {
     expect(socket.sent).toEqual([1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3]);
   });
 
-  test("answers what the inner socket is: its peer, and the UDP socket below", async () => {
-    const socket = new ConnectedBaseSocket(PEER);
+  test("returns the peer address and the UDP socket of the inner socket", async () => {
+    const socket = new ConnectedScriptedSocket(PEER);
     const wrapper = new SendWrapper(socket);
     expect([wrapper.peerAddr, wrapper.asUdpSocket()]).toEqual([PEER, undefined]);
     socket.peer = undefined;
@@ -71,8 +71,8 @@ describe("AsDatagramSocketSend", () => {
     expect(new SendWrapper(new SendWrapper(udp)).asUdpSocket()).toBe(udp);
   });
 
-  test("hands the waker on, and leaves it in place when there is none", () => {
-    const socket = new BaseSocket();
+  test("passes its waker to the inner socket, which keeps it during polls without a waker", () => {
+    const socket = new ScriptedSocket();
     socket.sendPlan.push("full");
     const wrapper = new SendWrapper(socket);
     const waker = () => {};
@@ -84,8 +84,8 @@ describe("AsDatagramSocketSend", () => {
     expect(socket.sendWaker).toBe(waker);
   });
 
-  test("serves callers on both, and on two wrappers, in the order in which they came", async () => {
-    const socket = new BaseSocket();
+  test("serves callers of the inner socket and two wrappers in call order", async () => {
+    const socket = new ScriptedSocket();
     const settled = new Settled();
     const [left, right] = [new SendWrapper(socket), new SendWrapper(new SendWrapper(socket))];
     socket.sendPlan.push("full", "sent", "full");
@@ -101,12 +101,12 @@ describe("AsDatagramSocketSend", () => {
     expect(socket.sent).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
-  test("does not overtake who waits at the inner socket by a try", async () => {
-    const socket = new ConnectedBaseSocket(PEER);
+  test("try calls return WouldBlock while a caller of the inner socket waits", async () => {
+    const socket = new ConnectedScriptedSocket(PEER);
     const wrapper = new SendWrapper(socket);
     socket.sendPlan.push("full");
     const sent = socket.send(ONE);
-    // There is room, and whoever waits is not told yet.
+    // There is room now, but the waiting caller has not been woken.
     socket.sendPlan.length = 0;
     expect(wrapper.trySend(ONE)).toBe(WouldBlock);
     expect(wrapper.trySendTo(ONE, PEER)).toBe(WouldBlock);
@@ -115,8 +115,8 @@ describe("AsDatagramSocketSend", () => {
     expect(await sent).toBe(1);
   });
 
-  test("throws the inner socket's kept error, once for both", async () => {
-    const socket = new BaseSocket();
+  test("throws a deferred error once, whichever of the two sockets sends next", async () => {
+    const socket = new ScriptedSocket();
     const wrapper = new SendWrapper(socket);
     socket.sendPlan.push("sent", new Error("refused"), "sent", new Error("refused too"));
     expect(wrapper.trySendMany(datagrams(1, 3))).toBe(1);
@@ -126,8 +126,8 @@ describe("AsDatagramSocketSend", () => {
     expect([wrapper.trySend(ONE), socket.trySend(ONE)]).toEqual([1, 1]);
   });
 
-  test("aborts in the inner socket's line", async () => {
-    const socket = new BaseSocket();
+  test("an abort removes a caller of the wrapper from the queue of the inner socket", async () => {
+    const socket = new ScriptedSocket();
     socket.sendPlan.push("full");
     const { signal, ...controller } = abortable();
     const sent = new SendWrapper(socket).send(ONE, { signal });
@@ -139,39 +139,39 @@ describe("AsDatagramSocketSend", () => {
 });
 
 describe("AsDatagramSocketRecv", () => {
-  test("forwards every method of DatagramSocketRecv but batches, which is made of them", () => {
-    const forwarded = new Set(surfaceOf(AsDatagramSocketRecv));
-    expect(surfaceOf(DatagramSocketRecv).filter((name) => !forwarded.has(name))).toEqual([
+  test("forwards every method of DatagramSocketRecv except batches, which calls the others", () => {
+    const forwarded = new Set(publicNames(AsDatagramSocketRecv));
+    expect(publicNames(DatagramSocketRecv).filter((name) => !forwarded.has(name))).toEqual([
       "batches",
     ]);
   });
 
-  test("receives in every way by the inner socket", async () => {
-    const socket = new BaseSocket();
+  test("forwards every kind of receive to the inner socket", async () => {
+    const socket = new ScriptedSocket();
     const wrapper = new RecvWrapper(socket);
     socket.arrived.push(...datagrams(1, 12));
     const bufs = [new Uint8Array(1), new Uint8Array(1)];
     const [first, second] = bufs as [Uint8Array, Uint8Array];
     const meta = new RecvMeta();
-    const seen: unknown[] = [];
-    const see = (result: unknown) => seen.push([result, first[0], second[0]]);
-    see(wrapper.pollRecv(null, first));
-    see(wrapper.pollRecvFrom(null, first, meta));
-    see(wrapper.pollRecvMany(null, bufs, { start: 1 }));
-    see(await wrapper.recv(first));
-    see((await wrapper.recvFrom(first)).length);
-    see(await wrapper.recvMany(bufs, { start: 1, meta: [meta, meta] }));
-    see(wrapper.tryRecv(first));
-    see(wrapper.tryRecvMany(bufs, { count: 1 }));
+    const results: unknown[] = [];
+    const record = (result: unknown) => results.push([result, first[0], second[0]]);
+    record(wrapper.pollRecv(null, first));
+    record(wrapper.pollRecvFrom(null, first, meta));
+    record(wrapper.pollRecvMany(null, bufs, { start: 1 }));
+    record(await wrapper.recv(first));
+    record((await wrapper.recvFrom(first)).length);
+    record(await wrapper.recvMany(bufs, { start: 1, meta: [meta, meta] }));
+    record(wrapper.tryRecv(first));
+    record(wrapper.tryRecvMany(bufs, { count: 1 }));
     const one = new RecvBatch({ messages: 1 });
-    see([wrapper.pollRecvBatch(null, one), one.payload(0)[0]]);
-    see([await wrapper.recvBatch(one), one.payload(0)[0]]);
-    see([wrapper.tryRecvBatch(one), one.payload(0)[0]]);
+    record([wrapper.pollRecvBatch(null, one), one.payload(0)[0]]);
+    record([await wrapper.recvBatch(one), one.payload(0)[0]]);
+    record([wrapper.tryRecvBatch(one), one.payload(0)[0]]);
     for await (const batch of wrapper) {
-      see(batch.buffers[0]?.asSlice()[0]);
+      record(batch.buffers[0]?.asSlice()[0]);
       break;
     }
-    expect(seen).toEqual([
+    expect(results).toEqual([
       [1, 1, 0],
       [1, 2, 0],
       [1, 2, 3],
@@ -187,16 +187,16 @@ describe("AsDatagramSocketRecv", () => {
     ]);
   });
 
-  test("answers the UDP socket below, by the inner socket's shared view", async () => {
+  test("asks asSharedDatagramSocketRecv for the UDP socket of the inner socket", async () => {
     using udp = await UdpSocket.bind({ hostname: "127.0.0.1" });
     const wrapper = new RecvWrapper(udp);
     expect(wrapper.asUdpSocket()).toBe(udp);
     expect(wrapper.asSharedDatagramSocketRecv()).toBe(wrapper.asDatagramSocketRecv());
-    expect(new RecvWrapper(new BaseSocket()).asUdpSocket()).toBeUndefined();
+    expect(new RecvWrapper(new ScriptedSocket()).asUdpSocket()).toBeUndefined();
   });
 
-  test("serves callers on both, iterators too, in the order in which they came", async () => {
-    const socket = new BaseSocket();
+  test("serves receivers and iterators of both sockets in call order", async () => {
+    const socket = new ScriptedSocket();
     const settled = new Settled();
     const wrapper = new RecvWrapper(socket);
     const bufs = Array.from({ length: 4 }, () => new Uint8Array(1));
@@ -216,8 +216,8 @@ describe("AsDatagramSocketRecv", () => {
     expect(bufs.map((buf) => buf[0])).toEqual([1, 2, 4, 5]);
   });
 
-  test("takes nothing from who waits at the inner socket by a try", async () => {
-    const socket = new BaseSocket();
+  test("try calls take no datagram while a caller of the inner socket waits", async () => {
+    const socket = new ScriptedSocket();
     const wrapper = new RecvWrapper(socket);
     const received = socket.recv(new Uint8Array(1));
     socket.arrived.push(ONE);
@@ -227,8 +227,8 @@ describe("AsDatagramSocketRecv", () => {
     expect(await received).toBe(1);
   });
 
-  test("leaves the waker in place when there is none, and throws a kept error once", async () => {
-    const socket = new BaseSocket();
+  test("keeps the waker during polls without one, and throws a deferred error once", async () => {
+    const socket = new ScriptedSocket();
     const wrapper = new RecvWrapper(socket);
     const waker = () => {};
     expect(wrapper.pollRecv(waker, new Uint8Array(1))).toBe(Pending);

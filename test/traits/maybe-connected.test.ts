@@ -1,4 +1,4 @@
-/** `MaybeConnectedSocket`: one way to send, whether the socket has a peer or not. */
+/** `MaybeConnectedSocket`: sends with destinations on connected and unconnected sockets. */
 
 import { describe, expect, test } from "bun:test";
 import {
@@ -13,7 +13,7 @@ import {
   WouldBlock,
 } from "../../lib/index.ts";
 import { nextTurn } from "../tools/sockets.ts";
-import { ConnectedBaseSocket, Settled } from "./base-socket.ts";
+import { ConnectedScriptedSocket, Settled } from "./scripted-socket.ts";
 
 const PEER = SocketAddress.ip("192.0.2.1", 53);
 const SAME = SocketAddress.parse("192.0.2.1:53");
@@ -21,91 +21,93 @@ const OTHER = SocketAddress.ip("192.0.2.2", 53);
 const ONE = Uint8Array.of(1);
 
 /**
- * A socket that sends to its peer whatever it is told, as the crate's connected ones do. It notes
- * where it was told to send to.
+ * A socket that sends to its peer and ignores the destination, as the connected sockets of the Rust
+ * crate `datagram-socket` do. Records the destination of each datagram, `undefined` if it has none.
  */
-class Careless extends ConnectedBaseSocket {
-  readonly told: (SocketAddress | readonly SocketAddress[] | undefined)[] = [];
+class RecordingSocket extends ConnectedScriptedSocket {
+  readonly destinations: (SocketAddress | readonly SocketAddress[] | undefined)[] = [];
 
   override pollSend(waker: Waker | null, buf: Payload): Poll<number> {
     const result = super.pollSend(waker, buf);
-    if (result === 1) this.told.push(undefined);
+    if (result === 1) this.destinations.push(undefined);
     return result;
   }
 
   override pollSendTo(waker: Waker | null, buf: Payload, address: SocketAddress): Poll<number> {
     const result = super.pollSend(waker, buf);
-    if (result === 1) this.told.push(address);
+    if (result === 1) this.destinations.push(address);
     return result;
   }
 }
 
-/** Every way to send one datagram to an address. */
-const ways: Record<string, (socket: MaybeConnectedSocket<Careless>, to: SocketAddress) => unknown> =
-  {
-    sendTo: (socket, to) => socket.sendTo(ONE, to),
-    trySendTo: (socket, to) => socket.trySendTo(ONE, to),
-    pollSendTo: (socket, to) => socket.pollSendTo(null, ONE, to),
-    sendMany: (socket, to) => socket.sendMany([ONE], { to }),
-    trySendMany: (socket, to) => socket.trySendMany([ONE], { to }),
-    pollSendMany: (socket, to) => socket.pollSendMany(null, [ONE], { to }),
-    "sendMany with one each": (socket, to) =>
-      socket.sendMany([ONE, ONE], { start: 1, to: [SAME, to] }),
-    sendBatch: (socket, to) => socket.sendBatch(new SendBatch().push(ONE, to)),
-    trySendBatch: (socket, to) => socket.trySendBatch(new SendBatch().push(ONE, to)),
-    pollSendBatch: (socket, to) => socket.pollSendBatch(null, new SendBatch().push(ONE, to)),
-  };
+/** The calls that send a datagram to an address. */
+const sendCalls: Record<
+  string,
+  (socket: MaybeConnectedSocket<RecordingSocket>, to: SocketAddress) => unknown
+> = {
+  sendTo: (socket, to) => socket.sendTo(ONE, to),
+  trySendTo: (socket, to) => socket.trySendTo(ONE, to),
+  pollSendTo: (socket, to) => socket.pollSendTo(null, ONE, to),
+  sendMany: (socket, to) => socket.sendMany([ONE], { to }),
+  trySendMany: (socket, to) => socket.trySendMany([ONE], { to }),
+  pollSendMany: (socket, to) => socket.pollSendMany(null, [ONE], { to }),
+  "sendMany with an array of destinations": (socket, to) =>
+    socket.sendMany([ONE, ONE], { start: 1, to: [SAME, to] }),
+  sendBatch: (socket, to) => socket.sendBatch(new SendBatch().push(ONE, to)),
+  trySendBatch: (socket, to) => socket.trySendBatch(new SendBatch().push(ONE, to)),
+  pollSendBatch: (socket, to) => socket.pollSendBatch(null, new SendBatch().push(ONE, to)),
+};
 
-describe.each(Object.keys(ways))("%s", (name) => {
-  const send = async (socket: MaybeConnectedSocket<Careless>, to: SocketAddress) =>
-    ways[name]?.(socket, to);
+describe.each(Object.keys(sendCalls))("MaybeConnectedSocket: %s", (name) => {
+  const send = async (socket: MaybeConnectedSocket<RecordingSocket>, to: SocketAddress) =>
+    sendCalls[name]?.(socket, to);
 
-  test("to the peer of a connected socket is a plain send", async () => {
-    const wrapper = new MaybeConnectedSocket(new Careless(PEER));
+  test("sends to the connected peer without passing on its address", async () => {
+    const wrapper = new MaybeConnectedSocket(new RecordingSocket(PEER));
     expect(await send(wrapper, SAME)).toBe(1);
-    expect(wrapper.inner.told).toEqual([undefined]);
+    expect(wrapper.inner.destinations).toEqual([undefined]);
   });
 
-  test("to another than the peer is EISCONN, and nothing is sent", async () => {
-    const wrapper = new MaybeConnectedSocket(new Careless(PEER));
+  test("fails with EISCONN for any other destination, and sends nothing", async () => {
+    const wrapper = new MaybeConnectedSocket(new RecordingSocket(PEER));
     const error = await send(wrapper, OTHER).catch((reason: unknown) => reason);
     expect((error as SocketError).code).toBe("EISCONN");
-    expect(wrapper.inner.told).toEqual([]);
-    // The error was the caller's alone.
+    expect(wrapper.inner.destinations).toEqual([]);
+    // The error is not deferred to the next send.
     expect(await send(wrapper, PEER)).toBe(1);
   });
 
-  test("on a socket that is not connected goes where it is told", async () => {
-    const wrapper = new MaybeConnectedSocket(new Careless(undefined));
+  test("passes the destination to an unconnected inner socket", async () => {
+    const wrapper = new MaybeConnectedSocket(new RecordingSocket(undefined));
     expect(await send(wrapper, OTHER)).toBe(1);
-    expect(wrapper.inner.told).toEqual([OTHER]);
+    expect(wrapper.inner.destinations).toEqual([OTHER]);
   });
 
-  test("to what is no SocketAddress is a TypeError on a connected socket", async () => {
-    const wrapper = new MaybeConnectedSocket(new Careless(PEER));
+  test("fails with a TypeError if the destination is no SocketAddress", async () => {
+    const wrapper = new MaybeConnectedSocket(new RecordingSocket(PEER));
     for (const to of [null, "192.0.2.1:53", {}] as unknown as SocketAddress[]) {
       await expect(send(wrapper, to)).rejects.toThrow(TypeError);
     }
-    expect(wrapper.inner.told).toEqual([]);
+    expect(wrapper.inner.destinations).toEqual([]);
   });
 });
 
 describe("MaybeConnectedSocket", () => {
-  test("compares with the peer there was when it was made", async () => {
-    const socket = new Careless(PEER);
+  test("compares destinations with the peer that the socket had when it was wrapped", async () => {
+    const socket = new RecordingSocket(PEER);
     const wrapper = new MaybeConnectedSocket(socket);
     socket.peer = OTHER;
     expect(wrapper.peerAddr).toBe(PEER);
     expect(await wrapper.sendTo(ONE, PEER)).toBe(1);
     await expect(wrapper.sendTo(ONE, OTHER)).rejects.toThrow("EISCONN");
-    const unconnected = new MaybeConnectedSocket(new Careless(undefined));
+    const unconnected = new MaybeConnectedSocket(new RecordingSocket(undefined));
     unconnected.inner.peer = PEER;
     expect(unconnected.peerAddr).toBeUndefined();
     expect(await unconnected.sendTo(ONE, OTHER)).toBe(1);
   });
 
-  test("gives the socket that it wraps", () => {
-    const socket = new Careless(PEER);
+  test("returns the wrapped socket from inner, intoInner and asDatagramSocketSend", () => {
+    const socket = new RecordingSocket(PEER);
     const wrapper = new MaybeConnectedSocket(socket);
     expect([wrapper.inner, wrapper.intoInner(), wrapper.asDatagramSocketSend()]).toEqual([
       socket,
@@ -114,16 +116,16 @@ describe("MaybeConnectedSocket", () => {
     ]);
   });
 
-  test("sends without a destination as the inner socket does", async () => {
-    const wrapper = new MaybeConnectedSocket(new Careless(PEER));
+  test("forwards sends without a destination to the inner socket", async () => {
+    const wrapper = new MaybeConnectedSocket(new RecordingSocket(PEER));
     expect([wrapper.trySend(ONE), await wrapper.send(ONE)]).toEqual([1, 1]);
     expect(await wrapper.sendMany([ONE, ONE])).toBe(2);
     expect([wrapper.trySendMany([]), await wrapper.sendMany([], { to: OTHER })]).toEqual([0, 0]);
-    expect(wrapper.inner.told).toEqual([undefined, undefined, undefined, undefined]);
+    expect(wrapper.inner.destinations).toEqual([undefined, undefined, undefined, undefined]);
   });
 
-  test("stands in the inner socket's line", async () => {
-    const socket = new Careless(PEER);
+  test("puts its callers into the queue of the inner socket", async () => {
+    const socket = new RecordingSocket(PEER);
     const wrapper = new MaybeConnectedSocket(socket);
     const settled = new Settled();
     socket.sendPlan.push("full");
@@ -138,42 +140,41 @@ describe("MaybeConnectedSocket", () => {
     expect(settled.order).toEqual(["inner 1", "wrapper 1"]);
   });
 
-  test("refuses a batch with a wrong destination anywhere in it before anything goes", async () => {
-    const wrapper = new MaybeConnectedSocket(new Careless(PEER));
+  test("sendMany with a wrong destination at any index sends nothing", async () => {
+    const wrapper = new MaybeConnectedSocket(new RecordingSocket(PEER));
     const to = [PEER, SAME, OTHER];
     await expect(wrapper.sendMany([ONE, ONE, ONE], { to })).rejects.toThrow("EISCONN");
-    expect(wrapper.inner.told).toEqual([]);
-    // Destinations that are not used do not matter.
+    expect(wrapper.inner.destinations).toEqual([]);
+    // Destinations outside the range are not checked.
     expect(await wrapper.sendMany([ONE, ONE, ONE], { to, count: 2 })).toBe(2);
     await expect(wrapper.sendMany([ONE], { to, count: 2 })).rejects.toThrow(RangeError);
   });
 
-  test("refuses a SendBatch with a wrong destination anywhere in it, and leaves it as it was", async () => {
-    const wrapper = new MaybeConnectedSocket(new Careless(PEER));
+  test("a SendBatch with a wrong destination is refused and not modified", async () => {
+    const wrapper = new MaybeConnectedSocket(new RecordingSocket(PEER));
     const batch = new SendBatch().push(ONE).push(ONE, PEER).push(ONE, OTHER);
     await expect(wrapper.sendBatch(batch)).rejects.toThrow("EISCONN");
     expect(() => wrapper.trySendBatch(batch)).toThrow("EISCONN");
     expect(() => wrapper.pollSendBatch(null, batch)).toThrow("EISCONN");
-    expect([batch.length, wrapper.inner.told]).toEqual([3, []]);
-    const unconnected = new MaybeConnectedSocket(new Careless(undefined));
+    expect([batch.length, wrapper.inner.destinations]).toEqual([3, []]);
+    const unconnected = new MaybeConnectedSocket(new RecordingSocket(undefined));
     expect(await unconnected.sendBatch(batch)).toBe(3);
-    expect(unconnected.inner.told).toEqual([undefined, PEER, OTHER]);
+    expect(unconnected.inner.destinations).toEqual([undefined, PEER, OTHER]);
   });
 
-  test("sends the rest of a batch to the peer too", async () => {
-    const wrapper = new MaybeConnectedSocket(new Careless(PEER));
+  test("continues a partially sent SendBatch, and checks later destinations", async () => {
+    const wrapper = new MaybeConnectedSocket(new RecordingSocket(PEER));
     wrapper.inner.sendPlan.push("sent", "full");
     const batch = new SendBatch().push(ONE, PEER).push(ONE, SAME).push(ONE);
     expect(wrapper.trySendBatch(batch)).toBe(1);
     expect(wrapper.trySendBatch(batch)).toBe(WouldBlock);
     wrapper.inner.makeRoom();
-    // What is pushed later is looked at as well.
     expect(() => wrapper.trySendBatch(batch.push(ONE, OTHER))).toThrow("EISCONN");
     expect(batch.length).toBe(3);
-    expect(wrapper.inner.told).toEqual([undefined]);
+    expect(wrapper.inner.destinations).toEqual([undefined]);
   });
 
-  test("on a UDP socket, connected or bound, reaches the same peer by sendTo", async () => {
+  test("reaches the same peer through a connected and an unconnected UDP socket", async () => {
     using receiver = await UdpSocket.bind({ hostname: "127.0.0.1" });
     using bound = await UdpSocket.bind({ hostname: "127.0.0.1" });
     using connected = await UdpSocket.connect({

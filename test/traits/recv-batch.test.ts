@@ -1,6 +1,6 @@
 /**
- * `recvBatch` and its kin on sockets that are not the system's: on a type with the base methods
- * alone, on a wrapper of one, and on an in-process pair.
+ * `recvBatch`, `tryRecvBatch` and `pollRecvBatch` on sockets without a descriptor: a subclass that
+ * implements only the abstract methods, a wrapper of it, and an in-process pair.
  */
 
 import { describe, expect, test } from "bun:test";
@@ -20,65 +20,71 @@ import {
 } from "../../lib/index.ts";
 import { counting } from "../tools/buffer-samples.ts";
 import { nextTurn } from "../tools/sockets.ts";
-import { BaseSocket, datagrams, listenerCount, RecvWrapper, Settled } from "./base-socket.ts";
+import {
+  datagrams,
+  listenerCount,
+  RecvWrapper,
+  ScriptedSocket,
+  Settled,
+} from "./scripted-socket.ts";
 
 const ONE = Uint8Array.of(1);
 const EMPTY = new Uint8Array(0);
-/** Bytes of room that a batch has for each datagram. */
-const ROOM_BYTES = 65_536;
+/** The space in bytes that a batch has for each datagram. */
+const CAPACITY_BYTES = 65_536;
 
 type Receiver = Pick<
   DatagramSocketRecv,
   "pollRecvBatch" | "tryRecvBatch" | "recvBatch" | "recv" | "tryRecv" | "recvMany" | "batches"
 >;
 
-/** Who receives the batch: the socket that the test plans for, or what wraps it. */
-const RECEIVERS: readonly [string, (socket: BaseSocket) => Receiver][] = [
-  ["a type with the base methods alone", (socket) => socket],
+/** The receivers to test: the scripted socket itself, or a wrapper of it. */
+const RECEIVERS: readonly [string, (socket: ScriptedSocket) => Receiver][] = [
+  ["a minimal subclass", (socket) => socket],
   ["AsDatagramSocketRecv", (socket) => new RecvWrapper(socket)],
 ];
 
-/** The three ways to receive a batch. */
-const WAYS: Record<string, (receiver: Receiver, batch: RecvBatch) => unknown> = {
+/** The calls that receive a batch. */
+const CALLS: Record<string, (receiver: Receiver, batch: RecvBatch) => unknown> = {
   pollRecvBatch: (receiver, batch) => receiver.pollRecvBatch(null, batch),
   tryRecvBatch: (receiver, batch) => receiver.tryRecvBatch(batch),
   recvBatch: (receiver, batch) => receiver.recvBatch(batch),
 };
 
-/** The bytes of each datagram of a batch. */
+/** Returns the bytes of each datagram of a batch. */
 function bytesIn(batch: RecvBatch): number[][] {
   return Array.from({ length: batch.length }, (_, i) => [...batch.payload(i)]);
 }
 
-describe.each(RECEIVERS)("a batch received by %s", (_, wrap) => {
-  test.each(Object.keys(WAYS))("has what is there, in order: %s", async (way) => {
-    const socket = new BaseSocket();
+describe.each(RECEIVERS)("RecvBatch on %s", (_, wrap) => {
+  test.each(Object.keys(CALLS))("%s receives the available datagrams in order", async (call) => {
+    const socket = new ScriptedSocket();
     socket.arrived.push(Uint8Array.of(1, 2), EMPTY, Uint8Array.of(3));
     const batch = new RecvBatch();
-    expect(await WAYS[way]?.(wrap(socket), batch)).toBe(3);
+    expect(await CALLS[call]?.(wrap(socket), batch)).toBe(3);
     expect([batch.length, batch.messages, bytesIn(batch)]).toEqual([3, 3, [[1, 2], [], [3]]]);
     for (const [i, length] of [2, 0, 1].entries()) {
-      expect([batch.offsetAt(i), batch.messageAt(i)]).toEqual([i * ROOM_BYTES, i]);
+      expect([batch.offsetAt(i), batch.messageAt(i)]).toEqual([i * CAPACITY_BYTES, i]);
       expect([batch.lengthAt(i), batch.strideAt(i)]).toEqual([length, length]);
       expect(batch.metaAt(i)).toMatchObject({ length, datagramLength: length, peer: undefined });
     }
   });
 
-  test("takes no more than it has room for, and the next what is left", async () => {
-    const socket = new BaseSocket();
+  test("leaves datagrams that do not fit into the batch to the next receive", async () => {
+    const socket = new ScriptedSocket();
     const receiver = wrap(socket);
     socket.arrived.push(...datagrams(1, 5));
     const batch = new RecvBatch({ messages: 2 });
-    const seen: number[][][] = [];
+    const received: number[][][] = [];
     for (let i = 0; i < 3; i++) {
       await receiver.recvBatch(batch);
-      seen.push(bytesIn(batch));
+      received.push(bytesIn(batch));
     }
-    expect(seen).toEqual([[[1], [2]], [[3], [4]], [[5]]]);
+    expect(received).toEqual([[[1], [2]], [[3], [4]], [[5]]]);
   });
 
-  test("does not wait for more, and keeps the waker only when nothing came", () => {
-    const socket = new BaseSocket();
+  test("returns what is available, and stores the waker only if nothing is", () => {
+    const socket = new ScriptedSocket();
     const receiver = wrap(socket);
     const batch = new RecvBatch();
     socket.arrived.push(...datagrams(1, 2));
@@ -90,8 +96,8 @@ describe.each(RECEIVERS)("a batch received by %s", (_, wrap) => {
     expect([batch.length, batch.messages, socket.recvWaker]).toEqual([0, 0, waker]);
   });
 
-  test("waits in line with other receives, which a try does not overtake", async () => {
-    const socket = new BaseSocket();
+  test("recvBatch waits in the queue, and tryRecvBatch does not overtake it", async () => {
+    const socket = new ScriptedSocket();
     const receiver = wrap(socket);
     const settled = new Settled();
     const [first, second] = [new RecvBatch({ messages: 2 }), new RecvBatch()];
@@ -107,8 +113,8 @@ describe.each(RECEIVERS)("a batch received by %s", (_, wrap) => {
     expect([bytesIn(first), buf[0], bytesIn(second)]).toEqual([[[1], [2]], 3, [[4], [5]]]);
   });
 
-  test("loses nothing when the signal aborts", async () => {
-    const socket = new BaseSocket();
+  test("an aborted recvBatch rejects with the reason, and takes no datagram", async () => {
+    const socket = new ScriptedSocket();
     const controller = new AbortController();
     const { signal } = controller;
     const batch = new RecvBatch();
@@ -122,8 +128,8 @@ describe.each(RECEIVERS)("a batch received by %s", (_, wrap) => {
     expect(await wrap(socket).recvBatch(batch)).toBe(1);
   });
 
-  test("is empty after an error, which is thrown at once and not again", async () => {
-    const socket = new BaseSocket();
+  test("an immediate or deferred error is thrown once, and leaves the batch empty", async () => {
+    const socket = new ScriptedSocket();
     const receiver = wrap(socket);
     const batch = new RecvBatch();
     socket.arrived.push(ONE, new Error("unreachable"), ONE);
@@ -136,8 +142,8 @@ describe.each(RECEIVERS)("a batch received by %s", (_, wrap) => {
     expect(await receiver.recvBatch(batch)).toBe(1);
   });
 
-  test("that is no batch is a TypeError, and no datagram is lost", async () => {
-    const socket = new BaseSocket();
+  test("throws a TypeError for other types, and loses no datagram", async () => {
+    const socket = new ScriptedSocket();
     const receiver = wrap(socket);
     socket.arrived.push(ONE);
     for (const wrong of [undefined, null, [], {}, new Uint8Array(9), new SendBatch()]) {
@@ -149,49 +155,52 @@ describe.each(RECEIVERS)("a batch received by %s", (_, wrap) => {
   });
 });
 
-describe("an error behind a part of a batch", () => {
-  const nextWays: Record<string, (receiver: Receiver, batch: RecvBatch) => unknown> = {
-    ...WAYS,
+describe("an error after the first datagrams of a RecvBatch", () => {
+  const nextCalls: Record<string, (receiver: Receiver, batch: RecvBatch) => unknown> = {
+    ...CALLS,
     recv: (receiver) => receiver.recv(new Uint8Array(1)),
     tryRecv: (receiver) => receiver.tryRecv(new Uint8Array(1)),
     recvMany: (receiver) => receiver.recvMany([new Uint8Array(1)]),
     batches: (receiver) => receiver.batches().next(),
   };
   const cases = RECEIVERS.flatMap(([name, wrap]) =>
-    Object.keys(WAYS).flatMap((first) =>
-      Object.keys(nextWays).map((next) => [first, next, name, wrap] as const),
+    Object.keys(CALLS).flatMap((first) =>
+      Object.keys(nextCalls).map((next) => [first, next, name, wrap] as const),
     ),
   );
 
-  test.each(cases)("%s answers the count; %s throws it, once: %s", async (first, next, _, wrap) => {
-    const socket = new BaseSocket();
-    const batch = new RecvBatch();
-    socket.arrived.push(...datagrams(1, 2), new Error("refused"), ...datagrams(3, 1));
-    expect(await WAYS[first]?.(wrap(socket), batch)).toBe(2);
-    const call = async () => nextWays[next]?.(wrap(socket), batch);
-    await expect(call()).rejects.toThrow("refused");
-    expect(await wrap(socket).recvBatch(batch)).toBe(1);
-    expect(bytesIn(batch)).toEqual([[3]]);
-  });
+  test.each(cases)(
+    "%s returns the count, then %s throws the error once: %s",
+    async (first, next, _, wrap) => {
+      const socket = new ScriptedSocket();
+      const batch = new RecvBatch();
+      socket.arrived.push(...datagrams(1, 2), new Error("refused"), ...datagrams(3, 1));
+      expect(await CALLS[first]?.(wrap(socket), batch)).toBe(2);
+      const call = async () => nextCalls[next]?.(wrap(socket), batch);
+      await expect(call()).rejects.toThrow("refused");
+      expect(await wrap(socket).recvBatch(batch)).toBe(1);
+      expect(bytesIn(batch)).toEqual([[3]]);
+    },
+  );
 });
 
-/** Notes where it is told to receive, tells of the first datagram alone, and says any length. */
-class Noting extends BaseSocket {
+/** Records its targets, sets metadata for the first datagram only, and may return any length. */
+class RecordingSocket extends ScriptedSocket {
   readonly targets: Target[] = [];
-  answer: number | undefined;
+  returnedLength: number | undefined;
 
   override pollRecvFrom(waker: Waker | null, buf: Target, meta: RecvMeta): Poll<number> {
     const result = super.pollRecvFrom(waker, buf, meta);
     if (result === Pending) return Pending;
     if (this.targets.length === 0) Object.assign(meta, { ecn: 3, mark: 7, timestampSeconds: 1 });
     this.targets.push(buf);
-    return this.answer ?? result;
+    return this.returnedLength ?? result;
   }
 }
 
-describe("what a type of one's own receives into", () => {
-  test("is the batch's memory, in the same view each time", () => {
-    const socket = new Noting();
+describe("a subclass that receives into a RecvBatch", () => {
+  test("gets views of the memory of the batch, the same ones each time", () => {
+    const socket = new RecordingSocket();
     const batch = new RecvBatch({ messages: 3 });
     for (let i = 0; i < 2; i++) {
       socket.arrived.push(...datagrams(1, 3));
@@ -199,18 +208,18 @@ describe("what a type of one's own receives into", () => {
     }
     const views = socket.targets as Uint8Array[];
     expect(views.map((view) => [view.buffer === batch.bytes.buffer, view.length])).toEqual(
-      Array(6).fill([true, ROOM_BYTES]),
+      Array(6).fill([true, CAPACITY_BYTES]),
     );
     expect(views.slice(0, 3).map((view) => view.byteOffset - batch.bytes.byteOffset)).toEqual([
       0,
-      ROOM_BYTES,
-      2 * ROOM_BYTES,
+      CAPACITY_BYTES,
+      2 * CAPACITY_BYTES,
     ]);
     for (let i = 0; i < 3; i++) expect(views[i + 3]).toBe(views[i] as Uint8Array);
   });
 
-  test("is told of with nothing left of an earlier datagram", () => {
-    const socket = new Noting();
+  test("leaves no metadata of an earlier datagram in the batch", () => {
+    const socket = new RecordingSocket();
     const batch = new RecvBatch();
     const meta = new RecvMeta();
     socket.arrived.push(ONE);
@@ -222,44 +231,45 @@ describe("what a type of one's own receives into", () => {
     expect(meta).toMatchObject({ length: 1, ecn: undefined, mark: undefined, timestampSeconds: 0 });
   });
 
-  test("has no more bytes than there is room for, whatever the type says", () => {
-    for (const answer of [-1, ROOM_BYTES + 1, 0.5, Number.NaN, "1" as unknown as number]) {
-      const socket = new Noting();
+  test("causes an error if it returns a length outside 0..65536", () => {
+    for (const length of [-1, CAPACITY_BYTES + 1, 0.5, Number.NaN, "1" as unknown as number]) {
+      const socket = new RecordingSocket();
       const batch = new RecvBatch();
-      socket.answer = answer;
+      socket.returnedLength = length;
       socket.arrived.push(ONE);
       expect(() => socket.tryRecvBatch(batch)).toThrow(
         `"bytes received" expected integer 0..65536`,
       );
       expect(batch.length).toBe(0);
     }
-    const socket = new Noting();
-    socket.answer = ROOM_BYTES;
+    const socket = new RecordingSocket();
+    socket.returnedLength = CAPACITY_BYTES;
     socket.arrived.push(ONE);
     const batch = new RecvBatch({ messages: 1 });
-    expect([socket.tryRecvBatch(batch), batch.lengthAt(0)]).toEqual([1, ROOM_BYTES]);
+    expect([socket.tryRecvBatch(batch), batch.lengthAt(0)]).toEqual([1, CAPACITY_BYTES]);
   });
 });
 
-describe("a pair", () => {
-  test("has datagrams of up to 64 KiB whole; longer ones are truncated, and it is told", async () => {
+describe("RecvBatch on a DatagramPair", () => {
+  test("truncates datagrams of more than 64 KiB, and reports it", async () => {
     const [a, b] = DatagramPair.create();
-    const payload = counting(ROOM_BYTES + 1);
-    for (const length of [ROOM_BYTES, ROOM_BYTES + 1, 1]) await a.send(payload.subarray(0, length));
+    const payload = counting(CAPACITY_BYTES + 1);
+    for (const length of [CAPACITY_BYTES, CAPACITY_BYTES + 1, 1])
+      await a.send(payload.subarray(0, length));
     const batch = new RecvBatch({ messages: 3 });
     expect(await b.recvBatch(batch)).toBe(3);
-    const told = [0, 1, 2].map((i) => batch.metaAt(i));
-    expect(told.map((meta) => [meta.length, meta.datagramLength, meta.truncated])).toEqual([
-      [ROOM_BYTES, ROOM_BYTES, false],
-      [ROOM_BYTES, ROOM_BYTES + 1, true],
+    const metas = [0, 1, 2].map((i) => batch.metaAt(i));
+    expect(metas.map((meta) => [meta.length, meta.datagramLength, meta.truncated])).toEqual([
+      [CAPACITY_BYTES, CAPACITY_BYTES, false],
+      [CAPACITY_BYTES, CAPACITY_BYTES + 1, true],
       [1, 1, false],
     ]);
-    for (const [i, length] of [ROOM_BYTES, ROOM_BYTES, 1].entries()) {
+    for (const [i, length] of [CAPACITY_BYTES, CAPACITY_BYTES, 1].entries()) {
       expect(Buffer.compare(batch.payload(i), payload.subarray(0, length))).toBe(0);
     }
   });
 
-  test("that closes rejects who waits for a batch, and refuses from then on", async () => {
+  test("rejects a waiting recvBatch when its end is closed, and throws from then on", async () => {
     const [, b] = DatagramPair.create();
     const batch = new RecvBatch();
     const waiting = b.recvBatch(batch).catch((error) => error);
@@ -268,17 +278,17 @@ describe("a pair", () => {
     expect(() => b.tryRecvBatch(batch)).toThrow("ERR_SOCKET_CLOSED");
   });
 
-  test("lets go on whoever waits for room, as the batch is filled", async () => {
+  test("resumes a waiting sendMany while the batch is being filled", async () => {
     const [a, b] = DatagramPair.create({ queueDatagrams: 1 });
     const sent = a.sendMany(datagrams(1, 4));
     const batch = new RecvBatch();
-    // Every datagram taken makes room for the next, which is there at once.
+    // Each datagram that is taken makes room for the next, which is queued at once.
     expect(b.tryRecvBatch(batch)).toBe(4);
     expect([await sent, bytesIn(batch)]).toEqual([4, [[1], [2], [3], [4]]]);
   });
 });
 
-test("a batch goes from a type of one's own to a UDP socket and back, each with its peers", async () => {
+test("a RecvBatch used on a pair and then a UDP socket reports the peers of each", async () => {
   using udp = await UdpSocket.bind({ hostname: "127.0.0.1" });
   const [a, b] = DatagramPair.create();
   const batch = new RecvBatch();
@@ -292,21 +302,21 @@ test("a batch goes from a type of one's own to a UDP socket and back, each with 
   }
 });
 
-test("of a datagram that a batch does not have, nothing is told: it is a RangeError", () => {
-  const socket = new BaseSocket();
+test("RecvBatch accessors throw a RangeError for an index without a datagram", () => {
+  const socket = new ScriptedSocket();
   const batch = new RecvBatch();
   socket.arrived.push(ONE, ONE);
   socket.tryRecvBatch(batch);
   socket.arrived.push(ONE);
   socket.tryRecvBatch(batch);
   for (const i of [1, -1, Number.NaN]) {
-    for (const ask of [
+    for (const access of [
       () => batch.payload(i),
       () => batch.peerAt(i),
       () => batch.metaAt(i),
       () => batch.messageAt(i),
     ]) {
-      expect(ask).toThrow(RangeError);
+      expect(access).toThrow(RangeError);
     }
   }
 });

@@ -1,4 +1,4 @@
-/** The receive half: targets, what is told of datagrams, and the iterator over batches. */
+/** The receive half: buffers to receive into, metadata, and the iterator over batches. */
 
 import { describe, expect, test } from "bun:test";
 import {
@@ -13,18 +13,18 @@ import {
 } from "../../lib/index.ts";
 import { counting, NOT_UINT8_ARRAYS, sample } from "../tools/buffer-samples.ts";
 import { nextTurn } from "../tools/sockets.ts";
-import { BaseSocket, datagrams, listenerCount, Settled } from "./base-socket.ts";
+import { datagrams, listenerCount, ScriptedSocket, Settled } from "./scripted-socket.ts";
 
-/** The receiving end of a pair in which `datagrams` wait. */
-function endWith(...waiting: Uint8Array[]): [DatagramPair, DatagramPair] {
+/** Creates a pair and sends `queued`. Returns the receiving end and the sending end. */
+function pairWith(...queued: Uint8Array[]): [DatagramPair, DatagramPair] {
   const [sender, receiver] = DatagramPair.create();
-  for (const datagram of waiting) sender.trySend(datagram);
+  for (const datagram of queued) sender.trySend(datagram);
   return [receiver, sender];
 }
 
-describe("a target", () => {
-  test("that is an array is filled from its start, whatever memory it is a part of", async () => {
-    const [receiver] = endWith(counting(3), counting(3));
+describe("a receive buffer", () => {
+  test("that is a Uint8Array is filled from its start, whatever its offset in memory", async () => {
+    const [receiver] = pairWith(counting(3), counting(3));
     const memory = new Uint8Array(8).fill(0xff);
     expect(await receiver.recv(memory.subarray(2, 6))).toBe(3);
     expect(memory.toHex()).toBe("ffff000102ffffff");
@@ -33,25 +33,25 @@ describe("a target", () => {
     expect([meta.length, meta.datagramLength, meta.truncated]).toEqual([2, 3, true]);
   });
 
-  test("that is a buffer keeps its headroom and gets the datagram as its payload", async () => {
-    const [receiver] = endWith(counting(3));
+  test("that is a DgramBuffer gets the payload after its headroom", async () => {
+    const [receiver] = pairWith(counting(3));
     const buffer = DgramBuffer.withCapacityAndHeadroom(20, 8);
     expect(await receiver.recv(buffer)).toBe(3);
     expect([buffer.headroom, buffer.length, buffer.asSlice().toHex()]).toEqual([8, 3, "000102"]);
   });
 
-  test("of exactly the length is enough, one byte less truncates and tells", async () => {
+  test("of the exact length suffices, and a shorter one truncates the datagram", async () => {
     for (const room of [3, 2, 0]) {
       for (const target of [new Uint8Array(room), DgramBuffer.withCapacity(room)]) {
-        const [receiver] = endWith(counting(3));
+        const [receiver] = pairWith(counting(3));
         const meta = await receiver.recvFrom(target);
         expect([meta.length, meta.datagramLength, meta.truncated]).toEqual([room, 3, room < 3]);
       }
     }
   });
 
-  test("that has payload, or is no bytes, is refused, and no datagram is lost", async () => {
-    const [receiver] = endWith(counting(3));
+  test("that has a payload or is of another type is refused, and no datagram is lost", async () => {
+    const [receiver] = pairWith(counting(3));
     for (const [bad, error] of [
       [sample(), RangeError],
       ...NOT_UINT8_ARRAYS.map((value) => [value, TypeError] as const),
@@ -72,17 +72,17 @@ describe("a target", () => {
 });
 
 describe("recvMany", () => {
-  test("tells of every datagram as far as meta is long, from start on", async () => {
-    const [receiver] = endWith(counting(1), counting(2), counting(3));
+  test("fills meta from index start on, up to its length", async () => {
+    const [receiver] = pairWith(counting(1), counting(2), counting(3));
     const bufs = Array.from({ length: 5 }, () => new Uint8Array(2));
     const meta = Array.from({ length: 3 }, () => new RecvMeta());
     expect(await receiver.recvMany(bufs, { meta, start: 1 })).toBe(3);
-    expect(meta.map((told) => told.datagramLength)).toEqual([0, 1, 2]);
+    expect(meta.map((entry) => entry.datagramLength)).toEqual([0, 1, 2]);
     expect(bufs.map((buf) => buf.toHex())).toEqual(["0000", "0000", "0001", "0001", "0000"]);
   });
 
-  test("refuses a part beyond the array, and meta that is none, and loses no datagram", async () => {
-    const [receiver] = endWith(counting(3));
+  test("refuses a range beyond the array and invalid meta, and loses no datagram", async () => {
+    const [receiver] = pairWith(counting(3));
     const bufs = [new Uint8Array(9), new Uint8Array(9)];
     const bad: [unknown, ErrorConstructor][] = [
       [{ start: 3 }, RangeError],
@@ -105,8 +105,8 @@ describe("recvMany", () => {
     expect(receiver.tryRecv(new Uint8Array(9))).toBe(3);
   });
 
-  test("leaves the error behind its datagrams to who is next in line", async () => {
-    const socket = new BaseSocket();
+  test("resolves with the count before an error, which rejects the next caller", async () => {
+    const socket = new ScriptedSocket();
     const settled = new Settled();
     settled.watch("many", socket.recvMany([new Uint8Array(1), new Uint8Array(1)]));
     settled.watch("one", socket.recv(new Uint8Array(1)));
@@ -118,19 +118,19 @@ describe("recvMany", () => {
 });
 
 describe("batches", () => {
-  test("gives datagrams in order, each behind its headroom, in buffers that it fills again", async () => {
-    const [receiver, sender] = endWith(...datagrams(1, 3));
+  test("yields datagrams in order, after the headroom of buffers that it reuses", async () => {
+    const [receiver, sender] = pairWith(...datagrams(1, 3));
     const seen: number[][] = [];
     const first: unknown[] = [];
     for await (const batch of receiver) {
       const { length, buffers, meta } = batch;
       seen.push(buffers.slice(0, length).map((buffer) => buffer.asSlice()[0] as number));
-      expect(meta.slice(0, length).map((told) => told.length)).toEqual(Array(length).fill(1));
+      expect(meta.slice(0, length).map((entry) => entry.length)).toEqual(Array(length).fill(1));
       expect(buffers.slice(0, length).map((buffer) => buffer.headroom)).toEqual(
         Array(length).fill(16),
       );
       expect([buffers.length, meta.length]).toEqual([64, 64]);
-      // What a proxy does: neither may show in the next batch.
+      // Changes such as a proxy makes. They must not affect the next batch.
       buffers[0]?.tryAddPrefix(counting(8));
       buffers[1]?.advance(1);
       buffers[2]?.clear();
@@ -146,8 +146,8 @@ describe("batches", () => {
     expect(first[0]).toBe(first[2]);
   });
 
-  test("gives a new buffer for one whose memory the caller took", async () => {
-    const [receiver, sender] = endWith(counting(5));
+  test("replaces a buffer whose memory the caller took", async () => {
+    const [receiver, sender] = pairWith(counting(5));
     const taken: Uint8Array[] = [];
     for await (const { buffers, meta } of receiver.batches({ count: 2 })) {
       expect([meta[0]?.length, meta[0]?.truncated, buffers[0]?.headroom]).toEqual([5, false, 16]);
@@ -160,12 +160,12 @@ describe("batches", () => {
     expect(new Set(taken.map((bytes) => bytes.buffer)).size).toBe(3);
   });
 
-  test("takes as many as were asked for, as long as was asked for", async () => {
-    const [receiver] = endWith(...datagrams(1, 3), counting(9));
+  test("yields at most count datagrams at a time, truncated to payloadBytesMax", async () => {
+    const [receiver] = pairWith(...datagrams(1, 3), counting(9));
     const batches = receiver.batches({ count: 2, payloadBytesMax: 8, headroom: 0 });
     expect((await batches.next()).value?.length).toBe(2);
     const { value } = await batches.next();
-    expect(value?.meta.map((told) => [told.length, told.datagramLength])).toEqual([
+    expect(value?.meta.map((entry) => [entry.length, entry.datagramLength])).toEqual([
       [1, 1],
       [8, 9],
     ]);
@@ -173,27 +173,27 @@ describe("batches", () => {
   });
 
   test.each([
-    [{ count: 1 }, true],
-    [{ count: BATCH_COUNT_MAX, payloadBytesMax: 10 }, true],
-    [{ payloadBytesMax: 0, headroom: 0 }, true],
-    [{ payloadBytesMax: MAX_BUF_SIZE, headroom: MAX_BUF_SIZE, count: 1 }, true],
-    [{ count: 0 }, false],
-    [{ count: BATCH_COUNT_MAX + 1 }, false],
-    [{ count: 1.5 }, false],
-    [{ payloadBytesMax: -1 }, false],
-    [{ payloadBytesMax: MAX_BUF_SIZE + 1 }, false],
-    [{ headroom: -1 }, false],
-    [{ headroom: MAX_BUF_SIZE + 1 }, false],
-    [{ headroom: "16" as unknown as number }, false],
-  ])("with %j: taken is %j", async (options, isTaken) => {
-    const [receiver] = endWith(counting(1));
+    ["accepts", { count: 1 }],
+    ["accepts", { count: BATCH_COUNT_MAX, payloadBytesMax: 10 }],
+    ["accepts", { payloadBytesMax: 0, headroom: 0 }],
+    ["accepts", { payloadBytesMax: MAX_BUF_SIZE, headroom: MAX_BUF_SIZE, count: 1 }],
+    ["refuses", { count: 0 }],
+    ["refuses", { count: BATCH_COUNT_MAX + 1 }],
+    ["refuses", { count: 1.5 }],
+    ["refuses", { payloadBytesMax: -1 }],
+    ["refuses", { payloadBytesMax: MAX_BUF_SIZE + 1 }],
+    ["refuses", { headroom: -1 }],
+    ["refuses", { headroom: MAX_BUF_SIZE + 1 }],
+    ["refuses", { headroom: "16" as unknown as number }],
+  ])("%s the options %j", async (outcome, options) => {
+    const [receiver] = pairWith(counting(1));
     const step = receiver.batches(options).next();
-    if (isTaken) expect((await step).value?.length).toBe(1);
+    if (outcome === "accepts") expect((await step).value?.length).toBe(1);
     else await expect(step).rejects.toThrow(RangeError);
   });
 
-  test("ends without an error when its signal aborts: waiting, between steps, or before", async () => {
-    const [receiver] = endWith(counting(1), counting(1));
+  test("ends without an error when its signal aborts before, between or during steps", async () => {
+    const [receiver] = pairWith(counting(1), counting(1));
     const before = receiver.batches({ signal: AbortSignal.abort() });
     expect(await before.next()).toEqual({ done: true, value: undefined });
 
@@ -202,7 +202,7 @@ describe("batches", () => {
     expect((await steps.next()).done).toBe(false);
     between.abort(new Error("enough"));
     expect((await steps.next()).done).toBe(true);
-    // The datagram that was not asked for is there still.
+    // The second datagram is still in the queue.
     expect(receiver.tryRecv(new Uint8Array(1))).toBe(1);
 
     const waiting = new AbortController();
@@ -214,8 +214,8 @@ describe("batches", () => {
     expect(listenerCount(waiting.signal)).toBe(0);
   });
 
-  test("throws the socket's error, and can be iterated again after that", async () => {
-    const socket = new BaseSocket();
+  test("throws an error of the socket, after which a new iteration continues", async () => {
+    const socket = new ScriptedSocket();
     socket.arrived.push(new Error("refused"), Uint8Array.of(7));
     const first = socket.batches();
     await expect(first.next()).rejects.toThrow("refused");
@@ -224,9 +224,9 @@ describe("batches", () => {
     expect(value?.buffers[0]?.asSlice()[0]).toBe(7);
   });
 
-  test("that a consumer leaves takes no more, and leaves no listener", async () => {
+  test("takes no more datagrams after a break, and removes its abort listener", async () => {
     const controller = new AbortController();
-    const [receiver, sender] = endWith(counting(1));
+    const [receiver, sender] = pairWith(counting(1));
     for await (const batch of receiver.batches({ signal: controller.signal })) {
       expect(batch.length).toBe(1);
       break;
@@ -237,8 +237,8 @@ describe("batches", () => {
     expect(listenerCount(controller.signal)).toBe(0);
   });
 
-  test("stands in line with other callers", async () => {
-    const [receiver, sender] = endWith();
+  test("waits in the queue of receivers", async () => {
+    const [receiver, sender] = pairWith();
     const before = receiver.recv(new Uint8Array(1));
     const step = receiver.batches().next();
     sender.trySendMany(datagrams(1, 2));

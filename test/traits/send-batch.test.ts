@@ -1,6 +1,6 @@
 /**
- * `sendBatch` and its kin on sockets that are not the system's: on a type with the base methods
- * alone, on wrappers of one, and on an in-process pair.
+ * `sendBatch`, `trySendBatch` and `pollSendBatch` on sockets without a descriptor: a subclass that
+ * implements only the abstract methods, wrappers of it, and an in-process pair.
  */
 
 import { describe, expect, test } from "bun:test";
@@ -21,59 +21,65 @@ import {
 } from "../../lib/index.ts";
 import { counting } from "../tools/buffer-samples.ts";
 import {
-  BaseSocket,
-  ConnectedBaseSocket,
+  ConnectedScriptedSocket,
   datagrams,
   listenerCount,
+  ScriptedSocket,
   SendWrapper,
-} from "./base-socket.ts";
+} from "./scripted-socket.ts";
 
 const PEER = SocketAddress.ip("192.0.2.1", 53);
 const OTHER = SocketAddress.ip("192.0.2.2", 53);
 
-/** Who sends the batch: the socket that the test plans for, or what wraps it. */
-const SENDERS: readonly [string, (socket: BaseSocket) => DatagramSocketSend][] = [
-  ["a type with the base methods alone", (socket) => socket],
+/** The senders to test: the scripted socket itself, or a wrapper of it. */
+const SENDERS: readonly [string, (socket: ScriptedSocket) => DatagramSocketSend][] = [
+  ["a minimal subclass", (socket) => socket],
   ["AsDatagramSocketSend", (socket) => new SendWrapper(socket)],
   ["MaybeConnectedSocket", (socket) => new MaybeConnectedSocket(socket)],
 ];
 
-/** The three ways to send a batch. */
-const WAYS: Record<string, (sender: DatagramSocketSend, batch: SendBatch) => unknown> = {
+/** The calls that send a batch. */
+const CALLS: Record<string, (sender: DatagramSocketSend, batch: SendBatch) => unknown> = {
   pollSendBatch: (sender, batch) => sender.pollSendBatch(null, batch),
   trySendBatch: (sender, batch) => sender.trySendBatch(batch),
   sendBatch: (sender, batch) => sender.sendBatch(batch),
 };
 
-/** A batch of `count` datagrams of one byte each: `from`, `from + 1`, ... */
+/** Returns a batch of `count` datagrams of one byte each: `from`, `from + 1`, ... */
 function batchOf(from: number, count: number): SendBatch {
   const batch = new SendBatch();
   for (const datagram of datagrams(from, count)) batch.push(datagram);
   return batch;
 }
 
-describe.each(SENDERS)("a batch sent by %s", (_, wrap) => {
-  test.each(Object.keys(WAYS))("goes in order and is empty then: %s", async (way) => {
-    const socket = new BaseSocket();
-    const batch = batchOf(1, 3);
-    expect(await WAYS[way]?.(wrap(socket), batch)).toBe(3);
-    expect([socket.sent, batch.length, batch.isFull]).toEqual([[1, 2, 3], 0, false]);
-  });
+describe.each(SENDERS)("SendBatch on %s", (_, wrap) => {
+  test.each(Object.keys(CALLS))(
+    "%s sends the datagrams in order and empties the batch",
+    async (call) => {
+      const socket = new ScriptedSocket();
+      const batch = batchOf(1, 3);
+      expect(await CALLS[call]?.(wrap(socket), batch)).toBe(3);
+      expect([socket.sent, batch.length, batch.isFull]).toEqual([[1, 2, 3], 0, false]);
+    },
+  );
 
-  test.each(Object.keys(WAYS))("without datagrams is 0, on a full socket too: %s", async (way) => {
-    const socket = new BaseSocket();
-    socket.sendPlan.push("full");
-    expect(await WAYS[way]?.(wrap(socket), new SendBatch())).toBe(0);
-    expect(socket.sendPolls).toBe(0);
-  });
+  test.each(Object.keys(CALLS))(
+    "%s returns 0 for an empty batch, even on a full socket",
+    async (call) => {
+      const socket = new ScriptedSocket();
+      socket.sendPlan.push("full");
+      expect(await CALLS[call]?.(wrap(socket), new SendBatch())).toBe(0);
+      expect(socket.sendPolls).toBe(0);
+    },
+  );
 
-  test("that went in part answers how many rather than Pending, and keeps the rest", () => {
-    const socket = new BaseSocket();
+  test("a partial send returns its count, and keeps the remaining datagrams", () => {
+    const socket = new ScriptedSocket();
     const sender = wrap(socket);
     const batch = batchOf(1, 5);
     socket.sendPlan.push("sent", "sent", "full");
     expect(sender.pollSendBatch(() => {}, batch)).toBe(2);
-    // The waker is for a poll that answers Pending.
+    // The waker is stored only if the poll returns Pending.
     expect([batch.length, socket.sendWaker]).toEqual([3, null]);
     expect(sender.trySendBatch(batch)).toBe(WouldBlock);
     const waker = () => {};
@@ -85,8 +91,8 @@ describe.each(SENDERS)("a batch sent by %s", (_, wrap) => {
     expect(socket.sent).toEqual([1, 2, 3, 4, 5]);
   });
 
-  test("waits for room until all of it went, in line with other sends", async () => {
-    const socket = new BaseSocket();
+  test("sendBatch waits in the queue of senders, until all of its datagrams are sent", async () => {
+    const socket = new ScriptedSocket();
     const sender = wrap(socket);
     socket.sendPlan.push("sent", "full", "sent", "full");
     const sends = [
@@ -101,8 +107,8 @@ describe.each(SENDERS)("a batch sent by %s", (_, wrap) => {
     expect(socket.sent).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
-  test("is given up when the signal aborts, with what went before told", async () => {
-    const socket = new BaseSocket();
+  test("an aborted sendBatch resolves with its count, or rejects if it is 0", async () => {
+    const socket = new ScriptedSocket();
     const controller = new AbortController();
     const { signal } = controller;
     socket.sendPlan.push("sent", "full");
@@ -117,8 +123,8 @@ describe.each(SENDERS)("a batch sent by %s", (_, wrap) => {
     expect(socket.sent).toEqual([1]);
   });
 
-  test("with a first datagram that is refused throws at once, not again, and keeps it", async () => {
-    const socket = new BaseSocket();
+  test("an error of the first datagram is thrown once, and removes nothing", async () => {
+    const socket = new ScriptedSocket();
     const sender = wrap(socket);
     const batch = batchOf(1, 2);
     socket.sendPlan.push(new Error("refused"), new Error("refused too"));
@@ -128,8 +134,8 @@ describe.each(SENDERS)("a batch sent by %s", (_, wrap) => {
     expect(await sender.sendBatch(batch)).toBe(2);
   });
 
-  test("that is no batch is a TypeError", async () => {
-    const sender = wrap(new BaseSocket());
+  test("throws a TypeError for other types", async () => {
+    const sender = wrap(new ScriptedSocket());
     for (const wrong of [undefined, null, [], {}, new RecvBatch({ messages: 1 })]) {
       await expect(sender.sendBatch(wrong as never)).rejects.toThrow(TypeError);
       expect(() => sender.trySendBatch(wrong as never)).toThrow(TypeError);
@@ -137,8 +143,8 @@ describe.each(SENDERS)("a batch sent by %s", (_, wrap) => {
     }
   });
 
-  test("with metadata is refused before any goes, and says why", async () => {
-    const socket = new BaseSocket();
+  test("metadata is refused with a reason before a datagram is sent", async () => {
+    const socket = new ScriptedSocket();
     const batch = batchOf(1, 1).meta({ ecn: 1 }).push(Uint8Array.of(2));
     const error = await wrap(socket)
       .sendBatch(batch)
@@ -151,43 +157,46 @@ describe.each(SENDERS)("a batch sent by %s", (_, wrap) => {
   });
 });
 
-describe("an error behind a part of a batch", () => {
-  const nextWays: Record<string, (socket: DatagramSocketSend, batch: SendBatch) => unknown> = {
-    ...WAYS,
+describe("an error after the first datagrams of a SendBatch", () => {
+  const nextCalls: Record<string, (socket: DatagramSocketSend, batch: SendBatch) => unknown> = {
+    ...CALLS,
     send: (socket) => socket.send(Uint8Array.of(9)),
     trySend: (socket) => socket.trySend(Uint8Array.of(9)),
     sendMany: (socket) => socket.sendMany([Uint8Array.of(9)]),
   };
   const cases = SENDERS.flatMap(([name, wrap]) =>
-    Object.keys(WAYS).flatMap((first) =>
-      Object.keys(nextWays).map((next) => [first, next, name, wrap] as const),
+    Object.keys(CALLS).flatMap((first) =>
+      Object.keys(nextCalls).map((next) => [first, next, name, wrap] as const),
     ),
   );
 
-  test.each(cases)("%s answers the count; %s throws it, once: %s", async (first, next, _, wrap) => {
-    const socket = new BaseSocket();
-    const batch = batchOf(1, 3);
-    socket.sendPlan.push("sent", new Error("refused"));
-    expect(await WAYS[first]?.(wrap(socket), batch)).toBe(1);
-    expect([socket.sent, batch.length]).toEqual([[1], 2]);
-    const call = async () => nextWays[next]?.(wrap(socket), batch);
-    await expect(call()).rejects.toThrow("refused");
-    expect([socket.sent, batch.length]).toEqual([[1], 2]);
-    // Without the one that was refused, what is behind it goes.
-    expect(await wrap(socket).sendBatch(batch.drop(1))).toBe(1);
-    expect(socket.sent).toEqual([1, 3]);
-  });
+  test.each(cases)(
+    "%s returns the count, then %s throws the error once: %s",
+    async (first, next, _, wrap) => {
+      const socket = new ScriptedSocket();
+      const batch = batchOf(1, 3);
+      socket.sendPlan.push("sent", new Error("refused"));
+      expect(await CALLS[first]?.(wrap(socket), batch)).toBe(1);
+      expect([socket.sent, batch.length]).toEqual([[1], 2]);
+      const call = async () => nextCalls[next]?.(wrap(socket), batch);
+      await expect(call()).rejects.toThrow("refused");
+      expect([socket.sent, batch.length]).toEqual([[1], 2]);
+      // Once the refused datagram is dropped, the next one is sent.
+      expect(await wrap(socket).sendBatch(batch.drop(1))).toBe(1);
+      expect(socket.sent).toEqual([1, 3]);
+    },
+  );
 });
 
-test("what has no prefix is sent from where it lies, and what has one as a copy", () => {
-  class Noting extends BaseSocket {
+test("a SendBatch sends payloads without a prefix in place, and copies those with one", () => {
+  class RecordingSocket extends ScriptedSocket {
     readonly memory: ArrayBufferLike[] = [];
     override pollSend(waker: Waker | null, buf: Payload): Poll<number> {
       this.memory.push((buf as Uint8Array).buffer);
       return super.pollSend(waker, buf);
     }
   }
-  const socket = new Noting();
+  const socket = new RecordingSocket();
   const payload = counting(8);
   const batch = new SendBatch().pushSlice(payload, 2, 3).prefix(Uint8Array.of(9)).push(payload);
   expect(socket.trySendBatch(batch)).toBe(2);
@@ -195,19 +204,19 @@ test("what has no prefix is sent from where it lies, and what has one as a copy"
   expect(socket.memory.map((memory) => memory === payload.buffer)).toEqual([true, false]);
 });
 
-test("destinations go one by one: the peer is taken, another ends the batch", async () => {
-  const socket = new ConnectedBaseSocket(PEER);
+test("a SendBatch is sent up to the first destination that is not the peer", async () => {
+  const socket = new ConnectedScriptedSocket(PEER);
   const [one, two, three] = datagrams(1, 3) as [Uint8Array, Uint8Array, Uint8Array];
   const batch = new SendBatch().push(one, PEER).push(two).push(three, OTHER);
   expect(await socket.sendBatch(batch)).toBe(2);
   expect([socket.sent, batch.length]).toEqual([[1, 2], 1]);
   for (let i = 0; i < 2; i++) await expect(socket.sendBatch(batch)).rejects.toThrow("EISCONN");
-  const peerless = new BaseSocket();
+  const peerless = new ScriptedSocket();
   expect(() => peerless.trySendBatch(new SendBatch().push(one, PEER))).toThrow("EDESTADDRREQ");
 });
 
-test("a type whose own pollSendBatch answers 0 for ever is not asked for ever", async () => {
-  class Stuck extends BaseSocket {
+test("sendBatch ends if the pollSendBatch of a subclass keeps returning 0", async () => {
+  class Stuck extends ScriptedSocket {
     override pollSendBatch(): number {
       return 0;
     }
@@ -217,8 +226,8 @@ test("a type whose own pollSendBatch answers 0 for ever is not asked for ever", 
   expect(batch.length).toBe(2);
 });
 
-describe("a pair", () => {
-  test("gets each datagram in one piece, with its prefix, one of no bytes too", async () => {
+describe("SendBatch on a DatagramPair", () => {
+  test("sends each prefix and payload as one datagram, also empty ones", async () => {
     const [a, b] = DatagramPair.create();
     const memory = counting(100);
     const buffer = DgramBuffer.withCapacityAndHeadroom(32, 16);
@@ -238,7 +247,7 @@ describe("a pair", () => {
     expect(hex).toEqual(["40405a5b5c", "", "07", "00010203", "01"]);
   });
 
-  test("takes a copy: what is borrowed may change as soon as it went", async () => {
+  test("copies the payloads, which may be modified as soon as they are sent", async () => {
     const [a, b] = DatagramPair.create();
     const payload = counting(3);
     a.trySendBatch(new SendBatch().push(payload));
@@ -248,7 +257,7 @@ describe("a pair", () => {
     expect(buf.toHex()).toBe("000102");
   });
 
-  test("takes datagrams of more than 64 KiB", async () => {
+  test("sends datagrams of more than 64 KiB", async () => {
     const [a, b] = DatagramPair.create();
     const payload = counting(100_000);
     expect(await a.sendBatch(new SendBatch().prefix(Uint8Array.of(1)).push(payload))).toBe(1);
@@ -257,21 +266,21 @@ describe("a pair", () => {
     expect(Buffer.compare(buf.subarray(1, 100_001), payload)).toBe(0);
   });
 
-  test("that is full makes the batch wait, and goes on as datagrams are received", async () => {
+  test("sendBatch waits while the queue is full, and then continues", async () => {
     const [a, b] = DatagramPair.create({ queueDatagrams: 2 });
     const batch = batchOf(1, 5);
     expect(a.trySendBatch(batch)).toBe(2);
     const sent = a.sendBatch(batch);
     const received = new RecvBatch({ messages: 2 });
-    const seen: number[] = [];
-    while (seen.length < 5) {
+    const payloads: number[] = [];
+    while (payloads.length < 5) {
       const count = await b.recvBatch(received);
-      for (let i = 0; i < count; i++) seen.push(received.payload(i)[0] as number);
+      for (let i = 0; i < count; i++) payloads.push(received.payload(i)[0] as number);
     }
-    expect([await sent, batch.length, seen]).toEqual([3, 0, [1, 2, 3, 4, 5]]);
+    expect([await sent, batch.length, payloads]).toEqual([3, 0, [1, 2, 3, 4, 5]]);
   });
 
-  test("whose other end is closed refuses, and whose own end is closed rejects who waits", async () => {
+  test("fails after either end is closed, also if sendBatch already waits", async () => {
     const [a, b] = DatagramPair.create({ queueDatagrams: 1 });
     const batch = batchOf(1, 3);
     expect(a.trySendBatch(batch)).toBe(1);

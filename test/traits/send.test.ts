@@ -1,4 +1,4 @@
-/** The send half: what it refuses, destinations, and `sendMany` on a socket that is full. */
+/** The send half: payloads, ranges, destinations, and `sendMany` on a full socket. */
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
@@ -12,13 +12,13 @@ import {
 } from "../../lib/index.ts";
 import { counting, NOT_UINT8_ARRAYS, sample } from "../tools/buffer-samples.ts";
 import { nextTurn } from "../tools/sockets.ts";
-import { BaseSocket, ConnectedBaseSocket, datagrams, Settled } from "./base-socket.ts";
+import { ConnectedScriptedSocket, datagrams, ScriptedSocket, Settled } from "./scripted-socket.ts";
 
 const PEER = SocketAddress.ip("192.0.2.1", 53);
 const OTHER = SocketAddress.ip("192.0.2.2", 53);
 const ONE = Uint8Array.of(1);
 
-/** The code of the error that a promise rejects with. */
+/** Returns the code of the error that a promise rejects with. */
 async function codeOf(promise: Promise<unknown>): Promise<string> {
   const error = await promise.then(
     () => ({ code: "none" }),
@@ -27,8 +27,8 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
   return (error as SocketError).code;
 }
 
-describe("what is sent", () => {
-  test("is all of an array, a part of one or a Buffer, or a buffer's payload", async () => {
+describe("a payload", () => {
+  test("may be a Uint8Array, a view, a Buffer or a DgramBuffer with headroom", async () => {
     const payloads: [Payload, string][] = [
       [new Uint8Array([1, 2]), "0102"],
       [counting(3), "000102"],
@@ -49,7 +49,7 @@ describe("what is sent", () => {
     }
   });
 
-  test("is not touched", async () => {
+  test("is not modified", async () => {
     const buffer = sample();
     const before = [buffer.headroom, buffer.length, buffer.capacity, buffer.asSlice().toHex()];
     const [a] = DatagramPair.create();
@@ -59,7 +59,7 @@ describe("what is sent", () => {
     );
   });
 
-  test("is refused when it is no bytes: nothing of the batch goes", async () => {
+  test("of another type is refused, and nothing of its batch is sent", async () => {
     const [a, b] = DatagramPair.create();
     for (const value of NOT_UINT8_ARRAYS) {
       await expect(a.send(value as Payload)).rejects.toThrow(TypeError);
@@ -74,8 +74,8 @@ describe("what is sent", () => {
   });
 });
 
-describe("start and count", () => {
-  test("choose a part of the array, from nothing to all of it", async () => {
+describe("start and count of sendMany", () => {
+  test("select a range of the array, from none to all of it", async () => {
     const parts: [SendManyOptions | undefined, number[]][] = [
       [undefined, [1, 2, 3]],
       [{}, [1, 2, 3]],
@@ -87,14 +87,14 @@ describe("start and count", () => {
       [{ start: 3, count: 0 }, []],
     ];
     for (const [options, sent] of parts) {
-      const socket = new BaseSocket();
+      const socket = new ScriptedSocket();
       expect(await socket.sendMany(datagrams(1, 3), options)).toBe(sent.length);
       expect(socket.trySendMany(datagrams(1, 3), options)).toBe(sent.length);
       expect(socket.sent).toEqual([...sent, ...sent]);
     }
   });
 
-  test("are refused beyond the array, and when they are no integers", async () => {
+  test("are refused if they exceed the array or are not integers", async () => {
     const bad: SendManyOptions[] = [
       { start: 4 },
       { start: -1 },
@@ -108,24 +108,24 @@ describe("start and count", () => {
       { start: 2, to: [PEER, PEER] },
     ];
     for (const options of bad) {
-      const socket = new BaseSocket();
+      const socket = new ScriptedSocket();
       await expect(socket.sendMany(datagrams(1, 3), options)).rejects.toThrow(RangeError);
       expect(() => socket.trySendMany(datagrams(1, 3), options)).toThrow(RangeError);
-      // And so when it has to wait for its turn before anybody looks.
+      // The same if the call is queued, and its arguments are checked later.
       socket.sendPlan.push("full");
       const first = socket.send(ONE);
-      const behind = socket.sendMany(datagrams(1, 3), options);
+      const queued = socket.sendMany(datagrams(1, 3), options);
       socket.makeRoom();
-      await expect(behind).rejects.toThrow(RangeError);
+      await expect(queued).rejects.toThrow(RangeError);
       await first;
       expect(socket.sent).toEqual([1]);
     }
   });
 });
 
-describe("a destination", () => {
-  test("that is the peer is taken, one for all or one each", async () => {
-    const socket = new ConnectedBaseSocket(PEER);
+describe("a send destination", () => {
+  test("equal to the peer is accepted, as one for all datagrams or one for each", async () => {
+    const socket = new ConnectedScriptedSocket(PEER);
     const same = SocketAddress.parse("192.0.2.1:53");
     expect(await socket.sendTo(ONE, same)).toBe(1);
     expect(socket.trySendTo(ONE, same)).toBe(1);
@@ -134,8 +134,8 @@ describe("a destination", () => {
     expect(socket.sent.length).toBe(6);
   });
 
-  test("that is another is EISCONN, and names both", async () => {
-    const socket = new ConnectedBaseSocket(PEER);
+  test("other than the peer fails with EISCONN and names both addresses", async () => {
+    const socket = new ConnectedScriptedSocket(PEER);
     expect(await codeOf(socket.sendTo(ONE, OTHER))).toBe("EISCONN");
     expect(await codeOf(socket.sendMany([ONE], { to: OTHER }))).toBe("EISCONN");
     expect(() => socket.trySendTo(ONE, OTHER)).toThrow(
@@ -145,15 +145,15 @@ describe("a destination", () => {
     expect(socket.sent).toEqual([]);
   });
 
-  test("is EDESTADDRREQ on a type that does not know its peer", async () => {
-    const socket = new BaseSocket();
+  test("fails with EDESTADDRREQ on a subclass that does not know its peer", async () => {
+    const socket = new ScriptedSocket();
     expect(await codeOf(socket.sendTo(ONE, PEER))).toBe("EDESTADDRREQ");
     expect(() => socket.trySendTo(ONE, PEER)).toThrow("EDESTADDRREQ");
     expect(socket.sendPolls).toBe(0);
   });
 
-  test("that is no SocketAddress is a TypeError before anything of the batch goes", async () => {
-    const socket = new ConnectedBaseSocket(PEER);
+  test("that is no SocketAddress fails with a TypeError before a datagram is sent", async () => {
+    const socket = new ConnectedScriptedSocket(PEER);
     for (const value of [null, "192.0.2.1:53", { address: "192.0.2.1", port: 53 }, 5]) {
       const to = value as unknown as SocketAddress;
       await expect(socket.sendTo(ONE, to)).rejects.toThrow(TypeError);
@@ -169,18 +169,18 @@ describe("a destination", () => {
 });
 
 describe("sendMany on a full socket", () => {
-  test("sends all, in order, however often it has to wait", async () => {
+  test("sends all datagrams in order, however often it has to wait", async () => {
     const plan = fc.array(fc.constantFrom("sent" as const, "full" as const), { maxLength: 30 });
     const sizes = fc.array(fc.nat(5), { minLength: 1, maxLength: 5 });
     await fc.assert(
       fc.asyncProperty(plan, sizes, async (steps, counts) => {
-        const socket = new BaseSocket();
+        const socket = new ScriptedSocket();
         socket.sendPlan.push(...steps);
         let next = 0;
         const sends = counts.map((count) => {
           const bufs = datagrams(next, count + 2);
           next += count;
-          // From the middle of an array.
+          // A range in the middle of the array.
           return socket.sendMany([ONE, ...bufs], { start: 1, count });
         });
         while (socket.sendPlan.length > 0 && socket.sendWaker !== null) socket.makeRoom();
@@ -191,8 +191,8 @@ describe("sendMany on a full socket", () => {
     );
   });
 
-  test("answers the count when an error comes behind a wait; who is next in line gets it", async () => {
-    const socket = new BaseSocket();
+  test("resolves with the count before an error, which rejects the next caller", async () => {
+    const socket = new ScriptedSocket();
     const settled = new Settled();
     socket.sendPlan.push("sent", "full", "sent", new Error("refused"));
     settled.watch("many", socket.sendMany(datagrams(1, 4)));
@@ -205,25 +205,25 @@ describe("sendMany on a full socket", () => {
     expect(socket.sent).toEqual([1, 2, 9]);
   });
 
-  test("does not begin when an earlier batch left an error", async () => {
-    const socket = new BaseSocket();
+  test("rejects with the deferred error of an earlier batch, and sends nothing", async () => {
+    const socket = new ScriptedSocket();
     socket.sendPlan.push("sent", new Error("refused"));
     expect(socket.trySendMany(datagrams(1, 3))).toBe(1);
     await expect(socket.sendMany(datagrams(4, 2))).rejects.toThrow("refused");
     expect(socket.sent).toEqual([1]);
   });
 
-  test("ends when a type of one's own answers that it sent none", async () => {
-    class Lazy extends BaseSocket {
+  test("ends if the pollSendMany of a subclass returns 0", async () => {
+    class Stuck extends ScriptedSocket {
       override pollSendMany(): number {
         return 0;
       }
     }
-    expect(await new Lazy().sendMany(datagrams(1, 3))).toBe(0);
+    expect(await new Stuck().sendMany(datagrams(1, 3))).toBe(0);
   });
 
-  test("misuse by who waits in line rejects that one alone", async () => {
-    const socket = new BaseSocket();
+  test("invalid arguments of a queued call reject that call only", async () => {
+    const socket = new ScriptedSocket();
     const settled = new Settled();
     socket.sendPlan.push("full");
     settled.watch("a", socket.send(ONE));

@@ -1,6 +1,6 @@
 /**
- * `DatagramSocket`, which has both halves, and the buffered way into a socket: its default loops
- * and the one over any socket (`PoolBufIo`).
+ * `DatagramSocket`, which has both halves, and buffered I/O: the default methods of
+ * `RawPoolBufDatagramIo`, and `PoolBufIo`, which works over any socket.
  */
 
 import { describe, expect, test } from "bun:test";
@@ -17,10 +17,10 @@ import {
 } from "../../lib/index.ts";
 import { PoolBufIo } from "../../lib/traits/pool-io.ts";
 import { counting } from "../tools/buffer-samples.ts";
-import { BaseSocket, datagrams } from "./base-socket.ts";
+import { datagrams, ScriptedSocket } from "./scripted-socket.ts";
 
 describe("DatagramSocket", () => {
-  test("has every method of DatagramSocketRecv, internal and symbol-named ones too", () => {
+  test("has every method of DatagramSocketRecv, including internal and symbol-named ones", () => {
     const own = (type: { prototype: object }, name: string | symbol) =>
       Object.getOwnPropertyDescriptor(type.prototype, name);
     const names = Reflect.ownKeys(DatagramSocketRecv.prototype).filter(
@@ -31,14 +31,14 @@ describe("DatagramSocket", () => {
     for (const name of names) {
       const copied = own(DatagramSocket, name);
       expect([name, copied !== undefined, copied?.enumerable]).toEqual([name, true, false]);
-      // Both halves have asUdpSocket: the socket's own decides.
+      // Declared by both halves: either may be inherited.
       if (name === "asUdpSocket") continue;
       expect(copied?.value).toBe(own(DatagramSocketRecv, name)?.value);
     }
   });
 
-  test("is a DatagramSocketSend, which no name of the receive half hides", () => {
-    const socket = new BaseSocket();
+  test("is a DatagramSocketSend, whose methods the receive half does not hide", () => {
+    const socket = new ScriptedSocket();
     expect(socket).toBeInstanceOf(DatagramSocketSend);
     for (const name of Reflect.ownKeys(DatagramSocketSend.prototype)) {
       if (name === "constructor" || name === "asUdpSocket") continue;
@@ -46,8 +46,8 @@ describe("DatagramSocket", () => {
     }
   });
 
-  test("has no descriptor, buffered way, UDP socket or peer of itself", () => {
-    const socket = new BaseSocket();
+  test("has no descriptor, buffered I/O, UDP socket or peer address by default", () => {
+    const socket = new ScriptedSocket();
     expect([
       socket.asRawIo(),
       socket.intoFd(),
@@ -57,8 +57,8 @@ describe("DatagramSocket", () => {
     ]).toEqual([undefined, undefined, undefined, undefined, undefined]);
   });
 
-  test("keeps the errors of its two directions apart", async () => {
-    const socket = new BaseSocket();
+  test("does not throw the deferred error of a send from a receive", async () => {
+    const socket = new ScriptedSocket();
     socket.sendPlan.push("sent", new Error("refused"));
     expect(socket.trySendMany(datagrams(1, 3))).toBe(1);
     socket.arrived.push(Uint8Array.of(1));
@@ -67,8 +67,8 @@ describe("DatagramSocket", () => {
   });
 });
 
-/** A buffered way with its two base methods alone. */
-class BaseBufIo extends RawPoolBufDatagramIo {
+/** Buffered I/O that implements only the two abstract methods. */
+class ScriptedBufIo extends RawPoolBufDatagramIo {
   readonly arrived: (DgramBuffer | Error)[] = [];
   readonly wakers: (Waker | null)[] = [];
 
@@ -87,9 +87,9 @@ class BaseBufIo extends RawPoolBufDatagramIo {
 
 const buffers = (count: number) => datagrams(1, count).map((bytes) => DgramBuffer.fromSlice(bytes));
 
-describe("RawPoolBufDatagramIo, whose receive of many is a loop", () => {
-  test("appends what is there, up to the limit, behind what the array has", () => {
-    const io = new BaseBufIo();
+describe("pollRecvDatagrams of RawPoolBufDatagramIo", () => {
+  test("appends the available datagrams to the array, up to the limit", () => {
+    const io = new ScriptedBufIo();
     const [first, second, third] = buffers(3) as [DgramBuffer, DgramBuffer, DgramBuffer];
     io.arrived.push(first, second, third);
     const earlier = new DgramBuffer();
@@ -101,8 +101,8 @@ describe("RawPoolBufDatagramIo, whose receive of many is a loop", () => {
     expect(out[3]).toBe(third);
   });
 
-  test("answers Pending when there is none, and gives the waker to the first poll alone", () => {
-    const io = new BaseBufIo();
+  test("returns Pending if there is none, and passes its waker to one poll only", () => {
+    const io = new ScriptedBufIo();
     const waker = () => {};
     expect(io.pollRecvDatagrams(waker, [], 5)).toBe(Pending);
     io.arrived.push(...buffers(1));
@@ -110,8 +110,8 @@ describe("RawPoolBufDatagramIo, whose receive of many is a loop", () => {
     expect(io.wakers).toEqual([waker, waker, null]);
   });
 
-  test("answers a partial count rather than an error, which the next call throws, once", () => {
-    const io = new BaseBufIo();
+  test("returns the count before an error, which the next call throws once", () => {
+    const io = new ScriptedBufIo();
     const [first, second] = buffers(2) as [DgramBuffer, DgramBuffer];
     io.arrived.push(first, new Error("refused"), second);
     const out: DgramBuffer[] = [];
@@ -121,22 +121,22 @@ describe("RawPoolBufDatagramIo, whose receive of many is a loop", () => {
     expect(out).toEqual([first, second]);
   });
 
-  test("throws an error that comes before the first", () => {
-    const io = new BaseBufIo();
+  test("throws an error that precedes the first datagram", () => {
+    const io = new ScriptedBufIo();
     io.arrived.push(new Error("refused"), ...buffers(1));
     expect(() => io.pollRecvDatagrams(null, [], 5)).toThrow("refused");
     expect(io.pollRecvDatagrams(null, [], 5)).toBe(1);
   });
 
-  test("refuses a limit that is no count", () => {
+  test("refuses a limit that is negative, fractional, too large or not a number", () => {
     for (const limit of [-1, 0.5, Number.NaN, 2 ** 53, "1" as unknown as number]) {
-      expect(() => new BaseBufIo().pollRecvDatagrams(null, [], limit)).toThrow(RangeError);
+      expect(() => new ScriptedBufIo().pollRecvDatagrams(null, [], limit)).toThrow(RangeError);
     }
   });
 });
 
 describe("PoolBufIo", () => {
-  test("gives each datagram in a buffer of its own with headroom, which the caller keeps", () => {
+  test("receives each datagram in a new buffer with headroom", () => {
     const [sender, receiver] = DatagramPair.create();
     const io = new PoolBufIo(receiver);
     sender.trySendMany([counting(1), counting(2), counting(3), counting(4)]);
@@ -157,7 +157,7 @@ describe("PoolBufIo", () => {
     expect(io.pollRecvDgram(null)).toBe(Pending);
   });
 
-  test("sends by the socket, the payloads alone", () => {
+  test("sends the payloads through the socket, without headroom", () => {
     const [sender, receiver] = DatagramPair.create({ queueDatagrams: 2 });
     const io = new PoolBufIo(sender);
     const bufs = [counting(3), counting(2), counting(1)].map((bytes) => {
@@ -172,7 +172,7 @@ describe("PoolBufIo", () => {
     expect([receiver.tryRecv(received), received[2]]).toEqual([3, 2]);
   });
 
-  test("makes no buffer anew for a poll that got nothing", () => {
+  test("does not allocate buffers again for polls that received nothing", () => {
     let made = 0;
     const factory = {
       getMaxDgramBuf: () => {
@@ -193,7 +193,7 @@ describe("PoolBufIo", () => {
     expect(made).toBe(4);
   });
 
-  test("takes the buffers of another factory, of whatever size", () => {
+  test("uses the buffers of a custom factory, whatever their size", () => {
     const [sender, receiver] = DatagramPair.create();
     const io = new PoolBufIo(receiver, {
       getMaxDgramBuf: () => DgramBuffer.withCapacityAndHeadroom(64, 4),
@@ -202,14 +202,14 @@ describe("PoolBufIo", () => {
     sender.trySend(counting(61));
     const out: DgramBuffer[] = [];
     expect(io.pollRecvDatagrams(null, out, 2)).toBe(2);
-    // The second was cut off at the buffer's capacity.
+    // The second datagram was truncated to the capacity of its buffer.
     expect(out.map((buffer) => [buffer.headroom, buffer.length])).toEqual([
       [4, 60],
       [4, 60],
     ]);
   });
 
-  test("wakes whoever polls it, and leaves the waker when it has none", () => {
+  test("calls the waker of a pending poll, which later polls without a waker keep", () => {
     const [sender, receiver] = DatagramPair.create();
     const io = new PoolBufIo(receiver);
     let wakes = 0;
@@ -222,9 +222,9 @@ describe("PoolBufIo", () => {
     expect(wakes).toBe(1);
   });
 
-  test("answers a partial count rather than an error; either call throws it next, once", () => {
+  test("returns the count before an error, which either method then throws once", () => {
     for (const isSingle of [false, true]) {
-      const socket = new BaseSocket();
+      const socket = new ScriptedSocket();
       const io = new PoolBufIo(socket);
       socket.arrived.push(Uint8Array.of(1), new Error("refused"), Uint8Array.of(2));
       const out: DgramBuffer[] = [];
@@ -235,8 +235,8 @@ describe("PoolBufIo", () => {
     }
   });
 
-  test("keeps its buffer when a receive fails", () => {
-    const socket = new BaseSocket();
+  test("reuses the buffer of a receive that failed", () => {
+    const socket = new ScriptedSocket();
     let made = 0;
     const io = new PoolBufIo(socket, {
       getMaxDgramBuf: () => {
@@ -253,7 +253,7 @@ describe("PoolBufIo", () => {
     expect(made).toBe(1);
   });
 
-  test("refuses a limit that is no count, by that name; takes 0 and the largest", () => {
+  test("refuses an invalid limit by name, and accepts 0 and the largest integer", () => {
     const [sender, receiver] = DatagramPair.create();
     const io = new PoolBufIo(receiver);
     for (const limit of [-1, 0.5, Number.NaN, 2 ** 53, "1" as unknown as number]) {

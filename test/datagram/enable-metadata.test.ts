@@ -1,4 +1,4 @@
-/** What is told of received datagrams: as it was asked for, of the right datagram, and no more. */
+/** `enableMetadata`: exactly the enabled kinds are reported, each with its own datagram. */
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -18,10 +18,10 @@ import {
   openIPv4,
   openPath,
   PATHS,
-  receiveInfo,
+  RECEIVE_METHODS,
+  receiveMetas,
   receiveOne,
   sendEach,
-  WAYS,
 } from "./metadata-tools.ts";
 
 const LO = Number(readFileSync("/sys/class/net/lo/ifindex", "utf8"));
@@ -29,26 +29,27 @@ const GROUP = "239.255.77.9";
 
 type Kinds = Record<keyof MetadataOptions, boolean>;
 
-/** Which kinds are on, as told. */
+/** Returns the metadata kinds of `capabilities`, without the offloads. */
 function kindsOf(capabilities: Capabilities): Kinds {
   const { gso: _, gro: __, ...kinds } = capabilities;
   return kinds;
 }
 
-/** The kinds that this machine grants. */
-async function grantedKinds(): Promise<Kinds> {
+/** Returns which kinds this machine supports. */
+async function supportedKinds(): Promise<Kinds> {
   using socket = await UdpSocket.bind();
   return kindsOf(socket.enableMetadata());
 }
 
-const GRANTED = await grantedKinds();
+const SUPPORTED = await supportedKinds();
 for (const kind of METADATA_KINDS) {
-  if (!GRANTED[kind]) console.warn(`"${kind}" of datagrams is not tested: it is not granted here`);
+  if (!SUPPORTED[kind])
+    console.warn(`tests of "${kind}" metadata are skipped: it is not supported here`);
 }
 
 const ALL_OFF = Object.fromEntries(METADATA_KINDS.map((kind) => [kind, false])) as Kinds;
 
-/** The fields of each kind, and what they hold when nothing was told. */
+/** The fields of each kind, and their values if there is no such metadata. */
 const FIELDS: Record<keyof MetadataOptions, Partial<RecvMeta>> = {
   destination: { destination: undefined, interfaceIndex: 0 },
   originalDestination: { originalDestination: undefined },
@@ -58,28 +59,28 @@ const FIELDS: Record<keyof MetadataOptions, Partial<RecvMeta>> = {
   socketDrops: { socketDrops: undefined },
 };
 
-/** The kinds of which `meta` tells something. */
-function told(meta: RecvMeta): string[] {
+/** Returns the kinds that are present in `meta`. */
+function presentKinds(meta: RecvMeta): string[] {
   return METADATA_KINDS.filter((kind) =>
     Object.entries(FIELDS[kind]).some(
-      ([field, nothing]) => meta[field as keyof RecvMeta] !== nothing,
+      ([field, absent]) => meta[field as keyof RecvMeta] !== absent,
     ),
   );
 }
 
-describe("the answer to enableMetadata", () => {
-  test("says of each kind whether it is granted, and of the offloads whether they work", async () => {
+describe("enableMetadata", () => {
+  test("returns whether each kind is enabled, and whether the offloads are used", async () => {
     for (const offload of [true, false]) {
       using socket = await UdpSocket.bind({ offload });
       const isWorking = offload && NO_OFFLOAD_REASON === undefined;
       const capabilities = socket.enableMetadata();
       expect(capabilities).toEqual({
-        // All but the mark need no rights.
+        // All kinds except the mark work without privileges.
         destination: true,
         originalDestination: true,
         ecn: true,
         timestamp: true,
-        mark: GRANTED.mark,
+        mark: SUPPORTED.mark,
         socketDrops: true,
         gso: isWorking,
         gro: isWorking,
@@ -88,9 +89,9 @@ describe("the answer to enableMetadata", () => {
   });
 
   test.each(["0.0.0.0", ...(HAS_IPV6 ? ["::"] : [])])(
-    "switches each kind on and off for itself, on a socket bound to %s",
+    "enables and disables each kind independently on a socket bound to %s",
     async (hostname) => {
-      for (const kind of METADATA_KINDS.filter((kind) => GRANTED[kind])) {
+      for (const kind of METADATA_KINDS.filter((kind) => SUPPORTED[kind])) {
         const to = hostname === "::" ? "::1" : "127.0.0.1";
         using ends = await openPath({
           receiver: hostname,
@@ -104,16 +105,18 @@ describe("the answer to enableMetadata", () => {
           [kind]: true,
         });
         await sendEach(ends, [{ ecn: 2 }]);
-        // A socket that lost nothing is told nothing of losses.
-        expect(told(await receiveOne(receiver))).toEqual(kind === "socketDrops" ? [] : [kind]);
+        // The kernel attaches the drop counter only once it is not 0.
+        expect(presentKinds(await receiveOne(receiver))).toEqual(
+          kind === "socketDrops" ? [] : [kind],
+        );
         expect(kindsOf(receiver.enableMetadata({ [kind]: false }))).toEqual(ALL_OFF);
         await sendEach(ends, [{ ecn: 2 }]);
-        expect(told(await receiveOne(receiver))).toEqual([]);
+        expect(presentKinds(await receiveOne(receiver))).toEqual([]);
       }
     },
   );
 
-  test("leaves kinds that are not named as they are, and says so", async () => {
+  test("does not change kinds that are not named, and returns their state", async () => {
     using ends = await openIPv4();
     const { receiver } = ends;
     receiver.enableMetadata({ ecn: true });
@@ -122,10 +125,10 @@ describe("the answer to enableMetadata", () => {
     expect(kindsOf(receiver.enableMetadata({}))).toEqual(both);
     expect(kindsOf(receiver.enableMetadata({ ecn: undefined }))).toEqual(both);
     await sendEach(ends, [undefined]);
-    expect(told(await receiveOne(receiver))).toEqual(["destination", "ecn"]);
+    expect(presentKinds(await receiveOne(receiver))).toEqual(["destination", "ecn"]);
   });
 
-  test("is all false on the portable backend, which tells of peers alone", async () => {
+  test("returns false for all on the portable backend, which only reports the peer", async () => {
     using receiver = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "portable" });
     expect(receiver.enableMetadata()).toEqual({
       ...ALL_OFF,
@@ -135,13 +138,13 @@ describe("the answer to enableMetadata", () => {
     using sender = await UdpSocket.bind({ hostname: "127.0.0.1" });
     await sender.sendTo(new Uint8Array(3), receiver.localAddr);
     const meta = await receiveOne(receiver);
-    expect([meta.length, told(meta)]).toEqual([3, []]);
+    expect([meta.length, presentKinds(meta)]).toEqual([3, []]);
     expect(meta.peer?.equals(sender.localAddr)).toBe(true);
     expect(meta.timestampNs).toBeUndefined();
   });
 
   test.each(["native", "portable"] as const)(
-    "is an error for what is no kind, no boolean, or closed: %s",
+    "refuses unknown kinds, values that are not boolean, and closed sockets: %s backend",
     async (backend) => {
       using socket = await UdpSocket.bind({ backend });
       const cases: [wanted: unknown, message: string][] = [
@@ -164,23 +167,26 @@ describe("the answer to enableMetadata", () => {
   );
 });
 
-describe("the destination", () => {
-  test.each(PATHS)("is where it was sent, with the port and the interface: $name", async (path) => {
-    for (const receive of Object.values(WAYS)) {
-      using ends = await openPath(path);
-      ends.receiver.enableMetadata({ destination: true, originalDestination: true });
-      await sendEach(ends, [undefined, { ecn: 1 }, undefined]);
-      const address = path.to.replace("::ffff:", "");
-      const expected = `${SocketAddress.ip(address, ends.receiver.localAddr.port)}`;
-      for (const meta of await receiveInfo(ends.receiver, 3, receive)) {
-        expect(`${meta.destination}`).toBe(expected);
-        expect(`${meta.originalDestination}`).toBe(expected);
-        expect(meta.interfaceIndex).toBe(LO);
+describe("destination metadata", () => {
+  test.each(PATHS)(
+    "is the address sent to, with the port and the interface: $name",
+    async (path) => {
+      for (const receive of Object.values(RECEIVE_METHODS)) {
+        using ends = await openPath(path);
+        ends.receiver.enableMetadata({ destination: true, originalDestination: true });
+        await sendEach(ends, [undefined, { ecn: 1 }, undefined]);
+        const address = path.to.replace("::ffff:", "");
+        const expected = `${SocketAddress.ip(address, ends.receiver.localAddr.port)}`;
+        for (const meta of await receiveMetas(ends.receiver, 3, receive)) {
+          expect(`${meta.destination}`).toBe(expected);
+          expect(`${meta.originalDestination}`).toBe(expected);
+          expect(meta.interfaceIndex).toBe(LO);
+        }
       }
-    }
-  });
+    },
+  );
 
-  test("tells the addresses of one wildcard socket apart, a group among them", async () => {
+  test("distinguishes local addresses and a multicast group on a wildcard socket", async () => {
     for (const hostname of ["0.0.0.0", ...(HAS_IPV6 ? ["::"] : [])]) {
       using receiver = await UdpSocket.bind({ hostname });
       using sender = await UdpSocket.bind({ hostname });
@@ -198,16 +204,16 @@ describe("the destination", () => {
         to.map(() => new Uint8Array(1)),
         { to },
       );
-      const metas = await receiveInfo(receiver, to.length);
+      const metas = await receiveMetas(receiver, to.length);
       expect(metas.map(({ destination }) => `${destination}`)).toEqual(to.map(String));
       expect(metas.map(({ interfaceIndex }) => interfaceIndex)).toEqual(to.map(() => LO));
     }
   });
 });
 
-describe("the timestamp", () => {
-  test.each(Object.entries(WAYS))(
-    "lies between the clock before and after, and does not run back, as %s tells",
+describe("timestamp metadata", () => {
+  test.each(Object.entries(RECEIVE_METHODS))(
+    "is between the system times before and after, and does not decrease: %s",
     async (_, receive) => {
       for (const offload of [true, false]) {
         using ends = await openIPv4(offload);
@@ -216,7 +222,7 @@ describe("the timestamp", () => {
         const times: bigint[] = [];
         for (let round = 0; round < 20; round++) {
           await sendEach(ends, [undefined, { ecn: 1 }, undefined]);
-          for (const meta of await receiveInfo(ends.receiver, 3, receive)) {
+          for (const meta of await receiveMetas(ends.receiver, 3, receive)) {
             times.push(meta.timestampNs as bigint);
           }
         }
@@ -226,7 +232,7 @@ describe("the timestamp", () => {
           expect(time).toBeGreaterThanOrEqual(times[i - 1] ?? before);
           expect(time).toBeLessThanOrEqual(after);
         }
-        // In nanoseconds, not in the milliseconds of the clock it is compared with.
+        // The resolution is finer than the milliseconds of Date.now().
         expect(times.some((time) => time % 1_000_000n !== 0n)).toBe(true);
         expect(new Set(times).size).toBeGreaterThan(20);
       }
@@ -234,8 +240,8 @@ describe("the timestamp", () => {
   );
 });
 
-describe("the drop counter", () => {
-  test("says how many are missing of what overfilled the buffer", async () => {
+describe("socketDrops metadata", () => {
+  test("is the number of datagrams dropped because the receive buffer was full", async () => {
     using receiver = await UdpSocket.bind({
       hostname: "127.0.0.1",
       receiveBufferBytes: 8192,
@@ -256,16 +262,16 @@ describe("the drop counter", () => {
       const got = await receiver.recvMany(bufs, { meta });
       received += got;
       expect(got).toBeLessThan(200);
-      // What fitted came before the first loss of this round.
+      // The first datagram was queued before the first drop of this round.
       expect(meta[0]?.socketDrops ?? 0).toBe(sent - 200 - (received - got));
-      // Whoever comes next into the emptied buffer knows of all that was lost.
+      // The next datagram, queued after the buffer was emptied, reports all drops.
       sent += await sender.sendTo(new Uint8Array(1), to);
       const last = await receiveOne(receiver);
       received++;
       expect([last.length, last.socketDrops]).toEqual([1, sent - received]);
     }
     expect(receiver.counters.datagramsDropped).toBe(0);
-    // An meta that told of losses tells of none where nothing is told.
+    // An object that reported drops is reset by a receive after the kind is disabled.
     const meta = [new RecvMeta()];
     await sender.sendTo(new Uint8Array(1), to);
     await receiver.recvMany([new Uint8Array(1)], { meta });
@@ -276,7 +282,7 @@ describe("the drop counter", () => {
     expect(meta[0]?.socketDrops).toBeUndefined();
   });
 
-  test("is absent while nothing was lost", async () => {
+  test("is absent while no datagram was dropped", async () => {
     using ends = await openIPv4();
     ends.receiver.enableMetadata({ socketDrops: true });
     await sendEach(ends, [undefined]);
@@ -284,46 +290,46 @@ describe("the drop counter", () => {
   });
 });
 
-describe("what is left over", () => {
-  test("of earlier datagrams is wiped when an meta is used on a socket that tells nothing", async () => {
-    using telling = await openIPv4();
-    using silent = await openIPv4();
-    telling.receiver.enableMetadata();
+describe("metadata across receives", () => {
+  test("is reset when a RecvMeta is reused on a socket without metadata", async () => {
+    using enabled = await openIPv4();
+    using disabled = await openIPv4();
+    enabled.receiver.enableMetadata();
     const bufs = [new Uint8Array(9)];
     const meta = [new RecvMeta()];
-    await sendEach(telling, [{ ecn: 3 }]);
-    await telling.receiver.recvMany(bufs, { meta });
+    await sendEach(enabled, [{ ecn: 3 }]);
+    await enabled.receiver.recvMany(bufs, { meta });
     const [entry] = meta as [RecvMeta];
-    expect(told(entry)).toEqual(
-      METADATA_KINDS.filter((kind) => GRANTED[kind] && kind !== "socketDrops"),
+    expect(presentKinds(entry)).toEqual(
+      METADATA_KINDS.filter((kind) => SUPPORTED[kind] && kind !== "socketDrops"),
     );
-    await sendEach(silent, [{ ecn: 3 }]);
-    await silent.receiver.recvMany(bufs, { meta });
-    expect(told(entry)).toEqual([]);
+    await sendEach(disabled, [{ ecn: 3 }]);
+    await disabled.receiver.recvMany(bufs, { meta });
+    expect(presentKinds(entry)).toEqual([]);
     expect(entry.timestampNs).toBeUndefined();
-    expect(entry.peer?.port).toBe(silent.sender.localAddr.port);
+    expect(entry.peer?.port).toBe(disabled.sender.localAddr.port);
   });
 
-  test("of earlier datagrams is wiped when a batch is used on another kind of socket", async () => {
-    using telling = await openIPv4();
-    using silent = await openIPv4();
+  test("is reset when a RecvBatch is reused on a socket without metadata", async () => {
+    using enabled = await openIPv4();
+    using disabled = await openIPv4();
     using portable = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "portable" });
     const [left, right] = await UnixDatagram.pair();
-    telling.receiver.enableMetadata();
+    enabled.receiver.enableMetadata();
     const batch = new RecvBatch();
     const meta = new RecvMeta();
     const receivers: [UdpSocket | UnixDatagram, () => Promise<number>][] = [
-      [silent.receiver, () => sendEach(silent, [{ ecn: 1 }])],
-      [portable, () => silent.sender.sendTo(new Uint8Array(1), portable.localAddr)],
+      [disabled.receiver, () => sendEach(disabled, [{ ecn: 1 }])],
+      [portable, () => disabled.sender.sendTo(new Uint8Array(1), portable.localAddr)],
       [right, () => left.send(new Uint8Array(1))],
     ];
     for (const [receiver, send] of receivers) {
-      await sendEach(telling, [{ ecn: 3 }]);
-      await telling.receiver.recvBatch(batch);
+      await sendEach(enabled, [{ ecn: 3 }]);
+      await enabled.receiver.recvBatch(batch);
       expect(batch.metaAt(0, meta).ecn).toBe(3);
       await send();
       await receiver.recvBatch(batch);
-      expect(told(batch.metaAt(0, meta))).toEqual([]);
+      expect(presentKinds(batch.metaAt(0, meta))).toEqual([]);
       expect(meta.length).toBe(1);
     }
     left.close();
@@ -331,7 +337,7 @@ describe("what is left over", () => {
   });
 
   test.skipIf(NO_OFFLOAD_REASON !== undefined)(
-    "of a message that recvMany took in part goes to a batch with all that was told of it",
+    "is kept for the datagrams of a GRO message that recvMany leaves to recvBatch",
     async () => {
       using ends = await openIPv4();
       ends.receiver.enableMetadata({ ecn: true, destination: true, timestamp: true });
@@ -346,7 +352,7 @@ describe("what is left over", () => {
       }
       expect(metas.map(({ ecn }) => ecn)).toEqual([3, 3, 1, 1]);
       for (const meta of metas) {
-        expect(told(meta)).toEqual(["destination", "ecn", "timestamp"]);
+        expect(presentKinds(meta)).toEqual(["destination", "ecn", "timestamp"]);
         expect(meta.peer?.port).toBe(ends.sender.localAddr.port);
       }
       expect(metas[0]?.timestampNs).toBe(first[0]?.timestampNs as bigint);

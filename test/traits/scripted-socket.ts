@@ -1,6 +1,6 @@
 /**
- * Socket types as a user would write them, public names only: one with the two base methods and
- * nothing else, of which the test says what the next sends come to, and what arrives; and wrappers.
+ * User-defined socket types for tests, written with the public API only: a socket that implements
+ * just the two abstract methods, with results that the test scripts, and wrappers.
  */
 
 import { getEventListeners } from "node:events";
@@ -20,16 +20,16 @@ import {
   type Waker,
 } from "../../lib/index.ts";
 
-/** What a send comes to: it is full until `makeRoom`, or fails once. */
+/** The result of a send. `full`: returns `Pending` until `makeRoom`. An error is thrown once. */
 type SendStep = "sent" | "full" | Error;
 
-/** Drives itself by what the test planned. */
-export class BaseSocket extends DatagramSocket {
-  /** What the next sends come to, in order; behind the last of them all are sent. */
+/** A socket whose sends and receives have the results that the test scripted. */
+export class ScriptedSocket extends DatagramSocket {
+  /** The results of the next sends, in order. When it is empty, sends succeed. */
   readonly sendPlan: SendStep[] = [];
-  /** The first bytes of all datagrams that were sent. */
+  /** The first byte of each datagram sent; -1 for an empty datagram. */
   readonly sent: number[] = [];
-  /** What arrived and is not received yet. */
+  /** The datagrams and errors that the next receives return or throw. */
   readonly arrived: (Uint8Array | Error)[] = [];
   sendPolls = 0;
   recvPolls = 0;
@@ -64,7 +64,7 @@ export class BaseSocket extends DatagramSocket {
     return next.length;
   }
 
-  /** Ends being full, and wakes. */
+  /** Removes a leading `full` step, and calls the waker of the last pending send. */
   makeRoom(): void {
     if (this.sendPlan[0] === "full") this.sendPlan.shift();
     const waker = this.sendWaker;
@@ -72,7 +72,7 @@ export class BaseSocket extends DatagramSocket {
     waker?.();
   }
 
-  /** Lets something arrive, and wakes. */
+  /** Appends to `arrived`, and calls the waker of the last pending receive. */
   arrive(...datagrams: (Uint8Array | Error)[]): void {
     this.arrived.push(...datagrams);
     const waker = this.recvWaker;
@@ -81,8 +81,8 @@ export class BaseSocket extends DatagramSocket {
   }
 }
 
-/** A `BaseSocket` that is connected. */
-export class ConnectedBaseSocket extends BaseSocket {
+/** A `ScriptedSocket` with a peer address. */
+export class ConnectedScriptedSocket extends ScriptedSocket {
   peer: SocketAddress | undefined;
 
   constructor(peer: SocketAddress | undefined) {
@@ -95,7 +95,7 @@ export class ConnectedBaseSocket extends BaseSocket {
   }
 }
 
-/** Sends by the socket it wraps. */
+/** A wrapper that forwards sends to another socket. */
 export class SendWrapper extends AsDatagramSocketSend {
   readonly #inner: DatagramSocketSend;
 
@@ -109,7 +109,7 @@ export class SendWrapper extends AsDatagramSocketSend {
   }
 }
 
-/** Receives by the socket it wraps. */
+/** A wrapper that forwards receives to another socket. */
 export class RecvWrapper extends AsDatagramSocketRecv {
   readonly #inner: DatagramSocketRecv;
 
@@ -123,17 +123,17 @@ export class RecvWrapper extends AsDatagramSocketRecv {
   }
 }
 
-/** Datagrams of one byte each: `from`, `from + 1`, ... */
+/** Returns datagrams of one byte each: `from`, `from + 1`, ... */
 export function datagrams(from: number, count: number): Uint8Array[] {
   return Array.from({ length: count }, (_, i) => Uint8Array.of(from + i));
 }
 
-/** How many listeners wait for a signal's abort. */
+/** Returns the number of abort listeners of `signal`. */
 export function listenerCount(signal: AbortSignal): number {
   return getEventListeners(signal, "abort").length;
 }
 
-/** Notes the order in which promises settle, and how. */
+/** Records the order in which promises settle, with their values or error messages. */
 export class Settled {
   readonly order: string[] = [];
 

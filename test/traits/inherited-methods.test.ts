@@ -1,6 +1,7 @@
 /**
- * What the traits promise of every socket type, shown on one with the base methods alone. Each of
- * the crate's faults in them has a test that fails where the fault is.
+ * The methods that every socket type inherits, tested on subclasses that implement only the
+ * abstract ones. Includes a test for each defect of these methods in the Rust crate
+ * `datagram-socket`.
  */
 
 import { describe, expect, test } from "bun:test";
@@ -18,19 +19,19 @@ import {
   WouldBlock,
 } from "../../lib/index.ts";
 import { nextTurn } from "../tools/sockets.ts";
-import { BaseSocket, datagrams } from "./base-socket.ts";
+import { datagrams, ScriptedSocket } from "./scripted-socket.ts";
 
 const ONE = Uint8Array.of(1);
 const EMPTY = new Uint8Array(0);
 
-/** A send half alone, written with its one base method. */
+/** A send half that implements only `pollSend`. */
 class Sink extends DatagramSocketSend {
   override pollSend(_waker: Waker | null, buf: Payload): Poll<number> {
     return buf.length;
   }
 }
 
-/** A receive half alone, written with its one base method: it counts. */
+/** A receive half that implements only `pollRecvFrom`, with datagrams of one byte: 1, 2, ... */
 class Source extends DatagramSocketRecv {
   #next = 0;
 
@@ -41,8 +42,8 @@ class Source extends DatagramSocketRecv {
   }
 }
 
-describe("a type with one base method", () => {
-  test("sends in every way", async () => {
+describe("a subclass that implements only the abstract method", () => {
+  test("inherits every kind of send", async () => {
     const sink = new Sink();
     const bufs = datagrams(1, 3);
     expect(await sink.send(ONE)).toBe(1);
@@ -53,7 +54,7 @@ describe("a type with one base method", () => {
     expect([sink.peerAddr, sink.asUdpSocket()]).toEqual([undefined, undefined]);
   });
 
-  test("receives in every way", async () => {
+  test("inherits every kind of receive", async () => {
     const source = new Source();
     const buf = new Uint8Array(1);
     const bufs = [buf, buf, buf];
@@ -67,22 +68,22 @@ describe("a type with one base method", () => {
   });
 });
 
-describe("a try on a fresh socket", () => {
-  test("sends and receives, without a poll before it", () => {
-    for (const make of [() => new BaseSocket(), () => DatagramPair.create()[0]]) {
+describe("a try call on a new socket", () => {
+  test("sends or receives without an earlier poll", () => {
+    for (const make of [() => new ScriptedSocket(), () => DatagramPair.create()[0]]) {
       expect(make().trySend(ONE)).toBe(1);
       expect(make().trySendMany([ONE, ONE])).toBe(2);
       expect(make().tryRecv(new Uint8Array(1))).toBe(WouldBlock);
     }
-    const socket = new BaseSocket();
+    const socket = new ScriptedSocket();
     socket.arrived.push(ONE);
     expect(socket.tryRecv(new Uint8Array(1))).toBe(1);
   });
 });
 
-describe("a try", () => {
-  test("leaves the waker of whoever polls in place", () => {
-    const socket = new BaseSocket();
+describe("a try call", () => {
+  test("keeps the waker of an earlier poll", () => {
+    const socket = new ScriptedSocket();
     let wakes = 0;
     const waker = () => {
       wakes++;
@@ -101,8 +102,8 @@ describe("a try", () => {
     expect(wakes).toBe(2);
   });
 
-  test("does not put a sendMany that waits to sleep for ever", async () => {
-    const socket = new BaseSocket();
+  test("does not prevent the wake of a waiting sendMany", async () => {
+    const socket = new ScriptedSocket();
     socket.sendPlan.push("sent", "full");
     const sent = socket.sendMany(datagrams(1, 3));
     expect(socket.trySend(ONE)).toBe(WouldBlock);
@@ -112,11 +113,11 @@ describe("a try", () => {
     expect(socket.sent).toEqual([1, 2, 3]);
   });
 
-  test("does not overtake whoever waits, though there is room by now", async () => {
-    const socket = new BaseSocket();
+  test("returns WouldBlock while a caller waits, even if there is room", async () => {
+    const socket = new ScriptedSocket();
     socket.sendPlan.push("full");
     const sent = socket.send(Uint8Array.of(1));
-    // There is room, and whoever waits is not told yet.
+    // There is room now, but the waiting caller has not been woken.
     socket.sendPlan.length = 0;
     expect(socket.trySend(Uint8Array.of(2))).toBe(WouldBlock);
     expect(socket.trySendTo(Uint8Array.of(2), SocketAddress.abstract("x"))).toBe(WouldBlock);
@@ -126,8 +127,8 @@ describe("a try", () => {
     expect(socket.sent).toEqual([1]);
   });
 
-  test("does not put a recv that waits to sleep for ever, and takes nothing from it", async () => {
-    const socket = new BaseSocket();
+  test("does not prevent the wake of a waiting recv, nor take its datagram", async () => {
+    const socket = new ScriptedSocket();
     const received = socket.recv(new Uint8Array(1));
     socket.arrived.push(ONE);
     expect(socket.tryRecv(new Uint8Array(1))).toBe(WouldBlock);
@@ -136,8 +137,8 @@ describe("a try", () => {
     expect(await received).toBe(1);
   });
 
-  test("goes again as soon as nobody waits", async () => {
-    const socket = new BaseSocket();
+  test("succeeds again as soon as no caller waits", async () => {
+    const socket = new ScriptedSocket();
     socket.sendPlan.push("full");
     const sent = socket.send(ONE);
     const received = socket.recv(new Uint8Array(1));
@@ -148,9 +149,9 @@ describe("a try", () => {
   });
 });
 
-describe("a datagram of no bytes", () => {
-  test("is sent and received as one, and is not would-block", async () => {
-    const socket = new BaseSocket();
+describe("an empty datagram", () => {
+  test("is sent and received as a datagram, and is not mistaken for WouldBlock", async () => {
+    const socket = new ScriptedSocket();
     expect([socket.trySend(EMPTY), await socket.send(EMPTY)]).toEqual([0, 0]);
     expect([socket.trySendMany([EMPTY, EMPTY]), await socket.sendMany([EMPTY])]).toEqual([2, 1]);
     expect(socket.sent.length).toBe(5);
@@ -162,8 +163,8 @@ describe("a datagram of no bytes", () => {
     expect(socket.tryRecv(buf)).toBe(WouldBlock);
   });
 
-  test("wakes whoever waits for one", async () => {
-    const socket = new BaseSocket();
+  test("wakes a waiting receive", async () => {
+    const socket = new ScriptedSocket();
     const received = socket.recv(new Uint8Array(4));
     socket.arrive(EMPTY);
     expect(await received).toBe(0);
@@ -171,8 +172,8 @@ describe("a datagram of no bytes", () => {
 });
 
 describe("an empty batch", () => {
-  test("is 0 at once, on a full or idle socket too, and nothing is polled", async () => {
-    const socket = new BaseSocket();
+  test("returns 0 at once without a poll, even on a full or idle socket", async () => {
+    const socket = new ScriptedSocket();
     socket.sendPlan.push("full");
     expect([socket.trySendMany([]), await socket.sendMany([])]).toEqual([0, 0]);
     expect(await socket.sendMany([ONE], { count: 0 })).toBe(0);
@@ -185,8 +186,8 @@ describe("an empty batch", () => {
 });
 
 describe("a partial batch", () => {
-  test("is answered rather than Pending, and a wake is not waited for", () => {
-    const socket = new BaseSocket();
+  test("returns its count rather than Pending", () => {
+    const socket = new ScriptedSocket();
     socket.sendPlan.push("sent", "sent", "full");
     expect(socket.pollSendMany(() => {}, datagrams(1, 5))).toBe(2);
     expect(socket.trySendMany(datagrams(3, 3))).toBe(WouldBlock);
@@ -196,14 +197,14 @@ describe("a partial batch", () => {
     socket.arrived.push(...datagrams(1, 2));
     const bufs = Array.from({ length: 20 }, () => new Uint8Array(1));
     expect(socket.pollRecvMany(() => {}, bufs)).toBe(2);
-    // The waker is for a poll that answers Pending.
+    // The waker is stored only if the poll returns Pending.
     expect(socket.recvWaker).toBeNull();
     expect(socket.pollRecvMany(() => {}, bufs)).toBe(Pending);
     expect(socket.recvWaker).not.toBeNull();
   });
 
-  test("is answered by recvMany, which waits for none of the other eighteen", async () => {
-    const socket = new BaseSocket();
+  test("resolves recvMany, which does not wait to fill its remaining buffers", async () => {
+    const socket = new ScriptedSocket();
     const bufs = Array.from({ length: 20 }, () => new Uint8Array(1));
     const received = socket.recvMany(bufs);
     socket.arrive(...datagrams(1, 2));
@@ -213,14 +214,14 @@ describe("a partial batch", () => {
   });
 });
 
-describe("an error behind a partial batch of sends", () => {
-  const firstCalls: Record<string, (socket: BaseSocket) => unknown> = {
+describe("an error after a partial batch of sends", () => {
+  const firstCalls: Record<string, (socket: ScriptedSocket) => unknown> = {
     pollSendMany: (socket) => socket.pollSendMany(null, datagrams(1, 3)),
     trySendMany: (socket) => socket.trySendMany(datagrams(1, 3)),
     sendMany: (socket) => socket.sendMany(datagrams(1, 3)),
   };
   const to = undefined;
-  const nextCalls: Record<string, (socket: BaseSocket) => unknown> = {
+  const nextCalls: Record<string, (socket: ScriptedSocket) => unknown> = {
     send: (socket) => socket.send(Uint8Array.of(9)),
     sendTo: (socket) => socket.sendTo(Uint8Array.of(9), to as never),
     sendMany: (socket) => socket.sendMany([Uint8Array.of(9)]),
@@ -233,8 +234,8 @@ describe("an error behind a partial batch of sends", () => {
     Object.keys(nextCalls).map((next) => [first, next] as const),
   );
 
-  test.each(pairs)("%s answers the count; %s throws it, once", async (first, next) => {
-    const socket = new BaseSocket();
+  test.each(pairs)("%s returns the count, then %s throws the error once", async (first, next) => {
+    const socket = new ScriptedSocket();
     socket.sendPlan.push("sent", new Error("refused"));
     expect(await firstCalls[first]?.(socket)).toBe(1);
     expect(socket.sent).toEqual([1]);
@@ -246,9 +247,9 @@ describe("an error behind a partial batch of sends", () => {
   });
 });
 
-describe("an error behind a partial batch of receives", () => {
+describe("an error after a partial batch of receives", () => {
   const buf = new Uint8Array(1);
-  const nextCalls: Record<string, (socket: BaseSocket) => unknown> = {
+  const nextCalls: Record<string, (socket: ScriptedSocket) => unknown> = {
     recv: (socket) => socket.recv(buf),
     recvFrom: (socket) => socket.recvFrom(buf),
     recvMany: (socket) => socket.recvMany([buf]),
@@ -257,7 +258,7 @@ describe("an error behind a partial batch of receives", () => {
     pollRecvMany: (socket) => socket.pollRecvMany(null, [buf]),
     batches: (socket) => socket.batches().next(),
   };
-  const firstCalls: Record<string, (socket: BaseSocket) => unknown> = {
+  const firstCalls: Record<string, (socket: ScriptedSocket) => unknown> = {
     pollRecvMany: (socket) => socket.pollRecvMany(null, [buf, buf, buf]),
     tryRecvMany: (socket) => socket.tryRecvMany([buf, buf, buf]),
     recvMany: (socket) => socket.recvMany([buf, buf, buf]),
@@ -266,8 +267,8 @@ describe("an error behind a partial batch of receives", () => {
     Object.keys(nextCalls).map((next) => [first, next] as const),
   );
 
-  test.each(pairs)("%s answers the count; %s throws it, once", async (first, next) => {
-    const socket = new BaseSocket();
+  test.each(pairs)("%s returns the count, then %s throws the error once", async (first, next) => {
+    const socket = new ScriptedSocket();
     socket.arrived.push(Uint8Array.of(1), new Error("refused"), Uint8Array.of(3));
     expect(await firstCalls[first]?.(socket)).toBe(1);
     const call = async () => nextCalls[next]?.(socket);
@@ -277,8 +278,8 @@ describe("an error behind a partial batch of receives", () => {
   });
 });
 
-test("an error before the first of a batch is thrown at once, and not again", async () => {
-  const socket = new BaseSocket();
+test("an error of the first datagram of a batch is thrown by that call, once", async () => {
+  const socket = new ScriptedSocket();
   socket.sendPlan.push(new Error("refused"), new Error("refused too"));
   await expect(socket.sendMany(datagrams(1, 2))).rejects.toThrow("refused");
   expect(() => socket.trySendMany(datagrams(1, 2))).toThrow("refused too");

@@ -1,35 +1,35 @@
-/** Calls, wakes and aborts that come from within a poll, where the line is served right now. */
+/** Reentrancy of the queue: wakes, calls and aborts from within a poll of one of its callers. */
 
 import { describe, expect, test } from "bun:test";
 import { Pending, type Poll, type Waker, WouldBlock } from "../../lib/index.ts";
 import { OperationQueue } from "../../lib/poll/operation-queue.ts";
 import { nextTurn } from "../tools/sockets.ts";
-import { BaseSocket, listenerCount, Settled } from "../traits/base-socket.ts";
+import { listenerCount, ScriptedSocket, Settled } from "../traits/scripted-socket.ts";
 
 const ONE = Uint8Array.of(1);
 
-describe("wakes", () => {
-  test("from within the poll, before it answers Pending, are not lost", async () => {
+describe("a wake from within a poll", () => {
+  test("is not lost if the poll then returns Pending", async () => {
     const queue = new OperationQueue();
-    const turns: string[] = [];
-    const pollsTo = (name: string, last: number) => {
+    const events: string[] = [];
+    const makePoll = (name: string, last: number) => {
       let polls = 0;
       return (waker: Waker) => {
-        turns.push(`${name}${++polls}`);
+        events.push(`${name}${++polls}`);
         if (polls === last) return name;
         waker();
         return Pending;
       };
     };
-    const first = queue.run(pollsTo("a", 2), undefined);
-    const second = queue.run(pollsTo("b", 3), undefined);
-    turns.push("returned");
+    const first = queue.run(makePoll("a", 2), undefined);
+    const second = queue.run(makePoll("b", 3), undefined);
+    events.push("returned");
     expect(await Promise.all([first, second])).toEqual(["a", "b"]);
-    expect(turns).toEqual(["a1", "returned", "a2", "b1", "b2", "b3"]);
+    expect(events).toEqual(["a1", "returned", "a2", "b1", "b2", "b3"]);
     expect(queue.isBusy).toBe(false);
   });
 
-  test("from within the poll for ever leave the thread to others", async () => {
+  test("does not block the event loop if every poll causes one", async () => {
     const queue = new OperationQueue();
     let isWanted = true;
     const promise = queue.run((waker: Waker) => {
@@ -44,8 +44,8 @@ describe("wakes", () => {
 });
 
 describe("a call from within a poll", () => {
-  /** Runs a caller whose poll, the first time, makes another call. */
-  function nested(queue: OperationQueue, outcome: () => Poll<string>) {
+  /** Runs an operation whose first poll runs another operation. */
+  function nested(queue: OperationQueue, result: () => Poll<string>) {
     const polled: string[] = [];
     const run = { polled, waker: () => {}, inner: Promise.resolve(""), outer: Promise.resolve("") };
     const innerPoll = () => {
@@ -56,30 +56,30 @@ describe("a call from within a poll", () => {
       run.waker = waker;
       polled.push("outer");
       if (polled.length === 1) run.inner = queue.run(innerPoll, undefined);
-      return outcome();
+      return result();
     }, undefined);
     return run;
   }
 
-  test("is served behind the caller that is, when that is done at once", async () => {
+  test("is served after the outer call if that one settles at once", async () => {
     const run = nested(new OperationQueue(), () => "outer");
     expect(run.polled).toEqual(["outer", "inner"]);
     expect(await Promise.all([run.outer, run.inner])).toEqual(["outer", "inner"]);
   });
 
-  test("stays behind the caller that is served while that waits on", async () => {
-    let answer: Poll<string> = Pending;
-    const run = nested(new OperationQueue(), () => answer);
+  test("waits until the outer call has settled", async () => {
+    let result: Poll<string> = Pending;
+    const run = nested(new OperationQueue(), () => result);
     expect(run.polled).toEqual(["outer"]);
     run.waker();
     expect(run.polled).toEqual(["outer", "outer"]);
-    answer = "outer";
+    result = "outer";
     run.waker();
     expect(run.polled).toEqual(["outer", "outer", "outer", "inner"]);
     expect(await Promise.all([run.outer, run.inner])).toEqual(["outer", "inner"]);
   });
 
-  test("is served when the caller before it fails", async () => {
+  test("is served if the outer call fails", async () => {
     const run = nested(new OperationQueue(), () => {
       throw new Error("refused");
     });
@@ -87,16 +87,16 @@ describe("a call from within a poll", () => {
     expect(await run.inner).toBe("inner");
   });
 
-  test("that only tries is told to come again", () => {
-    const socket = new BaseSocket();
-    const answers: unknown[] = [];
+  test("returns WouldBlock if it is a try call", () => {
+    const socket = new ScriptedSocket();
+    const results: unknown[] = [];
     const queue = new OperationQueue();
     socket._sendQueue = queue;
     queue.run(() => {
-      answers.push(socket.trySend(ONE));
+      results.push(socket.trySend(ONE));
       return "done";
     }, undefined);
-    expect(answers).toEqual([WouldBlock]);
+    expect(results).toEqual([WouldBlock]);
     expect(socket.trySend(ONE)).toBe(1);
   });
 });
@@ -104,9 +104,9 @@ describe("a call from within a poll", () => {
 describe("an abort from within a poll", () => {
   const reason = new Error("gone");
 
-  test("of the caller that is served: what the poll got is not lost", async () => {
-    for (const isQueued of [false, true]) {
-      const { queue, wake, controller } = lineBehindNobody(isQueued);
+  test("of the polled call has no effect if the poll returns a value", async () => {
+    for (const isBusy of [false, true]) {
+      const { queue, wake, controller } = makeQueue(isBusy);
       const promise = queue.run(() => {
         controller.abort(reason);
         return "got";
@@ -117,24 +117,24 @@ describe("an abort from within a poll", () => {
     }
   });
 
-  test("of the caller that is served: it rejects when the poll got nothing", async () => {
-    for (const isQueued of [false, true]) {
-      const { queue, wake, controller } = lineBehindNobody(isQueued);
+  test("of the polled call rejects it if the poll returns Pending", async () => {
+    for (const isBusy of [false, true]) {
+      const { queue, wake, controller } = makeQueue(isBusy);
       const promise = queue.run<string>(() => {
         controller.abort(reason);
         return Pending;
       }, controller.signal);
-      const behind = queue.run(() => "behind", undefined);
+      const next = queue.run(() => "next", undefined);
       wake();
       await expect(promise).rejects.toBe(reason);
-      expect(await behind).toBe("behind");
+      expect(await next).toBe("next");
       expect(queue.isBusy).toBe(false);
       expect(listenerCount(controller.signal)).toBe(0);
     }
   });
 
-  test("of a caller behind takes that one out and nobody else", async () => {
-    const { queue, wake, controller } = lineBehindNobody(true);
+  test("of a later call rejects that call only", async () => {
+    const { queue, wake, controller } = makeQueue(true);
     const settled = new Settled();
     const head = queue.run(() => {
       controller.abort(reason);
@@ -142,7 +142,7 @@ describe("an abort from within a poll", () => {
     }, undefined);
     settled.watch("head", head);
     settled.watch(
-      "behind",
+      "aborted",
       queue.run(() => "done", controller.signal),
     );
     settled.watch(
@@ -151,21 +151,21 @@ describe("an abort from within a poll", () => {
     );
     wake();
     await nextTurn();
-    expect(settled.order.toSorted()).toEqual(["behind failed gone", "head done", "last done"]);
+    expect(settled.order.toSorted()).toEqual(["aborted failed gone", "head done", "last done"]);
   });
 
-  /** A queue, empty or with somebody in it whom `wake` serves, so that what comes must wait. */
-  function lineBehindNobody(isQueued: boolean) {
+  /** Creates a queue. If `isBusy`, it has a caller, which waits until `wake` is called. */
+  function makeQueue(isBusy: boolean) {
     const queue = new OperationQueue();
     let wake: Waker = () => {};
-    if (isQueued) {
-      let answer: Poll<string> = Pending;
+    if (isBusy) {
+      let result: Poll<string> = Pending;
       queue.run((waker) => {
         wake = () => {
-          answer = "served";
+          result = "served";
           waker();
         };
-        return answer;
+        return result;
       }, undefined);
     }
     return { queue, wake: () => wake(), controller: new AbortController() };
