@@ -57,8 +57,9 @@ export abstract class DatagramSocketSend {
       try {
         const buf = bufs[i] as Payload;
         const address = destinationAt(to, i);
+        const kept = i === start ? waker : null;
         const result =
-          address === undefined ? this.pollSend(waker, buf) : this.pollSendTo(waker, buf, address);
+          address === undefined ? this.pollSend(kept, buf) : this.pollSendTo(kept, buf, address);
         if (result === Pending) return i > start ? i - start : Pending;
       } catch (error) {
         if (i === start) throw error;

@@ -15,11 +15,13 @@ import {
   type RecvMeta,
   SocketAddress,
   type Target,
+  SocketAddress,
+  type SocketError,
   type Waker,
   WouldBlock,
 } from "../../lib/index.ts";
 import { nextTurn } from "../tools/sockets.ts";
-import { datagrams, ScriptedSocket } from "./scripted-socket.ts";
+import { ConnectedScriptedSocket, datagrams, ScriptedSocket } from "./scripted-socket.ts";
 
 const ONE = Uint8Array.of(1);
 const EMPTY = new Uint8Array(0);
@@ -214,19 +216,22 @@ describe("a partial batch", () => {
   });
 });
 
-describe("an error after a partial batch of sends", () => {
+const PEER = SocketAddress.ip("192.0.2.1", 53);
+
+describe("a datagram that is refused after others of its batch were sent", () => {
+  const sentOf = (error: SocketError) => error.sent;
   const firstCalls: Record<string, (socket: ScriptedSocket) => unknown> = {
     pollSendMany: (socket) => socket.pollSendMany(null, datagrams(1, 3)),
     trySendMany: (socket) => socket.trySendMany(datagrams(1, 3)),
-    sendMany: (socket) => socket.sendMany(datagrams(1, 3)),
+    // Rejects: `error.sent` is the count.
+    sendMany: (socket) => socket.sendMany(datagrams(1, 3)).catch(sentOf),
   };
-  const to = undefined;
   const nextCalls: Record<string, (socket: ScriptedSocket) => unknown> = {
     send: (socket) => socket.send(Uint8Array.of(9)),
-    sendTo: (socket) => socket.sendTo(Uint8Array.of(9), to as never),
+    sendTo: (socket) => socket.sendTo(Uint8Array.of(9), PEER),
     sendMany: (socket) => socket.sendMany([Uint8Array.of(9)]),
     trySend: (socket) => socket.trySend(Uint8Array.of(9)),
-    trySendTo: (socket) => socket.trySendTo(Uint8Array.of(9), to as never),
+    trySendTo: (socket) => socket.trySendTo(Uint8Array.of(9), PEER),
     trySendMany: (socket) => socket.trySendMany([Uint8Array.of(9)]),
     pollSendMany: (socket) => socket.pollSendMany(null, [Uint8Array.of(9)]),
   };
@@ -234,17 +239,19 @@ describe("an error after a partial batch of sends", () => {
     Object.keys(nextCalls).map((next) => [first, next] as const),
   );
 
-  test.each(pairs)("%s returns the count, then %s throws the error once", async (first, next) => {
-    const socket = new ScriptedSocket();
-    socket.sendPlan.push("sent", new Error("refused"));
-    expect(await firstCalls[first]?.(socket)).toBe(1);
-    expect(socket.sent).toEqual([1]);
-    const call = async () => nextCalls[next]?.(socket);
-    await expect(call()).rejects.toThrow("refused");
-    expect(socket.sent).toEqual([1]);
-    expect(await socket.send(Uint8Array.of(9))).toBe(1);
-    expect(socket.sent).toEqual([1, 9]);
-  });
+  test.each(pairs)(
+    "%s reports the count, and %s of another caller succeeds",
+    async (first, next) => {
+      const socket = new ConnectedScriptedSocket(PEER);
+      socket.refuses = 2;
+      expect(await firstCalls[first]?.(socket)).toBe(1);
+      expect(socket.sent).toEqual([1]);
+      expect(await nextCalls[next]?.(socket)).toBe(1);
+      expect(socket.sent).toEqual([1, 9]);
+      // A caller that sends the remaining datagrams gets the error.
+      expect(() => socket.trySendMany(datagrams(2, 2))).toThrow("EPERM");
+    },
+  );
 });
 
 describe("an error after a partial batch of receives", () => {

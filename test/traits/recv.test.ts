@@ -175,7 +175,7 @@ describe("batches", () => {
   test.each([
     ["accepts", { count: 1 }],
     ["accepts", { count: BATCH_COUNT_MAX, payloadBytesMax: 10 }],
-    ["accepts", { payloadBytesMax: 0, headroom: 0 }],
+    ["accepts", { payloadBytesMax: 0, headroom: 0, keepTruncated: true }],
     ["accepts", { payloadBytesMax: MAX_BUF_SIZE, headroom: MAX_BUF_SIZE, count: 1 }],
     ["refuses", { count: 0 }],
     ["refuses", { count: BATCH_COUNT_MAX + 1 }],

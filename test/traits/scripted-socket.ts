@@ -16,6 +16,7 @@ import {
   type Poll,
   type RecvMeta,
   type SocketAddress,
+  SocketError,
   type Target,
   type Waker,
 } from "../../lib/index.ts";
@@ -27,6 +28,8 @@ type SendStep = "sent" | "full" | Error;
 export class ScriptedSocket extends DatagramSocket {
   /** The results of the next sends, in order. When it is empty, sends succeed. */
   readonly sendPlan: SendStep[] = [];
+  /** The first byte of the datagrams that are refused each time they are sent (EPERM). */
+  refuses: number | undefined;
   /** The first byte of each datagram sent; -1 for an empty datagram. */
   readonly sent: number[] = [];
   /** The datagrams and errors that the next receives return or throw. */
@@ -44,6 +47,10 @@ export class ScriptedSocket extends DatagramSocket {
     }
     const step = this.sendPlan.shift();
     if (step instanceof Error) throw step;
+    const first = buf instanceof DgramBuffer ? buf.asSlice()[0] : buf[0];
+    if (first === this.refuses && first !== undefined) {
+      throw new SocketError({ errno: 1, syscall: "send" });
+    }
     const bytes = buf instanceof DgramBuffer ? buf.asSlice() : buf;
     this.sent.push(bytes[0] ?? -1);
     return bytes.length;

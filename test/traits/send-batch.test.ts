@@ -157,9 +157,11 @@ describe.each(SENDERS)("SendBatch on %s", (_, wrap) => {
   });
 });
 
-describe("an error after the first datagrams of a SendBatch", () => {
+describe("a datagram that is refused after others of its SendBatch were sent", () => {
   const nextCalls: Record<string, (socket: DatagramSocketSend, batch: SendBatch) => unknown> = {
-    ...CALLS,
+    pollSendBatch: (socket) => socket.pollSendBatch(null, batchOf(9, 1)),
+    trySendBatch: (socket) => socket.trySendBatch(batchOf(9, 1)),
+    sendBatch: (socket) => socket.sendBatch(batchOf(9, 1)),
     send: (socket) => socket.send(Uint8Array.of(9)),
     trySend: (socket) => socket.trySend(Uint8Array.of(9)),
     sendMany: (socket) => socket.sendMany([Uint8Array.of(9)]),
@@ -171,19 +173,22 @@ describe("an error after the first datagrams of a SendBatch", () => {
   );
 
   test.each(cases)(
-    "%s returns the count, then %s throws the error once: %s",
+    "%s reports the count, and %s of another caller succeeds: %s",
     async (first, next, _, wrap) => {
       const socket = new ScriptedSocket();
       const batch = batchOf(1, 3);
-      socket.sendPlan.push("sent", new Error("refused"));
-      expect(await CALLS[first]?.(wrap(socket), batch)).toBe(1);
+      socket.refuses = 2;
+      // A promise rejects: `error.sent` is the count.
+      const call = async () => CALLS[first]?.(wrap(socket), batch);
+      expect(await call().catch((error) => error.sent)).toBe(1);
       expect([socket.sent, batch.length]).toEqual([[1], 2]);
-      const call = async () => nextCalls[next]?.(wrap(socket), batch);
-      await expect(call()).rejects.toThrow("refused");
-      expect([socket.sent, batch.length]).toEqual([[1], 2]);
-      // Once the refused datagram is dropped, the next one is sent.
+      expect(await nextCalls[next]?.(wrap(socket), batch)).toBe(1);
+      // The refused datagram is still the first of its batch.
+      expect(() => wrap(socket).trySendBatch(batch)).toThrow("EPERM");
+      expect([socket.sent, batch.length]).toEqual([[1, 9], 2]);
+      // Once it is dropped, the next one is sent.
       expect(await wrap(socket).sendBatch(batch.drop(1))).toBe(1);
-      expect(socket.sent).toEqual([1, 3]);
+      expect(socket.sent).toEqual([1, 9, 3]);
     },
   );
 });
@@ -208,7 +213,8 @@ test("a SendBatch is sent up to the first destination that is not the peer", asy
   const socket = new ConnectedScriptedSocket(PEER);
   const [one, two, three] = datagrams(1, 3) as [Uint8Array, Uint8Array, Uint8Array];
   const batch = new SendBatch().push(one, PEER).push(two).push(three, OTHER);
-  expect(await socket.sendBatch(batch)).toBe(2);
+  const refused = { code: "EISCONN", sent: 2 };
+  await expect(socket.sendBatch(batch)).rejects.toMatchObject(refused);
   expect([socket.sent, batch.length]).toEqual([[1, 2], 1]);
   for (let i = 0; i < 2; i++) await expect(socket.sendBatch(batch)).rejects.toThrow("EISCONN");
   const peerless = new ScriptedSocket();

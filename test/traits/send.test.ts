@@ -191,26 +191,44 @@ describe("sendMany on a full socket", () => {
     );
   });
 
-  test("resolves with the count before an error, which rejects the next caller", async () => {
+  test("rejects with the refused datagram's error, and later callers are served", async () => {
     const socket = new ScriptedSocket();
     const settled = new Settled();
-    socket.sendPlan.push("sent", "full", "sent", new Error("refused"));
-    settled.watch("many", socket.sendMany(datagrams(1, 4)));
+    socket.refuses = 3;
+    socket.sendPlan.push("sent", "full");
+    const many = socket.sendMany(datagrams(1, 4));
+    settled.watch("many", many);
     settled.watch("one", socket.send(Uint8Array.of(8)));
     settled.watch("other", socket.send(Uint8Array.of(9)));
     await nextTurn();
     socket.makeRoom();
     await nextTurn();
-    expect(settled.order).toEqual(["many 2", "one failed refused", "other 1"]);
-    expect(socket.sent).toEqual([1, 2, 9]);
+    expect(settled.order).toEqual(["many failed send EPERM", "one 1", "other 1"]);
+    expect(socket.sent).toEqual([1, 2, 8, 9]);
+    await expect(many).rejects.toMatchObject({ code: "EPERM", sent: 2 });
   });
 
-  test("rejects with the deferred error of an earlier batch, and sends nothing", async () => {
+  test("of another caller is not affected by a datagram that trySendMany could not send", async () => {
     const socket = new ScriptedSocket();
-    socket.sendPlan.push("sent", new Error("refused"));
+    socket.refuses = 2;
     expect(socket.trySendMany(datagrams(1, 3))).toBe(1);
-    await expect(socket.sendMany(datagrams(4, 2))).rejects.toThrow("refused");
-    expect(socket.sent).toEqual([1]);
+    expect(await socket.sendMany(datagrams(4, 2))).toBe(2);
+    expect(socket.sent).toEqual([1, 4, 5]);
+  });
+
+  test("checks a batch of more than 1024 datagrams before it sends the first", async () => {
+    const socket = new ScriptedSocket();
+    const bufs: unknown[] = Array.from({ length: 3000 }, () => ONE);
+    bufs[2500] = "no payload";
+    await expect(socket.sendMany(bufs as Payload[])).rejects.toThrow(TypeError);
+    expect(socket.sent).toEqual([]);
+  });
+
+  test("stores a waker only if the poll returns Pending", () => {
+    const socket = new ScriptedSocket();
+    socket.sendPlan.push("sent", "full");
+    expect(socket.pollSendMany(() => {}, datagrams(1, 3))).toBe(1);
+    expect(socket.sendWaker).toBeNull();
   });
 
   test("ends if the pollSendMany of a subclass returns 0", async () => {

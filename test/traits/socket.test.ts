@@ -57,13 +57,13 @@ describe("DatagramSocket", () => {
     ]).toEqual([undefined, undefined, undefined, undefined, undefined]);
   });
 
-  test("does not throw the deferred error of a send from a receive", async () => {
+  test("does not throw the deferred error of a receive from a send", async () => {
     const socket = new ScriptedSocket();
-    socket.sendPlan.push("sent", new Error("refused"));
-    expect(socket.trySendMany(datagrams(1, 3))).toBe(1);
-    socket.arrived.push(Uint8Array.of(1));
-    expect(await socket.recv(new Uint8Array(1))).toBe(1);
-    await expect(socket.send(Uint8Array.of(1))).rejects.toThrow("refused");
+    const bufs = [new Uint8Array(1), new Uint8Array(1)];
+    socket.arrived.push(Uint8Array.of(1), new Error("unreachable"));
+    expect(socket.tryRecvMany(bufs)).toBe(1);
+    expect(await socket.send(Uint8Array.of(1))).toBe(1);
+    await expect(socket.recv(new Uint8Array(1))).rejects.toThrow("unreachable");
   });
 });
 
