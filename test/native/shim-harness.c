@@ -39,7 +39,10 @@ static struct iovec vectors[BATCH_MAX];
 static u8 bytes[BATCH_MAX][64];
 static u8 names[BATCH_MAX][112];
 
-/* Prepares `count` messages with a buffer of `length` bytes and an address buffer each. */
+/*
+ * Prepares `count` messages with a buffer of `length` bytes each and, unless `name_capacity` is 0,
+ * an address buffer.
+ */
 static void prepare(u32 count, u64 length, u32 name_capacity) {
   memset(messages, 0, sizeof messages);
   for (u32 i = 0; i < count; i++) {

@@ -228,8 +228,8 @@ describe.skipIf(reason !== undefined)("metadata that a firewall sets", () => {
 });
 
 /**
- * Redirects UDP datagrams for port 53 of any host to `port` of the receiver (TPROXY), and routes the
- * networks of `FOREIGN` from the sender to the receiver.
+ * Redirects UDP datagrams for port 53 of any host to `port` of the receiver (TPROXY), and routes
+ * the networks of `FOREIGN` from the sender to the receiver.
  */
 function redirectTo(port: number): void {
   const chain = "add chain inet proxy in { type filter hook prerouting priority mangle ; }";

@@ -2,8 +2,8 @@
  * A program that offload-fallback.test.ts runs in a network namespace.
  *
  * `receive <plan>` prints its address, receives until an empty datagram arrives, and prints a
- * report. `send <plan>` sends numbered datagrams, then two empty ones to each receiver, and prints a
- * report. Plans and reports are JSON.
+ * report. `send <plan>` sends numbered datagrams, then two empty ones to each receiver, and prints
+ * a report. Plans and reports are JSON.
  */
 
 import {

@@ -51,7 +51,7 @@ function exists(name: string): boolean {
   return holder !== undefined && declares(owner, holder as object, member);
 }
 
-/** Returns whether a member exists at run time or, if it is abstract, in the source of the class. */
+/** Returns whether a member exists at run time or, if abstract, in the source of the class. */
 function declares(owner: string, holder: object, member: string): boolean {
   return member in holder || abstractMembers(owner).includes(member);
 }
