@@ -1,32 +1,46 @@
 /*
- * The shim, compiled by a real compiler with some of libc behind a door: a call that passes it
- * can be made to fail, which no kernel does on request. Checks count and print where they fail.
+ * Fault injection and checks for shim-harness.c. Includes c/shim.c with some of its libc calls
+ * replaced by wrappers, which can be made to fail with a chosen errno. A check that fails prints
+ * its line and both values.
  */
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A fault lets `skip` calls through, then fails `times` calls with `error`. */
+#define F_GETFD 1
+
+/* Lets `skip` calls through, then makes `times` calls fail with `error`. */
 struct fault {
   int skip, times, error;
-  int calls; /* how many there were since it was set */
+  int calls; /* the number of calls since the fault was injected */
 };
 
-enum door { AT_SYSCALL, AT_CONNECT, AT_MMAP, AT_EPOLL_CREATE, AT_EPOLL_CTL, AT_SOCKETPAIR,
-            AT_PTHREAD_CREATE, AT_EPOLL_WAIT, AT_DUP3, DOORS };
+/* The libc functions that have a wrapper. */
+enum call {
+  CALL_SYSCALL,
+  CALL_CONNECT,
+  CALL_MMAP,
+  CALL_EPOLL_CREATE,
+  CALL_EPOLL_CTL,
+  CALL_SOCKETPAIR,
+  CALL_PTHREAD_CREATE,
+  CALL_EPOLL_WAIT,
+  CALL_DUP3,
+  CALLS
+};
 
-static struct fault faults[DOORS];
+static struct fault faults[CALLS];
 
-#define syscall door_syscall
-#define connect door_connect
-#define mmap door_mmap
-#define epoll_create1 door_epoll_create1
-#define epoll_ctl door_epoll_ctl
-#define epoll_wait door_epoll_wait
-#define socketpair door_socketpair
-#define pthread_create door_pthread_create
-#define dup3 door_dup3
+#define syscall wrapped_syscall
+#define connect wrapped_connect
+#define mmap wrapped_mmap
+#define epoll_create1 wrapped_epoll_create1
+#define epoll_ctl wrapped_epoll_ctl
+#define epoll_wait wrapped_epoll_wait
+#define socketpair wrapped_socketpair
+#define pthread_create wrapped_pthread_create
+#define dup3 wrapped_dup3
 
 #include "../../c/shim.c"
 
@@ -40,7 +54,7 @@ static struct fault faults[DOORS];
 #undef pthread_create
 #undef dup3
 
-/* The real ones, under names of their own, as the shim's declarations are not the headers'. */
+/* The libc functions themselves, declared without headers, as in the shim. */
 extern long real_syscall(long, long, long, long, long, long, long) __asm__("syscall");
 extern int real_connect(int, const void *, u32) __asm__("connect");
 extern void *real_mmap(void *, unsigned long, int, int, int, long) __asm__("mmap");
@@ -52,9 +66,12 @@ extern int real_socketpair(int, int, int, int[2]) __asm__("socketpair");
 extern int real_pthread_create(u64 *, const void *, void *(*)(void *), void *)
     __asm__("pthread_create");
 
-/* Whether this call is to fail. The helper thread passes no door that a test counts. */
-static int fails(enum door door) {
-  struct fault *fault = &faults[door];
+/*
+ * Counts a call, and returns whether it should fail. Needs no atomics: of the wrapped functions,
+ * the helper thread calls only epoll_wait, with a timeout for which the wrapper does not get here.
+ */
+static int should_fail(enum call call) {
+  struct fault *fault = &faults[call];
   fault->calls++;
   if (fault->skip > 0) {
     fault->skip--;
@@ -65,70 +82,73 @@ static int fails(enum door door) {
   return 1;
 }
 
-static int refuse(enum door door) {
-  *__errno_location() = faults[door].error;
+static int fail_with_errno(enum call call) {
+  *__errno_location() = faults[call].error;
   return -1;
 }
 
-static void inject(enum door door, int skip, int times, int error) {
-  faults[door] = (struct fault){skip, times, error, 0};
+static void inject_fault(enum call call, int skip, int times, int error) {
+  faults[call] = (struct fault){skip, times, error, 0};
 }
 
 static void clear_faults(void) {
   memset(faults, 0, sizeof faults);
 }
 
-long door_syscall(long number, ...) {
-  __builtin_va_list rest;
-  __builtin_va_start(rest, number);
+long wrapped_syscall(long number, ...) {
+  __builtin_va_list arguments;
+  __builtin_va_start(arguments, number);
   long a[6] = {0};
   int count = number == SYS_RECVMMSG ? 5 : number == SYS_SENDMMSG ? 4 : 3;
-  for (int i = 0; i < count; i++) a[i] = __builtin_va_arg(rest, long);
-  __builtin_va_end(rest);
-  if (fails(AT_SYSCALL)) return refuse(AT_SYSCALL);
+  for (int i = 0; i < count; i++) a[i] = __builtin_va_arg(arguments, long);
+  __builtin_va_end(arguments);
+  if (should_fail(CALL_SYSCALL)) return fail_with_errno(CALL_SYSCALL);
   return real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
-int door_connect(int fd, const void *address, u32 length) {
-  return fails(AT_CONNECT) ? refuse(AT_CONNECT) : real_connect(fd, address, length);
+int wrapped_connect(int fd, const void *address, u32 length) {
+  if (should_fail(CALL_CONNECT)) return fail_with_errno(CALL_CONNECT);
+  return real_connect(fd, address, length);
 }
 
-void *door_mmap(void *at, unsigned long length, int protection, int flags, int fd, long offset) {
-  if (fails(AT_MMAP)) return (void *)(long)refuse(AT_MMAP);
+void *wrapped_mmap(void *at, unsigned long length, int protection, int flags, int fd, long offset) {
+  if (should_fail(CALL_MMAP)) return (void *)(long)fail_with_errno(CALL_MMAP);
   return real_mmap(at, length, protection, flags, fd, offset);
 }
 
-int door_epoll_create1(int flags) {
-  return fails(AT_EPOLL_CREATE) ? refuse(AT_EPOLL_CREATE) : real_epoll_create1(flags);
+int wrapped_epoll_create1(int flags) {
+  if (should_fail(CALL_EPOLL_CREATE)) return fail_with_errno(CALL_EPOLL_CREATE);
+  return real_epoll_create1(flags);
 }
 
-int door_epoll_ctl(int epoll, int operation, int fd, void *event) {
-  return fails(AT_EPOLL_CTL) ? refuse(AT_EPOLL_CTL) : real_epoll_ctl(epoll, operation, fd, event);
+int wrapped_epoll_ctl(int epoll, int operation, int fd, void *event) {
+  if (should_fail(CALL_EPOLL_CTL)) return fail_with_errno(CALL_EPOLL_CTL);
+  return real_epoll_ctl(epoll, operation, fd, event);
 }
 
-int door_dup3(int from, int to, int flags) {
-  return fails(AT_DUP3) ? refuse(AT_DUP3) : real_dup3(from, to, flags);
+int wrapped_dup3(int from, int to, int flags) {
+  if (should_fail(CALL_DUP3)) return fail_with_errno(CALL_DUP3);
+  return real_dup3(from, to, flags);
 }
 
-/* Only the reaping side: the helper's own waits, which never end by themselves, go through. */
-int door_epoll_wait(int epoll, void *events, int count, int timeout_ms) {
-  if (timeout_ms == 0 && fails(AT_EPOLL_WAIT)) return refuse(AT_EPOLL_WAIT);
+/* Affects poller_wait only: the waits of the helper thread have no timeout, and pass through. */
+int wrapped_epoll_wait(int epoll, void *events, int count, int timeout_ms) {
+  if (timeout_ms == 0 && should_fail(CALL_EPOLL_WAIT)) return fail_with_errno(CALL_EPOLL_WAIT);
   return real_epoll_wait(epoll, events, count, timeout_ms);
 }
 
-int door_socketpair(int domain, int type, int protocol, int fds[2]) {
-  if (fails(AT_SOCKETPAIR)) return refuse(AT_SOCKETPAIR);
+int wrapped_socketpair(int domain, int type, int protocol, int fds[2]) {
+  if (should_fail(CALL_SOCKETPAIR)) return fail_with_errno(CALL_SOCKETPAIR);
   return real_socketpair(domain, type, protocol, fds);
 }
 
-int door_pthread_create(u64 *thread, const void *attributes, void *(*start)(void *), void *data) {
-  if (fails(AT_PTHREAD_CREATE)) return faults[AT_PTHREAD_CREATE].error;
+int wrapped_pthread_create(u64 *thread, const void *attributes, void *(*start)(void *),
+                           void *data) {
+  if (should_fail(CALL_PTHREAD_CREATE)) return faults[CALL_PTHREAD_CREATE].error;
   return real_pthread_create(thread, attributes, start, data);
 }
 
 /* ------------------------------------------------------------------------------- checks ---- */
-
-#define F_GETFD_COMMAND 1
 
 static const char *section;
 static int checks_passed, checks_failed;
@@ -142,17 +162,17 @@ static void check(long got, long expected, int line, const char *what) {
   printf("%s:%d: %s expected %ld, got %ld\n", section, line, what, expected, got);
 }
 
-#define IS(got, expected) check((long)(got), (long)(expected), __LINE__, #got)
-#define TRUE(condition) check(!!(condition), 1, __LINE__, #condition)
+#define CHECK_EQ(got, expected) check((long)(got), (long)(expected), __LINE__, #got)
+#define CHECK(condition) check(!!(condition), 1, __LINE__, #condition)
 
-/* Descriptors that are open, up to a number that no test gets to. */
+/* Returns the number of open descriptors below 2048. No test opens a higher one. */
 static int descriptors_open(void) {
   int count = 0;
-  for (int fd = 0; fd < 2048; fd++) count += fcntl(fd, F_GETFD_COMMAND) >= 0;
+  for (int fd = 0; fd < 2048; fd++) count += fcntl(fd, F_GETFD) >= 0;
   return count;
 }
 
-/* A section starts and ends without faults and with the same descriptors. */
+/* Runs a section without injected faults, and checks that it leaves no descriptor open. */
 static void run_section(const char *name, void (*run)(void)) {
   section = name;
   clear_faults();
@@ -160,6 +180,6 @@ static void run_section(const char *name, void (*run)(void)) {
   int failed_before = checks_failed;
   run();
   clear_faults();
-  IS(descriptors_open(), before);
+  CHECK_EQ(descriptors_open(), before);
   printf("%s %s\n", checks_failed == failed_before ? "ok  " : "FAIL", name);
 }

@@ -1,7 +1,7 @@
 /*
- * What the libstdc++ and libgcc of a glibc system want of glibc and its loader, so that they load
- * under musl: enough for a program that throws no C++ exceptions. Named as glibc's loader, which
- * they ask for. For test/native/musl.sh alone.
+ * The symbols of glibc and its loader that the libstdc++ and libgcc of a glibc system require, so
+ * that they load under musl: sufficient for a program that throws no C++ exceptions. musl.sh
+ * compiles it under the name of the glibc loader, which is a dependency of those libraries.
  */
 
 #define _GNU_SOURCE
@@ -29,13 +29,13 @@ size_t __strftime_l(char *out, size_t size, const char *format, const struct tm 
   return strftime_l(out, size, format, time, l);
 }
 
-/* Destructors of thread-local objects: not run. */
+/* Registers the destructor of a thread-local object. Ignored: the destructors are not run. */
 int __cxa_thread_atexit_impl(void (*run)(void *), void *object, void *library) {
   (void)run, (void)object, (void)library;
   return 0;
 }
 
-/* "Not found": nobody unwinds. */
+/* Finds unwind information. Reports that there is none: no exception is thrown. */
 int _dl_find_object(void *address, void *result) {
   (void)address, (void)result;
   return -1;

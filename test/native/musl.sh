@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs tests under the musl build of Bun, on a machine that has glibc: in a root of its own with
-# musl's loader, Bun, and this checkout, much as Alpine has it. Bun wants libstdc++, which Debian
-# has for glibc only; that loads under musl with musl-libstdcxx.c beside it.
+# Runs tests under the musl build of Bun on a glibc machine, in a chroot that contains the loader of
+# musl, Bun and this checkout, like a small Alpine Linux. Bun needs libstdc++, which Debian packages
+# for glibc only; musl-libstdcxx.c defines the glibc symbols that it requires.
 #
 # usage: test/native/musl.sh [test file]...
-# Exit code 77, with a line that says why, where the machine cannot do it.
+# Prints the reason and exits with 77 if the machine does not meet the requirements.
 set -eu
 
 readonly CHECKOUT=$(cd "$(dirname "$0")/../.." && pwd)
@@ -29,7 +29,7 @@ mkdir -p "$ROOT"/{app,bin,dev,etc,lib,proc,sys,tmp}
 
 version=$(node -p "require('$CHECKOUT/package.json').devDependencies.bun")
 (cd "$ROOT/tmp" && npm pack --silent "@oven/bun-linux-x64-musl@$version" >/dev/null) ||
-  skip "npm has no @oven/bun-linux-x64-musl@$version for us"
+  skip "npm cannot download @oven/bun-linux-x64-musl@$version"
 tar -xzf "$ROOT"/tmp/*.tgz -C "$ROOT/tmp"
 mv "$ROOT/tmp/package/bin/bun" "$ROOT/bin/bun"
 rm -rf "$ROOT"/tmp/*
@@ -42,14 +42,14 @@ cp -L /lib/x86_64-linux-gnu/libgcc_s.so.1 "$ROOT/lib/"
 musl-gcc -shared -fPIC -o "$ROOT/lib/ld-linux-x86-64.so.2" \
   "$CHECKOUT/test/native/musl-libstdcxx.c"
 
-# A test wants bash, which may stay with its own libc.
+# Some tests run bash. It keeps using glibc.
 cp -L "$(command -v bash)" "$ROOT/bin/bash"
 ldd "$(command -v bash)" | grep -o '/[^ ]*' | while read -r library; do
   mkdir -p "$ROOT$(dirname "$library")"
   cp -L "$library" "$ROOT$library"
 done
 
-# The mounts are this namespace's own: they go with it.
+# The mounts exist in this mount namespace only, and are removed with it.
 export ROOT CHECKOUT
 unshare -m --propagation private bash -eu -c '
   mount -t proc proc "$ROOT/proc"

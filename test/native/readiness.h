@@ -1,327 +1,329 @@
 /*
- * The readiness half of shim-harness.c: the same sections for an event loop that watches the
- * poller itself, and for the helper thread.
+ * The sections of shim-harness.c that test pollers. Most of them run in both modes: "loop", where
+ * the event loop watches the poller, and "thread", where a helper thread does.
  */
 
-#include "pollers.h"
+#include "poller-fixture.h"
 
 /* `is_once` of poller_arm. */
-#define ONCE 1
-#define FOR_GOOD 0
+#define ONE_SHOT 1
+#define PERSISTENT 0
 
-/* How long to wait for what should not come. */
-#define QUIET_MS 20
+/* How long to wait where no notification is expected. */
+#define UNEXPECTED_MS 20
 
-static void armed_before_and_after(void) {
-  struct ears ears = ears_open();
+static void one_shot_events(void) {
+  struct fixture fixture = fixture_open();
   struct ready ready[4];
   int left, right;
   pair_open(&left, &right, SOCK_DGRAM);
   for (int round = 0; round < rounds; round++) {
     u64 token = 0x1fffff00000000ull + (u64)round;
-    int isReadyFirst = round & 1;
-    if (isReadyFirst) send_one(left);
-    IS(poller_arm(ears.poller, right, POLLIN, ONCE, token), 0);
-    if (!isReadyFirst) {
-      IS(poller_wait(ears.poller, ready, 4), 0);
-      TRUE(is_silent(ears));
+    int is_ready_first = round & 1;
+    if (is_ready_first) send_one(left);
+    CHECK_EQ(poller_arm(fixture.poller, right, POLLIN, ONE_SHOT, token), 0);
+    if (!is_ready_first) {
+      CHECK_EQ(poller_wait(fixture.poller, ready, 4), 0);
+      CHECK(has_no_notification(fixture));
       send_one(left);
     }
     int count;
     do {
-      hear(ears);
-      count = poller_wait(ears.poller, ready, 4);
+      await_notification(fixture);
+      count = poller_wait(fixture.poller, ready, 4);
     } while (count == 0);
-    IS(count, 1);
-    IS(ready[0].token, token);
-    IS(ready[0].events & POLLIN, POLLIN);
-    /* It still is ready, but was told of. */
-    IS(poller_wait(ears.poller, ready, 4), 0);
-    IS(drain(right), 1);
+    CHECK_EQ(count, 1);
+    CHECK_EQ(ready[0].token, token);
+    CHECK_EQ(ready[0].events & POLLIN, POLLIN);
+    /* The socket is still ready, but a one-shot event is reported once. */
+    CHECK_EQ(poller_wait(fixture.poller, ready, 4), 0);
+    CHECK_EQ(drain(right), 1);
   }
   descriptor_close(left);
   descriptor_close(right);
-  ears_close(ears);
+  fixture_close(fixture);
 }
 
-/* Armed for good: reported while it is ready, silent when drained, and when armed for nothing. */
-static void armed_for_good(void) {
-  struct ears ears = ears_open();
+static void persistent_events(void) {
+  struct fixture fixture = fixture_open();
   struct ready ready[4];
   int left, right;
   pair_open(&left, &right, SOCK_DGRAM);
-  IS(poller_arm(ears.poller, right, POLLIN, FOR_GOOD, 1), 0);
+  CHECK_EQ(poller_arm(fixture.poller, right, POLLIN, PERSISTENT, 1), 0);
   for (int round = 0; round < 100; round++) {
     send_one(left);
-    hear(ears);
-    for (int again = 0; again < 3; again++) {
-      IS(poller_wait(ears.poller, ready, 4), 1);
-      IS(ready[0].token, 1);
-      if (mode == BY_LOOP) hear(ears);
+    await_notification(fixture);
+    for (int repeat = 0; repeat < 3; repeat++) {
+      CHECK_EQ(poller_wait(fixture.poller, ready, 4), 1);
+      CHECK_EQ(ready[0].token, 1);
+      if (mode == MODE_LOOP) await_notification(fixture);
     }
-    IS(drain(right), 1);
-    IS(poller_wait(ears.poller, ready, 4), 0);
-    TRUE(is_silent(ears));
+    CHECK_EQ(drain(right), 1);
+    CHECK_EQ(poller_wait(fixture.poller, ready, 4), 0);
+    CHECK(has_no_notification(fixture));
   }
   send_one(left);
-  hear(ears);
-  /* The helper rings for what is new, not for what is still there. */
-  if (mode == BY_THREAD) IS(loop_waits(ears, QUIET_MS), 0);
-  IS(poller_arm(ears.poller, right, 0, ONCE, 2), 0);
-  IS(poller_wait(ears.poller, ready, 4), 0);
-  TRUE(is_silent(ears));
-  IS(poller_arm(ears.poller, right, POLLIN, FOR_GOOD, 3), 0);
-  hear(ears);
-  IS(poller_wait(ears.poller, ready, 4), 1);
-  IS(ready[0].token, 3);
+  await_notification(fixture);
+  /* The helper thread uses EPOLLET: it sends no second notification for the same event. */
+  if (mode == MODE_THREAD) CHECK_EQ(loop_wait(fixture, UNEXPECTED_MS), 0);
+  /* Disarmed, by a request without events. */
+  CHECK_EQ(poller_arm(fixture.poller, right, 0, ONE_SHOT, 2), 0);
+  CHECK_EQ(poller_wait(fixture.poller, ready, 4), 0);
+  CHECK(has_no_notification(fixture));
+  CHECK_EQ(poller_arm(fixture.poller, right, POLLIN, PERSISTENT, 3), 0);
+  await_notification(fixture);
+  CHECK_EQ(poller_wait(fixture.poller, ready, 4), 1);
+  CHECK_EQ(ready[0].token, 3);
   descriptor_close(left);
   descriptor_close(right);
-  ears_close(ears);
+  fixture_close(fixture);
 }
 
-static void full_socket(void) {
-  struct ears ears = ears_open();
+static void writable_event(void) {
+  struct fixture fixture = fixture_open();
   struct ready ready[4];
   int left, right;
   pair_open(&left, &right, SOCK_DGRAM);
   prepare(1, 8, 0);
   while (batch_send(left, messages, 1) == 1);
-  IS(poller_arm(ears.poller, left, POLLOUT, ONCE, 5), 0);
-  TRUE(is_silent(ears));
-  TRUE(drain(right) > 0);
-  hear(ears);
-  IS(poller_wait(ears.poller, ready, 4), 1);
-  IS(ready[0].token, 5);
-  TRUE(ready[0].events & POLLOUT);
+  CHECK_EQ(poller_arm(fixture.poller, left, POLLOUT, ONE_SHOT, 5), 0);
+  CHECK(has_no_notification(fixture));
+  CHECK(drain(right) > 0);
+  await_notification(fixture);
+  CHECK_EQ(poller_wait(fixture.poller, ready, 4), 1);
+  CHECK_EQ(ready[0].token, 5);
+  CHECK(ready[0].events & POLLOUT);
   descriptor_close(left);
   descriptor_close(right);
-  ears_close(ears);
+  fixture_close(fixture);
 }
 
-/* Takes what is ready, three at a time, until `wanted` came; each token once. */
-static void reap_all(struct ears ears, int wanted) {
+/* Takes `wanted` events, three per call, and checks that no token is reported twice. */
+static void take_ready(struct fixture fixture, int wanted) {
   static u8 seen[8192];
   memset(seen, 0, sizeof seen);
   struct ready ready[3];
   int total = 0;
   while (total < wanted) {
-    hear(ears);
+    await_notification(fixture);
     int count;
     do {
-      count = poller_wait(ears.poller, ready, 3);
-      for (int i = 0; i < count; i++) IS(seen[ready[i].token]++, 0);
+      count = poller_wait(fixture.poller, ready, 3);
+      for (int i = 0; i < count; i++) CHECK_EQ(seen[ready[i].token]++, 0);
       total += count;
     } while (count == 3);
     if (count < 0) break;
   }
-  IS(total, wanted);
+  CHECK_EQ(total, wanted);
 }
 
-static void many_at_once(void) {
+static void many_ready_descriptors(void) {
   enum { COUNT = 300 };
-  struct ears ears = ears_open();
+  struct fixture fixture = fixture_open();
   int left[COUNT], right[COUNT];
   for (int i = 0; i < COUNT; i++) {
     pair_open(&left[i], &right[i], SOCK_DGRAM);
-    IS(poller_arm(ears.poller, right[i], POLLIN, ONCE, (u64)i + 1), 0);
+    CHECK_EQ(poller_arm(fixture.poller, right[i], POLLIN, ONE_SHOT, (u64)i + 1), 0);
   }
   for (int i = 0; i < COUNT; i++) send_one(left[i]);
-  /* However much room there is. */
+  /* One call returns at most EPOLL_EVENTS_MAX events, even if there is room for more. */
   struct ready ready[COUNT];
-  IS(poller_wait(ears.poller, ready, COUNT), EPOLL_EVENTS_MAX);
-  reap_all(ears, COUNT - EPOLL_EVENTS_MAX);
+  CHECK_EQ(poller_wait(fixture.poller, ready, COUNT), EPOLL_EVENTS_MAX);
+  take_ready(fixture, COUNT - EPOLL_EVENTS_MAX);
   for (int i = 0; i < COUNT; i++) descriptor_close(left[i]), descriptor_close(right[i]);
-  ears_close(ears);
+  fixture_close(fixture);
 }
 
-static void disarmed(void) {
-  struct ears ears = ears_open();
+/* All sockets have the same port and, as a rule, the same descriptor number. */
+static void removed_descriptors(void) {
+  struct fixture fixture = fixture_open();
   struct ready ready[4];
   struct inet_address here;
   descriptor_close(open_udp(&here));
   for (u64 token = 1; token <= 300; token++) {
     int fd = socket_open(AF_INET, SOCK_DGRAM, 0);
-    IS(socket_bind(fd, &here, sizeof here), 0);
-    IS(poller_arm(ears.poller, fd, POLLIN, ONCE, token), 0);
-    IS(poller_remove(ears.poller, fd), 0);
+    CHECK_EQ(socket_bind(fd, &here, sizeof here), 0);
+    CHECK_EQ(poller_arm(fixture.poller, fd, POLLIN, ONE_SHOT, token), 0);
+    CHECK_EQ(poller_remove(fixture.poller, fd), 0);
     descriptor_close(fd);
-    IS(poller_wait(ears.poller, ready, 4), 0);
+    CHECK_EQ(poller_wait(fixture.poller, ready, 4), 0);
   }
-  TRUE(is_silent(ears));
-  ears_close(ears);
+  CHECK(has_no_notification(fixture));
+  fixture_close(fixture);
 }
 
-/* The heap goes while sockets are open and armed, in either order: nothing is left. */
-static void destroyed_while_armed(void) {
+/* The heap of a thread may run the destructors of the sockets and of the poller in any order. */
+static void destroyed_with_armed_sockets(void) {
   for (int order = 0; order < 2; order++) {
     int before = descriptors_open();
-    struct ears ears = ears_open();
+    struct fixture fixture = fixture_open();
     for (int i = 0; i < 20; i++) {
       struct inet_address here;
       int fd = open_udp(&here);
-      IS(poller_arm(ears.poller, fd, POLLIN, ONCE, (u64)i + 1), 0);
+      CHECK_EQ(poller_arm(fixture.poller, fd, POLLIN, ONE_SHOT, (u64)i + 1), 0);
     }
     if (order == 0) descriptors_close(descriptors_owned(), 0);
-    ears_close(ears);
+    fixture_close(fixture);
     descriptors_close(descriptors_owned(), 0);
-    IS(descriptors_open(), before);
+    CHECK_EQ(descriptors_open(), before);
   }
 }
 
 /* ------------------------------------------------------------------------- failures ---- */
 
 /*
- * Opens with a fault set: the error comes out, nothing is left but what the caller brought, and
- * it can be tried again.
+ * Opens a poller with an injected fault. Checks that the error is returned, that no descriptor is
+ * left open except those of the caller, and that a second attempt succeeds.
  */
-static void open_fails(enum door door, int skip, int error) {
-  int rung;
-  struct ears ears = ears_prepare(&rung);
+static void check_open_failure(enum call call, int skip, int error) {
+  int notify_fd;
+  struct fixture fixture = fixture_create(&notify_fd);
   int before = descriptors_open();
-  inject(door, skip, 1, error);
-  IS(ears_try(ears, rung), -error);
-  IS(descriptors_open(), before);
-  IS(ears.poller->epoll, -1);
-  IS(ears.poller->has_thread, 0);
-  IS(ears.poller->notify_fd, -1);
-  TRUE(is_silent(ears));
+  inject_fault(call, skip, 1, error);
+  CHECK_EQ(fixture_try_open(fixture, notify_fd), -error);
+  CHECK_EQ(descriptors_open(), before);
+  CHECK_EQ(fixture.poller->epoll, -1);
+  CHECK_EQ(fixture.poller->has_thread, 0);
+  CHECK_EQ(fixture.poller->notify_fd, -1);
+  CHECK(has_no_notification(fixture));
   clear_faults();
-  IS(ears_try(ears, rung), 0);
+  CHECK_EQ(fixture_try_open(fixture, notify_fd), 0);
   int left, right;
   pair_open(&left, &right, SOCK_DGRAM);
-  IS(poller_arm(ears.poller, right, POLLIN, ONCE, 1), 0);
+  CHECK_EQ(poller_arm(fixture.poller, right, POLLIN, ONE_SHOT, 1), 0);
   send_one(left);
-  hear(ears);
+  await_notification(fixture);
   descriptor_close(left);
   descriptor_close(right);
-  ears_close(ears);
+  fixture_close(fixture);
 }
 
-/* What can go wrong once a poller is open. */
-static void use_fails(void) {
-  struct ears ears = ears_open();
+/* Checks the errors of an open poller. */
+static void check_use_failures(void) {
+  struct fixture fixture = fixture_open();
   struct ready ready[4];
   int left, right;
   pair_open(&left, &right, SOCK_DGRAM);
-  IS(poller_arm(ears.poller, -1, POLLIN, ONCE, 1), -EBADF);
-  IS(poller_remove(ears.poller, left), -ENOENT);
-  inject(AT_EPOLL_CTL, 0, 1, ENOMEM);
-  IS(poller_arm(ears.poller, left, POLLIN, ONCE, 1), -ENOMEM);
-  /* One that is not known yet is asked for twice. */
-  inject(AT_EPOLL_CTL, 1, 1, ENOMEM);
-  IS(poller_arm(ears.poller, left, POLLIN, ONCE, 1), -ENOMEM);
-  inject(AT_EPOLL_WAIT, 0, 1, EINTR);
-  IS(poller_wait(ears.poller, ready, 4), 0);
-  inject(AT_EPOLL_WAIT, 0, 1, EBADF);
-  IS(poller_wait(ears.poller, ready, 4), -EBADF);
+  CHECK_EQ(poller_arm(fixture.poller, -1, POLLIN, ONE_SHOT, 1), -EBADF);
+  CHECK_EQ(poller_remove(fixture.poller, left), -ENOENT);
+  inject_fault(CALL_EPOLL_CTL, 0, 1, ENOMEM);
+  CHECK_EQ(poller_arm(fixture.poller, left, POLLIN, ONE_SHOT, 1), -ENOMEM);
+  /* Arming an unregistered descriptor takes two calls: EPOLL_CTL_MOD, then EPOLL_CTL_ADD. */
+  inject_fault(CALL_EPOLL_CTL, 1, 1, ENOMEM);
+  CHECK_EQ(poller_arm(fixture.poller, left, POLLIN, ONE_SHOT, 1), -ENOMEM);
+  inject_fault(CALL_EPOLL_WAIT, 0, 1, EINTR);
+  CHECK_EQ(poller_wait(fixture.poller, ready, 4), 0);
+  inject_fault(CALL_EPOLL_WAIT, 0, 1, EBADF);
+  CHECK_EQ(poller_wait(fixture.poller, ready, 4), -EBADF);
   clear_faults();
   descriptor_close(left);
   descriptor_close(right);
-  ears_close(ears);
+  fixture_close(fixture);
 }
 
 static void loop_failures(void) {
-  open_fails(AT_EPOLL_CREATE, 0, EMFILE);
-  open_fails(AT_DUP3, 0, EBADF);
-  open_fails(AT_EPOLL_CTL, 0, ENOMEM);
+  check_open_failure(CALL_EPOLL_CREATE, 0, EMFILE);
+  check_open_failure(CALL_DUP3, 0, EBADF);
+  check_open_failure(CALL_EPOLL_CTL, 0, ENOMEM);
 
-  /* Numbers that are none, or something else. */
-  int bell;
-  struct ears ears = ears_prepare(&bell);
-  IS(poller_open_in_loop(ears.poller, ears.loop, -1, LOOP_DATA), -EBADF);
+  /* Invalid descriptors: of the notifier, of the loop, and a loop that is the notifier itself. */
+  int fd;
+  struct fixture fixture = fixture_create(&fd);
+  CHECK_EQ(poller_open_in_loop(fixture.poller, fixture.loop, -1, LOOP_DATA), -EBADF);
   prepare(1, 8, 0);
-  IS(batch_receive(bell, messages, 1, 0, 0, 0), -EAGAIN);
-  IS(poller_open_in_loop(ears.poller, -1, bell, LOOP_DATA), -EBADF);
-  IS(poller_open_in_loop(ears.poller, bell, bell, LOOP_DATA), -EINVAL);
-  IS(ears.poller->epoll, -1);
-  ears_close(ears);
-  use_fails();
+  CHECK_EQ(batch_receive(fd, messages, 1, 0, 0, 0), -EAGAIN);
+  CHECK_EQ(poller_open_in_loop(fixture.poller, -1, fd, LOOP_DATA), -EBADF);
+  CHECK_EQ(poller_open_in_loop(fixture.poller, fd, fd, LOOP_DATA), -EINVAL);
+  CHECK_EQ(fixture.poller->epoll, -1);
+  fixture_close(fixture);
+  check_use_failures();
 }
 
-static void helper_failures(void) {
-  open_fails(AT_EPOLL_CREATE, 0, EMFILE);
-  open_fails(AT_EPOLL_CREATE, 1, EMFILE);
-  open_fails(AT_SOCKETPAIR, 0, EMFILE);
-  open_fails(AT_EPOLL_CTL, 0, ENOMEM);
-  open_fails(AT_EPOLL_CTL, 1, ENOMEM);
-  open_fails(AT_PTHREAD_CREATE, 0, EAGAIN);
-  use_fails();
+static void thread_failures(void) {
+  check_open_failure(CALL_EPOLL_CREATE, 0, EMFILE);
+  check_open_failure(CALL_EPOLL_CREATE, 1, EMFILE);
+  check_open_failure(CALL_SOCKETPAIR, 0, EMFILE);
+  check_open_failure(CALL_EPOLL_CTL, 0, ENOMEM);
+  check_open_failure(CALL_EPOLL_CTL, 1, ENOMEM);
+  check_open_failure(CALL_PTHREAD_CREATE, 0, EAGAIN);
+  check_use_failures();
 }
 
-/* What Bun does to the number of its socket, it does to the loop's watch over the poller. */
-static void bell_is_the_watch(void) {
-  struct ears ears = ears_open();
+/* Bun's operations on the descriptor number of its socket apply to the poller's registration. */
+static void operations_on_notifier(void) {
+  struct fixture fixture = fixture_open();
   int left, right;
   pair_open(&left, &right, SOCK_DGRAM);
-  IS(poller_arm(ears.poller, right, POLLIN, FOR_GOOD, 1), 0);
+  CHECK_EQ(poller_arm(fixture.poller, right, POLLIN, PERSISTENT, 1), 0);
   send_one(left);
-  hear(ears);
-  IS(fcntl(ears.heard, F_GETFD), 1);
+  await_notification(fixture);
+  CHECK_EQ(fcntl(fixture.watched_fd, F_GETFD), 1);
   struct epoll_event event = {.events = 0, .data = LOOP_DATA};
-  IS(real_epoll_ctl(ears.loop, EPOLL_CTL_MOD, ears.heard, &event), 0);
-  TRUE(is_silent(ears));
+  CHECK_EQ(real_epoll_ctl(fixture.loop, EPOLL_CTL_MOD, fixture.watched_fd, &event), 0);
+  CHECK(has_no_notification(fixture));
   event.events = EPOLLIN;
-  IS(real_epoll_ctl(ears.loop, EPOLL_CTL_MOD, ears.heard, &event), 0);
-  hear(ears);
-  IS(real_epoll_ctl(ears.loop, EPOLL_CTL_DEL, ears.heard, &event), 0);
-  TRUE(is_silent(ears));
-  /* The socket that it was is watched no more either. */
-  IS(checked(real_epoll_ctl(ears.loop, EPOLL_CTL_DEL, ears.heard, &event)), -ENOENT);
+  CHECK_EQ(real_epoll_ctl(fixture.loop, EPOLL_CTL_MOD, fixture.watched_fd, &event), 0);
+  await_notification(fixture);
+  CHECK_EQ(real_epoll_ctl(fixture.loop, EPOLL_CTL_DEL, fixture.watched_fd, &event), 0);
+  CHECK(has_no_notification(fixture));
+  /* The registration of the socket that had this number is gone as well. */
+  int second_removal = real_epoll_ctl(fixture.loop, EPOLL_CTL_DEL, fixture.watched_fd, &event);
+  CHECK_EQ(checked(second_removal), -ENOENT);
   struct ready ready[4];
-  IS(poller_wait(ears.poller, ready, 4), 1);
+  CHECK_EQ(poller_wait(fixture.poller, ready, 4), 1);
   descriptor_close(left);
   descriptor_close(right);
-  ears_close(ears);
+  fixture_close(fixture);
 }
 
-/* More entries than one read brings, of the list and of the epoll instance; each is found. */
-static void watches_found(void) {
-  enum { WATCHED = 150 };
-  int fds[WATCHED];
+/* The list of descriptors and that of registrations are too long to be read with one call. */
+static void registration_lookup(void) {
+  enum { REGISTERED = 150 };
+  int fds[REGISTERED];
   u64 data = 7;
   int loop = real_epoll_create1(EPOLL_CLOEXEC), other = real_epoll_create1(EPOLL_CLOEXEC);
   struct epoll_event event = {.events = EPOLLIN, .data = LOOP_DATA};
-  for (int i = 0; i < WATCHED; i++) {
+  for (int i = 0; i < REGISTERED; i++) {
     fds[i] = socket_open(AF_INET, SOCK_DGRAM, 0);
-    IS(registration_find(fds[i], &data), -ENOENT);
+    CHECK_EQ(registration_find(fds[i], &data), -ENOENT);
     event.data = LOOP_DATA - (u64)i;
-    IS(real_epoll_ctl(loop, EPOLL_CTL_ADD, fds[i], &event), 0);
+    CHECK_EQ(real_epoll_ctl(loop, EPOLL_CTL_ADD, fds[i], &event), 0);
   }
-  IS(data, 7);
-  for (int i = 0; i < WATCHED; i++) {
-    IS(registration_find(fds[i], &data), loop);
-    IS(data, LOOP_DATA - (u64)i);
+  CHECK_EQ(data, 7);
+  for (int i = 0; i < REGISTERED; i++) {
+    CHECK_EQ(registration_find(fds[i], &data), loop);
+    CHECK_EQ(data, LOOP_DATA - (u64)i);
   }
-  IS(registration_find(-1, &data), -ENOENT);
-  IS(registration_find(fds[0] * 1000, &data), -ENOENT);
-  IS(registration_find(loop, &data), -ENOENT);
-  inject(AT_SYSCALL, 0, 1, ENOMEM);
-  IS(registration_find(fds[0], &data), -ENOENT);
+  CHECK_EQ(registration_find(-1, &data), -ENOENT);
+  CHECK_EQ(registration_find(fds[0] * 1000, &data), -ENOENT);
+  CHECK_EQ(registration_find(loop, &data), -ENOENT);
+  inject_fault(CALL_SYSCALL, 0, 1, ENOMEM);
+  CHECK_EQ(registration_find(fds[0], &data), -ENOENT);
   clear_faults();
-  /* Two watch it; and then another alone does. */
-  IS(real_epoll_ctl(other, EPOLL_CTL_ADD, fds[0], &event), 0);
-  IS(registration_find(fds[0], &data), -ENOENT);
-  IS(real_epoll_ctl(loop, EPOLL_CTL_DEL, fds[0], &event), 0);
-  IS(registration_find(fds[0], &data), other);
-  /* A duplicate keeps the entry of a number that is another's by then. */
+  /* Registered with two epoll instances, then with the other one only. */
+  CHECK_EQ(real_epoll_ctl(other, EPOLL_CTL_ADD, fds[0], &event), 0);
+  CHECK_EQ(registration_find(fds[0], &data), -ENOENT);
+  CHECK_EQ(real_epoll_ctl(loop, EPOLL_CTL_DEL, fds[0], &event), 0);
+  CHECK_EQ(registration_find(fds[0], &data), other);
+  /* A duplicate keeps the old registration of a number that refers to another file by then. */
   int duplicate = descriptor_duplicate(fds[1]);
   event.data = 1;
-  IS(real_dup3(fds[0], fds[1], 0), fds[1]);
-  IS(real_epoll_ctl(loop, EPOLL_CTL_ADD, fds[1], &event), 0);
-  IS(registration_find(fds[1], &data), -ENOENT);
+  CHECK_EQ(real_dup3(fds[0], fds[1], 0), fds[1]);
+  CHECK_EQ(real_epoll_ctl(loop, EPOLL_CTL_ADD, fds[1], &event), 0);
+  CHECK_EQ(registration_find(fds[1], &data), -ENOENT);
   descriptor_close(duplicate);
-  for (int i = 0; i < WATCHED; i++) descriptor_close(fds[i]);
+  for (int i = 0; i < REGISTERED; i++) descriptor_close(fds[i]);
   close(loop);
   close(other);
 }
 
-static void never_opened(void) {
+static void poller_never_opened(void) {
   struct poller *poller = poller_create();
-  IS(poller->epoll, -1);
-  IS(poller->has_thread, 0);
+  CHECK_EQ(poller->epoll, -1);
+  CHECK_EQ(poller->has_thread, 0);
   poller_destroy(poller, 0);
-  inject(AT_MMAP, 0, 1, ENOMEM);
-  TRUE(poller_create() == 0);
+  inject_fault(CALL_MMAP, 0, 1, ENOMEM);
+  CHECK(poller_create() == 0);
 }
 
 static void run_mode(const char *mode_name, void (*fail)(void)) {
@@ -329,28 +331,28 @@ static void run_mode(const char *mode_name, void (*fail)(void)) {
     const char *name;
     void (*run)(void);
   } sections[] = {
-      {"armed before and after", armed_before_and_after},
-      {"armed for good", armed_for_good},
-      {"full socket", full_socket},
-      {"many at once", many_at_once},
-      {"disarmed", disarmed},
-      {"destroyed while armed", destroyed_while_armed},
+      {"a one-shot event is reported once, ready before or after arming", one_shot_events},
+      {"a persistent event is reported until drained or disarmed", persistent_events},
+      {"a full socket becomes writable when its peer is drained", writable_event},
+      {"300 ready descriptors are reported once each", many_ready_descriptors},
+      {"removed descriptors are not reported", removed_descriptors},
+      {"destroying a poller with armed sockets leaks nothing", destroyed_with_armed_sockets},
   };
-  char name[64];
+  char name[96];
   for (u32 i = 0; i < sizeof sections / sizeof sections[0]; i++) {
     snprintf(name, sizeof name, "%s: %s", mode_name, sections[i].name);
     run_section(name, sections[i].run);
   }
-  snprintf(name, sizeof name, "%s: failures", mode_name);
+  snprintf(name, sizeof name, "%s: failed calls return -errno and can be retried", mode_name);
   run_section(name, fail);
 }
 
 static void run_readiness(void) {
-  run_section("never opened", never_opened);
-  run_section("watches found", watches_found);
-  mode = BY_LOOP;
+  run_section("a poller can be destroyed without being opened", poller_never_opened);
+  run_section("registration_find finds a descriptor's only registration", registration_lookup);
+  mode = MODE_LOOP;
   run_mode("loop", loop_failures);
-  run_section("loop: the bell is the watch", bell_is_the_watch);
-  mode = BY_THREAD;
-  run_mode("thread", helper_failures);
+  run_section("loop: operations on the notifier apply to the poller", operations_on_notifier);
+  mode = MODE_THREAD;
+  run_mode("thread", thread_failures);
 }

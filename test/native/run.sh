@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Compiles c/shim.c with its harness by every compiler of the machine and runs it: warnings as
-# errors, address, undefined-behaviour and thread sanitizers, musl, arm64 under qemu. What is not
-# installed is skipped with a line that says so. The last line sums up; the exit code is 1 when
-# anything failed.
+# Compiles shim-harness.c, which includes c/shim.c, for several targets and runs it: gcc and clang
+# with warnings as errors, with the address, undefined-behaviour and thread sanitizers, musl, and
+# arm64 under qemu. Targets whose tools are not installed are skipped, with a line that gives the
+# reason. The last line is "N passed, N failed"; the exit code is 1 if anything failed.
 set -u
 cd "$(dirname "$0")"
 
@@ -12,7 +12,7 @@ readonly WARNINGS=(-std=gnu11 -Wall -Wextra -Werror -g)
 passed=0
 failed=0
 
-# have <program>...: whether all are installed; prints a line where one is not.
+# have <program>...: returns whether all programs are installed. Prints the first missing one.
 have() {
   local program
   for program in "$@"; do
@@ -22,7 +22,7 @@ have() {
   done
 }
 
-# compiles <command>...: whether the harness compiles and links.
+# compiles <compiler> <option>...: returns whether the harness compiles and links.
 compiles() {
   if "$@" -o "$OUT/harness" shim-harness.c >"$OUT/log" 2>&1; then return 0; fi
   echo "FAIL $name: does not compile"
@@ -31,7 +31,7 @@ compiles() {
   return 1
 }
 
-# runs <launcher>...: runs what was compiled and counts its sections.
+# runs <command>...: runs the harness, prints its result, and adds its sections to the totals.
 runs() {
   timeout 120 "$@" >"$OUT/log" 2>&1
   local code=$? ok bad
@@ -48,11 +48,11 @@ runs() {
   failed=$((failed + (bad > 0 ? bad : 1)))
 }
 
-# can_sanitize <compiler> <sanitizer>: whether the compiler has the sanitizer's runtime.
+# can_sanitize <compiler> <sanitizer>: returns whether the runtime of the sanitizer is installed.
 can_sanitize() {
   echo 'int main(void) { return 0; }' >"$OUT/probe.c"
   "$1" "-fsanitize=$2" -o "$OUT/probe" "$OUT/probe.c" 2>/dev/null && "$OUT/probe" && return 0
-  echo "skip $name: no runtime of that sanitizer"
+  echo "skip $name: the runtime of the sanitizer is not installed"
   return 1
 }
 

@@ -1,4 +1,4 @@
-/** The flow proxy for real: Debian's `dig` asks Debian's `dnsmasq` through both halves. */
+/** Runs DNS queries of `dig` to `dnsmasq` through the flow proxy. */
 
 import { expect, test } from "bun:test";
 import { UdpSocket } from "../../lib/index.ts";
@@ -17,7 +17,7 @@ function withPort(host: string, port: number): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** A `dnsmasq` that serves one name, started and ready. */
+/** A running `dnsmasq` that serves one name. */
 class Dnsmasq implements AsyncDisposable {
   readonly port: number;
   readonly #child: Bun.Subprocess<"ignore", "ignore", "pipe">;
@@ -28,7 +28,7 @@ class Dnsmasq implements AsyncDisposable {
   }
 
   static async start(host: string): Promise<Dnsmasq> {
-    // A port that was just free; it is not told which one it took when asked for 0.
+    // A port that was free just now: `--port=0` disables DNS (dnsmasq(8)).
     const probe = await UdpSocket.bind({ hostname: host });
     const { port } = probe.localAddr;
     probe.close();
@@ -47,17 +47,18 @@ class Dnsmasq implements AsyncDisposable {
       stdout: "ignore",
       stderr: "pipe",
     });
-    let said = "";
+    let output = "";
     const reader = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
-      said += part.value;
-      if (!said.includes("started")) continue;
+      output += part.value;
+      if (!output.includes("started")) continue;
+      // Keep reading, so that dnsmasq does not block on a full pipe.
       void (async () => {
         while (!(await reader.read()).done);
       })();
       return new Dnsmasq(child, port);
     }
-    throw new Error(`dnsmasq ended with ${await child.exited}: ${said}`);
+    throw new Error(`dnsmasq ended with ${await child.exited}: ${output}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -66,9 +67,9 @@ class Dnsmasq implements AsyncDisposable {
   }
 }
 
-/** What `dig` prints for a question, and its exit code. */
-async function dig(host: string, port: number, question: readonly string[]) {
-  const args = [`@${host}`, "-p", `${port}`, "+tries=3", "+time=5", ...question];
+/** Returns the output of `dig` for a query, and its exit code. */
+async function dig(host: string, port: number, query: readonly string[]) {
+  const args = [`@${host}`, "-p", `${port}`, "+tries=3", "+time=5", ...query];
   const child = Bun.spawn(["dig", ...args], { stdout: "pipe", stderr: "pipe" });
   const [text, code] = await Promise.all([new Response(child.stdout).text(), child.exited]);
   return { text, code };
@@ -77,7 +78,7 @@ async function dig(host: string, port: number, question: readonly string[]) {
 test
   .skipIf(missing.length > 0)
   .each(LOOPBACKS.flatMap((host) => BACKENDS.map((backend) => [host, backend] as const)))(
-  "dig gets its answers from dnsmasq through both halves, over %s on the %s backend",
+  "dig receives the responses of dnsmasq through ingress and egress, over %s, %s backend",
   async (host, backend) => {
     await using dnsmasq = await Dnsmasq.start(host);
     const listen = ["--listen", withPort(host, 0), "--backend", backend];
@@ -94,10 +95,10 @@ test
       text: `${ADDRESS}\n`,
       code: 0,
     });
-    // Another process is another client: several flows at a time, each with its own answer.
+    // Each process is a client of its own: several flows at a time, each with its own response.
     const names = Array.from({ length: 8 }, (_, i) => `host${i}.${NAME}`);
-    const answers = await Promise.all(names.map((name) => dig(host, ingress.port, [name, "A"])));
-    for (const [i, { text, code }] of answers.entries()) {
+    const responses = await Promise.all(names.map((name) => dig(host, ingress.port, [name, "A"])));
+    for (const [i, { text, code }] of responses.entries()) {
       expect(code).toBe(0);
       expect(text).toContain("status: NOERROR");
       expect(text).toMatch(new RegExp(`^${names[i]}\\.\\s+0\\s+IN\\s+A\\s+${ADDRESS}$`, "m"));
@@ -105,8 +106,8 @@ test
     const refused = await dig(host, ingress.port, ["elsewhere.invalid", "A"]);
     expect(refused.text).toContain("status: REFUSED");
 
-    const ends = [(await ingress.stop()).summary, (await egress.stop()).summary];
-    expect(ends).toMatchObject([
+    const summaries = [(await ingress.stop()).summary, (await egress.stop()).summary];
+    expect(summaries).toMatchObject([
       { backend, ingress: { flows: 10, socketErrors: 0, drops: { failed: 0, malformed: 0 } } },
       { backend, egress: { flows: 10, socketErrors: 0, drops: { failed: 0, malformed: 0 } } },
     ]);

@@ -1,7 +1,7 @@
 /**
- * The flow proxy over links that lose datagrams: client, ingress and egress each in a network
- * namespace of its own, joined by veth pairs; nftables drops one of a hundred at random on the
- * tunnel's link, either way, and counts what it dropped.
+ * The flow proxy over a link with packet loss. Client, ingress and egress are in network namespaces
+ * that are connected by veth pairs. On the link of the tunnel, nftables drops 1 % of the packets in
+ * each direction at random, and counts them.
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
@@ -19,7 +19,7 @@ function run(command: string): string {
   return stdout.toString();
 }
 
-/** Why this machine cannot run these tests. */
+/** Returns why these tests cannot run here: a tool or a permission is missing. */
 function reasonToSkip(): string | undefined {
   const missing = ["ip", "nft"].filter((tool) => Bun.which(tool) === null);
   if (missing.length > 0) return `no ${missing.join(", no ")}`;
@@ -37,7 +37,7 @@ function reasonToSkip(): string | undefined {
 }
 
 const reason = reasonToSkip();
-if (reason !== undefined) console.warn(`namespace tests are skipped: ${reason}`);
+if (reason !== undefined) console.warn(`flow proxy tests in namespaces are skipped: ${reason}`);
 
 function inside(namespace: string): string[] {
   return ["ip", "netns", "exec", namespace];
@@ -77,15 +77,15 @@ function link(...[[near, nearAddress], [far, farAddress]]: [[string, string], [s
   }
 }
 
-/** What nftables dropped so far. */
-function dropped(): number {
+/** Returns the number of packets that nftables has dropped so far. */
+function droppedPackets(): number {
   return [INGRESS, EGRESS]
     .map((namespace) => run(`ip netns exec ${namespace} nft list table inet loss`))
     .map((rules) => Number(/counter packets (\d+)/.exec(rules)?.[1]))
     .reduce((sum, packets) => sum + packets);
 }
 
-describe.skipIf(reason !== undefined)("over a tunnel that loses 1 % each way", () => {
+describe.skipIf(reason !== undefined)("flow proxy over a tunnel with 1 % packet loss", () => {
   beforeAll(setUp);
   afterAll(() => {
     for (const namespace of [CLIENT, INGRESS, EGRESS]) {
@@ -94,45 +94,52 @@ describe.skipIf(reason !== undefined)("over a tunnel that loses 1 % each way", (
   });
 
   test.each(["native", "portable"])(
-    "every answer that arrives is unaltered, and the loss is told, on the %s backend",
+    "delivers responses unaltered and counts the lost ones, on the %s backend",
     async (backend) => {
-      const chosen = ["--backend", backend];
+      const backendArgs = ["--backend", backend];
       await using origin = await RunningProxy.start(
-        ["origin", "--listen", "127.0.0.1:0", ...chosen],
+        ["origin", "--listen", "127.0.0.1:0", ...backendArgs],
         inside(EGRESS),
       );
       await using egress = await RunningProxy.start(
-        ["egress", "--listen", `10.99.2.3:${TUNNEL_PORT}`, "--upstream", origin.address, ...chosen],
+        [
+          "egress",
+          "--listen",
+          `10.99.2.3:${TUNNEL_PORT}`,
+          "--upstream",
+          origin.address,
+          ...backendArgs,
+        ],
         inside(EGRESS),
       );
       const listen = `10.99.1.2:${INGRESS_PORT}`;
       await using ingress = await RunningProxy.start(
-        ["ingress", "--listen", listen, "--tunnel", egress.address, ...chosen],
+        ["ingress", "--listen", listen, "--tunnel", egress.address, ...backendArgs],
         inside(INGRESS),
       );
-      const droppedBefore = dropped();
+      const droppedBefore = droppedPackets();
       const load = ["load", "--target", listen, "--duration", "2", "--clients", "32", "--json"];
-      const { code, stdout, stderr } = await runProxy([...load, ...chosen], {
+      const { code, stdout, stderr } = await runProxy([...load, ...backendArgs], {
         prefix: inside(CLIENT),
       });
       expect([code, stderr]).toEqual([0, ""]);
       const report = JSON.parse(stdout).load;
-      const droppedNow = dropped() - droppedBefore;
+      const dropped = droppedPackets() - droppedBefore;
       expect([report.altered, report.misdelivered, report.duplicated]).toEqual([0, 0, 0]);
       expect(report.answered).toBeGreaterThan(0);
       expect(report.answered + report.lost).toBe(report.sent);
-      // What the links dropped is lost for certain. It may have been more than one datagram a
-      // packet, as a packet that is still to be segmented counts once.
-      expect(droppedNow).toBeGreaterThan(0);
-      expect(report.lost).toBeGreaterThanOrEqual(droppedNow);
-      const ends = [(await ingress.stop()).summary, (await egress.stop()).summary];
-      expect(ends).toMatchObject([
+      // A dropped packet loses one datagram or more: a GSO packet that nftables drops before it is
+      // segmented counts once.
+      expect(dropped).toBeGreaterThan(0);
+      expect(report.lost).toBeGreaterThanOrEqual(dropped);
+      const summaries = [(await ingress.stop()).summary, (await egress.stop()).summary];
+      expect(summaries).toMatchObject([
         { ingress: { flows: 32, drops: { malformed: 0, unknownFlow: 0 } } },
         { egress: { flows: 32, drops: { malformed: 0, refused: 0 } } },
       ]);
       console.log(
-        `${backend}: ${report.sent} sent, ${report.answered} answered, ${report.lost} lost, ` +
-          `${droppedNow} of them by the links`,
+        `${backend}: ${report.sent} sent, ${report.answered} responses, ${report.lost} lost, ` +
+          `at least ${dropped} of them on the link`,
       );
     },
     60_000,

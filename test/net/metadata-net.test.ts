@@ -1,11 +1,11 @@
 /**
- * Metadata where hosts have several interfaces and addresses, and firewalls: two network namespaces
- * joined by two veth pairs.
+ * Per-datagram metadata between hosts with several interfaces and addresses, firewall marks, TPROXY
+ * and freebind: in two network namespaces that are connected by two veth pairs.
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { QuicAuditStats, UdpSocket } from "../../lib/index.ts";
-import type { ToldInfo } from "./metadata-end.ts";
+import type { ReceivedMeta } from "./metadata-endpoint.ts";
 import { LINKS, Namespaces, reasonToSkip } from "./namespaces.ts";
 
 const reason = reasonToSkip(["nft"]);
@@ -18,19 +18,23 @@ const GROUP_IPV6 = "ff12::9701";
 
 let net: Namespaces;
 
-/** As they were sent, each a byte longer: the first on each way waits for the neighbour's answer. */
-function inOrder(told: readonly ToldInfo[]): ToldInfo[] {
-  return told.toSorted((a, b) => a.length - b.length);
+/**
+ * Returns the metadata in the order of sending: each datagram is a byte longer than the previous
+ * one. The order of arrival may differ, because the first datagram on a link waits for neighbour
+ * discovery.
+ */
+function inOrder(received: readonly ReceivedMeta[]): ReceivedMeta[] {
+  return received.toSorted((a, b) => a.length - b.length);
 }
 
-describe.skipIf(reason !== undefined)("between two hosts with two links", () => {
+describe.skipIf(reason !== undefined)("metadata between two hosts with two links", () => {
   beforeAll(() => {
     net = new Namespaces("dgm");
   });
   afterAll(() => net[Symbol.dispose]());
 
   test(
-    "each datagram tells the address it was sent to and the interface it came by",
+    "reports the destination address and the receiving interface of each datagram",
     async () => {
       const addresses = [near.network, far.network].map((network) => `${network}2`);
       const addresses6 = [near.network6, far.network6].map((network) => `${network}2`);
@@ -41,17 +45,20 @@ describe.skipIf(reason !== undefined)("between two hosts with two links", () => 
       const datagrams = to.map((to) => ({ to }));
       const report = await net.send({ bind: { hostname: "::" }, datagrams });
       expect(report).toMatchObject({ sent: 4 });
-      const told = inOrder(await receiver.told());
-      expect(told.map(({ destination }) => destination)).toEqual(to);
+      const received = inOrder(await receiver.received());
+      expect(received.map(({ destination }) => destination)).toEqual(to);
       const indices = [near, far].map(({ device }) => net.interfaceIndex("receiver", device));
       expect(indices[0]).not.toBe(indices[1] as number);
-      expect(told.map(({ interfaceIndex }) => interfaceIndex)).toEqual([...indices, ...indices]);
+      expect(received.map(({ interfaceIndex }) => interfaceIndex)).toEqual([
+        ...indices,
+        ...indices,
+      ]);
     },
     TIMEOUT_MS,
   );
 
   test(
-    "a datagram leaves by the interface it asks for, whatever the route says",
+    "sends from the requested interface, even if the route uses another",
     async () => {
       using receiver = await net.receive({
         bind: { hostname: "0.0.0.0" },
@@ -69,16 +76,19 @@ describe.skipIf(reason !== undefined)("between two hosts with two links", () => 
         })),
       );
       expect(await net.send({ datagrams })).toMatchObject({ sent: 6 });
-      const told = inOrder(await receiver.told());
+      const received = inOrder(await receiver.received());
       const arrivals = devices.map((device) => net.interfaceIndex("receiver", device));
-      expect(told.map(({ interfaceIndex }) => interfaceIndex)).toEqual([...arrivals, ...arrivals]);
-      expect(told.map(({ destination }) => destination)).toEqual(datagrams.map(({ to }) => to));
+      expect(received.map(({ interfaceIndex }) => interfaceIndex)).toEqual([
+        ...arrivals,
+        ...arrivals,
+      ]);
+      expect(received.map(({ destination }) => destination)).toEqual(datagrams.map(({ to }) => to));
     },
     TIMEOUT_MS,
   );
 
   test(
-    "an IPv6 group is reached by the interface asked for",
+    "reaches an IPv6 multicast group through the requested interface",
     async () => {
       const zones = [near, far].map(({ device }) => net.interfaceIndex("receiver", device));
       using receiver = await net.receive({
@@ -91,9 +101,9 @@ describe.skipIf(reason !== undefined)("between two hosts with two links", () => 
         interfaceIndex: net.interfaceIndex("sender", device),
       }));
       expect(await net.send({ bind: { hostname: "::" }, datagrams })).toMatchObject({ sent: 2 });
-      const told = inOrder(await receiver.told());
-      expect(told.map(({ interfaceIndex }) => interfaceIndex)).toEqual(zones);
-      for (const { destination } of told) {
+      const received = inOrder(await receiver.received());
+      expect(received.map(({ interfaceIndex }) => interfaceIndex)).toEqual(zones);
+      for (const { destination } of received) {
         expect(destination).toBe(`[${GROUP_IPV6}]:${receiver.port}`);
       }
     },
@@ -101,7 +111,7 @@ describe.skipIf(reason !== undefined)("between two hosts with two links", () => 
   );
 
   test(
-    "a host with several addresses sends from the one asked for",
+    "sends from the requested address if the host has several",
     async () => {
       const own = [`${near.network}1`, `${near.network}11`, `${near.network}12`];
       const own6 = [`${near.network6}1`, `${near.network6}11`, `${near.network6}12`];
@@ -118,8 +128,8 @@ describe.skipIf(reason !== undefined)("between two hosts with two links", () => 
       }));
       const report = await net.send({ bind: { hostname: "::" }, datagrams });
       expect(report).toMatchObject({ sent: 6, messages: 6 });
-      const told = inOrder(await receiver.told());
-      expect(told.map(({ peer }) => peer)).toEqual([
+      const received = inOrder(await receiver.received());
+      expect(received.map(({ peer }) => peer)).toEqual([
         ...own.map((address) => `[::ffff:${address}]:${report.port}`),
         ...own6.map((address) => `[${address}]:${report.port}`),
       ]);
@@ -128,7 +138,7 @@ describe.skipIf(reason !== undefined)("between two hosts with two links", () => 
   );
 
   test(
-    "link-local addresses have their zone, as source, peer and destination",
+    "link-local addresses have a zone as source, peer and destination",
     async () => {
       using receiver = await net.receive({ bind: { hostname: "::" }, count: 2 });
       const index = net.interfaceIndex("sender", far.device);
@@ -138,20 +148,20 @@ describe.skipIf(reason !== undefined)("between two hosts with two links", () => 
         bind: { hostname: "::" },
         datagrams: [
           { to: `[${target}%${index}]:${receiver.port}` },
-          // The source's zone alone says by which interface the group is reached.
+          // Only the zone of the source selects the interface.
           { to: `[ff02::1]:${receiver.port}`, source: `${source}%${index}` },
         ],
       });
       expect(report).toMatchObject({ sent: 2 });
-      const told = inOrder(await receiver.told());
+      const received = inOrder(await receiver.received());
       const arrival = net.interfaceIndex("receiver", far.device);
-      for (const { peer, interfaceIndex } of told) {
+      for (const { peer, interfaceIndex } of received) {
         expect(peer).toBe(`[${source}%${arrival}]:${report.port}`);
         expect(interfaceIndex).toBe(arrival);
       }
-      expect(told[0]?.destination).toBe(`[${target}%${arrival}]:${receiver.port}`);
-      expect(told[0]?.originalDestination).toBe(`[${target}%${arrival}]:${receiver.port}`);
-      expect(told[1]?.destination).toBe(`[ff02::1]:${receiver.port}`);
+      expect(received[0]?.destination).toBe(`[${target}%${arrival}]:${receiver.port}`);
+      expect(received[0]?.originalDestination).toBe(`[${target}%${arrival}]:${receiver.port}`);
+      expect(received[1]?.destination).toBe(`[ff02::1]:${receiver.port}`);
     },
     TIMEOUT_MS,
   );
@@ -161,7 +171,7 @@ describe.skipIf(reason !== undefined)("between two hosts with two links", () => 
   }
 });
 
-describe.skipIf(reason !== undefined)("behind a firewall", () => {
+describe.skipIf(reason !== undefined)("metadata that a firewall sets", () => {
   beforeAll(() => {
     net = new Namespaces("dgf");
     nft("add table inet t");
@@ -174,35 +184,35 @@ describe.skipIf(reason !== undefined)("behind a firewall", () => {
   }
 
   test(
-    "a router's congestion mark is told, of IPv4 and IPv6",
+    "a congestion mark (ECN CE) is reported for IPv4 and IPv6",
     async () => {
       using receiver = await net.receive({ bind: { hostname: "::" }, count: 4 });
       nft(`add rule inet t in udp dport ${receiver.port} udp length 10 ip ecn set ce`);
       nft(`add rule inet t in udp dport ${receiver.port} udp length 12 ip6 ecn set ce`);
       const to4 = `${near.network}2:${receiver.port}`;
       const to6 = `[${near.network6}2]:${receiver.port}`;
-      // Their lengths are 1 to 4 bytes, and UDP counts its own 8.
+      // The payloads have 1 to 4 bytes. `udp length` includes the header of 8 bytes.
       const datagrams = [to4, to4, to6, to6].map((to) => ({ to, ecn: 2 as const }));
       await net.send({ bind: { hostname: "::" }, datagrams });
-      const told = inOrder(await receiver.told());
-      expect(told.map(({ ecn }) => ecn)).toEqual([2, 3, 2, 3]);
+      const received = inOrder(await receiver.received());
+      expect(received.map(({ ecn }) => ecn)).toEqual([2, 3, 2, 3]);
     },
     TIMEOUT_MS,
   );
 
   test(
-    "the firewall's mark is told, and the first one feeds the audit of a QUIC connection",
+    "firewall marks are reported, and QuicAuditStats keeps the first",
     async () => {
       using receiver = await net.receive({ bind: { hostname: "0.0.0.0" }, count: 3 });
-      if (receiver.started.capabilities?.mark !== true) {
-        console.warn("marks are not tested: the kernel does not grant SO_RCVMARK");
+      if (receiver.bound.capabilities?.mark !== true) {
+        console.warn("marks are not tested: SO_RCVMARK is not available");
         return;
       }
       nft(`add rule inet t in udp dport ${receiver.port} udp length 9 meta mark set 0xa1b2c3d4`);
       nft(`add rule inet t in udp dport ${receiver.port} udp length 10 meta mark set 7`);
       const to = `${near.network}2:${receiver.port}`;
       await net.send({ datagrams: [{ to }, { to }, { to }] });
-      const marks = inOrder(await receiver.told()).map(({ mark }) => mark as number);
+      const marks = inOrder(await receiver.received()).map(({ mark }) => mark as number);
       expect(marks).toEqual([0xa1b2c3d4, 7, 0]);
       const stats = new QuicAuditStats(new Uint8Array(8));
       expect(stats.initialSoMark).toBeUndefined();
@@ -217,10 +227,13 @@ describe.skipIf(reason !== undefined)("behind a firewall", () => {
   );
 });
 
-/** Leads UDP to `port` that comes by the near link for others, as a transparent proxy does. */
-function lead(port: number): void {
-  const chain = "add chain inet lead in { type filter hook prerouting priority mangle ; }";
-  net.exec("receiver", "nft add table inet lead");
+/**
+ * Redirects UDP datagrams for port 53 of any host to `port` of the receiver (TPROXY), and routes
+ * the networks of `FOREIGN` from the sender to the receiver.
+ */
+function redirectTo(port: number): void {
+  const chain = "add chain inet proxy in { type filter hook prerouting priority mangle ; }";
+  net.exec("receiver", "nft add table inet proxy");
   net.exec("receiver", `nft ${chain}`);
   for (const [family, version] of [
     ["ip", "-4"],
@@ -228,7 +241,7 @@ function lead(port: number): void {
   ]) {
     net.exec(
       "receiver",
-      `nft add rule inet lead in meta nfproto ${family === "ip" ? "ipv4" : "ipv6"} ` +
+      `nft add rule inet proxy in meta nfproto ${family === "ip" ? "ipv4" : "ipv6"} ` +
         `udp dport 53 tproxy ${family} to :${port} meta mark set 1 accept`,
     );
     net.exec("receiver", `ip ${version} rule add fwmark 1 lookup 100`);
@@ -238,12 +251,12 @@ function lead(port: number): void {
   net.exec("sender", `ip -6 route add 2001:db8:99::/64 via ${near.network6}2`);
 }
 
-/** Why the kernel leads nothing here. */
-function reasonForNoTproxy(): string | undefined {
+/** Returns why TPROXY cannot be tested here. */
+function reasonToSkipTproxy(): string | undefined {
   if (reason !== undefined) return reason;
   net = new Namespaces("dgt");
   try {
-    lead(1);
+    redirectTo(1);
     return undefined;
   } catch (error) {
     return (error as Error).message;
@@ -252,33 +265,34 @@ function reasonForNoTproxy(): string | undefined {
   }
 }
 
-const noTproxy = reasonForNoTproxy();
-if (noTproxy !== undefined) console.warn(`TPROXY is not tested: ${noTproxy}`);
+const tproxyReason = reasonToSkipTproxy();
+if (tproxyReason !== undefined) console.warn(`TPROXY is not tested: ${tproxyReason}`);
 
+/** Addresses that neither host has. */
 const FOREIGN = ["198.51.100.7:53", "[2001:db8:99::7]:53"];
-/** Takes the rights away that transparent sockets need. */
-const WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-net_admin,-net_raw"];
+/** Runs a command without the capabilities that transparent sockets require. */
+const WITHOUT_CAPABILITIES = ["setpriv", "--bounding-set=-net_admin,-net_raw"];
 
-describe.skipIf(noTproxy !== undefined)("under TPROXY", () => {
+describe.skipIf(tproxyReason !== undefined)("a transparent socket", () => {
   beforeAll(() => {
     net = new Namespaces("dgt");
   });
   afterAll(() => net[Symbol.dispose]());
 
   test(
-    "a transparent socket gets what was for others, and is told for whom",
+    "receives datagrams that TPROXY redirects, and reports their original destination",
     async () => {
       using receiver = await net.receive({
         bind: { hostname: "::", transparent: true },
         count: 2,
       });
-      lead(receiver.port);
+      redirectTo(receiver.port);
       const datagrams = FOREIGN.map((to) => ({ to }));
       expect(await net.send({ bind: { hostname: "::" }, datagrams })).toMatchObject({ sent: 2 });
-      const told = inOrder(await receiver.told());
-      expect(told.map(({ originalDestination }) => originalDestination)).toEqual(FOREIGN);
-      // The destination has the port of the socket that it was led to.
-      expect(told.map(({ destination }) => destination)).toEqual(
+      const received = inOrder(await receiver.received());
+      expect(received.map(({ originalDestination }) => originalDestination)).toEqual(FOREIGN);
+      // The destination has the port of the socket that it was redirected to.
+      expect(received.map(({ destination }) => destination)).toEqual(
         FOREIGN.map((address) => address.replace(/:53$/, `:${receiver.port}`)),
       );
     },
@@ -286,7 +300,7 @@ describe.skipIf(noTproxy !== undefined)("under TPROXY", () => {
   );
 
   test(
-    "a transparent socket answers in the name of others",
+    "sends from an address of another host",
     async () => {
       for (const [hostname, to] of [
         ["198.51.100.7", `${near.network}1`],
@@ -294,33 +308,33 @@ describe.skipIf(noTproxy !== undefined)("under TPROXY", () => {
       ] as const) {
         using receiver = await net.receive(
           { bind: { hostname: "::" }, count: 1 },
-          { end: "sender" },
+          { host: "sender" },
         );
         const report = await net.send(
           {
             bind: { hostname, port: 53, transparent: true },
             datagrams: [{ to: `${to}:${receiver.port}` }],
           },
-          { end: "receiver" },
+          { host: "receiver" },
         );
         expect(report).toMatchObject({ sent: 1, port: 53 });
-        const [told] = await receiver.told();
+        const [meta] = await receiver.received();
         const peer = hostname.includes(":") ? hostname : `::ffff:${hostname}`;
-        expect(told?.peer).toBe(`[${peer}]:53`);
+        expect(meta?.peer).toBe(`[${peer}]:53`);
       }
     },
     TIMEOUT_MS,
   );
 });
 
-describe.skipIf(reason !== undefined)("addresses of others", () => {
+describe.skipIf(reason !== undefined)("binding to an address of another host", () => {
   beforeAll(() => {
     net = new Namespaces("dga");
   });
   afterAll(() => net[Symbol.dispose]());
 
   test(
-    "are bound with transparent or freebind alone",
+    "succeeds only with transparent or freebind",
     async () => {
       for (const hostname of ["192.0.2.1", "2001:db8::1"]) {
         for (const [options, error] of [
@@ -330,7 +344,7 @@ describe.skipIf(reason !== undefined)("addresses of others", () => {
           [{ freebind: true }, undefined],
         ] as const) {
           using receiver = await net.receive({ bind: { hostname, ...options }, count: 1 });
-          expect([hostname, options, receiver.started.error]).toEqual([hostname, options, error]);
+          expect([hostname, options, receiver.bound.error]).toEqual([hostname, options, error]);
         }
       }
     },
@@ -338,21 +352,21 @@ describe.skipIf(reason !== undefined)("addresses of others", () => {
   );
 
   test.skipIf(Bun.which("setpriv") === null)(
-    "are refused without the rights, and so is atomic time, but nothing else",
+    "without capabilities, transparent and TAI transmit times fail with EPERM, all else works",
     async () => {
-      const options = { prefix: WITHOUT_RIGHTS };
+      const options = { prefix: WITHOUT_CAPABILITIES };
       for (const hostname of ["0.0.0.0", "::"]) {
         using transparent = await net.receive(
           { bind: { hostname, transparent: true }, count: 1 },
           options,
         );
-        expect(transparent.started.error).toBe("EPERM setsockopt");
+        expect(transparent.bound.error).toBe("EPERM setsockopt");
         using freebind = await net.receive(
           { bind: { hostname, freebind: true }, count: 1 },
           options,
         );
-        expect(freebind.started.error).toBeUndefined();
-        expect(freebind.started.capabilities).toMatchObject({
+        expect(freebind.bound.error).toBeUndefined();
+        expect(freebind.bound.capabilities).toMatchObject({
           destination: true,
           originalDestination: true,
           ecn: true,
@@ -373,7 +387,7 @@ describe.skipIf(reason !== undefined)("addresses of others", () => {
   );
 });
 
-test("the portable backend refuses to be transparent or to bind freely", async () => {
+test("the portable backend rejects transparent and freebind with ERR_NOT_SUPPORTED", async () => {
   for (const options of [{ transparent: true }, { freebind: true }]) {
     const bound = UdpSocket.bind({ ...options, backend: "portable" });
     await expect(bound).rejects.toMatchObject({ code: "ERR_NOT_SUPPORTED", syscall: "bind" });

@@ -1,42 +1,58 @@
 /**
- * Two network namespaces joined by two veth pairs, and sockets in them: each in a process of its
- * own (metadata-end.ts), as a process is in one namespace.
+ * Two network namespaces that are connected by two veth pairs, and endpoints in them. Each endpoint
+ * is a process of its own (metadata-endpoint.ts), because a process is in one namespace.
  */
 
 import { join } from "node:path";
-import type { ReceivePlan, SendPlan, SendReport, Started, ToldInfo } from "./metadata-end.ts";
+import type {
+  BindReport,
+  ReceivedMeta,
+  ReceivePlan,
+  SendPlan,
+  SendReport,
+} from "./metadata-endpoint.ts";
 
-const SCRIPT = join(import.meta.dir, "metadata-end.ts");
+const SCRIPT = join(import.meta.dir, "metadata-endpoint.ts");
 
-/** How long an end may take before it is given up. */
-const END_TIMEOUT_MS = 20_000;
+/** How long an endpoint may run before it is killed. */
+const ENDPOINT_TIMEOUT_MS = 20_000;
 
-/** Runs a command, and answers what it printed. */
+/**
+ * Runs a command without a shell, and returns its output.
+ *
+ * @throws Error with the error output if the command fails.
+ */
 export function run(command: string): string {
   const { exitCode, stdout, stderr } = Bun.spawnSync(command.split(" "));
   if (exitCode !== 0) throw new Error(`${command}: ${stderr.toString().trim()}`);
   return stdout.toString();
 }
 
-/** A link: its device's name at both ends, and the addresses of both less their last digit. */
+/** A link between the namespaces. */
 export interface Link {
+  /** The name of the device, the same in both namespaces. */
   readonly device: string;
+  /** The IPv4 addresses without the host number. */
   readonly network: string;
+  /** The IPv6 addresses without the host number. */
   readonly network6: string;
 }
 
-/** The two links. The sender is number 1 in their networks, the receiver number 2. */
+/** The two links. The host number of the sender is 1, that of the receiver 2. */
 export const LINKS: { readonly near: Link; readonly far: Link } = {
   near: { device: "near", network: "10.97.1.", network6: "fd97:1::" },
   far: { device: "far", network: "10.97.2.", network6: "fd97:2::" },
 };
 
-/** A namespace for a sender and one for a receiver. */
+/** The two hosts, each a namespace. */
+export type Host = "sender" | "receiver";
+
+/** A namespace for the sender and one for the receiver. */
 export class Namespaces implements Disposable {
   readonly sender: string;
   readonly receiver: string;
 
-  /** `id` keeps those of several test files apart. */
+  /** @param id a prefix of the namespaces' names, different for each test file. */
   constructor(id: string) {
     [this.sender, this.receiver] = [`${id}${process.pid}s`, `${id}${process.pid}r`];
     try {
@@ -51,7 +67,7 @@ export class Namespaces implements Disposable {
     for (const namespace of [this.sender, this.receiver]) {
       run(`ip netns add ${namespace}`);
       run(`ip -n ${namespace} link set lo up`);
-      // A datagram may come by another device than the answer would leave by.
+      // Accept datagrams on a device that the route back to their source does not use.
       for (const scope of ["all", "default"]) {
         run(`ip netns exec ${namespace} sysctl -qw net.ipv4.conf.${scope}.rp_filter=0`);
       }
@@ -75,45 +91,46 @@ export class Namespaces implements Disposable {
     }
   }
 
-  /** Runs a command in one of them. */
-  exec(end: "sender" | "receiver", command: string): string {
-    return run(`ip netns exec ${this[end]} ${command}`);
+  /** Runs a command on a host, and returns its output. */
+  exec(host: Host, command: string): string {
+    return run(`ip netns exec ${this[host]} ${command}`);
   }
 
-  /** The index that a device has in one of them. */
-  interfaceIndex(end: "sender" | "receiver", device: string): number {
-    return Number(this.exec(end, `cat /sys/class/net/${device}/ifindex`));
+  /** Returns the interface index of a device. */
+  interfaceIndex(host: Host, device: string): number {
+    return Number(this.exec(host, `cat /sys/class/net/${device}/ifindex`));
   }
 
-  /** The link-local address that a device has in one of them, without its zone. */
-  linkLocal(end: "sender" | "receiver", device: string): string {
-    const text = this.exec(end, `ip -6 addr show dev ${device} scope link`);
+  /** Returns the link-local address of a device, without its zone. */
+  linkLocal(host: Host, device: string): string {
+    const text = this.exec(host, `ip -6 addr show dev ${device} scope link`);
     return /inet6 (fe80::[0-9a-f:]+)/.exec(text)?.[1] as string;
   }
 
-  /** Starts a receiver, once it is bound. */
-  receive(plan: ReceivePlan, options: EndOptions = {}): Promise<RunningReceiver> {
-    return RunningReceiver.start(this[options.end ?? "receiver"], plan, options.prefix);
+  /** Starts a receiver, and waits until its socket is bound. */
+  receive(plan: ReceivePlan, options: EndpointOptions = {}): Promise<RunningReceiver> {
+    return RunningReceiver.start(this[options.host ?? "receiver"], plan, options.prefix);
   }
 
   /** Sends a batch. */
-  async send(plan: SendPlan, options: EndOptions = {}): Promise<SendReport> {
-    const namespace = this[options.end ?? "sender"];
-    const child = spawnEnd({ namespace, mode: "send", plan, prefix: options.prefix });
+  async send(plan: SendPlan, options: EndpointOptions = {}): Promise<SendReport> {
+    const namespace = this[options.host ?? "sender"];
+    const child = spawnEndpoint({ namespace, mode: "send", plan, prefix: options.prefix });
     return new Lines(child).next();
   }
 }
 
-/** Where and how an end runs. */
-export interface EndOptions {
-  readonly end?: "sender" | "receiver";
-  /** Put in front of its command. */
+/** Where and how an endpoint runs. */
+export interface EndpointOptions {
+  /** Default: the receiver for `receive`, the sender for `send`. */
+  readonly host?: Host;
+  /** A command that runs the endpoint, such as `setpriv`. */
   readonly prefix?: readonly string[] | undefined;
 }
 
-type End = ReturnType<typeof spawnEnd>;
+type Endpoint = ReturnType<typeof spawnEndpoint>;
 
-function spawnEnd({
+function spawnEndpoint({
   namespace,
   mode,
   plan,
@@ -124,28 +141,32 @@ function spawnEnd({
   plan: ReceivePlan | SendPlan;
   prefix?: readonly string[] | undefined;
 }) {
-  const end = [process.execPath, SCRIPT, mode, JSON.stringify(plan)];
-  return Bun.spawn(["ip", "netns", "exec", namespace, ...prefix, ...end], {
+  const endpoint = [process.execPath, SCRIPT, mode, JSON.stringify(plan)];
+  return Bun.spawn(["ip", "netns", "exec", namespace, ...prefix, ...endpoint], {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
-    timeout: END_TIMEOUT_MS,
+    timeout: ENDPOINT_TIMEOUT_MS,
   });
 }
 
-/** The lines that an end prints. */
+/** The lines that an endpoint prints. */
 class Lines {
-  readonly #child: End;
+  readonly #child: Endpoint;
   readonly #chunks: AsyncIterator<Uint8Array>;
   readonly #decoder = new TextDecoder();
   #text = "";
 
-  constructor(child: End) {
+  constructor(child: Endpoint) {
     this.#child = child;
     this.#chunks = child.stdout[Symbol.asyncIterator]();
   }
 
-  /** The next line as JSON; fails with what the end complains of when there is none. */
+  /**
+   * Waits for the next line, and parses it as JSON.
+   *
+   * @throws Error with the error output of the endpoint if there is no further line.
+   */
   async next<T>(): Promise<T> {
     for (;;) {
       const end = this.#text.indexOf("\n");
@@ -155,23 +176,24 @@ class Lines {
         return JSON.parse(line);
       }
       const { value, done } = await this.#chunks.next();
-      if (done) throw new Error(`the end failed: ${await new Response(this.#child.stderr).text()}`);
+      if (done) {
+        throw new Error(`the endpoint failed: ${await new Response(this.#child.stderr).text()}`);
+      }
       this.#text += this.#decoder.decode(value, { stream: true });
     }
   }
 }
 
-/** A receiver that runs. */
+/** A receiver process. */
 export class RunningReceiver implements Disposable {
-  /** What it said when it was bound. */
-  readonly started: Started;
-  readonly #child: End;
+  readonly bound: BindReport;
+  readonly #child: Endpoint;
   readonly #lines: Lines;
 
-  private constructor(child: End, lines: Lines, started: Started) {
+  private constructor(child: Endpoint, lines: Lines, bound: BindReport) {
     this.#child = child;
     this.#lines = lines;
-    this.started = started;
+    this.bound = bound;
   }
 
   static async start(
@@ -179,18 +201,17 @@ export class RunningReceiver implements Disposable {
     plan: ReceivePlan,
     prefix: readonly string[] | undefined,
   ): Promise<RunningReceiver> {
-    const child = spawnEnd({ namespace, mode: "receive", plan, prefix });
+    const child = spawnEndpoint({ namespace, mode: "receive", plan, prefix });
     const lines = new Lines(child);
     return new RunningReceiver(child, lines, await lines.next());
   }
 
-  /** Where it is bound. */
   get port(): number {
-    return this.started.port;
+    return this.bound.port;
   }
 
-  /** What it was told of the datagrams, once all came. */
-  told(): Promise<ToldInfo[]> {
+  /** Waits until all datagrams have arrived, and returns their metadata. */
+  received(): Promise<ReceivedMeta[]> {
     return this.#lines.next();
   }
 
@@ -199,7 +220,7 @@ export class RunningReceiver implements Disposable {
   }
 }
 
-/** Why this machine has no such namespaces, or lacks one of `tools`. */
+/** Returns why tests in namespaces cannot run here: a tool or a permission is missing. */
 export function reasonToSkip(tools: readonly string[]): string | undefined {
   const missing = ["ip", "sysctl", ...tools].filter((tool) => Bun.which(tool) === null);
   if (missing.length > 0) return `no ${missing.join(", no ")}`;

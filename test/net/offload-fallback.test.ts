@@ -1,26 +1,33 @@
 /**
- * Offload where devices take part: sender and receiver in a network namespace each, joined by veth
- * pairs whose offloads and MTU are changed. Whatever they refuse, each datagram arrives once.
+ * The fallback from GSO to single datagrams. Sender and receiver are in network namespaces that are
+ * connected by veth pairs, whose offloads and MTU are changed. Whatever is refused, each datagram
+ * arrives once.
  *
- * Linux 6.11 and later takes segments for devices without checksum offload, so that refusal is
- * also made by a filter for system calls, which needs no namespace.
+ * Linux 6.11 and later accepts GSO messages for devices without checksum offload. Refusals are
+ * therefore also simulated by a seccomp filter, which needs no namespace.
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { NO_OFFLOAD_REASON } from "../tools/offload.ts";
 import { rejection } from "../tools/sockets.ts";
-import type { ReceivePlan, ReceiveReport, SendPlan, SendReport, SendStep } from "./offload-end.ts";
+import type {
+  ReceivePlan,
+  ReceiveReport,
+  SendPlan,
+  SendReport,
+  SendStep,
+} from "./offload-endpoint.ts";
 
 const ID = `dgo${process.pid}`;
 const [SENDER, RECEIVER] = [`${ID}s`, `${ID}r`];
-/** Two links: device names in both namespaces, and the receiver's addresses. */
+/** Two links: the device name, the same in both namespaces, and the network addresses. */
 const LINKS = [
   { device: "near", network: "10.98.1", network6: "fd98:1:" },
   { device: "far", network: "10.98.2", network6: "fd98:2:" },
 ] as const;
 const NEAR = LINKS[0].device;
-const SCRIPT = join(import.meta.dir, "offload-end.ts");
+const SCRIPT = join(import.meta.dir, "offload-endpoint.ts");
 const TIMEOUT_MS = 30_000;
 
 function run(command: string): string {
@@ -48,7 +55,7 @@ function tearDown(): void {
   for (const namespace of [SENDER, RECEIVER]) Bun.spawnSync(["ip", "netns", "del", namespace]);
 }
 
-/** Why this machine cannot run these tests. */
+/** Returns why these tests cannot run here: a tool, a permission or offload is missing. */
 function reasonToSkip(): string | undefined {
   if (NO_OFFLOAD_REASON !== undefined) return NO_OFFLOAD_REASON;
   const missing = ["ip", "ethtool"].filter((tool) => Bun.which(tool) === null);
@@ -67,7 +74,7 @@ function reasonToSkip(): string | undefined {
 const reason = reasonToSkip();
 if (reason !== undefined) console.warn(`offload tests in namespaces are skipped: ${reason}`);
 
-/** Sets the sender's near device: nothing is left of what an earlier test set. */
+/** Configures the sender's near device, and resets all other settings to the default. */
 function setDevice(setting: { features?: string; mtu?: number }): void {
   const inSender = `ip netns exec ${SENDER}`;
   run(`${inSender} ethtool -K ${NEAR} tx on tx-udp-segmentation on`);
@@ -75,7 +82,7 @@ function setDevice(setting: { features?: string; mtu?: number }): void {
   run(`ip -n ${SENDER} link set ${NEAR} mtu ${setting.mtu ?? 1500}`);
 }
 
-/** Starts an end; `null`: in the namespace that this process is in. */
+/** Starts an endpoint in a namespace; `null`: the namespace of this process. */
 function start(namespace: string | null, mode: string, plan: SendPlan | ReceivePlan) {
   const prefix = namespace === null ? [] : ["ip", "netns", "exec", namespace];
   return Bun.spawn([...prefix, process.execPath, SCRIPT, mode, JSON.stringify(plan)], {
@@ -85,7 +92,7 @@ function start(namespace: string | null, mode: string, plan: SendPlan | ReceiveP
   });
 }
 
-/** A receiver that runs in its namespace. */
+/** A receiver process. */
 class Receiver implements AsyncDisposable {
   readonly address: string;
   readonly #child: ReturnType<typeof start>;
@@ -109,7 +116,7 @@ class Receiver implements AsyncDisposable {
     return new Receiver(child, lines, value);
   }
 
-  /** What came, once the sender said that it was all. */
+  /** Waits for the end of the sender's datagrams, and returns the report. */
   async report(): Promise<ReceiveReport> {
     return JSON.parse((await this.#lines.next()).value);
   }
@@ -134,7 +141,7 @@ async function* linesOf(
   return undefined;
 }
 
-/** Sends from the sender's namespace, and checks that the process ends well. */
+/** Runs a sender, and returns its report. */
 async function send(plan: SendPlan, namespace: string | null = SENDER): Promise<SendReport> {
   const child = start(namespace, "send", plan);
   const [stdout, stderr, code] = await Promise.all([
@@ -146,12 +153,12 @@ async function send(plan: SendPlan, namespace: string | null = SENDER): Promise<
   return JSON.parse(stdout);
 }
 
-/** `count` datagrams of `bytes` to `to`, in one call. */
-function step(to: string, count: number, bytes: number, rest: Partial<SendStep> = {}): SendStep {
-  return { datagrams: Array.from({ length: count }, () => [to, bytes] as const), ...rest };
+/** Returns a step that sends `count` datagrams of `bytes` bytes to `to`. */
+function step(to: string, count: number, bytes: number, isBatch = false): SendStep {
+  return { datagrams: Array.from({ length: count }, () => [to, bytes] as const), isBatch };
 }
 
-/** What a receiver has to get: number and length of each datagram that was for it. */
+/** Returns the number and the length of each datagram that is sent to `address`. */
 function expectedAt(address: string, steps: readonly SendStep[]): [number, number][] {
   return steps
     .flatMap(({ datagrams }) => datagrams)
@@ -170,7 +177,7 @@ async function expectComplete(
   return report;
 }
 
-describe.skipIf(reason !== undefined)("between namespaces", () => {
+describe.skipIf(reason !== undefined)("GSO between two namespaces", () => {
   beforeAll(setUp);
   afterAll(tearDown);
 
@@ -180,7 +187,7 @@ describe.skipIf(reason !== undefined)("between namespaces", () => {
     { family: "IPv4 from a dual-stack socket", near: "10.98.1.2", far: "10.98.2.2", local: "::" },
   ])("$family", ({ near, far, local }) => {
     test.each([true, false])(
-      "segments cross the link whole, and come apart for the receiver, its offload %p",
+      "64 datagrams are sent in 2 messages and arrive, with offload %p at the receiver",
       async (offload) => {
         setDevice({});
         await using receiver = await Receiver.start({ hostname: near, offload });
@@ -197,28 +204,28 @@ describe.skipIf(reason !== undefined)("between namespaces", () => {
     );
 
     test.each(["sendMany", "sendBatch"])(
-      "a device without checksum offload loses nothing: refused segments of %s go one by one, once",
+      "a device without checksum offload: each datagram of %s arrives once",
       async (call) => {
         setDevice({ features: "tx off" });
         await using receiver = await Receiver.start({ hostname: near });
         const isBatch = call === "sendBatch";
-        const steps = [50, 10, 2].map((count) => step(receiver.address, count, 1200, { isBatch }));
+        const steps = [50, 10, 2].map((count) => step(receiver.address, count, 1200, isBatch));
         const report = await send({ hostname: local, steps });
-        // Linux 6.11 and later computes the checksums itself; before, the device gives EIO.
+        // Linux 6.11 and later computes the checksums itself. Before, the send fails with EIO.
         const refused = {
           messages: [50, 10, 2],
           refusals: [1, 0, 0],
           warnings: ["GSO segments of 1200 bytes were refused (EIO) and are sent one by one"],
         };
-        const taken = { messages: [1, 1, 1], refusals: [0, 0, 0], warnings: [] };
-        expect(report).toEqual(report.refusals[0] === 0 ? taken : refused);
+        const accepted = { messages: [1, 1, 1], refusals: [0, 0, 0], warnings: [] };
+        expect(report).toEqual(report.refusals[0] === 0 ? accepted : refused);
         await expectComplete(receiver, steps);
       },
       TIMEOUT_MS,
     );
 
     test(
-      "a device that cannot segment by itself is no matter: the kernel does it",
+      "a device without segmentation offload: the kernel segments, and no message is refused",
       async () => {
         setDevice({ features: "tx-udp-segmentation off" });
         await using receiver = await Receiver.start({ hostname: near });
@@ -234,18 +241,19 @@ describe.skipIf(reason !== undefined)("between namespaces", () => {
     );
 
     test.each(["sendMany", "sendBatch"])(
-      "an MTU below the segments' length refuses those, not shorter ones, nor others' (%s)",
+      "an MTU below the segment length disables GSO for that length and that peer only (%s)",
       async (call) => {
         setDevice({ mtu: 1280 });
         await using a = await Receiver.start({ hostname: near });
         await using b = await Receiver.start({ hostname: far });
-        const rest = { isBatch: call === "sendBatch" };
+        const isBatch = call === "sendBatch";
+        const mixed = [a, a, b, b, a, a].map(({ address }) => [address, 1400] as const);
         const steps = [
-          step(a.address, 10, 1400, rest),
-          step(a.address, 10, 1200, rest),
-          step(b.address, 10, 1400, rest),
-          step(a.address, 10, 1400, rest),
-          { ...rest, datagrams: [a, a, b, b, a, a].map(({ address }) => [address, 1400] as const) },
+          step(a.address, 10, 1400, isBatch),
+          step(a.address, 10, 1200, isBatch),
+          step(b.address, 10, 1400, isBatch),
+          step(a.address, 10, 1400, isBatch),
+          { datagrams: mixed, isBatch },
         ];
         const report = await send({ hostname: local, steps });
         expect(report).toMatchObject({
@@ -263,7 +271,7 @@ describe.skipIf(reason !== undefined)("between namespaces", () => {
     );
 
     test(
-      "a refusal in the midst of a batch lets what is before and behind arrive once",
+      "after a refusal in the middle of a batch, all datagrams of the batch arrive once",
       async () => {
         setDevice({ mtu: 1280 });
         await using a = await Receiver.start({ hostname: near });
@@ -279,7 +287,7 @@ describe.skipIf(reason !== undefined)("between namespaces", () => {
     );
 
     test(
-      "a connected socket learns what its own path takes",
+      "an MTU below the segment length disables GSO for that length on a connected socket",
       async () => {
         setDevice({ mtu: 1280 });
         await using receiver = await Receiver.start({ hostname: near });
@@ -297,17 +305,17 @@ describe.skipIf(reason !== undefined)("between namespaces", () => {
 /** errno(3) of Linux. */
 const REFUSALS = { EIO: 5, EINVAL: 22, EMSGSIZE: 90 } as const;
 
-describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a system that refuses segments", () => {
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a kernel that refuses GSO messages", () => {
   test.each(["sendMany", "sendBatch"])(
-    "with EIO is asked no more: %s sends that batch one by one, once, and all later ones",
+    "with EIO: %s sends that batch and all later ones without GSO, each datagram once",
     async (call) => {
       await using a = await Receiver.start({ hostname: "127.0.0.1" }, null);
       await using b = await Receiver.start({ hostname: "127.0.0.1" }, null);
-      const rest = { isBatch: call === "sendBatch" };
+      const isBatch = call === "sendBatch";
       const steps = [
-        step(a.address, 50, 1200, rest),
-        step(a.address, 10, 100, rest),
-        step(b.address, 2, 1200, rest),
+        step(a.address, 50, 1200, isBatch),
+        step(a.address, 10, 100, isBatch),
+        step(b.address, 2, 1200, isBatch),
       ];
       const plan = { hostname: "127.0.0.1", steps, refuseErrno: REFUSALS.EIO };
       expect(await send(plan, null)).toEqual({
@@ -322,7 +330,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a system that refuses segments
   );
 
   test.each(["EINVAL", "EMSGSIZE"] as const)(
-    "with %s is asked again for shorter ones and for other peers, and warns once",
+    "with %s: GSO is tried again for shorter segments and other peers, with one warning",
     async (code) => {
       await using a = await Receiver.start({ hostname: "127.0.0.1" }, null);
       await using b = await Receiver.start({ hostname: "127.0.0.1" }, null);
@@ -346,7 +354,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a system that refuses segments
   );
 
   test(
-    "with another error is believed: it is the datagrams that do not go",
+    "with another error: the send fails with that error",
     async () => {
       await using receiver = await Receiver.start({ hostname: "127.0.0.1" }, null);
       const steps = [step(receiver.address, 10, 1200)];

@@ -1,12 +1,12 @@
 /**
- * Transmit times between two hosts: with a qdisc that knows them (tc-fq(8), tc-etf(8)) no datagram
- * leaves before its time, which the receiver's kernel timestamps show; without one, all arrive at
- * once. Both hosts are namespaces of this machine, so that their clocks are one.
+ * Transmit times between two hosts. With a qdisc that supports them (tc-fq(8), tc-etf(8)), no
+ * datagram is sent before its time; with other qdiscs, all are sent at once. The arrival times are
+ * kernel timestamps. Both hosts are namespaces of this machine, so that they share their clocks.
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { TransmitClock } from "../../lib/index.ts";
-import type { PlannedDatagram, ToldInfo } from "./metadata-end.ts";
+import type { PlannedDatagram, ReceivedMeta } from "./metadata-endpoint.ts";
 import { LINKS, Namespaces, reasonToSkip, run } from "./namespaces.ts";
 
 const reason = reasonToSkip(["tc"]);
@@ -16,24 +16,24 @@ const TIMEOUT_MS = 30_000;
 const { near } = LINKS;
 const COUNT = 10;
 const MS = 1_000_000;
-/** Time to line them all up before the first is due. */
+/** The transmit time of the first datagram: all are queued by then. */
 const LEAD_NS = 100 * MS;
 const SPACING_NS = 10 * MS;
 
-/** The qdiscs that know transmit times, the clock of each, and how it is set up. */
+/** The qdiscs that support transmit times, with the clock that each uses and its options. */
 const QDISCS: readonly { name: string; clock: TransmitClock; options: string }[] = [
   { name: "fq", clock: "monotonic", options: "" },
-  // It opens the gate a little before the time, and takes times of the sender's clock alone.
+  // Requires times of its own clock. Dequeues a datagram `delta` (200 us) before its time.
   { name: "etf", clock: "tai", options: " clockid CLOCK_TAI delta 200000" },
 ];
 
-/** `etf` lets a datagram go by its `delta` before its time. */
+/** The `delta` of `etf`. */
 const EARLY_NS_MAX = 0.2 * MS;
-/** The wall clock is read in milliseconds, and not at the same moment as that of transmit times. */
+/** The wall clock has a resolution of 1 ms, and is not read together with the transmit clock. */
 const CLOCK_NS_MAX = 2 * MS;
 
-/** Why the kernel has no such qdisc. */
-function reasonForNone(name: string, options: string): string | undefined {
+/** Returns why the qdisc cannot be tested here. */
+function reasonToSkipQdisc(name: string, options: string): string | undefined {
   if (reason !== undefined) return reason;
   const namespace = `dgq${process.pid}`;
   try {
@@ -50,33 +50,38 @@ function reasonForNone(name: string, options: string): string | undefined {
 
 let net: Namespaces;
 
-/** Sends datagrams that are due 10 ms apart: when each arrived, in nanoseconds after the start. */
+/**
+ * Sends datagrams with transmit times 10 ms apart. Returns when each arrived, in nanoseconds after
+ * the start.
+ */
 async function arrivals(clock: TransmitClock): Promise<number[]> {
-  using receiver = await net.receive({ wanted: { timestamp: true }, count: COUNT + 1 });
+  using receiver = await net.receive({ metadata: { timestamp: true }, count: COUNT + 1 });
   const to = `${near.network}2:${receiver.port}`;
   const datagrams: PlannedDatagram[] = Array.from({ length: COUNT }, (_, i) => ({
     to,
     delayNs: LEAD_NS + i * SPACING_NS,
   }));
-  // The neighbour is to be known by then.
+  // One datagram first, so that neighbour discovery does not delay the others.
   await net.send({ datagrams: [{ to }] });
   const { sent, messages, startNs } = await net.send({ clock, datagrams });
   expect([sent, messages]).toEqual([COUNT, COUNT]);
-  const [, ...told] = await receiver.told();
-  expect(told.map(({ length }: ToldInfo) => length)).toEqual(datagrams.map((_, i) => i + 1));
-  return told.map(({ timestampNs }) => Number(BigInt(timestampNs) - BigInt(startNs)));
+  const [, ...received] = await receiver.received();
+  expect(received.map(({ length }: ReceivedMeta) => length)).toEqual(
+    datagrams.map((_, i) => i + 1),
+  );
+  return received.map(({ timestampNs }) => Number(BigInt(timestampNs) - BigInt(startNs)));
 }
 
-/** How long before its time each arrived, in nanoseconds; negative: after it. */
+/** Returns how long before its transmit time each datagram arrived; negative: after it. */
 function earliness(times: readonly number[]): number[] {
   return times.map((time, i) => LEAD_NS + i * SPACING_NS - time);
 }
 
 for (const { name, clock, options } of QDISCS) {
-  const reason = reasonForNone(name, options);
+  const reason = reasonToSkipQdisc(name, options);
   if (reason !== undefined) console.warn(`pacing by ${name} is not tested: ${reason}`);
 
-  describe.skipIf(reason !== undefined)(`with ${name}`, () => {
+  describe.skipIf(reason !== undefined)(`transmit times with the ${name} qdisc`, () => {
     beforeAll(() => {
       net = new Namespaces("dgq");
       net.exec("sender", `tc qdisc replace dev ${near.device} root ${name}${options}`);
@@ -84,12 +89,12 @@ for (const { name, clock, options } of QDISCS) {
     afterAll(() => net[Symbol.dispose]());
 
     test(
-      "datagrams of one batch leave one by one, none before its time",
+      "no datagram of a batch is sent before its time",
       async () => {
         const times = await arrivals(clock);
         const early = earliness(times);
         console.log(`${name}: ${early.map((ns) => (-ns / MS).toFixed(3)).join(" ")} ms late`);
-        // How late they are is this machine's matter.
+        // Not checked: how late they are, which depends on the load of the machine.
         expect(Math.max(...early)).toBeLessThan(EARLY_NS_MAX + CLOCK_NS_MAX);
       },
       TIMEOUT_MS,
@@ -97,19 +102,19 @@ for (const { name, clock, options } of QDISCS) {
   });
 }
 
-describe.skipIf(reason !== undefined)("without a qdisc that knows them", () => {
+describe.skipIf(reason !== undefined)("transmit times without a qdisc that supports them", () => {
   beforeAll(() => {
     net = new Namespaces("dgq");
   });
   afterAll(() => net[Symbol.dispose]());
 
   test.each(["monotonic", "tai"] as const)(
-    "datagrams with times of the %s clock arrive all the same, in order",
+    "datagrams with times of the %s clock arrive in order",
     async (clock) => {
       const times = await arrivals(clock);
       expect(times.length).toBe(COUNT);
-      // None was held up: the last came before it was due, on a machine that was not stopped.
-      console.log(`no qdisc, ${clock}: the last one came after ${(times.at(-1) ?? 0) / MS} ms`);
+      // Not checked: a busy machine may receive the last datagram after its transmit time.
+      console.log(`no qdisc, ${clock}: the last one arrived after ${(times.at(-1) ?? 0) / MS} ms`);
     },
     TIMEOUT_MS,
   );

@@ -1,6 +1,6 @@
 /**
- * The report of the benchmarks: figures come out of the results as they are, medians of rounds,
- * ratios within a round; what is written by hand around them stays.
+ * The report of the benchmarks: medians over the rounds, ratios within a round, changes between two
+ * runs, and the replacement of generated text in hand-written files.
  */
 
 import { afterAll, describe, expect, test } from "bun:test";
@@ -38,7 +38,7 @@ function save(name: string, content: object): string {
   return path;
 }
 
-/** The machine was twice as slow in the second round, for both. */
+/** Three rounds. In the second one, the machine was half as fast as in the first. */
 const ROUNDS = [
   sample("datagram-socket", 0, { rate: 4e6 }),
   sample("Bun.udpSocket", 0, { rate: 1e6 }),
@@ -48,30 +48,30 @@ const ROUNDS = [
   sample("Bun.udpSocket", 2, { rate: 1.5e6 }),
 ];
 
-describe("the overview", () => {
+describe("overview", () => {
   const text = overview(ROUNDS, results(ROUNDS));
-  const line = text.split("\n").find((one) => one.includes("sendMany"));
+  const line = text.split("\n").find((line) => line.includes("sendMany"));
 
   test("shows medians of the rounds, and the median of the rounds' ratios", () => {
-    // Of the medians it would be 3.
+    // 4 is the median of 4, 4 and 2. The ratio of the medians would be 3.
     expect(line).toBe("| send to one peer, `sendMany` | 1 M/s | **3 M/s** |  | 4 |  |");
   });
 
-  test("leaves out what nobody measured, and names the machine", () => {
+  test("omits scenarios without samples, and names the machine", () => {
     expect(text).not.toContain("relay");
     expect(text).toContain("a processor, 3 processors, 7 GiB, Linux 6.0; bun 1.2.3; 2030-01-02.");
   });
 
-  test("of nothing is an error", () => {
+  test("throws if there are no samples", () => {
     expect(() => overview([], results([]))).toThrow("no line");
   });
 });
 
 describe("result files", () => {
-  test("what several measured is taken from the latest, whatever they are called", async () => {
-    const [old, young] = [sample("A", 0, { rate: 1 }), sample("A", 0, { rate: 2 })];
-    save("a.json", results([young], "2031-01-01T00:00:00Z"));
-    save("b.json", results([old, sample("B", 0, { rate: 3 })], "2030-01-01T00:00:00Z"));
+  test("a series in several files is taken from the most recent run", async () => {
+    const [older, newer] = [sample("A", 0, { rate: 1 }), sample("A", 0, { rate: 2 })];
+    save("a.json", results([newer], "2031-01-01T00:00:00Z"));
+    save("b.json", results([older, sample("B", 0, { rate: 3 })], "2030-01-01T00:00:00Z"));
     const series = seriesOf(latestSamples(await loadFolder(folder)));
     expect(series.map(({ peer, medians }) => [peer, medians.rate])).toEqual([
       ["A", 2],
@@ -80,52 +80,58 @@ describe("result files", () => {
   });
 
   test.each([
-    ["of several rounds do not count", [1, 0, 0], false, 2.5],
-    ["count where there are no others", [1, 1, 1], true, 2],
-  ] as const)("samples of slow spells %s", (_, slow, isSlow, rate) => {
+    ["are ignored if there are others", [1, 0, 0], false, 2.5],
+    ["are used if there are no others", [1, 1, 1], true, 2],
+  ] as const)("samples that are marked as slow %s", (_, slow, isSlow, rate) => {
     const samples = slow.map((mark, i) => sample("A", i, { rate: 1.5 + i / 2, slow: mark }));
     const [series] = seriesOf(samples);
     expect(series).toMatchObject({ isSlow, medians: { rate } });
   });
 
   test.each([
-    ["no results", { samples: 1 }],
-    ["a figure that is no number", results([sample("A", 0, { rate: Number.NaN })])],
-  ])("%s is an error", async (_, content) => {
+    ["without results", { samples: 1 }],
+    ["with a figure that is not a number", results([sample("A", 0, { rate: Number.NaN })])],
+  ])("a file %s is rejected", async (_, content) => {
     const path = save("bad.txt", content);
     await expect(loadFile(path)).rejects.toThrow("expected");
   });
 
-  test("a folder without any is an error", async () => {
+  test("a folder without result files is rejected", async () => {
     await expect(loadFolder(join(folder, "nowhere"))).rejects.toThrow("run the benchmarks first");
   });
 });
 
-describe("what moved", () => {
+describe("changes between two runs", () => {
   const rounds = (peer: string, figure: string, values: readonly number[]) =>
     values.map((value, round) => sample(peer, round, { [figure]: value }));
 
   test.each([
-    ["more datagrams", "rate", [100, 101, 102], [200, 201, 202], true],
-    ["fewer datagrams", "rate", [200, 201, 202], [100, 101, 102], false],
-    ["less time", "p50Us", [200, 201, 202], [100, 101, 102], true],
-    ["from nothing", "bytesAllocated", [0, 0, 0], [16, 16, 16], false],
-  ] as const)("%s is told, and whether it is better", (_, figure, old, now, isBetter) => {
+    ["a higher rate as an improvement", "rate", [100, 101, 102], [200, 201, 202], true],
+    ["a lower rate as a regression", "rate", [200, 201, 202], [100, 101, 102], false],
+    ["a shorter time as an improvement", "p50Us", [200, 201, 202], [100, 101, 102], true],
+    [
+      "an increase from zero bytes as a regression",
+      "bytesAllocated",
+      [0, 0, 0],
+      [16, 16, 16],
+      false,
+    ],
+  ] as const)("include %s", (_, figure, old, now, isBetter) => {
     const [move, ...others] = movesBetween(rounds("A", figure, old), rounds("A", figure, now));
     expect(others).toEqual([]);
     expect(move).toMatchObject({ figure, old: old[1], new: now[1], isBetter });
   });
 
   test.each([
-    ["rounds that differ as much among themselves", "rate", [100, 150, 200], [120, 180, 230]],
-    ["a few in a hundred", "rate", [100, 100, 100], [103, 103, 103]],
-    ["a figure that is for the record", "gaugeUs", [1, 1, 1], [9, 9, 9]],
-    ["a megabyte of growth or less", "memoryGrowthBytes", [-5e5, -5e5], [5e5, 5e5]],
-  ] as const)("%s: is not told", (_, figure, old, now) => {
+    ["a change within the spread of the rounds", "rate", [100, 150, 200], [120, 180, 230]],
+    ["a change of 3 %", "rate", [100, 100, 100], [103, 103, 103]],
+    ["a figure that the report does not show", "gaugeUs", [1, 1, 1], [9, 9, 9]],
+    ["1 MB of memory growth", "memoryGrowthBytes", [-5e5, -5e5], [5e5, 5e5]],
+  ] as const)("do not include %s", (_, figure, old, now) => {
     expect(movesBetween(rounds("A", figure, old), rounds("A", figure, now))).toEqual([]);
   });
 
-  test("the worst comes first", () => {
+  test("are listed with the worst first", () => {
     const before = ["A", "B", "C"].flatMap((peer) => rounds(peer, "rate", [100, 100]));
     const after = [
       ...rounds("A", "rate", [150, 150]),
@@ -137,7 +143,7 @@ describe("what moved", () => {
 });
 
 describe("markdown", () => {
-  test("only what lies between the markers is replaced", () => {
+  test("only the text between the markers is replaced", () => {
     const text = "a\n<!-- x -->\nold\n<!-- /x -->\nb <!-- x: y -->";
     expect(replaceMarked(text, "x", "new")).toBe(
       "a\n<!-- x -->\nnew\n<!-- /x -->\nb <!-- x: y -->",
@@ -145,13 +151,13 @@ describe("markdown", () => {
   });
 
   test.each(["", "<!-- x -->", "<!-- /x --><!-- x -->", "<!-- x --><!-- x --><!-- /x -->"])(
-    "markers that are not there once each are an error: %p",
+    "text without exactly one start and one end marker is rejected: %p",
     (text) => {
       expect(() => replaceMarked(text, "x", "")).toThrow("once each");
     },
   );
 
-  test("a bar does not end a cell", () => {
+  test("a vertical bar in a table cell is escaped", () => {
     expect(table(["a", "b"], [["x|y", "1"]])).toBe("| a | b |\n|---|--:|\n| x\\|y | 1 |");
   });
 
@@ -162,13 +168,13 @@ describe("markdown", () => {
     [1.996, "2"],
     [12.34, "12.3"],
     [1234.5, "1,235"],
-  ])("%p is written %s", (value, text) => expect(digits(value)).toBe(text));
+  ])("%p is formatted as %s", (value, text) => expect(digits(value)).toBe(text));
 });
 
 const hasVega = existsSync(join(import.meta.dir, "../../bench/node_modules/vega"));
 
 test.skipIf(!hasVega)(
-  "the same results give the same plots, for light and dark pages",
+  "the same results produce identical plots, with light and dark colours",
   async () => {
     const [readme, tables] = [join(folder, "README.md"), join(folder, "tables.md")];
     writeFileSync(
@@ -176,7 +182,7 @@ test.skipIf(!hasVega)(
       "<!-- figures --><!-- /figures -->\n<!-- figures: targets --><!-- /figures: targets -->",
     );
     writeFileSync(tables, "<!-- figures: all --><!-- /figures: all -->");
-    const folders = ["once", "again"].map((name) => join(folder, name));
+    const folders = ["first", "second"].map((name) => join(folder, name));
     const samples = [...ROUNDS, sample("Deno.listenDatagram", 0, { rate: 7.25e6 })];
     const resultsFolder = mkdtempSync(join(folder, "results-"));
     writeFileSync(join(resultsFolder, "net.json"), JSON.stringify(results(samples)));
@@ -188,13 +194,13 @@ test.skipIf(!hasVega)(
       expect(stderr.toString()).toBe("");
       expect(exitCode).toBe(0);
     }
-    const [once, again] = folders.map((plots) =>
+    const [first, second] = folders.map((plots) =>
       readFileSync(join(plots, "throughput.svg"), "utf8"),
     );
-    expect(once).toBe(again as string);
-    expect(once).toContain(">7.25</text>");
-    expect(once).toContain("prefers-color-scheme: dark");
-    expect(readFileSync(readme, "utf8")).toContain("(again/throughput.svg)");
+    expect(first).toBe(second as string);
+    expect(first).toContain(">7.25</text>");
+    expect(first).toContain("prefers-color-scheme: dark");
+    expect(readFileSync(readme, "utf8")).toContain("(second/throughput.svg)");
     expect(readFileSync(tables, "utf8")).toContain("| Deno.listenDatagram | 1,200 bytes | 7.25 |");
   },
 );

@@ -1,4 +1,4 @@
-/** Every TypeScript name in the README's table of the Rust crate's names exists. */
+/** The README's table of Rust names is complete, and its TypeScript names exist. */
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -8,7 +8,7 @@ import * as library from "../../lib/index.ts";
 const readme = readFileSync(join(import.meta.dir, "../../README.md"), "utf8");
 const index = readFileSync(join(import.meta.dir, "../../lib/index.ts"), "utf8");
 
-/** The public names of the crate, version 0.8; methods of one type together. */
+/** The public names of version 0.8 of the crate. */
 const CRATE_NAMES = [
   "DgramBuffer from_slice with_capacity with_capacity_and_headroom from_vec_with_headroom",
   "truncate advance try_add_prefix splice_headroom clear len is_empty spare_capacity",
@@ -36,9 +36,10 @@ const rows = table
 const quoted = (cell: string | undefined): string[] =>
   [...(cell ?? "").matchAll(/`([^`]+)`/g)].map((match) => match[1] as string);
 
-/** Names that are types only, which leave no trace at run time. */
+/** Returns whether index.ts exports a type of that name, which does not exist at run time. */
 const isExportedType = (name: string) => new RegExp(`\\btype ${name}\\b`).test(index);
 
+/** Returns whether `Name`, `Name.staticMember` or `Name#member` exists. */
 function exists(name: string): boolean {
   if (name === "new DgramBuffer()") return true;
   const [owner, member] = name.split(/[#.]/, 2) as [string, string?];
@@ -50,7 +51,7 @@ function exists(name: string): boolean {
   return holder !== undefined && declares(owner, holder as object, member);
 }
 
-/** An abstract method is declared in the class's source alone. */
+/** Returns whether a member exists at run time or, if abstract, in the source of the class. */
 function declares(owner: string, holder: object, member: string): boolean {
   return member in holder || abstractMembers(owner).includes(member);
 }
@@ -63,15 +64,15 @@ function abstractMembers(owner: string): string[] {
   return [...body.matchAll(/^ {2}abstract (\w+)\(/gm)].map((match) => match[1] as string);
 }
 
-describe("the README's table of the crate", () => {
-  test("has rows", () => expect(rows.length).toBeGreaterThan(20));
+describe("the README's table of Rust names", () => {
+  test("has more than 20 rows", () => expect(rows.length).toBeGreaterThan(20));
 
-  test("names every public name of the crate", () => {
+  test("contains every public name of the crate", () => {
     const named = rows.flatMap((row) => quoted(row[1])).map((name) => name.replace(/^.*::/, ""));
     expect(CRATE_NAMES.filter((name) => !named.includes(name))).toEqual([]);
   });
 
-  test("names only what is exported", () => {
+  test("contains only TypeScript names that are exported", () => {
     const names = rows.flatMap((row) => quoted(row[2]));
     expect(names.length).toBeGreaterThan(60);
     expect(names.filter((name) => !exists(name))).toEqual([]);

@@ -1,4 +1,4 @@
-/** What users install: the tarball, its types, and that it works in a project of theirs. */
+/** The npm package: its manifest, its files, its types, and its use in a new project. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
@@ -22,10 +22,10 @@ const BUILD_TIMEOUT_MS = 120_000;
 
 const manifest = JSON.parse(read("package.json"));
 const npm = Bun.which("npm");
-if (npm === null) console.warn("skipped: npm is not installed");
+if (npm === null) console.warn("package tests are skipped: npm is not installed");
 const testWithNpm = npm === null ? test.skip : test;
 
-/** The program of a user, and what it prints. */
+/** A program that uses the package, and its output. */
 const PROGRAM = `import { DgramBuffer, UdpSocket } from "datagram-socket";
 
 await using server = await UdpSocket.bind({ hostname: "127.0.0.1" });
@@ -34,13 +34,13 @@ const datagram = DgramBuffer.withCapacityAndHeadroom(64, 16);
 datagram.putSlice(new TextEncoder().encode("hello"));
 datagram.tryAddVarintPrefix(7);
 await client.send(datagram);
-const answer: DgramBuffer = DgramBuffer.withCapacity(64);
-await server.recv(answer);
-console.log(answer.readVarint(), new TextDecoder().decode(answer.asSlice()));
+const received: DgramBuffer = DgramBuffer.withCapacity(64);
+await server.recv(received);
+console.log(received.readVarint(), new TextDecoder().decode(received.asSlice()));
 `;
 const PRINTED = "7 hello\n";
 
-/** A strict project as users may have it; their compiler reads our declarations too. */
+/** Strict compiler options that a user may have. The declarations must compile with them. */
 const STRICT = {
   target: "ESNext",
   lib: ["ESNext"],
@@ -57,7 +57,7 @@ let workspace = "";
 let tarball = "";
 let files: string[] = [];
 
-/** Packs a copy, so that nothing is built in the checkout while others run there. */
+/** Packs a copy of the checkout: tests that run at the same time must not find the build output. */
 beforeAll(async () => {
   workspace = mkdtempSync(join(tmpdir(), "datagram-socket-package-"));
   if (npm === null) return;
@@ -67,7 +67,7 @@ beforeAll(async () => {
     if (name === ".git" || name === "node_modules" || name === "dist") continue;
     cpSync(join(ROOT, name), join(copy, name), { recursive: true });
   }
-  // What an earlier build left must not get in.
+  // The output of an earlier build must not be packed.
   mkdirSync(join(copy, "dist/stale"), { recursive: true });
   writeFileSync(join(copy, "dist/stale/old.d.ts"), "export {};\n");
   symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
@@ -80,7 +80,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(workspace, { recursive: true, force: true }));
 
 describe("package.json", () => {
-  test("there are no dependencies but for development, and those are exact", () => {
+  test("has only development dependencies, with exact versions", () => {
     for (const kind of ["dependencies", "peerDependencies", "optionalDependencies"]) {
       expect(Object.keys(manifest[kind] ?? {})).toEqual([]);
     }
@@ -89,20 +89,20 @@ describe("package.json", () => {
     }
   });
 
-  test("it is an ES module for Bun, and this Bun will do", () => {
+  test("declares an ES module for Bun, and accepts the installed version", () => {
     expect(manifest.type).toBe("module");
     expect(Object.keys(manifest.engines)).toEqual(["bun"]);
     expect(Bun.semver.satisfies(Bun.version, manifest.engines.bun)).toBe(true);
     expect(Bun.semver.satisfies(manifest.devDependencies.bun, manifest.engines.bun)).toBe(true);
   });
 
-  test("nothing runs on the user's machine at install time", () => {
+  test("has no install scripts", () => {
     for (const script of ["preinstall", "install", "postinstall", "prepare"]) {
       expect(manifest.scripts[script]).toBeUndefined();
     }
   });
 
-  test("every script's program exists", () => {
+  test("has only scripts whose file exists", () => {
     for (const command of Object.values<string>(manifest.scripts)) {
       const path = /^bun (?!test)(\S+)/.exec(command)?.[1];
       if (path !== undefined) expect([path, existsSync(join(ROOT, path))]).toEqual([path, true]);
@@ -111,7 +111,7 @@ describe("package.json", () => {
 });
 
 describe("the tarball", () => {
-  testWithNpm("has what exports name", () => {
+  testWithNpm("contains every file that package.json exports", () => {
     for (const entry of Object.values<string | Record<string, string>>(manifest.exports)) {
       for (const path of typeof entry === "string" ? [entry] : Object.values(entry)) {
         expect(files).toContain(normalize(path));
@@ -119,7 +119,7 @@ describe("the tarball", () => {
     }
   });
 
-  testWithNpm("has all sources, README, licence and declarations, and nothing else", () => {
+  testWithNpm("contains only sources, declarations, README, licence and manifest", () => {
     const sources = [...new Glob("{lib,ffi}/**/*.ts").scanSync(ROOT)];
     const declarations = sources
       .filter((path) => !path.endsWith(".d.ts"))
@@ -129,7 +129,7 @@ describe("the tarball", () => {
     expect(files).toEqual(expected.sort());
   });
 
-  testWithNpm("every import of a declaration file leads to one, or to Bun", () => {
+  testWithNpm("has declarations that import only each other, bun:ffi and Node modules", () => {
     for (const file of files.filter((path) => path.startsWith("dist/"))) {
       const text = readFileSync(join(workspace, "package", file), "utf8");
       for (const [, specifier] of text.matchAll(/(?:from|import\() ?"([^"]+)"/g)) {
@@ -140,7 +140,7 @@ describe("the tarball", () => {
     }
   });
 
-  testWithNpm("internal members are not declared", () => {
+  testWithNpm("declares no internal members", () => {
     for (const file of files.filter((path) => path.startsWith("dist/lib/"))) {
       const text = readFileSync(join(workspace, "package", file), "utf8");
       expect([file, /@internal|^\s+(?:static |readonly |get )*_\w+[(:]/m.test(text)]).toEqual([
@@ -153,7 +153,7 @@ describe("the tarball", () => {
 
 describe("a project that installs the tarball", () => {
   testWithNpm(
-    "by bun add runs its program and type-checks, bundler and NodeNext",
+    "with bun add runs a program and type-checks (bundler and NodeNext resolution)",
     async () => {
       const project = makeProject("by-bun");
       await succeed([process.execPath, "add", tarball], project);
@@ -164,7 +164,7 @@ describe("a project that installs the tarball", () => {
   );
 
   testWithNpm(
-    "by npm runs its program and type-checks",
+    "with npm runs a program and type-checks (bundler and NodeNext resolution)",
     async () => {
       const project = makeProject("by-npm");
       await succeed(["npm", "install", "--offline", "--no-audit", "--no-fund", tarball], project);
@@ -190,10 +190,10 @@ describe("a project that installs the tarball", () => {
       const config = JSON.stringify({ compilerOptions, files: ["main.ts"] });
       writeFileSync(join(project, "tsconfig.json"), config);
       const listed = await succeed([TSC, "--listFiles"], project);
-      // Our sources are not the user's to check, under options that are not ours.
-      const ours = listed.split("\n").filter((path) => path.includes("/datagram-socket/"));
-      expect(ours.length).toBeGreaterThan(10);
-      expect(ours.filter((path) => !path.endsWith(".d.ts"))).toEqual([]);
+      // The compiler must use the declarations: the sources need not compile with these options.
+      const packageFiles = listed.split("\n").filter((path) => path.includes("/datagram-socket/"));
+      expect(packageFiles.length).toBeGreaterThan(10);
+      expect(packageFiles.filter((path) => !path.endsWith(".d.ts"))).toEqual([]);
       writeFileSync(join(project, "main.ts"), `${PROGRAM}server.nothing();\n`);
       expect((await run([TSC], project)).stdout).toContain("'nothing' does not exist");
       writeFileSync(join(project, "main.ts"), PROGRAM);
@@ -205,7 +205,7 @@ describe("lockfiles", () => {
   const npmLock = JSON.parse(read("package-lock.json"));
   const bunLock = JSON.parse(read("bun.lock").replace(/,(\s*[}\]])/g, "$1"));
 
-  test("npm's and Bun's install the same versions", () => {
+  test("package-lock.json and bun.lock contain the same versions", () => {
     const byNpm = Object.entries<{ name?: string; version: string }>(npmLock.packages)
       .filter(([path]) => path !== "")
       .map(([path, { name, version }]) => {
@@ -217,7 +217,7 @@ describe("lockfiles", () => {
     expect(npmLock.packages[""].devDependencies).toEqual(manifest.devDependencies);
   });
 
-  test("packages for other platforms are in it too, without which npm ci refuses", () => {
+  test("package-lock.json contains the packages for all platforms, which npm ci requires", () => {
     const entries = Object.entries<{ optionalDependencies?: object }>(npmLock.packages);
     for (const [path, { optionalDependencies = {} }] of entries) {
       for (const name of Object.keys(optionalDependencies)) {
@@ -227,14 +227,14 @@ describe("lockfiles", () => {
     }
   });
 
-  test("no file names the host of a registry", () => {
+  test("no lockfile or configuration file contains a registry host", () => {
     for (const file of ["package-lock.json", "bun.lock", ".npmrc", "bunfig.toml", "package.json"]) {
       const lines = read(file).split("\n");
-      const named = lines.filter(
+      const hosts = lines.filter(
         (line) =>
           /registry\s*[=:]|"resolved"/.test(line) || /https?:\/\/\S*(registry|npm)/.test(line),
       );
-      expect([file, ...named]).toEqual([file]);
+      expect([file, ...hosts]).toEqual([file]);
     }
   });
 });
@@ -249,7 +249,7 @@ async function run(command: readonly string[], cwd: string) {
   return await runCommand(inFolder, { npm_config_loglevel: "error" });
 }
 
-/** Runs a command that has to succeed: what it printed. */
+/** Runs a command, checks that it succeeds, and returns its output. */
 async function succeed(command: readonly string[], cwd: string): Promise<string> {
   const { exitCode, stdout, stderr } = await run(command, cwd);
   expect([command.join(" "), exitCode, exitCode === 0 ? "" : stdout + stderr]).toEqual([

@@ -1,8 +1,9 @@
 /**
- * One end of a way between network namespaces, in a process of its own.
+ * A program that offload-fallback.test.ts runs in a network namespace.
  *
- * `receive {"hostname", "offload"}` says where it listens, receives until a datagram without a
- * byte comes, and says what came. `send {"steps"}` sends, and says what each step took.
+ * `receive <plan>` prints its address, receives until an empty datagram arrives, and prints a
+ * report. `send <plan>` sends numbered datagrams, then two empty ones to each receiver, and prints
+ * a report. Plans and reports are JSON.
  */
 
 import {
@@ -13,47 +14,50 @@ import {
   UdpSocket,
 } from "../../lib/index.ts";
 
-/** What the receiving end is told. */
+/** The socket of the receiver. */
 export interface ReceivePlan {
   readonly hostname: string;
   readonly offload?: UdpBindOptions["offload"];
 }
 
-/** What came. */
+/** The datagrams that the receiver received. */
 export interface ReceiveReport {
-  /** Number and length of each datagram, in order. */
-  readonly received: readonly (readonly [number, number])[];
-  /** Datagrams with a byte that is not theirs. */
+  /** The number and the length of each datagram, in the order of arrival. */
+  readonly received: readonly (readonly [number: number, bytes: number])[];
+  /** The number of datagrams with altered bytes. */
   readonly altered: number;
+  /** The number of messages that the kernel passed to the socket: a GRO message counts once. */
   readonly messagesReceived: number;
 }
 
-/** Datagrams that are sent by one call. */
+/** The datagrams of one call. */
 export interface SendStep {
-  /** Where each datagram goes, and its length. */
+  /** The destination and the length of each datagram. */
   readonly datagrams: readonly (readonly [to: string, bytes: number])[];
-  /** `sendBatch` with the first byte of each as a prefix. Default: `sendMany`. */
+  /** Whether to use `sendBatch`, with the first byte of each as a prefix. Default: `sendMany`. */
   readonly isBatch?: boolean;
 }
 
-/** What the sending end is told. */
+/** The socket of the sender, and its calls. */
 export interface SendPlan {
   readonly hostname: string;
-  /** The only peer. Default: none. */
+  /** The peer to connect to. Default: not connected. */
   readonly connect?: string;
   readonly steps: readonly SendStep[];
-  /** The error that the system gives to a call with one message, once the socket is open. */
+  /** Makes `sendmmsg` of a single message fail with this error once the socket is open. */
   readonly refuseErrno?: number;
 }
 
-/** What it took to send, by step, and what was warned of. */
+/** The counts of each step, and all warnings. */
 export interface SendReport {
+  /** The number of messages that were passed to the kernel. */
   readonly messages: readonly number[];
+  /** The number of GSO messages that the kernel refused. */
   readonly refusals: readonly number[];
   readonly warnings: readonly string[];
 }
 
-/** Bytes before it are the number, big-endian. */
+/** A datagram starts with its number, big-endian. Its other bytes are the number modulo 256. */
 const NUMBER_BYTES = 4;
 
 async function receive({ hostname, offload }: ReceivePlan): Promise<ReceiveReport> {
@@ -101,21 +105,21 @@ async function send({ hostname, connect, steps, refuseErrno }: SendPlan): Promis
     const sent = isBatch
       ? await sendBatch(socket, payloads, to)
       : await sendMany(socket, payloads, to);
-    if (sent !== payloads.length) throw new Error(`${payloads.length} to send, ${sent} sent`);
+    if (sent !== payloads.length) throw new Error(`expected ${payloads.length} sent, got ${sent}`);
     messages.push(socket.counters.messagesSent - before.messagesSent);
     refusals.push(socket.counters.gsoRefusals - before.gsoRefusals);
   }
-  const targets = new Set(steps.flatMap(({ datagrams }) => datagrams.map(([text]) => text)));
-  // Two to each, as one alone may be refused.
-  const ends = [...targets, ...targets].map((text) => SocketAddress.parse(text));
-  const end = new Uint8Array(0);
+  const receivers = new Set(steps.flatMap(({ datagrams }) => datagrams.map(([text]) => text)));
+  // Two empty datagrams to each receiver: a `sendmmsg` of a single message may be refused.
+  const to = [...receivers, ...receivers].map((text) => SocketAddress.parse(text));
+  const empty = new Uint8Array(0);
   await sendMany(
     socket,
-    ends.map(() => end),
-    ends,
+    to.map(() => empty),
+    to,
   );
-  // Warnings are told in a later turn than they are given.
-  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+  // "warning" events are emitted in a later tick than `process.emitWarning` is called.
+  for (let tick = 0; tick < 3; tick++) await new Promise((resolve) => setImmediate(resolve));
   return { messages, refusals, warnings };
 }
 

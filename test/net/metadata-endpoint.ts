@@ -1,9 +1,9 @@
 /**
- * One end of a test of metadata between namespaces, as a process: it does what its plan says, and
- * prints what came of it, a line of JSON at a time.
+ * A program that tests run in a network namespace (namespaces.ts): receives or sends datagrams with
+ * metadata according to a plan, and prints the results as lines of JSON.
  *
- *     bun metadata-end.ts receive '{"bind": {"hostname": "::"}, "count": 3}'
- *     bun metadata-end.ts send '{"datagrams": [{"to": "10.97.1.2:5000", "ecn": 1}]}'
+ *     bun metadata-endpoint.ts receive '{"bind": {"hostname": "::"}, "count": 3}'
+ *     bun metadata-endpoint.ts send '{"datagrams": [{"to": "10.97.1.2:5000", "ecn": 1}]}'
  */
 
 import {
@@ -21,26 +21,28 @@ import {
   UdpSocket,
 } from "../../lib/index.ts";
 
-/** What a receiver is to do. */
+/** The socket of a receiver, and the number of datagrams to receive. */
 export interface ReceivePlan {
   readonly bind?: UdpBindOptions;
-  /** Default: all that is granted. */
-  readonly wanted?: MetadataOptions;
+  /** The metadata to enable. Default: all kinds that the kernel supports. */
+  readonly metadata?: MetadataOptions;
+  /** The multicast groups to join. */
   readonly groups?: readonly Membership[];
-  /** Datagrams to wait for. */
+  /** The number of datagrams to wait for. */
   readonly count: number;
 }
 
-/** What a receiver says once it is bound. */
-export interface Started {
+/** The first line that a receiver prints: the result of `bind`. */
+export interface BindReport {
+  /** The port, or 0 if binding failed. */
   readonly port: number;
   readonly capabilities?: Capabilities;
-  /** The code of the error that kept it from binding. */
+  /** The code and system call of the error, if binding failed. */
   readonly error?: string;
 }
 
-/** What it was told of a datagram, as JSON has it. */
-export interface ToldInfo {
+/** A `RecvMeta` as JSON. */
+export interface ReceivedMeta {
   readonly length: number;
   readonly peer: string;
   readonly destination: string;
@@ -52,18 +54,18 @@ export interface ToldInfo {
   readonly timestampNs: string;
 }
 
-/** A datagram to send, of as many bytes as its place in the plan says. */
+/** A datagram to send. Number `i` of a plan, counted from 0, has `i + 1` bytes. */
 export interface PlannedDatagram {
   readonly to: string;
   readonly ecn?: Ecn;
   /** An IP address, with a zone if it needs one. */
   readonly source?: string;
   readonly interfaceIndex?: number;
-  /** When to send it, in nanoseconds after the plan began. */
+  /** The transmit time, in nanoseconds after the start of the plan. */
   readonly delayNs?: number;
 }
 
-/** What a sender is to do. */
+/** The socket of a sender, and the datagrams to send as one batch. */
 export interface SendPlan {
   readonly bind?: UdpBindOptions;
   /** The clock of transmit times. */
@@ -71,14 +73,17 @@ export interface SendPlan {
   readonly datagrams: readonly PlannedDatagram[];
 }
 
-/** What came of it. */
+/** The line that a sender prints. */
 export interface SendReport {
+  /** The number of datagrams sent. */
   readonly sent: number;
+  /** The local port. */
   readonly port: number;
+  /** The number of messages that were passed to the kernel. */
   readonly messages: number;
-  /** The code of the error, and its call. */
+  /** The code and system call of the error, if sending failed. */
   readonly error?: string;
-  /** When the plan began by the clock of the system, a decimal number of nanoseconds since 1970. */
+  /** The start of the plan on the wall clock, a decimal number of nanoseconds since 1970. */
   readonly startNs: string;
 }
 
@@ -86,7 +91,7 @@ function print(line: object): void {
   console.log(JSON.stringify(line));
 }
 
-function told(meta: RecvMeta): ToldInfo {
+function toJson(meta: RecvMeta): ReceivedMeta {
   const { length, peer, destination, originalDestination, interfaceIndex, ecn, mark } = meta;
   return {
     length,
@@ -100,30 +105,31 @@ function told(meta: RecvMeta): ToldInfo {
   };
 }
 
-function codeOf(error: unknown): string {
+/** Returns the code and the system call of a `SocketError`. */
+function describeError(error: unknown): string {
   if (!(error instanceof SocketError)) throw error;
   return `${error.code} ${error.syscall}`;
 }
 
-async function receive({ bind, wanted, groups = [], count }: ReceivePlan): Promise<void> {
+async function receive({ bind, metadata, groups = [], count }: ReceivePlan): Promise<void> {
   let socket: UdpSocket;
   try {
     socket = await UdpSocket.bind({ backend: "native", ...bind });
   } catch (error) {
-    print({ port: 0, error: codeOf(error) } satisfies Started);
+    print({ port: 0, error: describeError(error) } satisfies BindReport);
     return;
   }
   for (const group of groups) socket.addMembership(group);
-  const capabilities = socket.enableMetadata(wanted);
-  print({ port: socket.localAddr.port, capabilities } satisfies Started);
+  const capabilities = socket.enableMetadata(metadata);
+  print({ port: socket.localAddr.port, capabilities } satisfies BindReport);
   const metas: RecvMeta[] = [];
   const bufs = Array.from({ length: 64 }, () => new Uint8Array(2000));
   while (metas.length < count) {
     const meta = bufs.map(() => new RecvMeta());
-    const got = await socket.recvMany(bufs, { meta });
-    metas.push(...meta.slice(0, got));
+    const received = await socket.recvMany(bufs, { meta });
+    metas.push(...meta.slice(0, received));
   }
-  print(metas.map(told));
+  print(metas.map(toJson));
   socket.close();
 }
 
@@ -147,7 +153,7 @@ async function send({ bind, clock, datagrams }: SendPlan): Promise<void> {
     }
     sent = await socket.sendBatch(batch);
   } catch (error) {
-    failed = codeOf(error);
+    failed = describeError(error);
   }
   print({
     sent,
