@@ -14,9 +14,8 @@ import {
   type Poll,
   type RecvMeta,
   SocketAddress,
-  type Target,
-  SocketAddress,
   type SocketError,
+  type Target,
   type Waker,
   WouldBlock,
 } from "../../lib/index.ts";
