@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { missing, ROOT, type Run, run, testIf } from "../ffi/tools.ts";
 
 const CHILD = join(ROOT, "test/ffi/children/load.ts");
-const DEAF = join(ROOT, "test/ffi/children/deaf-udp-socket.ts");
+const PRELOAD = join(ROOT, "test/ffi/children/suppress-udp-handler.ts");
 
 /** A child that hangs is ended; one that falls back has waited for the probe. */
 const TIMEOUT_MS = 15_000;
@@ -60,8 +60,8 @@ describe("where the loop cannot be found", () => {
 describe("where the loop tells nothing", () => {
   for (const handler of ["error", "drain"]) {
     test(`as ${handler} is never called, sockets work with one warning`, () => {
-      const env = { ...NOT_ASKED, DEAF_HANDLER: handler };
-      const command = [process.execPath, "--preload", DEAF, CHILD];
+      const env = { ...NOT_ASKED, SUPPRESSED_HANDLER: handler };
+      const command = [process.execPath, "--preload", PRELOAD, CHILD];
       expectFallback(run(command, { env, timeoutMs: TIMEOUT_MS }), "loop");
     });
   }
