@@ -144,7 +144,7 @@ describe("Bun's event loop", () => {
   });
 });
 
-/** The pollers of 200 that may stay: the garbage collector scans the stack conservatively. */
+/** The pollers that may remain: the collector may find stale references in its scan of the stack. */
 const HELD_MAX = 3;
 
 /** Opens a poller, arms the right end of the pair, and closes the notifier. */
