@@ -59,7 +59,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     async () => {
       const child = await runScript("throwing-wakers.ts", { args: [backend] });
       expect(JSON.parse(endedWell(child))).toEqual({
-        told: ["of a waker", "of a waker"],
+        reported: ["of a waker", "of a waker"],
         length: 1,
         own: 1,
         isThrown: false,

@@ -1,6 +1,6 @@
 /**
- * Memory that native code can reach has an owner: buffers stay while a vector refers to them,
- * whatever the collector does, and go once it lets them go.
+ * The lifetime of memory that native code accesses: a vector keeps its buffers from being
+ * garbage-collected while it has their addresses, and no longer.
  */
 
 import { ptr } from "bun:ffi";
@@ -22,26 +22,29 @@ beforeEach(() => {
 });
 afterEach(() => pair?.[Symbol.dispose]());
 
-/** Collects, and gives freed memory to others, who fill it. */
+/** Collects garbage, and overwrites the freed memory with new arrays. */
 function collectAndReuse(bytes: number): unknown[] {
   Bun.gc(true);
-  const others = Array.from({ length: 200 }, () => new Uint8Array(bytes).fill(0xdd));
+  const arrays = Array.from({ length: 200 }, () => new Uint8Array(bytes).fill(0xdd));
   Bun.gc(true);
-  return others;
+  return arrays;
 }
 
 function payload(seed: number, bytes: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: bytes }, (_, i) => (seed * 31 + i) & 0xff);
 }
 
-/** The garbage collector scans the stack: what a frame that is gone held is not on it. */
-function elsewhere(count: number, work: () => void): void {
-  if (count === 0) work();
-  else elsewhere(count - 1, work);
+/**
+ * Calls `work` with `depth` more frames on the stack. The garbage collector scans the stack in use,
+ * and `work` then leaves no reference in that part of it.
+ */
+function atDepth(depth: number, work: () => void): void {
+  if (depth === 0) work();
+  else atDepth(depth - 1, work);
 }
 
-/** How many of `references` are collected in the end; the collector may need a few turns. */
-async function collected(references: readonly WeakRef<Uint8Array>[]): Promise<number> {
+/** Collects garbage in up to 20 ticks, and returns the number of references that are cleared. */
+async function countCollected(references: readonly WeakRef<Uint8Array>[]): Promise<number> {
   let count = 0;
   for (let i = 0; i < 20 && count < references.length - 1; i++) {
     await new Promise((resolve) => setImmediate(resolve));
@@ -52,7 +55,7 @@ async function collected(references: readonly WeakRef<Uint8Array>[]): Promise<nu
 }
 
 describe("addressOf", () => {
-  test("a small array's address is that of the place to which it moved", () => {
+  test("returns an address that is still valid after the buffer of the array is accessed", () => {
     for (let i = 0; i < 1000; i++) {
       const small = new Uint8Array(100);
       const address = addressOf(small);
@@ -61,7 +64,7 @@ describe("addressOf", () => {
     }
   });
 
-  test("native memory is zero and does not move", () => {
+  test("returns the same address for nativeBytes, which are zeroed, after a collection", () => {
     for (const length of [1, 64, 999, 65_536]) {
       const bytes = nativeBytes(length);
       expect(bytes.every((byte) => byte === 0)).toBe(true);
@@ -71,16 +74,16 @@ describe("addressOf", () => {
     }
   });
 
-  test("an empty or detached view has the address of nothing", () => {
-    const moved = new Uint8Array(8);
-    structuredClone(moved.buffer, { transfer: [moved.buffer] });
-    for (const view of [new Uint8Array(0), new Uint8Array(8).subarray(8), moved]) {
+  test("returns 1 for an empty or detached view", () => {
+    const detached = new Uint8Array(8);
+    structuredClone(detached.buffer, { transfer: [detached.buffer] });
+    for (const view of [new Uint8Array(0), new Uint8Array(8).subarray(8), detached]) {
       expect(addressOf(view)).toBe(1);
     }
   });
 });
 
-describe("a receive vector", () => {
+describe("a message vector", () => {
   for (const [bytes, count] of [
     [16, 8],
     [100, 8],
@@ -88,13 +91,13 @@ describe("a receive vector", () => {
     [1500, 8],
     [65_536, 2],
   ] as const) {
-    test(`buffers of ${bytes} bytes stay while only the vector refers to them`, () => {
+    test(`keeps buffers of ${bytes} bytes alive that nothing else refers to`, () => {
       const received = native.receiveVector(0);
       const sending = native.sendVector(0);
       received.reserve(count);
       sending.reserve(count);
       const held: WeakRef<Uint8Array>[] = [];
-      elsewhere(20, () => {
+      atDepth(20, () => {
         for (let i = 0; i < count; i++) {
           const target = new Uint8Array(bytes);
           received.setBuffer(i, target, 0, bytes);
@@ -114,7 +117,7 @@ describe("a receive vector", () => {
     });
   }
 
-  test("a small array that moves after it was set still gets the bytes", () => {
+  test("receives into a small array whose buffer is accessed after setBuffer", () => {
     const received = native.receiveVector(0);
     const sending = native.sendVector(0);
     received.reserve(1);
@@ -122,7 +125,7 @@ describe("a receive vector", () => {
     for (let i = 0; i < 200; i++) {
       const target = new Uint8Array(60);
       received.setBuffer(0, target, 0, 60);
-      // What makes a small array move, were it not settled: asking for its buffer.
+      // Would move a small array if `setBuffer` had not already accessed its buffer.
       const alias = new Uint8Array(target.buffer);
       sending.setBuffer(0, payload(i, 60), 0, 60);
       expect(sending.send(left, 0, 1)).toBe(1);
@@ -131,7 +134,7 @@ describe("a receive vector", () => {
     }
   });
 
-  test("the same view set again uses the address that is still good", () => {
+  test("receives into a view that is set again after a collection", () => {
     const received = native.receiveVector(0);
     const sending = native.sendVector(0);
     received.reserve(1);
@@ -147,7 +150,7 @@ describe("a receive vector", () => {
     }
   });
 
-  test("its own block outlives collections while the vector is held", () => {
+  test("keeps its memory block at the same address across collections", () => {
     const received = native.receiveVector(28, 64);
     received.reserve(1024);
     const address = addressOf(received.words);
@@ -158,11 +161,11 @@ describe("a receive vector", () => {
     expect(received.receive(right, 0, 1)).toBe(-EAGAIN);
   });
 
-  test("buffers are collected after release, and only those", async () => {
+  test("allows released buffers to be collected, and keeps the others", async () => {
     const received = native.receiveVector(0);
     received.reserve(40);
     const references: WeakRef<Uint8Array>[] = [];
-    elsewhere(20, () => {
+    atDepth(20, () => {
       for (let i = 0; i < 40; i++) {
         const target = new Uint8Array(2000);
         received.setBuffer(i, target, 0, 2000);
@@ -170,28 +173,28 @@ describe("a receive vector", () => {
       }
     });
     received.release(20);
-    expect(await collected(references.slice(0, 20))).toBeGreaterThanOrEqual(18);
-    expect(await stillHeld(received, references.slice(20))).toBe(20);
+    expect(await countCollected(references.slice(0, 20))).toBeGreaterThanOrEqual(18);
+    expect(await countAlive(received, references.slice(20))).toBe(20);
   });
 
-  test("a slot that is given another buffer lets the first one go", async () => {
+  test("allows a buffer to be collected when its slot is set to another one", async () => {
     const received = native.receiveVector(0);
     received.reserve(1);
     const references: WeakRef<Uint8Array>[] = [];
-    elsewhere(20, () => {
+    atDepth(20, () => {
       for (let i = 0; i < 20; i++) {
         const target = new Uint8Array(2000);
         received.setBuffer(0, target, 0, 2000);
         references.push(new WeakRef(target));
       }
     });
-    expect(await collected(references)).toBeGreaterThanOrEqual(18);
+    expect(await countCollected(references)).toBeGreaterThanOrEqual(18);
     expect(references.at(-1)?.deref()).toBeDefined();
   });
 });
 
-/** How many are there after a collection, with `owner` held till then. */
-async function stillHeld(
+/** Returns the number of references that a collection does not clear while `owner` is held. */
+async function countAlive(
   owner: ReceiveVector,
   references: readonly WeakRef<Uint8Array>[],
 ): Promise<number> {
@@ -202,8 +205,8 @@ async function stillHeld(
   return count;
 }
 
-describe("tier-up", () => {
-  test("200,000 calls give the results of the first", () => {
+describe("calls compiled by the JIT", () => {
+  test("send and receive correctly 200,000 times", () => {
     const received = native.receiveVector(0);
     const sending = native.sendVector(0);
     received.reserve(2);
@@ -219,7 +222,7 @@ describe("tier-up", () => {
       received.setBuffer(0, target, 0, 16);
       received.setBuffer(1, target, 8, 8);
       if (sending.send(left, 0, 1) !== 1) wrong++;
-      // Two asked for, one there; then none.
+      // Two are requested, one is queued; afterwards none.
       if (received.receive(right, 0, 2) !== 1 || received.lengthAt(0) !== length) wrong++;
       if (target[0] !== i >>> 24 || target[3] !== (i & 0xff)) wrong++;
       if (i % 4 === 0 && received.receive(right, 0, 1) !== -EAGAIN) wrong++;
@@ -228,7 +231,7 @@ describe("tier-up", () => {
     expect(wrong).toBe(0);
   });
 
-  test("results below zero and above 2^31 come out of optimized calls unchanged", () => {
+  test("pass negative results and descriptors up to 2^31 - 1 unchanged", () => {
     let wrong = 0;
     for (let i = 0; i < 200_000; i++) {
       if (native.flags(-1) !== -9) wrong++;

@@ -1,4 +1,4 @@
-/** Has a Worker's event loop watch a socket; posts its descriptor and the Watch found of it. */
+/** Opens a socket in a Worker, and posts its descriptor and epoll registration. */
 
 import { loadShim } from "../../../ffi/load.ts";
 import { findRegistration } from "../../../ffi/poller.ts";
@@ -7,4 +7,4 @@ const loaded = loadShim();
 if ("reason" in loaded) throw new Error(loaded.reason);
 const fd = loaded.shim.socket_open(2, 2, 0);
 await Bun.udpSocket({ fd, socket: { data() {} } } as object);
-postMessage({ fd, watch: findRegistration(loaded.shim, fd) });
+postMessage({ fd, registration: findRegistration(loaded.shim, fd) });

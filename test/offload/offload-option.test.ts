@@ -1,4 +1,4 @@
-/** Offload switched off, wholly and in part: by option, and by the environment of a process. */
+/** The `offload` option and the environment variable DATAGRAM_SOCKET_OFFLOAD. */
 
 import { describe, expect, test } from "bun:test";
 import { loadNative } from "../../ffi/native.ts";
@@ -18,7 +18,7 @@ import { rejection, runCommand } from "../tools/sockets.ts";
 const loaded = loadNative();
 
 test.skipIf(!("native" in loaded) || process.env.DATAGRAM_SOCKET_OFFLOAD === "off")(
-  "what the kernel has options for passes the probe",
+  "the probe finds the offloads that the kernel has socket options for",
   () => {
     if (!("native" in loaded)) throw new Error(loaded.reason);
     const { native } = loaded;
@@ -31,26 +31,30 @@ test.skipIf(!("native" in loaded) || process.env.DATAGRAM_SOCKET_OFFLOAD === "of
   },
 );
 
-describe.skipIf(NO_OFFLOAD_REASON !== undefined)("switching offload off", () => {
-  const options: readonly { offload: UdpBindOptions["offload"]; expected: number[] }[] = [
-    { offload: undefined, expected: [1, 1] },
-    { offload: true, expected: [1, 1] },
-    { offload: {}, expected: [1, 1] },
-    { offload: false, expected: [3, 3] },
-    { offload: { gso: false }, expected: [3, 3] },
-    { offload: { gro: false }, expected: [1, 3] },
-    { offload: { gso: false, gro: false }, expected: [3, 3] },
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("the offload option", () => {
+  /** The messages sent and received for three datagrams: one with GSO or GRO, else three. */
+  const options: readonly { offload: UdpBindOptions["offload"]; messages: number[] }[] = [
+    { offload: undefined, messages: [1, 1] },
+    { offload: true, messages: [1, 1] },
+    { offload: {}, messages: [1, 1] },
+    { offload: false, messages: [3, 3] },
+    { offload: { gso: false }, messages: [3, 3] },
+    { offload: { gro: false }, messages: [1, 3] },
+    { offload: { gso: false, gro: false }, messages: [3, 3] },
   ];
-  test.each([...options])("as an option: %j", async ({ offload, expected }) => {
-    await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", offload });
-    const payloads = datagramsOf([9, 9, 9]);
-    await socket.sendMany(payloads, { to: socket.localAddr });
-    expectSame(await receiveAll(socket, 3), payloads);
-    const { messagesSent, messagesReceived } = socket.counters;
-    expect([messagesSent, messagesReceived]).toEqual(expected);
-  });
+  test.each([...options])(
+    "determines the messages sent and received: %j",
+    async ({ offload, messages }) => {
+      await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", offload });
+      const payloads = datagramsOf([9, 9, 9]);
+      await socket.sendMany(payloads, { to: socket.localAddr });
+      expectSame(await receiveAll(socket, 3), payloads);
+      const { messagesSent, messagesReceived } = socket.counters;
+      expect([messagesSent, messagesReceived]).toEqual(messages);
+    },
+  );
 
-  test("gro can be kept without gso", async () => {
+  test("can disable GSO and leave GRO enabled", async () => {
     using pair = await openEnds({ sender: true, receiver: false });
     await using receiver = await UdpSocket.bind({
       hostname: "127.0.0.1",
@@ -68,7 +72,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("switching offload off", () => 
     [{ gso: "off" }, TypeError, '"offload.gso" expected boolean, got "off"'],
     [{ gro: 0 }, TypeError, '"offload.gro" expected boolean, got 0'],
     [{ segmentation: false }, TypeError, '"offload" expected only gso, gro, got "segmentation"'],
-  ] as const)("%p is refused as an option, by either backend", async (offload, type, message) => {
+  ] as const)("rejects %j on both backends", async (offload, type, message) => {
     for (const backend of ["native", "portable"] as const) {
       const error = await rejection(UdpSocket.bind({ offload: offload as never, backend }));
       expect(error).toBeInstanceOf(type);
@@ -76,8 +80,11 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("switching offload off", () => 
     }
   });
 
-  /** What a process with the variable set finds; `option` is source text. */
-  async function inProcess(variable: string, option: string): Promise<string> {
+  /**
+   * Sends three datagrams in a process with the variable set and the option, which is source text.
+   * Returns the messages sent and received, or the error.
+   */
+  async function messagesInProcess(variable: string, option: string): Promise<string> {
     const { stdout, stderr } = await runCommand(
       [
         process.execPath,
@@ -107,9 +114,9 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("switching offload off", () => 
     ["", "undefined", "1 1"],
     ["0", "undefined", 'RangeError: "DATAGRAM_SOCKET_OFFLOAD" expected "on" or "off", got "0"'],
   ])(
-    "with the variable set to %p and the option to %s, messages are %s",
-    async (v, o, expected) => {
-      expect(await inProcess(v, o)).toBe(expected);
+    "with DATAGRAM_SOCKET_OFFLOAD=%p and offload %s, messages sent and received: %s",
+    async (variable, option, expected) => {
+      expect(await messagesInProcess(variable, option)).toBe(expected);
     },
   );
 });

@@ -1,6 +1,6 @@
 /**
- * The message vectors, on real sockets: addresses, what the kernel leaves in the fields, and who
- * keeps memory alive. A failure here is mostly a crash, or bytes of somebody else.
+ * The message vectors, on real sockets: the addresses that they contain, bounds, and the fields
+ * that the kernel writes. An error in them usually shows as a crash, or as bytes of other memory.
  */
 
 import { dlopen, type Pointer, toArrayBuffer } from "bun:ffi";
@@ -18,7 +18,7 @@ const MSG_TRUNC = 0x20;
 
 const native = loadedNative();
 
-/** Two connected Unix datagram sockets, for each test anew. */
+/** Two connected Unix datagram sockets, opened for each test. */
 let left = -1;
 let right = -1;
 let pair: Disposable | undefined;
@@ -48,14 +48,14 @@ function bytesOf(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-/** The two words at byte `offset` as one number. */
+/** Returns the 64-bit number at byte `offset` of `words`. */
 function address(words: Int32Array, offset: number): number {
   const low = (words[offset / 4] as number) >>> 0;
   return (words[offset / 4 + 1] as number) * 2 ** 32 + low;
 }
 
 describe("reserve", () => {
-  test("makes room for at least as many as asked, and keeps it", () => {
+  test("sets the capacity to at least the requested number of slots, and never reduces it", () => {
     const { received } = vectors(28);
     expect(received.capacity).toBe(0);
     for (const [count, capacity] of [
@@ -71,7 +71,7 @@ describe("reserve", () => {
     }
   });
 
-  test("headers point at their own iovec, name and control bytes, and into one block", () => {
+  test("points each header to its own iovec, name and control bytes in one block", () => {
     const received = native.receiveVector(28, 64);
     received.reserve(16);
     const { words } = received;
@@ -91,11 +91,11 @@ describe("reserve", () => {
     expect(received.controlIndex(15) * 4 + 64).toBeLessThanOrEqual(received.nameIndex(0) * 4);
   });
 
-  test("growing between two calls loses no datagram and no destination", () => {
+  test("grows the vector between calls without losing a datagram or a destination", () => {
     using directory = temporaryDirectory();
-    const there = SocketAddress.unix(join(directory.path, "there"));
+    const destination = SocketAddress.unix(join(directory.path, "there"));
     const [server, client] = [open(AF_UNIX), open(AF_UNIX)];
-    expect(native.bind(server, there._encoded)).toBe(0);
+    expect(native.bind(server, destination._encoded)).toBe(0);
     const { received, sending } = vectors(112);
     for (const count of [4, 16, 40]) {
       sending.reserve(count);
@@ -105,7 +105,7 @@ describe("reserve", () => {
         const limit = Math.min(count - done, 8);
         for (let i = 0; i < limit; i++) {
           sending.setBuffer(i, Uint8Array.of(done + i), 0, 1);
-          sending.setDestination(i, there._encoded);
+          sending.setDestination(i, destination._encoded);
         }
         sent = sending.send(client, 0, limit);
         expect(sent).toBe(limit);
@@ -120,7 +120,7 @@ describe("reserve", () => {
 });
 
 describe("setBuffer", () => {
-  test("a length or start beyond the view is refused, and nothing changes", () => {
+  test("throws RangeError for a range that exceeds the view, and leaves the slot unchanged", () => {
     const { received } = vectors();
     received.reserve(1);
     const view = new Uint8Array(new ArrayBuffer(32), 8, 16);
@@ -138,24 +138,24 @@ describe("setBuffer", () => {
     expect([...received.words]).toEqual(before);
   });
 
-  test("transferred and shrunk memory is refused, even when it was set before", () => {
+  test("throws RangeError for transferred or shrunk memory, even of a view set before", () => {
     const { received } = vectors();
     received.reserve(2);
-    const moved = new Uint8Array(64);
+    const transferred = new Uint8Array(64);
     const resizable = new ArrayBuffer(64, { maxByteLength: 128 });
     const tracking = new Uint8Array(resizable);
-    received.setBuffer(0, moved, 0, 64);
+    received.setBuffer(0, transferred, 0, 64);
     received.setBuffer(1, tracking, 0, 64);
-    structuredClone(moved.buffer, { transfer: [moved.buffer] });
+    structuredClone(transferred.buffer, { transfer: [transferred.buffer] });
     resizable.resize(16);
-    expect(() => received.setBuffer(0, moved, 0, 64)).toThrow("transferred");
+    expect(() => received.setBuffer(0, transferred, 0, 64)).toThrow("transferred");
     expect(() => received.setBuffer(1, tracking, 0, 64)).toThrow(RangeError);
-    received.setBuffer(0, moved, 0, 0);
+    received.setBuffer(0, transferred, 0, 0);
     resizable.resize(128);
     received.setBuffer(1, tracking, 64, 64);
   });
 
-  test("a subclass that says it is longer than it is, is refused", () => {
+  test("throws RangeError for a subclass that overrides byteLength with a larger value", () => {
     class Padded extends Uint8Array {
       override get byteLength(): number {
         return 64;
@@ -175,16 +175,16 @@ describe("setBuffer", () => {
     expect(memory.every((byte) => byte === 7)).toBe(true);
   });
 
-  test("a view whose length has 33 bits is refused: only the low 32 would count", () => {
+  test("throws RangeError for a view of 2^32 bytes, and accepts 2^32 - 1", () => {
     const { received } = vectors();
     received.reserve(1);
-    // No memory is taken up as nothing is written to it.
+    // Takes up address space only: the memory is never written.
     const huge = new Uint8Array(2 ** 32);
     expect(() => received.setView(0, huge)).toThrow(RangeError);
     received.setView(0, huge.subarray(1));
   });
 
-  test("a view into a larger buffer gets its own bytes only", () => {
+  test("receives into the given bytes only if the view is part of a larger buffer", () => {
     const { received, sending } = vectors();
     const whole = new Uint8Array(300).fill(0xee);
     const view = whole.subarray(101, 105);
@@ -197,7 +197,7 @@ describe("setBuffer", () => {
     expect(whole.filter((byte) => byte !== 0xee).length).toBe(3);
   });
 
-  test("an empty view sends an empty datagram, and receives one", () => {
+  test("sends and receives an empty datagram with an empty view", () => {
     const { received, sending } = vectors();
     received.reserve(1);
     received.setBuffer(0, new Uint8Array(0), 0, 0);
@@ -208,7 +208,7 @@ describe("setBuffer", () => {
     }
   });
 
-  test("shared memory works", () => {
+  test("receives into shared memory", () => {
     const { received, sending } = vectors();
     const shared = new Uint8Array(new SharedArrayBuffer(64)).subarray(32);
     received.reserve(1);
@@ -220,12 +220,12 @@ describe("setBuffer", () => {
 });
 
 describe("addresses of more than 32 bits", () => {
-  /** Four pages, the middle of which is at a multiple of 4 GiB. */
   const PAGE = 4096;
+  /** Four pages: two before and two after a multiple of 4 GiB. */
   const memory = mapAround(1024);
   const base = memory.boundary - 2 * PAGE;
 
-  test("the carry into the high word is right on both sides of a 4 GiB boundary", () => {
+  test("are written correctly before and after a 4 GiB boundary within a view", () => {
     const { received } = vectors();
     received.reserve(1);
     const view = new Uint8Array(memory.buffer);
@@ -238,7 +238,7 @@ describe("addresses of more than 32 bits", () => {
     }
   });
 
-  test("a view from the boundary on has no carry, however far it starts", () => {
+  test("are written correctly for a view that starts at a 4 GiB boundary", () => {
     const { received } = vectors();
     received.reserve(1);
     const view = new Uint8Array(memory.buffer, 2 * PAGE);
@@ -249,7 +249,7 @@ describe("addresses of more than 32 bits", () => {
     }
   });
 
-  test("a datagram sent and received across the boundary keeps its bytes", () => {
+  test("transfer datagrams unchanged across a 4 GiB boundary", () => {
     const { received, sending } = vectors();
     const view = new Uint8Array(memory.buffer);
     for (const start of [2 * PAGE - 300, 2 * PAGE - 1, 2 * PAGE]) {
@@ -269,7 +269,7 @@ describe("addresses of more than 32 bits", () => {
     }
   });
 
-  /** Maps pages on both sides of a multiple of 4 GiB that is free. */
+  /** Maps pages around the first multiple of 4 GiB, from `multiple` on, where they are free. */
   function mapAround(multiple: number): { buffer: ArrayBuffer; boundary: number } {
     const name = process.arch === "arm64" ? "aarch64" : "x86_64";
     const libc = openFirst(["libc.so.6", `libc.musl-${name}.so.1`]);
@@ -292,20 +292,20 @@ describe("addresses of more than 32 bits", () => {
       try {
         return dlopen(name, symbols);
       } catch {
-        // The next one, then.
+        // Continues with the next name.
       }
     }
     throw new Error(`one of ${names.join(", ")} expected, got none`);
   }
 });
 
-describe("in/out fields", () => {
-  test("name length and flags are set anew for each call", () => {
+describe("reuse of a message header", () => {
+  test("the name length and the flags are reset for each receive", () => {
     using directory = temporaryDirectory();
     const long = SocketAddress.unix(join(directory.path, "l".repeat(100 - directory.path.length)));
     const [server, client] = [open(AF_UNIX), open(AF_UNIX)];
-    const there = SocketAddress.unix(join(directory.path, "s"));
-    native.bind(server, there._encoded);
+    const destination = SocketAddress.unix(join(directory.path, "s"));
+    native.bind(server, destination._encoded);
     native.bind(client, long._encoded);
     const received = native.receiveVector(32);
     const { sending } = vectors(112);
@@ -316,16 +316,16 @@ describe("in/out fields", () => {
     const names = new Uint8Array(received.words.buffer, received.nameIndex(0) * 4, 64);
     const deliver = (from: number, bytes: Uint8Array) => {
       sending.setBuffer(0, bytes, 0, bytes.byteLength);
-      sending.setDestination(0, there._encoded);
+      sending.setDestination(0, destination._encoded);
       names.fill(0xaa);
       expect(sending.send(from, 0, 1)).toBe(1);
       expect(received.receive(server, 0, 1)).toBe(1);
-      // The next slot's name is not this one's to write.
+      // The name of the next slot must not be overwritten.
       expect(names.subarray(32).every((byte) => byte === 0xaa)).toBe(true);
       return [received.lengthAt(0), received.nameLengthAt(0), received.flagsAt(0)];
     };
     const unnamed = open(AF_UNIX);
-    // Truncated payload and name, then one without a name, then the first again, whole.
+    // First payload and name are truncated, then the name is absent, then only it is truncated.
     expect(deliver(client, bytesOf("truncated"))).toEqual([9, long._encoded.length, MSG_TRUNC]);
     expect(deliver(unnamed, bytesOf("ok"))).toEqual([2, 0, 0]);
     expect(deliver(client, bytesOf("fits"))).toEqual([4, long._encoded.length, 0]);
@@ -336,7 +336,7 @@ describe("in/out fields", () => {
     for (const fd of [server, client, unnamed]) native.close(fd);
   });
 
-  test("a destination that is taken back is gone, and so is a longer one's rest", () => {
+  test("a destination can be replaced by a shorter one, and by none", () => {
     using directory = temporaryDirectory();
     const { sending } = vectors(112);
     sending.reserve(1);
@@ -363,7 +363,7 @@ describe("in/out fields", () => {
     for (const fd of servers) native.close(fd);
   });
 
-  test("control length is set anew for each call", () => {
+  test("the control length is reset for each receive", () => {
     const received = native.receiveVector(28, 64);
     received.reserve(1);
     const [server, client] = [open(AF_INET), open(AF_INET)];
@@ -376,8 +376,8 @@ describe("in/out fields", () => {
     const controlLengths: number[] = [];
     const IPPROTO_IP = 0;
     const IP_PKTINFO = 8;
-    for (const isAsked of [0, 1, 0, 1]) {
-      expect(native.setIntOption(server, IPPROTO_IP, IP_PKTINFO, isAsked)).toBe(0);
+    for (const isEnabled of [0, 1, 0, 1]) {
+      expect(native.setIntOption(server, IPPROTO_IP, IP_PKTINFO, isEnabled)).toBe(0);
       sending.setBuffer(0, bytesOf("meta"), 0, 4);
       expect(sending.send(client, 0, 1)).toBe(1);
       received.setBuffer(0, target, 0, 4);

@@ -1,6 +1,6 @@
 /**
- * The fallback of readiness, the helper thread: every test that has to do with waiting passes with
- * it as it does with Bun's loop. They run in a process of their own, as the choice is made once.
+ * Runs the tests of waiting in readiness mode "thread", in a child process because the mode is
+ * selected once per thread.
  */
 
 import { expect, test } from "bun:test";
@@ -18,15 +18,15 @@ const FILES = [
   "sockets/worker",
 ];
 
-// In that process itself there is nothing to repeat.
+// A process with a requested mode, as the child is, does not repeat them.
 test.skipIf(BACKENDS.length < 2)(
-  "with a helper thread for readiness the tests of waiting pass",
+  "the tests of waiting pass in readiness mode thread",
   async () => {
     const files = FILES.map((name) => `./test/${name}.test.ts`);
     const env = { DATAGRAM_SOCKET_READINESS: "thread" };
     const command = [process.execPath, "test", "--timeout", "60000", ...files];
     const { exitCode, stderr } = await runCommand(command, env);
-    // What failed is told there.
+    // Has the failures of the child.
     if (exitCode !== 0) console.error(stderr);
     expect(exitCode).toBe(0);
     expect(stderr).toMatch(/\d{2,} pass/);

@@ -1,13 +1,13 @@
-/** A turn's time, shared by many sockets that are ready at once. */
+/** The time budget of a tick, when many sockets are ready at the same time. */
 
 import { expect, test } from "bun:test";
 import { Pending, RecvMeta, UdpSocket } from "../../lib/index.ts";
 
 const SOCKETS = 300;
-/** Longer than a turn may take, for every few sockets: nearly all must wait for another turn. */
+/** How long each waker runs: a few use up the budget of a tick, and the others are deferred. */
 const WORK_MS = 0.2;
 
-test("sockets that wait for a turn's time are not called again in every turn before theirs", async () => {
+test("sockets deferred by the time budget are not polled in vain in every tick", async () => {
   const hostname = "127.0.0.1";
   const sockets: UdpSocket[] = [];
   for (let i = 0; i < SOCKETS; i++)
@@ -36,6 +36,6 @@ test("sockets that wait for a turn's time are not called again in every turn bef
     for (const socket of sockets) socket.close();
   }
   expect(order.toSorted((a, b) => a - b)).toEqual(sockets.map((_, i) => i));
-  // One to start with; one by the bell or the turn; and few more, not one for each turn.
+  // The first poll of each socket, its wake-up, and a few more. Not one for every tick.
   expect(calls).toBeLessThanOrEqual(4 * SOCKETS);
 });

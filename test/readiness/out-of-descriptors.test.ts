@@ -1,4 +1,4 @@
-/** Waiting when the process has no descriptor left. */
+/** Waiting for readiness when the process has reached its limit of open descriptors. */
 
 import { expect } from "bun:test";
 import { join } from "node:path";
@@ -8,11 +8,11 @@ import { CHILD_TIMEOUT_MS, endedWell, runCommand } from "../tools/sockets.ts";
 const SCRIPT = join(import.meta.dir, "../children/out-of-descriptors.ts");
 
 testIf(missing("sh")).each(["loop", "thread"])(
-  "a sender that waits takes nothing from a reader that does (readiness: %s)",
+  "with no descriptor left, a send that waits does not stop a waiting receive (mode %s)",
   async (mode) => {
     const command = ["sh", "-c", 'ulimit -n 128; exec "$@"', "sh", process.execPath, SCRIPT];
     const child = await runCommand(command, { DATAGRAM_SOCKET_READINESS: mode });
-    expect(JSON.parse(endedWell(child))).toEqual({ without: 1, sent: 100, received: 2 });
+    expect(JSON.parse(endedWell(child))).toEqual({ receivedAtLimit: 1, sent: 100, received: 2 });
   },
   CHILD_TIMEOUT_MS,
 );

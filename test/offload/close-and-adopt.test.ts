@@ -1,4 +1,4 @@
-/** What becomes of datagrams that came together when the socket goes: closed, or handed over. */
+/** GRO and the datagrams still queued when a socket is closed, handed over or adopted. */
 
 import { describe, expect, test } from "bun:test";
 import { closeSync } from "node:fs";
@@ -20,21 +20,23 @@ const native = loadedNative();
 
 const BOTH = { sender: true, receiver: true };
 
-describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a socket that goes", () => {
-  test("counts the datagrams that nobody took as dropped", async () => {
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("UdpSocket.close", () => {
+  test("counts datagrams of a merged message that were not received as dropped", async () => {
     using pair = await openEnds(BOTH);
     await pair.sender.sendMany(datagramsOf(times(10, 300)), { to: pair.receiver.localAddr });
     await receiveSome(pair.receiver, 3);
     pair.receiver.close();
     expect(pair.receiver.counters).toMatchObject({ datagramsReceived: 3, datagramsDropped: 7 });
-    // The memory that they were in is another socket's now.
+    // The next socket reuses their memory, and must not receive them.
     using other = await openEnds(BOTH);
     await other.sender.sendMany(datagramsOf([300, 300], 50), { to: other.receiver.localAddr });
     expectSame(await receiveAll(other.receiver, 2), datagramsOf([300, 300], 50));
     expect(other.receiver.counters.datagramsDropped).toBe(0);
   });
+});
 
-  test("hands over a descriptor that receives one datagram a message", async () => {
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("UdpSocket.intoFd", () => {
+  test("returns a descriptor that receives one datagram per message", async () => {
     using pair = await openEnds(BOTH);
     const payloads = datagramsOf(times(5, 300));
     const fd = pair.receiver.intoFd() as number;
@@ -50,19 +52,19 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a socket that goes", () => {
     }
   });
 
-  test("hands over what waits up to the last that was coalesced: before it all is dropped", async () => {
-    for (const { waiting, left, dropped } of [
-      { waiting: [[100], [300, 300, 300], [0], [200, 200], [50], [0], [60]], left: 3, dropped: 7 },
-      { waiting: [[300, 300, 300]], left: 0, dropped: 3 },
-      { waiting: [[0], [100], [0], [7]], left: 4, dropped: 0 },
-      { waiting: times(40, [100, 100]), left: 0, dropped: 80 },
-      { waiting: [...times(40, [100]), [9, 9], ...times(40, [8])], left: 40, dropped: 42 },
-      { waiting: [], left: 0, dropped: 0 },
+  test("drops queued datagrams up to the last merged message, and leaves later ones", async () => {
+    for (const { queued, left, dropped } of [
+      { queued: [[100], [300, 300, 300], [0], [200, 200], [50], [0], [60]], left: 3, dropped: 7 },
+      { queued: [[300, 300, 300]], left: 0, dropped: 3 },
+      { queued: [[0], [100], [0], [7]], left: 4, dropped: 0 },
+      { queued: times(40, [100, 100]), left: 0, dropped: 80 },
+      { queued: [...times(40, [100]), [9, 9], ...times(40, [8])], left: 40, dropped: 42 },
+      { queued: [], left: 0, dropped: 0 },
     ]) {
       using pair = await openEnds(BOTH);
-      const lengths = waiting.flat();
+      const lengths = queued.flat();
       const to = pair.receiver.localAddr;
-      for (const message of waiting) await pair.sender.sendMany(datagramsOf(message), { to });
+      for (const message of queued) await pair.sender.sendMany(datagramsOf(message), { to });
       const fd = pair.receiver.intoFd() as number;
       try {
         const bufs = targets(100, 2000);
@@ -79,14 +81,14 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a socket that goes", () => {
     }
   });
 
-  test("hands over nothing that was coalesced, though an error waits in front of it", async () => {
+  test("drops a merged message even if an ICMP error is pending", async () => {
     const peer = await UdpSocket.bind({ hostname: "127.0.0.1" });
     const { address: hostname, port } = peer.localAddr;
     await using socket = await UdpSocket.connect({ hostname, port });
     const to = SocketAddress.ip(hostname, socket.localAddr.port);
     await peer.sendMany(datagramsOf(times(5, 300)), { to });
     peer.close();
-    // Refused by ICMP, which the next receive would be told.
+    // ICMP reports that the port is unreachable: the next receive fails with that error first.
     await socket.send(new Uint8Array(1));
     const fd = socket.intoFd() as number;
     try {
@@ -96,9 +98,11 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a socket that goes", () => {
       closeSync(fd);
     }
   });
+});
 
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("UdpSocket.fromFd", () => {
   test.each([true, false])(
-    "adopted with messages that were coalesced waiting: they come apart, offload %p",
+    "splits merged messages that are already queued (offload: %p)",
     async (offload) => {
       using pair = await openEnds({ sender: true, receiver: false });
       const fd = pair.receiver.intoFd() as number;
@@ -111,7 +115,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a socket that goes", () => {
     },
   );
 
-  test("adopted without offload, neither is used", async () => {
+  test("uses neither GSO nor GRO with offload false, and rejects other types", async () => {
     using pair = await openEnds({ sender: false, receiver: false });
     const fd = pair.receiver.intoFd() as number;
     await using socket = await UdpSocket.fromFd(fd, { offload: false });
@@ -123,7 +127,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a socket that goes", () => {
     expect(error).toBeInstanceOf(TypeError);
   });
 
-  test("leaves descriptors that are adopted what they can: both offloads", async () => {
+  test("uses GSO and GRO by default", async () => {
     using pair = await openEnds({ sender: false, receiver: false });
     await using sender = await UdpSocket.fromFd(pair.sender.intoFd() as number);
     await using receiver = await UdpSocket.fromFd(pair.receiver.intoFd() as number);

@@ -1,6 +1,6 @@
 /**
- * Thousands of random batches over loopback, with offload on and off at either end, received in
- * every way there is: each datagram arrives once, unaltered, in order.
+ * Random batches over loopback, with GSO and GRO enabled and disabled, received by all methods:
+ * each datagram arrives once, unchanged and in order.
  */
 
 import { describe, expect, test } from "bun:test";
@@ -20,16 +20,16 @@ import {
 } from "../tools/offload.ts";
 import { nextTurn, runCommand } from "../tools/sockets.ts";
 
-/** Which way readiness is told in this process; unset: by the loop where it works. */
+/** The readiness mode requested for this process; unset: the default. */
 const MODE = process.env.DATAGRAM_SOCKET_READINESS;
 const RUNS = 250;
 const TIMEOUT_MS = 60_000;
 
-/** Batches that may wait in the receive buffer together, and datagrams that one may have. */
+/** The maximum number of batches in the receive buffer, and of datagrams per batch. */
 const BATCHES_MAX = 4;
 const BATCH_DATAGRAMS_MAX = 400;
 
-/** Lengths of the datagrams of a batch: runs of equal ones, as a rule. */
+/** The lengths of the datagrams of a batch, in sequences of equal lengths that GSO can group. */
 const lengths = fc
   .array(
     fc.tuple(
@@ -42,10 +42,10 @@ const lengths = fc
     ),
     { minLength: 1, maxLength: 8 },
   )
-  .map((runs) => {
+  .map((sequences) => {
     const all: number[] = [];
     let bytes = 0;
-    for (const length of runs.flatMap(([value, count]) => times(count, value))) {
+    for (const length of sequences.flatMap(([value, count]) => times(count, value))) {
       bytes += length;
       if (!fitsRecvBuffer(BATCHES_MAX * (all.length + 1), BATCHES_MAX * bytes)) break;
       if (all.length === BATCH_DATAGRAMS_MAX) break;
@@ -54,14 +54,14 @@ const lengths = fc
     return all;
   });
 
-/** Batches that are sent one after the other, with or without a turn of the event loop between. */
+/** Batches that are sent one after the other, each followed by `pauseTicks` event loop ticks. */
 const round = fc.record({
-  batches: fc.array(fc.record({ lengths, pauses: fc.nat({ max: 2 }) }), {
+  batches: fc.array(fc.record({ lengths, pauseTicks: fc.nat({ max: 2 }) }), {
     minLength: 1,
     maxLength: BATCHES_MAX,
   }),
   steps: fc.infiniteStream(fc.constantFrom<Step>(...Object.values(STEPS))),
-  /** Whether somebody waits already when the first batch goes. */
+  /** Whether a receive already waits when the first batch is sent. */
   isWaiting: fc.boolean(),
 });
 
@@ -77,7 +77,7 @@ async function transfers(ends: Ends): Promise<void> {
       const waiting = isWaiting ? receiving() : undefined;
       for (const [i, payloads] of sent.entries()) {
         expect(await sender.sendMany(payloads, { to: receiver.localAddr })).toBe(payloads.length);
-        for (let turns = batches[i]?.pauses ?? 0; turns > 0; turns--) await nextTurn();
+        for (let ticks = batches[i]?.pauseTicks ?? 0; ticks > 0; ticks--) await nextTurn();
       }
       expectSame(await (waiting ?? receiving()), sent.flat());
       total += count;
@@ -98,13 +98,13 @@ async function transfers(ends: Ends): Promise<void> {
 }
 
 describe.skipIf(NO_OFFLOAD_REASON !== undefined)("random batches", () => {
-  test.each([...ENDS])("arrive as they were, with $name", transfers, TIMEOUT_MS);
+  test.each([...ENDS])("arrive unchanged with $name", transfers, TIMEOUT_MS);
 
   test.skipIf(MODE !== undefined)(
-    "arrive as they were when a helper thread tells of them",
+    "arrive unchanged in readiness mode thread",
     async () => {
       const { exitCode, stderr } = await runCommand(
-        [process.execPath, "test", "./test/offload/random.test.ts"],
+        [process.execPath, "test", "./test/offload/random-batches.test.ts"],
         { DATAGRAM_SOCKET_READINESS: "thread" },
       );
       expect([exitCode, stderr]).toEqual([0, expect.stringContaining(`${ENDS.length} pass`)]);
