@@ -14,7 +14,8 @@ import {
 } from "../datagram/ranges.ts";
 import { checkRecvMeta, RecvMeta } from "../datagram/recv-meta.ts";
 import type { Backend, Engine } from "../engine/engine.ts";
-import { Pending, type Poll, type Waker } from "../poll/poll.ts";
+import type { OperationQueue } from "../poll/operation-queue.ts";
+import { callWaker, Pending, type Poll, type Waker } from "../poll/poll.ts";
 import { closedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
@@ -32,6 +33,35 @@ import {
  */
 const CHECKED_MAX = 2;
 
+/**
+ * The waker of one direction. The engine stores one waker, but two may wait: the queue of promises,
+ * and a caller that polls. This one wakes both, so that neither takes the wake-up of the other.
+ */
+class SharedWaker {
+  readonly #queue: () => OperationQueue | undefined;
+  /** The waker of the caller's latest poll. */
+  #pollWaker: Waker | null = null;
+
+  constructor(queue: () => OperationQueue | undefined) {
+    this.#queue = queue;
+  }
+
+  /** Passed to the engine. Allocated once. */
+  readonly wake: Waker = () => {
+    const waker = this.#pollWaker;
+    this.#pollWaker = null;
+    this.#queue()?.waker();
+    if (waker !== null) callWaker(waker);
+  };
+
+  /** Stores `waker` unless it is the queue's own, and returns the waker to pass to the engine. */
+  share(waker: Waker | null): Waker | null {
+    if (waker === null) return null;
+    if (waker !== this.#queue()?.waker) this.#pollWaker = waker;
+    return this.wake;
+  }
+}
+
 /** A socket of the operating system. `using` and `await using` close it. */
 export abstract class EngineSocket extends DatagramSocket implements AsSocketStats {
   /** @internal */
@@ -45,6 +75,9 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   readonly #onePayload: Payload[] = [];
   readonly #oneMeta: RecvMeta[] = [];
   readonly #ownMeta: RecvMeta = new RecvMeta();
+
+  readonly #recvWaker: SharedWaker = new SharedWaker(() => this._recvQueue);
+  readonly #sendWaker: SharedWaker = new SharedWaker(() => this._sendQueue);
 
   /** @internal */
   protected constructor(engine: Engine) {
@@ -101,7 +134,8 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   #sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {
     checkPayload("buf", buf);
     this.#onePayload[0] = buf;
-    const result = this._engine.send(waker, this.#onePayload, 0, 1, to);
+    const shared = this.#sendWaker.share(waker);
+    const result = this._engine.send(shared, this.#onePayload, 0, 1, to);
     return result === Pending ? Pending : buf.length;
   }
 
@@ -117,9 +151,9 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
       for (const address of Array.isArray(to) ? to.slice(start, checkedEnd) : [to]) {
         checkPeer(this.peerAddr, address as SocketAddress);
       }
-      return this._engine.send(waker, bufs, start, end, undefined);
+      return this._engine.send(this.#sendWaker.share(waker), bufs, start, end, undefined);
     }
-    return this._engine.send(waker, bufs, start, end, to);
+    return this._engine.send(this.#sendWaker.share(waker), bufs, start, end, to);
   }
 
   override pollRecv(waker: Waker | null, buf: Target): Poll<number> {
@@ -131,7 +165,8 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     checkRecvMeta("meta", meta);
     this.#oneTarget[0] = buf;
     this.#oneMeta[0] = meta;
-    const result = this._engine.receive(waker, this.#oneTarget, 0, 1, this.#oneMeta);
+    const shared = this.#recvWaker.share(waker);
+    const result = this._engine.receive(shared, this.#oneTarget, 0, 1, this.#oneMeta);
     return result === Pending ? Pending : meta.length;
   }
 
@@ -142,20 +177,23 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   ): Poll<number> {
     this._recvError?.throwIfSet();
     const end = checkRecvRange(bufs, range, CHECKED_MAX);
-    return this._engine.receive(waker, bufs, range?.start ?? 0, end, range?.meta);
+    const start = range?.start ?? 0;
+    return this._engine.receive(this.#recvWaker.share(waker), bufs, start, end, range?.meta);
   }
 
   override pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
     checkRecvBatch(batch);
     batch._clear();
     this._recvError?.throwIfSet();
-    return this._engine.receiveBatch(waker, batch);
+    return this._engine.receiveBatch(this.#recvWaker.share(waker), batch);
   }
 
   override pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
     checkSendBatch(batch);
     if (this.#isConnected) batch._checkAddresses((address) => checkPeer(this.peerAddr, address));
-    if (this._engine.sendBatch !== undefined) return this._engine.sendBatch(waker, batch);
+    if (this._engine.sendBatch !== undefined) {
+      return this._engine.sendBatch(this.#sendWaker.share(waker), batch);
+    }
     if (this.#isClosed) throw closedError("send");
     batch._refuseMetadata("requires the native backend");
     return super.pollSendBatch(waker, batch);
@@ -167,7 +205,9 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
 
   override intoFd(): number | undefined {
     const fd = this._engine.release();
-    if (fd !== undefined) this.#isClosed = true;
+    if (fd === undefined) return undefined;
+    this.#isClosed = true;
+    this.#wakeAll();
     return fd;
   }
 
@@ -214,9 +254,13 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     if (this.#isClosed) return;
     this.#isClosed = true;
     this._engine.close();
-    // The caller's own poll may have replaced the wakers of the queues.
-    this._recvQueue?.wake();
-    this._sendQueue?.wake();
+    this.#wakeAll();
+  }
+
+  /** Wakes all waiters, which then get the error of a closed socket. */
+  #wakeAll(): void {
+    this.#recvWaker.wake();
+    this.#sendWaker.wake();
   }
 
   [Symbol.dispose](): void {
