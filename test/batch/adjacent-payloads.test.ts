@@ -4,14 +4,7 @@
  */
 
 import { describe, expect, test } from "bun:test";
-import {
-  DgramBuffer,
-  type Payload,
-  RecvBatch,
-  SendBatch,
-  SocketAddress,
-  UdpSocket,
-} from "../../lib/index.ts";
+import { DgramBuffer, type Payload, RecvBatch, SendBatch } from "../../lib/index.ts";
 import {
   datagram,
   datagramsOf,
@@ -123,106 +116,5 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("datagrams one behind the other
     expect(pair.sender.counters.datagramsSent).toBe(0);
     await pair.sender.sendMany(views, { to: pair.receiver.localAddr });
     expectSame(await receiveAll(pair.receiver, 4), views);
-  });
-});
-
-for (const offload of [true, false]) {
-  describe(`buffers that are received into again, offload ${offload ? "on" : "off"}`, () => {
-    /** Has a socket send itself three datagrams, and receives them into `buffers`. */
-    async function round(socket: UdpSocket, buffers: unknown[], first: number): Promise<number> {
-      const payloads = datagramsOf([50, 50, 50], first);
-      await socket.sendMany(payloads, { to: socket.localAddr });
-      let got = 0;
-      while (got < 3) got += await socket.recvMany(buffers as Uint8Array[], { start: got });
-      return got;
-    }
-
-    async function open(): Promise<UdpSocket> {
-      return UdpSocket.bind({ hostname: "127.0.0.1", offload, backend: "native" });
-    }
-
-    test("are filled each time, also where one was replaced", async () => {
-      await using socket = await open();
-      const buffers = [new Uint8Array(60), new Uint8Array(60), new Uint8Array(60)];
-      for (let first = 0; first < 12; first += 3) {
-        buffers[(first / 3) % 3] = new Uint8Array(60);
-        await round(socket, buffers, first);
-        expectSame(
-          buffers.map((bytes) => ({ bytes: bytes.subarray(0, 50), peer: undefined })),
-          datagramsOf([50, 50, 50], first),
-        );
-      }
-    });
-
-    test("may become a DgramBuffer, and one of the same memory", async () => {
-      await using socket = await open();
-      const memory = new Uint8Array(new ArrayBuffer(60));
-      const buffers: unknown[] = [new Uint8Array(60), memory, new Uint8Array(60)];
-      await round(socket, buffers, 0);
-      const headed = DgramBuffer.fromVecWithHeadroom(memory, 4);
-      headed.truncate(0);
-      buffers[1] = headed;
-      await round(socket, buffers, 3);
-      expect<Uint8Array>(headed.asSlice()).toEqual(datagram(4, 50));
-      buffers[1] = memory;
-      await round(socket, buffers, 6);
-      expect<Uint8Array>(memory.subarray(0, 50)).toEqual(datagram(7, 50));
-    });
-
-    test("may have been transferred: nothing is written there, and it is told", async () => {
-      await using socket = await open();
-      const gone = new Uint8Array(new ArrayBuffer(60));
-      const buffers = [new Uint8Array(60), gone, new Uint8Array(60)];
-      await round(socket, buffers, 0);
-      gone.buffer.transfer();
-      await round(socket, buffers, 3);
-      expect(gone.length).toBe(0);
-      expect(socket.counters.datagramsTruncated).toBe(1);
-      expect<Uint8Array | undefined>(buffers[2]?.subarray(0, 50)).toEqual(datagram(5, 50));
-    });
-
-    test("that are none are refused, and cost no datagram", async () => {
-      await using socket = await open();
-      const room = new Uint8Array(60);
-      const to = socket.localAddr;
-      await socket.sendMany(datagramsOf([50, 50]), { to });
-      const bad = [undefined, room] as unknown as Uint8Array[];
-      expect(thrown(() => socket.tryRecvMany(bad))).toBeInstanceOf(TypeError);
-      expect(await socket.recv(room)).toBe(50);
-      expect<Uint8Array>(room.subarray(0, 50)).toEqual(datagram(0, 50));
-      expect(await socket.recv(room)).toBe(50);
-      expect<Uint8Array>(room.subarray(0, 50)).toEqual(datagram(1, 50));
-    });
-  });
-}
-
-describe.skipIf(NO_OFFLOAD_REASON !== undefined)("places in a batch", () => {
-  test("are the same in whichever order they are asked for", async () => {
-    using pair = await openEnds(BOTH);
-    const sent = datagramsOf([...times(5, 100), ...times(4, 70), 30, ...times(6, 200), 0, 9]);
-    await pair.sender.sendMany(sent, { to: pair.receiver.localAddr });
-    const batch = new RecvBatch();
-    let got = 0;
-    const check = (i: number) => {
-      const bytes = batch.bytes.subarray(batch.offsetAt(i), batch.offsetAt(i) + batch.lengthAt(i));
-      expect<Uint8Array>(bytes).toEqual(sent[got + i] as Uint8Array);
-      expect<Uint8Array>(batch.payload(i)).toEqual(sent[got + i] as Uint8Array);
-      const from = SocketAddress.ip("127.0.0.1", pair.sender.localAddr.port);
-      expect(batch.peerAt(i)?.equals(from)).toBe(true);
-    };
-    while (got < sent.length) {
-      await pair.receiver.recvBatch(batch);
-      const last = batch.length - 1;
-      for (let i = last; i >= 0; i--) check(i);
-      for (let i = 0; i <= last; i += 3) check(i);
-      for (const i of [last, 0, last >> 1, last, 0]) check(i);
-      for (const i of [-1, batch.length, 0.5, Number.NaN]) {
-        expect(thrown(() => batch.offsetAt(i))).toBeInstanceOf(RangeError);
-        expect(thrown(() => batch.lengthAt(i))).toBeInstanceOf(RangeError);
-      }
-      expect(thrown(() => batch.strideAt(batch.messages))).toBeInstanceOf(RangeError);
-      got += batch.length;
-    }
-    expect(got).toBe(sent.length);
   });
 });

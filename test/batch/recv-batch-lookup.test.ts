@@ -4,7 +4,7 @@
  */
 
 import { describe, expect, test } from "bun:test";
-import { RecvBatch } from "../../lib/index.ts";
+import { RecvBatch, SocketAddress } from "../../lib/index.ts";
 import {
   datagramsOf,
   expectSame,
@@ -62,5 +62,36 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined).each([
       received.map(({ peer }, i) => ({ bytes: batch.payload(i).slice(), peer })),
       sent.slice(before, before + received.length),
     );
+  });
+});
+
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("places in a batch", () => {
+  test("are the same in whichever order they are asked for", async () => {
+    using pair = await openEnds(BOTH);
+    const sent = datagramsOf([...times(5, 100), ...times(4, 70), 30, ...times(6, 200), 0, 9]);
+    await pair.sender.sendMany(sent, { to: pair.receiver.localAddr });
+    const batch = new RecvBatch();
+    let got = 0;
+    const check = (i: number) => {
+      const bytes = batch.bytes.subarray(batch.offsetAt(i), batch.offsetAt(i) + batch.lengthAt(i));
+      expect<Uint8Array>(bytes).toEqual(sent[got + i] as Uint8Array);
+      expect<Uint8Array>(batch.payload(i)).toEqual(sent[got + i] as Uint8Array);
+      const from = SocketAddress.ip("127.0.0.1", pair.sender.localAddr.port);
+      expect(batch.peerAt(i)?.equals(from)).toBe(true);
+    };
+    while (got < sent.length) {
+      await pair.receiver.recvBatch(batch);
+      const last = batch.length - 1;
+      for (let i = last; i >= 0; i--) check(i);
+      for (let i = 0; i <= last; i += 3) check(i);
+      for (const i of [last, 0, last >> 1, last, 0]) check(i);
+      for (const i of [-1, batch.length, 0.5, Number.NaN]) {
+        expect(thrown(() => batch.offsetAt(i))).toBeInstanceOf(RangeError);
+        expect(thrown(() => batch.lengthAt(i))).toBeInstanceOf(RangeError);
+      }
+      expect(thrown(() => batch.strideAt(batch.messages))).toBeInstanceOf(RangeError);
+      got += batch.length;
+    }
+    expect(got).toBe(sent.length);
   });
 });

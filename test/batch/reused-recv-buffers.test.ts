@@ -4,9 +4,9 @@
  */
 
 import { describe, expect, test } from "bun:test";
-import { RecvBatch, RecvMeta, UdpSocket } from "../../lib/index.ts";
-import { datagram, datagramsOf, times } from "../tools/offload.ts";
-import { BACKENDS } from "../tools/sockets.ts";
+import { DgramBuffer, RecvBatch, RecvMeta, UdpSocket } from "../../lib/index.ts";
+import { datagram, datagramsOf, expectSame, times } from "../tools/offload.ts";
+import { BACKENDS, thrown } from "../tools/sockets.ts";
 
 const BYTES = 50;
 
@@ -85,6 +85,76 @@ describe.each([true, false])("buffers that are received into again, offload %p",
     expect(Buffer.compare(buffers[1] as Uint8Array, datagram(4, BYTES))).toBe(0);
   });
 });
+
+for (const offload of [true, false]) {
+  describe(`buffers that are received into again, offload ${offload ? "on" : "off"}`, () => {
+    /** Has a socket send itself three datagrams, and receives them into `buffers`. */
+    async function round(socket: UdpSocket, buffers: unknown[], first: number): Promise<number> {
+      const payloads = datagramsOf([50, 50, 50], first);
+      await socket.sendMany(payloads, { to: socket.localAddr });
+      let got = 0;
+      while (got < 3) got += await socket.recvMany(buffers as Uint8Array[], { start: got });
+      return got;
+    }
+
+    async function open(): Promise<UdpSocket> {
+      return UdpSocket.bind({ hostname: "127.0.0.1", offload, backend: "native" });
+    }
+
+    test("are filled each time, also where one was replaced", async () => {
+      await using socket = await open();
+      const buffers = [new Uint8Array(60), new Uint8Array(60), new Uint8Array(60)];
+      for (let first = 0; first < 12; first += 3) {
+        buffers[(first / 3) % 3] = new Uint8Array(60);
+        await round(socket, buffers, first);
+        expectSame(
+          buffers.map((bytes) => ({ bytes: bytes.subarray(0, 50), peer: undefined })),
+          datagramsOf([50, 50, 50], first),
+        );
+      }
+    });
+
+    test("may become a DgramBuffer, and one of the same memory", async () => {
+      await using socket = await open();
+      const memory = new Uint8Array(new ArrayBuffer(60));
+      const buffers: unknown[] = [new Uint8Array(60), memory, new Uint8Array(60)];
+      await round(socket, buffers, 0);
+      const headed = DgramBuffer.fromVecWithHeadroom(memory, 4);
+      headed.truncate(0);
+      buffers[1] = headed;
+      await round(socket, buffers, 3);
+      expect<Uint8Array>(headed.asSlice()).toEqual(datagram(4, 50));
+      buffers[1] = memory;
+      await round(socket, buffers, 6);
+      expect<Uint8Array>(memory.subarray(0, 50)).toEqual(datagram(7, 50));
+    });
+
+    test("may have been transferred: nothing is written there, and it is told", async () => {
+      await using socket = await open();
+      const gone = new Uint8Array(new ArrayBuffer(60));
+      const buffers = [new Uint8Array(60), gone, new Uint8Array(60)];
+      await round(socket, buffers, 0);
+      gone.buffer.transfer();
+      await round(socket, buffers, 3);
+      expect(gone.length).toBe(0);
+      expect(socket.counters.datagramsTruncated).toBe(1);
+      expect<Uint8Array | undefined>(buffers[2]?.subarray(0, 50)).toEqual(datagram(5, 50));
+    });
+
+    test("that are none are refused, and cost no datagram", async () => {
+      await using socket = await open();
+      const room = new Uint8Array(60);
+      const to = socket.localAddr;
+      await socket.sendMany(datagramsOf([50, 50]), { to });
+      const bad = [undefined, room] as unknown as Uint8Array[];
+      expect(thrown(() => socket.tryRecvMany(bad))).toBeInstanceOf(TypeError);
+      expect(await socket.recv(room)).toBe(50);
+      expect<Uint8Array>(room.subarray(0, 50)).toEqual(datagram(0, 50));
+      expect(await socket.recv(room)).toBe(50);
+      expect<Uint8Array>(room.subarray(0, 50)).toEqual(datagram(1, 50));
+    });
+  });
+}
 
 describe.each(BACKENDS)("%s backend", (backend) => {
   test("a batch whose memory was transferred is refused, and the datagram waits for another", async () => {
