@@ -1,6 +1,6 @@
 /**
- * Places in a received batch: whichever way it came by its datagrams and in whatever order they
- * are asked for, each has its own peer, and one that is not there is a RangeError.
+ * Lookups in a received batch by datagram index, in any order. The batch may have been filled by
+ * the kernel, or by copies of datagrams that `recvMany` left unread.
  */
 
 import { describe, expect, test } from "bun:test";
@@ -17,22 +17,23 @@ import {
 import { thrown } from "../tools/sockets.ts";
 
 const BOTH = { sender: true, receiver: true };
-const QUESTIONS = ["offsetAt", "lengthAt", "messageAt", "payload", "peerAt", "metaAt"] as const;
+const LOOKUPS = ["offsetAt", "lengthAt", "messageAt", "payload", "peerAt", "metaAt"] as const;
 
+/** `before`: the number of datagrams that `recvMany` takes before the batch is received. */
 describe.skipIf(NO_OFFLOAD_REASON !== undefined).each([
-  { name: "received", before: 0 },
-  { name: "taken over from recvMany", before: 2 },
-])("a batch, $name", ({ before }) => {
+  { name: "filled by the kernel", before: 0 },
+  { name: "filled after recvMany", before: 2 },
+])("RecvBatch $name", ({ before }) => {
   const sent = datagramsOf([...times(6, 100), 40, ...times(3, 70), 0]);
 
-  test("names each datagram's own peer, backwards and across messages", async () => {
+  test("returns the peer of each datagram, backwards and across messages", async () => {
     using a = await openEnds(BOTH);
     using b = await openEnds(BOTH);
     const to = a.receiver.localAddr;
-    // Runs of different lengths, so that batches end within messages and between them.
-    const turns = [a, b, a, b];
-    for (const { sender } of turns) await sender.sendMany(sent.slice(0, 3), { to });
-    const peers = turns.flatMap(({ sender }) => times(3, sender.localAddr)).slice(before);
+    // Four messages of three datagrams each.
+    const pairs = [a, b, a, b];
+    for (const { sender } of pairs) await sender.sendMany(sent.slice(0, 3), { to });
+    const peers = pairs.flatMap(({ sender }) => times(3, sender.localAddr)).slice(before);
     if (before > 0) await receiveSome(a.receiver, before);
     const batch = new RecvBatch({ messages: 4 });
     for (let got = 0; got < peers.length; got += batch.length) {
@@ -47,17 +48,17 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined).each([
     }
   });
 
-  test.each(QUESTIONS)("%s of a place that is not there is a RangeError", async (question) => {
+  test.each(LOOKUPS)("%s throws RangeError for an index out of range", async (lookup) => {
     using pair = await openEnds(BOTH);
     await pair.sender.sendMany(sent, { to: pair.receiver.localAddr });
     if (before > 0) await receiveSome(pair.receiver, before);
     const batch = new RecvBatch();
-    expect(thrown(() => batch[question](0))).toBeInstanceOf(RangeError);
+    expect(thrown(() => batch[lookup](0))).toBeInstanceOf(RangeError);
     const received = await receiveBatch(pair.receiver, batch);
     for (const i of [-1, batch.length, batch.length + 1000, Number.NaN]) {
-      expect(thrown(() => batch[question](i))).toBeInstanceOf(RangeError);
+      expect(thrown(() => batch[lookup](i))).toBeInstanceOf(RangeError);
     }
-    // And those that are there are as they were.
+    // The failed lookups have not changed the batch.
     expectSame(
       received.map(({ peer }, i) => ({ bytes: batch.payload(i).slice(), peer })),
       sent.slice(before, before + received.length),
@@ -65,8 +66,8 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined).each([
   });
 });
 
-describe.skipIf(NO_OFFLOAD_REASON !== undefined)("places in a batch", () => {
-  test("are the same in whichever order they are asked for", async () => {
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("RecvBatch with GRO messages", () => {
+  test("returns the same datagrams for lookups in any order", async () => {
     using pair = await openEnds(BOTH);
     const sent = datagramsOf([...times(5, 100), ...times(4, 70), 30, ...times(6, 200), 0, 9]);
     await pair.sender.sendMany(sent, { to: pair.receiver.localAddr });
