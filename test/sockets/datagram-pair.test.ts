@@ -189,8 +189,8 @@ describe("DatagramPair with a full queue", () => {
     a.trySend(Uint8Array.of(1));
     const aborted = a.send(Uint8Array.of(2), { signal: controller.signal });
     const next = a.send(Uint8Array.of(3));
-    controller.abort(new Error("gone"));
-    await expect(aborted).rejects.toThrow("gone");
+    controller.abort(new Error("aborted"));
+    await expect(aborted).rejects.toThrow("aborted");
     const buf = new Uint8Array(1);
     await b.recv(buf);
     expect(await next).toBe(1);

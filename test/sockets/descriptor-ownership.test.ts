@@ -178,7 +178,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
     for (let i = 0; i < 500; i++) {
       const socket = await UdpSocket.bind({ ...LOOPBACK, port, backend });
       const waiting = rejection(socket.recvMany([new Uint8Array(1)]));
-      // Every second socket is closed a tick later, when it may be registered with epoll.
+      // Every second socket is closed in the next tick, when it may be registered with epoll.
       if (i % 2 === 0) await new Promise((resolve) => setImmediate(resolve));
       socket.close();
       expect(await waiting).toMatchObject({ code: "ERR_SOCKET_CLOSED" });

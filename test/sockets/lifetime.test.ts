@@ -88,7 +88,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
   test("a pending receive keeps its buffer alive during garbage collections", async () => {
     const { receiver, sender } = await connectedPair(backend);
     for (let round = 0; round < 20; round++) {
-      // Only the receives refer to the buffers, which are small: stored in the collected heap.
+      // Only the receive refers to its buffer. A small one is stored in the collected heap.
       const waiting = sequence(8).map(async () => {
         const buf = new Uint8Array(8);
         await receiver.recv(buf);

@@ -17,7 +17,7 @@ const OTHER_GROUP = "239.255.77.2";
 const GROUP_IPV6 = "ff12::7701";
 const LOOPBACK = "127.0.0.1";
 
-/** The address of an interface other than the loopback interface, which returns all datagrams. */
+/** The IPv4 address of an interface other than loopback, which delivers own datagrams anyway. */
 const EXTERNAL: string | undefined = Object.values(networkInterfaces())
   .flatMap((addresses) => addresses ?? [])
   .find(({ family, internal }) => family === "IPv4" && !internal)?.address;
@@ -147,13 +147,17 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
       await using socket = await UdpSocket.bind({ hostname: "::", backend });
       socket.setMulticastInterface(zone);
       const to = SocketAddress.ip(GROUP_IPV6, socket.localAddr.port);
-      const wrong: Membership = { group: GROUP_IPV6, source: "fd00::dead", interfaceAddress: zone };
-      socket.addMembership(wrong);
+      const otherSource: Membership = {
+        group: GROUP_IPV6,
+        source: "fd00::dead",
+        interfaceAddress: zone,
+      };
+      socket.addMembership(otherSource);
       await socket.sendTo(new Uint8Array(5), to);
       await socket.sendTo(new Uint8Array(6), SocketAddress.ip("::1", socket.localAddr.port));
       const meta = await socket.recvFrom(new Uint8Array(9));
       expect(meta.length).toBe(6);
-      socket.dropMembership(wrong);
+      socket.dropMembership(otherSource);
       // An any-source membership determines the source address that the system uses.
       const plain = { group: GROUP_IPV6, interfaceAddress: zone };
       socket.addMembership(plain);

@@ -209,7 +209,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
 
   test("bind rejects invalid options and opens no descriptor", async () => {
     const before = openDescriptors();
-    const bad: [object, typeof TypeError | typeof RangeError][] = [
+    const invalid: [object, typeof TypeError | typeof RangeError][] = [
       [{ port: -1 }, RangeError],
       [{ port: 65_536 }, RangeError],
       [{ port: 1.5 }, RangeError],
@@ -222,7 +222,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
       [{ receiveBufferBytes: 0 }, RangeError],
       [{ sendBufferBytes: 2 ** 31 }, RangeError],
     ];
-    for (const [options, type] of bad) {
+    for (const [options, type] of invalid) {
       expect(await rejection(UdpSocket.bind({ backend, ...options }))).toBeInstanceOf(type);
     }
     expect(openDescriptors()).toBeLessThanOrEqual(before);
