@@ -1,10 +1,10 @@
-/** The portable backend's queue, between Bun that reads as fast as it can and whoever receives. */
+/** The receive queue of the portable backend, which Bun fills from its own callbacks. */
 
 import { expect, test } from "bun:test";
 import { isClosedError, UdpSocket } from "../../lib/index.ts";
 import { until } from "../tools/sockets.ts";
 
-test("a waiting receiver keeps up with more datagrams than the queue holds, all in one turn", async () => {
+test("portable backend: a pending receiver gets a burst larger than its queue", async () => {
   const count = 200;
   await using receiver = await UdpSocket.bind({
     hostname: "127.0.0.1",
@@ -25,7 +25,7 @@ test("a waiting receiver keeps up with more datagrams than the queue holds, all 
   })().catch((error) => {
     if (!isClosedError(error)) throw error;
   });
-  // Sent without a turn between, so that Bun finds all of them at once.
+  // Sent within one tick, so that Bun receives all of them in its next one.
   for (let i = 0; i < count; i++) expect(sender.trySend(Uint8Array.of(i))).toBe(1);
   await until(() => received.length + receiver.counters.datagramsDropped === count);
   expect(receiver.counters.datagramsDropped).toBe(0);

@@ -1,6 +1,7 @@
 /**
- * Full peers: Linux lets few datagrams wait at a Unix socket and says EAGAIN beyond that, so this
- * is where a full socket is real. Nothing may be lost, nobody may sleep for ever, none may spin.
+ * Backpressure on Unix datagram sockets. Linux queues only a few datagrams at a Unix socket
+ * (net.unix.max_dgram_qlen), and a send to a full one fails with EAGAIN. Sends must then wait for
+ * room without losing datagrams, missing the wakeup or busy-polling.
  */
 
 import { describe, expect, test } from "bun:test";
@@ -28,7 +29,7 @@ function boundReceiver(): Promise<UnixDatagram> {
   return UnixDatagram.bind(SocketAddress.abstract(`datagram-flow-${process.pid}-${names++}`));
 }
 
-/** A receiver, and how to get a sender to it: connected to it, or told of it with each send. */
+/** Open a receiver. Its senders are connected to it, or pass its address with each send. */
 const KINDS = {
   connected: async () => {
     const receiver = await boundReceiver();
@@ -41,15 +42,15 @@ const KINDS = {
   },
 };
 
-/** Sends without waiting until the peer is full: how many went. */
+/** Sends without waiting until the peer is full. Returns the number of datagrams sent. */
 function fill(sender: UnixDatagram, to: SocketAddress | undefined): number {
   let count = 0;
   while (sender.trySendMany(numbered(1, count), { to }) !== WouldBlock) count++;
   return count;
 }
 
-describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("%s senders", (kind) => {
-  test("a full peer is would-block for try, and a partial count for a batch", async () => {
+describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("Unix socket, %s sender", (kind) => {
+  test("trySendMany returns the count that the peer has room for, then WouldBlock", async () => {
     const { receiver, open, to } = await KINDS[kind]();
     const sender = await open();
     const sent = sender.trySendMany(numbered(2000), { to }) as number;
@@ -65,7 +66,7 @@ describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("%s senders", (kind)
     receiver.close();
   });
 
-  test("sendMany to a full peer waits for room and loses nothing, in order", async () => {
+  test("sendMany waits for room at a full peer, and all datagrams arrive in order", async () => {
     const { receiver, open, to } = await KINDS[kind]();
     const sender = await open();
     const sending = sender.sendMany(numbered(3000), { to });
@@ -78,7 +79,7 @@ describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("%s senders", (kind)
     receiver.close();
   });
 
-  test("several senders to one peer all get through, each in its order", async () => {
+  test("the datagrams of five senders to one peer all arrive, in order per sender", async () => {
     const { receiver, open, to } = await KINDS[kind]();
     const senders = await Promise.all(sequence(5).map(open));
     const sending = senders.map((sender, i) => sender.sendMany(numbered(300, 1000 * i), { to }));
@@ -92,14 +93,14 @@ describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("%s senders", (kind)
     receiver.close();
   });
 
-  test("sends that wait go in the order in which they came; try takes no one's turn", async () => {
+  test("pending sends are served in call order, and not overtaken by trySendMany", async () => {
     const { receiver, open, to } = await KINDS[kind]();
     const sender = await open();
     const filled = fill(sender, to);
     const one = sender.sendMany(numbered(1, filled), { to });
     const many = sender.sendMany(numbered(30, filled + 1), { to });
     const last = sender.sendMany(numbered(1, filled + 31), { to });
-    // A try in between neither goes first nor takes the waker of the one that waits.
+    // Neither sends before the pending sends nor replaces their waker.
     expect(sender.trySendMany(numbered(1, 9999), { to })).toBe(WouldBlock);
     expect(await receiveNumbers(receiver, filled + 32)).toEqual(sequence(filled + 32));
     expect(await Promise.all([one, many, last])).toEqual([1, 30, 1]);
@@ -107,14 +108,14 @@ describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("%s senders", (kind)
     receiver.close();
   });
 
-  test("a wait for room makes few system calls", async () => {
+  test("a pending send does not busy-poll", async () => {
     const { receiver, open, to } = await KINDS[kind]();
     const sender = await open();
     fill(sender, to);
     const { sendCalls } = sender.counters;
     const sending = sender.sendMany(numbered(1), { to });
-    // A loop that spins would make one call at least in each of these turns.
-    for (let turn = 0; turn < 1000; turn++) await nextTurn();
+    // A socket that spins would make at least one call in each of these ticks.
+    for (let tick = 0; tick < 1000; tick++) await nextTurn();
     expect(sender.counters.sendCalls - sendCalls).toBeLessThan(100);
     expect(await stateOf(sending)).toBe("pending");
     sender.close();
@@ -122,32 +123,32 @@ describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("%s senders", (kind)
     receiver.close();
   });
 
-  test("an abort of a send that waits sends nothing more, and tells how many went", async () => {
+  test("an aborted sendMany resolves with the number sent, or rejects if it is 0", async () => {
     const { receiver, open, to } = await KINDS[kind]();
     const sender = await open();
     const filled = fill(sender, to);
     const abort = new AbortController();
-    const nothing = rejection(sender.sendMany(numbered(1), { to, signal: abort.signal }));
-    abort.abort(new Error("enough"));
-    expect(await nothing).toBe(abort.signal.reason);
+    const rejected = rejection(sender.sendMany(numbered(1), { to, signal: abort.signal }));
+    abort.abort(new Error("aborted"));
+    expect(await rejected).toBe(abort.signal.reason);
     await receiveNumbers(receiver, filled);
     const second = new AbortController();
-    const some = sender.sendMany(numbered(2000), { to, signal: second.signal });
+    const partial = sender.sendMany(numbered(2000), { to, signal: second.signal });
     await nextTurn();
     second.abort();
-    const sent = await some;
+    const sent = await partial;
     expect(sent).toBeGreaterThan(0);
     expect(sent).toBeLessThan(2000);
     expect(await receiveNumbers(receiver, sent)).toEqual(sequence(sent));
     expect(receiver.tryRecv(new Uint8Array(4))).toBe(WouldBlock);
-    // The sender goes on.
+    // The sender is still usable.
     expect(await sender.sendMany(numbered(1, 7), { to })).toBe(1);
     expect(await receiveNumbers(receiver, 1)).toEqual([7]);
     sender.close();
     receiver.close();
   });
 
-  test("a peer that closes while somebody waits for room is an error, not a sleep", async () => {
+  test("a pending send rejects with ECONNREFUSED when the peer closes", async () => {
     const { receiver, open, to } = await KINDS[kind]();
     const sender = await open();
     fill(sender, to);
@@ -158,7 +159,7 @@ describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("%s senders", (kind)
     sender.close();
   });
 
-  test("close of the sender settles all who wait for room", async () => {
+  test("closing the sender rejects its pending sends, and keeps what was sent", async () => {
     const { receiver, open, to } = await KINDS[kind]();
     const sender = await open();
     const filled = fill(sender, to);
@@ -171,7 +172,7 @@ describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("%s senders", (kind)
   });
 });
 
-test("both directions of a pair wait at the same time, and neither keeps the other waiting", async () => {
+test("a pending send and a pending receive of a socket do not block each other", async () => {
   const [left, right] = await UnixDatagram.pair();
   const filled = fill(left, undefined);
   const received = left.recv(new Uint8Array(4));
@@ -186,7 +187,7 @@ test("both directions of a pair wait at the same time, and neither keeps the oth
   right.close();
 });
 
-test("datagrams go both ways through full sockets at once, all in order", async () => {
+test("a Unix pair transfers 2000 datagrams in each direction at once, in order", async () => {
   const [left, right] = await UnixDatagram.pair();
   const results = await Promise.all([
     left.sendMany(numbered(2000)),
@@ -199,7 +200,7 @@ test("datagrams go both ways through full sockets at once, all in order", async 
   right.close();
 });
 
-test("a closed pair's datagrams that were sent before can still be received", async () => {
+test("datagrams that an end of a Unix pair sent before its close can be received", async () => {
   const [left, right] = await UnixDatagram.pair();
   const bufs = targets(4);
   await left.sendMany(numbered(4));

@@ -1,4 +1,4 @@
-/** Send batches under way: full peers, aborts, segments, random ones, and what they allocate. */
+/** `sendBatch` on sockets: backpressure, aborts, GSO, random batches, and allocations. */
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
@@ -35,8 +35,8 @@ import {
 
 let names = 0;
 
-/** A Unix receiver that soon is full, a sender, and what the sender must be told. */
-async function unixEnds(isConnected: boolean) {
+/** Opens a Unix receiver and a sender. `to` is absent if the sender is connected. */
+async function openUnixEnds(isConnected: boolean) {
   const name = `datagram-send-batch-${process.pid}-${names++}`;
   const receiver = await UnixDatagram.bind(SocketAddress.abstract(name));
   const to = receiver.localAddr;
@@ -44,7 +44,7 @@ async function unixEnds(isConnected: boolean) {
   return { receiver, sender, to: isConnected ? undefined : to };
 }
 
-/** A batch of 1024 numbered datagrams: more than a Unix peer takes. */
+/** Returns a batch of 1024 numbered datagrams: more than a Unix socket queues. */
 function fullBatch(to: SocketAddress | undefined, first = 0): SendBatch {
   const batch = new SendBatch({ datagrams: 1024 });
   for (const payload of numbered(1024, first)) {
@@ -56,9 +56,9 @@ function fullBatch(to: SocketAddress | undefined, first = 0): SendBatch {
 describe.each([
   ["connected", true],
   ["unconnected", false],
-])("a full Unix peer of %s senders", (_, isConnected) => {
-  test("takes a part of the batch, the rest stays in it", async () => {
-    const { receiver, sender, to } = await unixEnds(isConnected);
+])("sendBatch to a full Unix peer, %s sender", (_, isConnected) => {
+  test("sends a part of the batch, and keeps the remaining datagrams in it", async () => {
+    const { receiver, sender, to } = await openUnixEnds(isConnected);
     const batch = fullBatch(to);
     const sent = sender.trySendBatch(batch) as number;
     expect(sent).toBeWithin(1, 1024);
@@ -74,13 +74,13 @@ describe.each([
     receiver.close();
   });
 
-  test("is waited for until it took all of it, in order", async () => {
-    const { receiver, sender, to } = await unixEnds(isConnected);
+  test("waits for room, and sends all datagrams in order", async () => {
+    const { receiver, sender, to } = await openUnixEnds(isConnected);
     const batch = fullBatch(to);
     const sending = sender.sendBatch(batch);
     await nextTurn();
     expect(await stateOf(sending)).toBe("pending");
-    // Whoever comes later goes later, and a try does not overtake.
+    // A later sendBatch is sent later, and trySendBatch does not overtake them.
     const later = sender.sendBatch(fullBatch(to, 1024));
     expect(sender.trySendBatch(new SendBatch().push(new Uint8Array(4), to))).toBe(WouldBlock);
     expect(await receiveNumbers(receiver, 2048)).toEqual(sequence(2048));
@@ -91,8 +91,8 @@ describe.each([
     receiver.close();
   });
 
-  test("is given up when the signal says so, with the count of what went", async () => {
-    const { receiver, sender, to } = await unixEnds(isConnected);
+  test("resolves with the number sent when aborted, or rejects if it is 0", async () => {
+    const { receiver, sender, to } = await openUnixEnds(isConnected);
     const batch = fullBatch(to);
     const abort = new AbortController();
     const sending = sender.sendBatch(batch, { signal: abort.signal });
@@ -101,24 +101,24 @@ describe.each([
     const sent = await sending;
     expect(sent).toBeWithin(1, 1024);
     expect(batch.length).toBe(1024 - sent);
-    // With the peer still full, nothing of the next call can go: it rejects.
-    const reason = new Error("enough");
+    // The peer is still full, so the next call sends nothing and rejects.
+    const reason = new Error("aborted");
     const again = new AbortController();
     const waiting = sender.sendBatch(batch, { signal: again.signal });
     again.abort(reason);
     expect(await rejection(waiting)).toBe(reason);
     expect(await rejection(sender.sendBatch(batch, { signal: again.signal }))).toBe(reason);
     expect(batch.length).toBe(1024 - sent);
-    // What stayed goes with the next call, and nothing went twice.
-    const rest = sender.sendBatch(batch);
+    // The next call sends the remaining datagrams. None is sent twice.
+    const remaining = sender.sendBatch(batch);
     expect(await receiveNumbers(receiver, 1024)).toEqual(sequence(1024));
-    expect(await rest).toBe(1024 - sent);
+    expect(await remaining).toBe(1024 - sent);
     sender.close();
     receiver.close();
   });
 
-  test("that goes is an error, and what did not go is still in the batch", async () => {
-    const { receiver, sender, to } = await unixEnds(isConnected);
+  test("resolves with the number sent when the peer closes, and then rejects", async () => {
+    const { receiver, sender, to } = await openUnixEnds(isConnected);
     const batch = fullBatch(to);
     const sending = sender.sendBatch(batch);
     await nextTurn();
@@ -130,8 +130,8 @@ describe.each([
     sender.close();
   });
 
-  test("lets a socket be closed that waits for it", async () => {
-    const { receiver, sender, to } = await unixEnds(isConnected);
+  test("rejects when the sender is closed, and keeps the unsent datagrams", async () => {
+    const { receiver, sender, to } = await openUnixEnds(isConnected);
     const batch = fullBatch(to);
     const sent = sender.trySendBatch(batch) as number;
     const sending = sender.sendBatch(batch);
@@ -142,8 +142,8 @@ describe.each([
   });
 });
 
-describe.skipIf(NO_OFFLOAD_REASON !== undefined)("datagrams of one size with a prefix", () => {
-  test("travel as segments of one message, 64 of them at the most", async () => {
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("sendBatch of datagrams with prefixes", () => {
+  test("combines up to 64 of the same total length into a GSO message", async () => {
     for (const [count, messages] of [
       [1, 1],
       [2, 1],
@@ -156,7 +156,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("datagrams of one size with a p
       const batch = new SendBatch({ datagrams: 128 });
       const payloads = sequence(count).map((i) => datagram(i, 500));
       for (const [i, payload] of payloads.entries()) {
-        // Prefix and payload together count: here one grows as the other shrinks.
+        // The total length is always 500 bytes, with prefixes of different lengths.
         const prefix = 1 + (i % 8);
         batch.prefix(payload.subarray(0, prefix));
         batch.pushSlice(payload, prefix, 500 - prefix, ends.receiver.localAddr);
@@ -172,7 +172,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("datagrams of one size with a p
     }
   });
 
-  test("do not where the prefix makes one longer, and do where it makes the last shorter", async () => {
+  test("starts a message at a longer datagram, and ends one at a shorter one", async () => {
     using ends = await openEnds({ sender: true, receiver: true });
     const to = ends.receiver.localAddr;
     const payload = new Uint8Array(100);
@@ -185,24 +185,29 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("datagrams of one size with a p
   });
 });
 
-/** What a random batch is made of. */
-interface Piece {
+/** A datagram of a random batch, and how to push it. */
+interface RandomDatagram {
   readonly prefixBytes: number;
   readonly bytes: number;
   readonly kind: "push" | "slice" | "DgramBuffer";
   readonly receiver: number;
 }
 
-const piece: fc.Arbitrary<Piece> = fc.record({
+const randomDatagram: fc.Arbitrary<RandomDatagram> = fc.record({
   prefixBytes: fc.constantFrom(0, 0, 1, 2, 8, 16),
   bytes: fc.oneof(fc.constantFrom(0, 1, 100, 100, 100, 1200), fc.integer({ min: 0, max: 3000 })),
   kind: fc.constantFrom("push", "slice", "DgramBuffer"),
   receiver: fc.integer({ min: 0, max: 7 }).map((i) => Number(i === 7)),
 });
 
-/** Lines up datagram `number` as `piece` says: its bytes, prefix and all. */
-function pushPiece(batch: SendBatch, number: number, piece: Piece, to: SocketAddress): Uint8Array {
-  const { prefixBytes, bytes, kind } = piece;
+/** Pushes datagram `number` as `random` says. Returns its bytes, including the prefix. */
+function pushRandom(
+  batch: SendBatch,
+  number: number,
+  random: RandomDatagram,
+  to: SocketAddress,
+): Uint8Array {
+  const { prefixBytes, bytes, kind } = random;
   const whole = datagram(number, prefixBytes + bytes);
   if (prefixBytes > 0) batch.prefix(whole.subarray(0, prefixBytes));
   if (kind === "push") batch.push(whole.subarray(prefixBytes), to);
@@ -211,8 +216,8 @@ function pushPiece(batch: SendBatch, number: number, piece: Piece, to: SocketAdd
   return whole;
 }
 
-describe.each(ENDS)("random batches with $name", (ends) => {
-  test("arrive intact and in order, by every way of receiving", async () => {
+describe.each(ENDS)("sendBatch of random batches with $name", (ends) => {
+  test("delivers them intact and in order to every kind of receive call", async () => {
     using pair = await openEnds(ends);
     using other = await openEnds(ends);
     const receivers = [pair.receiver, other.receiver];
@@ -220,20 +225,20 @@ describe.each(ENDS)("random batches with $name", (ends) => {
     let number = 0;
     await fc.assert(
       fc.asyncProperty(
-        fc.array(piece, { minLength: 1, maxLength: 100, size: "max" }),
+        fc.array(randomDatagram, { minLength: 1, maxLength: 100, size: "max" }),
         fc.constantFrom(...Object.values(STEPS)),
         fc.boolean(),
-        async (pieces, step, isCleared) => {
+        async (datagrams, step, isCleared) => {
           if (isCleared) {
             batch.prefix(new Uint8Array(3)).push(new Uint8Array(5), pair.sender.localAddr);
             batch.clear();
           }
           const expected: Uint8Array[][] = [[], []];
-          for (const piece of pieces) {
-            const to = receivers[piece.receiver]?.localAddr as SocketAddress;
-            expected[piece.receiver]?.push(pushPiece(batch, number++, piece, to));
+          for (const random of datagrams) {
+            const to = receivers[random.receiver]?.localAddr as SocketAddress;
+            expected[random.receiver]?.push(pushRandom(batch, number++, random, to));
           }
-          expect(await pair.sender.sendBatch(batch)).toBe(pieces.length);
+          expect(await pair.sender.sendBatch(batch)).toBe(datagrams.length);
           expect(batch.length).toBe(0);
           for (const [i, sent] of expected.entries()) {
             const received = await receiveAll(receivers[i] as UdpSocket, sent.length, step);
@@ -247,7 +252,7 @@ describe.each(ENDS)("random batches with $name", (ends) => {
   });
 });
 
-test.each(BACKENDS)("thousands of batches arrive intact and in order: %s", async (backend) => {
+test.each(BACKENDS)("2000 send batches arrive in order, %s backend", async (backend) => {
   using receiver = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
   using sender = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
   const batch = new SendBatch({ datagrams: 20 });
@@ -269,14 +274,14 @@ test.each(BACKENDS)("thousands of batches arrive intact and in order: %s", async
 });
 
 test.each(["on", "off"])(
-  "in the steady state batches with metadata allocate nothing per datagram, with offload %s",
+  "steady-state send batches with metadata allocate nothing per datagram, offload %s",
   async (offload) => {
     const { stdout, stderr, exitCode } = await runScript("send-batch-allocation.ts", {
       args: [offload],
     });
     expect([exitCode, stderr]).toEqual([0, ""]);
     const { bytes, leakyBytes } = JSON.parse(stdout);
-    // The smallest object has 16 bytes. A few a batch would be fine, one a datagram is not.
+    // The smallest object has 16 bytes. A few per batch are acceptable, one per datagram is not.
     expect(bytes).toBeLessThan(32 * 16);
     expect(leakyBytes).toBeGreaterThan(64 * 16);
   },

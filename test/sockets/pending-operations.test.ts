@@ -1,4 +1,4 @@
-/** Promises over real sockets: order of callers, aborts, closing, and who may look in between. */
+/** Pending operations of UDP sockets: order of callers, wakers, aborts, close, and iteration. */
 
 import { describe, expect, test } from "bun:test";
 import { isClosedError, Pending, SocketError, UdpSocket, WouldBlock } from "../../lib/index.ts";
@@ -17,8 +17,8 @@ import {
   until,
 } from "../tools/sockets.ts";
 
-describe.each(BACKENDS)("%s backend", (backend) => {
-  test("a fresh socket sends at its first try, and finds nothing at its first receive", async () => {
+describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
+  test("the first trySend on a new socket sends, the first tryRecv finds nothing", async () => {
     const { receiver, sender } = await connectedPair(backend);
     expect(receiver.tryRecv(new Uint8Array(1))).toBe(WouldBlock);
     expect(sender.trySend(new Uint8Array(1))).toBe(1);
@@ -27,7 +27,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     for (const socket of [receiver, sender, other, another]) socket.close();
   });
 
-  test("receives that wait are served in the order in which they came", async () => {
+  test("pending receives are served in call order", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const order: number[] = [];
     const bufs = targets(50);
@@ -48,7 +48,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("tryRecv takes nothing from whoever waits, and does not put it to sleep", async () => {
+  test("tryRecv takes no datagram from a pending receive", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const buf = new Uint8Array(4);
     const waiting = receiver.recv(buf);
@@ -62,7 +62,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("a poll without waker leaves the waker of another in its place", async () => {
+  test("a poll without waker keeps the waker of an earlier poll", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const { promise, resolve } = Promise.withResolvers<void>();
     expect(receiver.pollRecv(resolve, new Uint8Array(4))).toBe(Pending);
@@ -75,22 +75,22 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("the latest waker is the one that is called", async () => {
+  test("only the waker of the latest poll is called", async () => {
     const { receiver, sender } = await connectedPair(backend);
-    let earlier = 0;
+    let earlierCalls = 0;
     const { promise, resolve } = Promise.withResolvers<void>();
-    expect(receiver.pollRecv(() => earlier++, new Uint8Array(4))).toBe(Pending);
+    expect(receiver.pollRecv(() => earlierCalls++, new Uint8Array(4))).toBe(Pending);
     expect(receiver.pollRecv(resolve, new Uint8Array(4))).toBe(Pending);
     await sender.send(new Uint8Array(4));
     await promise;
-    expect(earlier).toBe(0);
+    expect(earlierCalls).toBe(0);
     sender.close();
     receiver.close();
   });
 
-  test("an abort takes no datagram: the next receive gets it", async () => {
+  test("an aborted receive takes no datagram: the next receive gets it", async () => {
     const { receiver, sender } = await connectedPair(backend);
-    const reason = new Error("enough");
+    const reason = new Error("aborted");
     for (const when of ["before", "during", "after the datagram"]) {
       const abort = new AbortController();
       if (when === "before") abort.abort(reason);
@@ -112,7 +112,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("an abort in the middle of the line lets the others keep their places", async () => {
+  test("aborting some of several pending receives keeps the order of the others", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const aborts = sequence(9).map(() => new AbortController());
     const bufs = targets(9);
@@ -131,9 +131,9 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("an aborted send sends nothing, and one that went before its abort has gone", async () => {
+  test("an aborted send sends nothing, unless it was sent before the abort", async () => {
     const { receiver, sender } = await connectedPair(backend);
-    const signal = AbortSignal.abort(new Error("enough"));
+    const signal = AbortSignal.abort(new Error("aborted"));
     const to = receiver.localAddr;
     const sends = [
       sender.send(new Uint8Array(1), { signal }),
@@ -144,7 +144,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect(sender.counters.sendCalls).toBe(0);
     const abort = new AbortController();
     const sent = sender.sendMany(numbered(3), { signal: abort.signal });
-    // All of it, or, when this turn had no time left for it, nothing.
+    // Sends all datagrams at once, or none if the time budget of this tick is used up.
     const isSent = sender.counters.datagramsSent === 3;
     abort.abort();
     if (isSent) expect(await sent).toBe(3);
@@ -155,7 +155,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("close settles everybody who waits, and everything after it throws", async () => {
+  test("close rejects pending receives, and later calls throw ERR_SOCKET_CLOSED", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const buf = new Uint8Array(4);
     const waiting = [
@@ -192,14 +192,14 @@ describe.each(BACKENDS)("%s backend", (backend) => {
       receiver.sendMany([buf], { to }),
     ];
     for (const promise of promises) expect(isClosedError(await rejection(promise))).toBe(true);
-    // What it was stays known; ref and unref of a closed socket do nothing.
+    // The local address stays available. `ref` and `unref` have no effect.
     expect(receiver.localAddr.port).toBeGreaterThan(0);
     expect(receiver.ref()).toBe(receiver);
     expect(receiver.unref()).toBe(receiver);
     sender.close();
   });
 
-  test("a socket that is closed by whoever it woke tells the next in line", async () => {
+  test("a pending receive rejects if the caller before it closes the socket", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const first = receiver.recv(new Uint8Array(4)).then((length) => {
       receiver.close();
@@ -212,7 +212,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     sender.close();
   });
 
-  test("a socket can be closed from within the waker that it calls", async () => {
+  test("a waker may close the socket that calls it", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const { promise, resolve } = Promise.withResolvers<void>();
     const waker = () => {
@@ -226,21 +226,21 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     sender.close();
   });
 
-  test("using and await using close at the end of the block", async () => {
-    let kept: UdpSocket;
+  test("using and await using close the socket at the end of the block", async () => {
+    let closed: UdpSocket;
     {
       using socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
-      kept = socket;
+      closed = socket;
     }
-    expect(kept.isClosed).toBe(true);
+    expect(closed.isClosed).toBe(true);
     {
       await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
-      kept = socket;
+      closed = socket;
     }
-    expect(kept.isClosed).toBe(true);
+    expect(closed.isClosed).toBe(true);
   });
 
-  test("iterating over batches yields all in order, ends with its signal, and can be resumed", async () => {
+  test("batches() yields datagrams in order, ends on abort, and can be restarted", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const abort = new AbortController();
     const numbers: number[] = [];
@@ -270,12 +270,11 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("a receive that waits stays pending while nothing comes", async () => {
+  test("a receive stays pending without busy-polling until a datagram arrives", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const waiting = receiver.recv(new Uint8Array(4));
-    for (let turn = 0; turn < 100; turn++) await nextTurn();
+    for (let tick = 0; tick < 100; tick++) await nextTurn();
     expect(await stateOf(waiting)).toBe("pending");
-    // And asks the system a few times at the most.
     expect(receiver.counters.receiveCalls).toBeLessThan(50);
     await sender.send(new Uint8Array(3));
     expect(await waiting).toBe(3);

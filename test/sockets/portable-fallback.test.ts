@@ -1,9 +1,13 @@
-/** Without the shim: UDP goes on by the portable backend, all else says why it cannot. */
+/**
+ * The choice of the backend: without the C shim UDP falls back to the portable backend, and calls
+ * that need the shim fail with the reason.
+ */
 
 import { expect, test } from "bun:test";
 import { CHILD_TIMEOUT_MS, endedWell, runScript } from "../tools/sockets.ts";
 
-interface Answer {
+/** The output of without-shim.ts. */
+interface Output {
   readonly backend: string;
   readonly errors: Readonly<Record<string, string>>;
   readonly lengths: readonly number[];
@@ -12,14 +16,14 @@ interface Answer {
 }
 
 test(
-  "where cc is switched off UDP works with one warning, and errors name the reason",
+  "with --no-ffi-cc UDP works after one warning, and calls that need the shim name the reason",
   async () => {
     const child = await runScript("without-shim.ts", { flags: ["--no-ffi-cc"] });
-    const { backend, errors, lengths, isPeer, warnings }: Answer = JSON.parse(endedWell(child));
+    const { backend, errors, lengths, isPeer, warnings }: Output = JSON.parse(endedWell(child));
     expect(backend).toBe("portable");
     expect(lengths).toEqual([1, 2]);
     expect(isPeer).toBe(true);
-    // Several sockets were opened, by the default too.
+    // One warning for several sockets.
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toStartWith("DatagramSocketWarning: the portable backend is used");
     for (const [call, error] of Object.entries(errors)) {
@@ -31,15 +35,15 @@ test(
 );
 
 test(
-  "asked for the portable backend by the environment nothing is warned of",
+  "with DATAGRAM_SOCKET_BACKEND=portable UDP uses the portable backend without a warning",
   async () => {
     const env = { DATAGRAM_SOCKET_BACKEND: "portable" };
     const child = await runScript("without-shim.ts", { env });
-    const { backend, errors, lengths, warnings }: Answer = JSON.parse(endedWell(child));
+    const { backend, errors, lengths, warnings }: Output = JSON.parse(endedWell(child));
     expect([backend, lengths]).toEqual(["portable", [1, 2]]);
-    // Where the loop cannot be had for readiness, that is told: Unix sockets need it.
+    // Unix sockets use the shim, and may warn that readiness uses a helper thread.
     expect(warnings.filter((warning) => !warning.includes("readiness"))).toEqual([]);
-    // The shim is there for whoever names it, and for Unix sockets.
+    // `backend: "native"`, Unix sockets and recvmmsg still use the shim.
     expect(errors).toMatchObject({ pair: "no error", shim: "no error", recvmmsg: "no error" });
     expect(errors.reusePort).toStartWith("ERR_NOT_SUPPORTED");
   },
@@ -47,7 +51,7 @@ test(
 );
 
 test(
-  "a backend that does not exist is refused by the name of the variable",
+  "an unknown DATAGRAM_SOCKET_BACKEND is an error that names the variable",
   async () => {
     const env = { DATAGRAM_SOCKET_BACKEND: "other" };
     const child = await runScript("without-shim.ts", { env });

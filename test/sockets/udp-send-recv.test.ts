@@ -1,4 +1,4 @@
-/** What datagrams are like on their way: none altered, none out of order, none of a wrong length. */
+/** UDP send and receive: order, lengths, contents, sources, and the kinds of buffers. */
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
@@ -17,21 +17,22 @@ import {
   until,
 } from "../tools/sockets.ts";
 
-/** Few enough datagrams for any receive buffer: Linux's default has room for 277 short ones. */
+/** The maximum number of queued datagrams. Linux's default buffer has room for 277 short ones. */
 const IN_FLIGHT_MAX = 150;
 
-/** A socket whose receive buffer has room for thousands of datagrams, if the machine lets it. */
-function roomySocket(backend: Backend): Promise<UdpSocket> {
+/** Opens a socket with a receive buffer for thousands of datagrams, if net.core.rmem_max allows. */
+function openWithLargeBuffer(backend: Backend): Promise<UdpSocket> {
   const sizes = backend === "native" ? { receiveBufferBytes: 4 * 2 ** 20 } : {};
   return UdpSocket.bind({ hostname: "127.0.0.1", backend, ...sizes });
 }
 
+/** The sizes of consecutive batches. */
 interface Sizes {
   readonly send: readonly number[];
   readonly receive: readonly number[];
 }
 
-/** Moves `total` datagrams in batches of the given sizes, and checks each that arrives. */
+/** Transfers `total` datagrams in batches of the given sizes, and checks each datagram. */
 async function transfer(backend: Backend, total: number, sizes: Sizes): Promise<void> {
   const { receiver, sender } = await connectedPair(backend);
   const bufs = targets(1024, 64);
@@ -41,7 +42,7 @@ async function transfer(backend: Backend, total: number, sizes: Sizes): Promise<
   for (let i = 0; received < total; i++) {
     const size = sizes.send[i % sizes.send.length] as number;
     const payloads = numbered(Math.min(size, total - sent), sent).map((bytes, k) =>
-      // Of all lengths from 4 to 43, so that a mix-up of two would show.
+      // The lengths vary from 4 to 43 bytes, so that a mix-up of two datagrams is detected.
       Uint8Array.of(...bytes, ...new Uint8Array((sent + k) % 40).fill(sent + k)),
     );
     sent += await sender.sendMany(payloads);
@@ -64,8 +65,8 @@ async function transfer(backend: Backend, total: number, sizes: Sizes): Promise<
   receiver.close();
 }
 
-describe.each(BACKENDS)("%s backend", (backend) => {
-  test("order, length, content and source survive batches of random sizes", async () => {
+describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
+  test("batches of random sizes keep order, length, content and source of datagrams", async () => {
     const size = fc.integer({ min: 1, max: IN_FLIGHT_MAX });
     const sizes = fc.array(size, { minLength: 1, maxLength: 20 });
     const check = fc.asyncProperty(sizes, sizes, (send, receive) =>
@@ -74,7 +75,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     await fc.assert(check, { numRuns: 8 });
   });
 
-  test("datagrams of zero bytes arrive as such, alone and in batches", async () => {
+  test("empty datagrams are sent and received, alone and in batches", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const empty = new Uint8Array(0);
     expect(await sender.send(empty)).toBe(0);
@@ -93,7 +94,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("the longest datagram passes; one byte more is refused and spoils nothing", async () => {
+  test("65507 bytes are sent; 65508 fail with EMSGSIZE and leave the socket usable", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const longest = new Uint8Array(65_507).fill(0xab);
     expect(await sender.send(longest)).toBe(65_507);
@@ -109,7 +110,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("a datagram longer than its Uint8Array is told as truncated with its real length", async () => {
+  test("a truncated datagram is reported with its full length", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const memory = new Uint8Array(100).fill(0xee);
     for (const bytes of [0, 1, 9, 10]) {
@@ -118,7 +119,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
       const { length, datagramLength, truncated } = await receiver.recvFrom(view);
       expect([length, datagramLength, truncated]).toEqual([bytes, 10, bytes < 10]);
       expect(memory.subarray(40, 40 + bytes).every((byte) => byte === 1)).toBe(true);
-      // Not a byte beside the view is touched.
+      // The memory around the view is unchanged.
       expect(memory.subarray(0, 40).every((byte) => byte === 0xee)).toBe(true);
       expect(memory.subarray(40 + bytes).every((byte) => byte === 0xee)).toBe(true);
     }
@@ -127,7 +128,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("a DgramBuffer gets the datagram behind its headroom, up to its spare capacity", async () => {
+  test("a DgramBuffer receives after its headroom, up to its spare capacity", async () => {
     const { receiver, sender } = await connectedPair(backend);
     for (const [capacity, fits] of [
       [8, 0],
@@ -142,7 +143,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
       expect([buf.headroom, buf.length, buf.capacity]).toEqual([8, fits, capacity]);
       expect(buf.asSlice().every((byte) => byte === 7)).toBe(true);
     }
-    // Over memory that starts elsewhere, and sent on from behind a prefix.
+    // On memory with a byte offset, sent with a prefix in its headroom.
     const memory = new Uint8Array(64).fill(0xee);
     const buf = DgramBuffer.fromVecWithHeadroom(memory.subarray(16, 20), 4);
     buf.putBytes(1, 3);
@@ -156,7 +157,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("a DgramBuffer that has payload is refused, and the datagram is still there", async () => {
+  test("a DgramBuffer with payload is refused, and no datagram is lost", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const full = DgramBuffer.fromSlice(new Uint8Array(4));
     await sender.sendMany(numbered(2));
@@ -172,21 +173,21 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("a target whose memory was transferred is told or refused, and others are filled", async () => {
+  test("a target whose memory was transferred is truncated to 0 bytes, or refused", async () => {
     await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
     const to = socket.localAddr;
-    const gone = new Uint8Array(new ArrayBuffer(9));
-    const headed = DgramBuffer.fromVecWithHeadroom(new Uint8Array(gone.buffer), 9);
-    gone.buffer.transfer();
+    const detached = new Uint8Array(new ArrayBuffer(9));
+    const withHeadroom = DgramBuffer.fromVecWithHeadroom(new Uint8Array(detached.buffer), 9);
+    detached.buffer.transfer();
     await socket.sendMany(numbered(4), { to });
     const [first, last] = targets(2) as [Uint8Array, Uint8Array];
     await socket.recvMany([first], { count: 1 });
     const meta = new RecvMeta();
-    await socket.recvMany([gone], { meta: [meta] });
+    await socket.recvMany([detached], { meta: [meta] });
     expect(meta).toMatchObject({ length: 0, datagramLength: 4 });
-    expect(await rejection(socket.recv(headed))).toBeInstanceOf(RangeError);
-    const rest = [gone, last];
-    for (let got = 0; got < 2; ) got += await socket.recvMany(rest, { start: got });
+    expect(await rejection(socket.recv(withHeadroom))).toBeInstanceOf(RangeError);
+    const bufs = [detached, last];
+    for (let got = 0; got < 2; ) got += await socket.recvMany(bufs, { start: got });
     expect([first, last].map(numberOf)).toEqual([0, 3]);
     expect(socket.counters).toMatchObject({
       datagramsReceived: 4,
@@ -195,7 +196,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     });
   });
 
-  test("a view into a larger buffer is sent as the view, not as the buffer", async () => {
+  test("only the bytes of a subarray are sent, not those of its buffer", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const memory = Uint8Array.from({ length: 64 }, (_, i) => i);
     expect(await sender.sendMany([memory.subarray(60), memory.subarray(5, 8)])).toBe(2);
@@ -208,7 +209,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("batches of any size are sent whole", async () => {
+  test("sendMany sends batches of 0 to 5000 datagrams completely", async () => {
     await using sink = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
     const { sender } = await connectedPair(backend);
     await using unconnected = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
@@ -224,29 +225,36 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     sender.close();
   });
 
-  test.each([1, 1023, 1024, 1025])("a batch of %i is received, in order", async (count) => {
-    await using receiver = await roomySocket(backend);
-    if (backend === "native" && receiver.bufferBytes.receive < count * 1024) {
-      console.warn(`skipped: net.core.rmem_max leaves no room for ${count} datagrams`);
-      return;
-    }
-    await using sender = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
-    const payloads = numbered(count);
-    for (let sent = 0; sent < count; ) {
-      const size = Math.min(IN_FLIGHT_MAX, count - sent);
-      sent += await sender.sendMany(payloads, { to: receiver.localAddr, start: sent, count: size });
-      // Bun reads what is there in its own loop: it must have had the time to.
-      if (backend === "portable") await until(() => receiver.counters.receiveCalls === sent);
-    }
-    const bufs = targets(count);
-    const first = await receiver.recvMany(bufs);
-    expect(first).toBe(Math.min(count, backend === "native" ? 1024 : count));
-    let got = first;
-    while (got < count) got += await receiver.recvMany(bufs, { start: got });
-    expect(bufs.map(numberOf)).toEqual(sequence(count));
-  });
+  test.each([1, 1023, 1024, 1025])(
+    "recvMany receives a queue of length %i in order",
+    async (count) => {
+      await using receiver = await openWithLargeBuffer(backend);
+      if (backend === "native" && receiver.bufferBytes.receive < count * 1024) {
+        console.warn(`skipped: net.core.rmem_max leaves no room for ${count} datagrams`);
+        return;
+      }
+      await using sender = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
+      const payloads = numbered(count);
+      for (let sent = 0; sent < count; ) {
+        const size = Math.min(IN_FLIGHT_MAX, count - sent);
+        sent += await sender.sendMany(payloads, {
+          to: receiver.localAddr,
+          start: sent,
+          count: size,
+        });
+        // Waits until Bun has received the datagrams in its event loop.
+        if (backend === "portable") await until(() => receiver.counters.receiveCalls === sent);
+      }
+      const bufs = targets(count);
+      const first = await receiver.recvMany(bufs);
+      expect(first).toBe(Math.min(count, backend === "native" ? 1024 : count));
+      let got = first;
+      while (got < count) got += await receiver.recvMany(bufs, { start: got });
+      expect(bufs.map(numberOf)).toEqual(sequence(count));
+    },
+  );
 
-  test("no buffers, no wait: an empty batch is 0 whatever there is", async () => {
+  test("calls with an empty array return 0 without waiting", async () => {
     const { receiver, sender } = await connectedPair(backend);
     expect(await receiver.recvMany([])).toBe(0);
     expect(receiver.tryRecvMany([])).toBe(0);
@@ -260,7 +268,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("every datagram of a batch is told with its own source", async () => {
+  test("recvMany reports the source of each datagram of several senders", async () => {
     await using receiver = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
     const senders = await Promise.all(
       sequence(5).map(() => UdpSocket.bind({ hostname: "127.0.0.1", backend })),

@@ -1,7 +1,7 @@
 /**
- * Receivers of every kind in one line, some of which are aborted and some of which only try, while
- * datagrams come: each gets those that are its turn's, none is lost or told twice, and the counters
- * say the same.
+ * Property test of receiving: random sequences of sends and of receive calls of every kind, some of
+ * which are aborted. The receivers are served in the order of their calls, no datagram is lost or
+ * repeated, and the counters agree.
  */
 
 import { expect, test } from "bun:test";
@@ -11,42 +11,42 @@ import { BACKENDS, nextTurn, numbered, numberOf, targets } from "../tools/socket
 
 const RUNS = 150;
 const TIMEOUT_MS = 60_000;
-const BYTES = 40;
-/** In flight together: what a receive buffer has room for, whatever each takes up there. */
+const PAYLOAD_BYTES = 40;
+/** The maximum number of queued datagrams: any receive buffer has room for them. */
 const IN_FLIGHT_MAX = 100;
 
 const KINDS = ["recv", "recvMany", "recvBatch", "tryRecv", "tryRecvMany", "tryRecvBatch"] as const;
 
 const receive = fc.record({
   kind: fc.constantFrom(...KINDS),
-  /** Buffers, and bytes of each: too few for some datagrams. */
+  /** The number of buffers, and their length in bytes: some are too short for a datagram. */
   count: fc.integer({ min: 1, max: 8 }),
-  room: fc.constantFrom(4, BYTES - 1, BYTES),
-  /** Turns until it is aborted. */
-  abort: fc.option(fc.nat({ max: 3 }), { nil: undefined }),
+  room: fc.constantFrom(4, PAYLOAD_BYTES - 1, PAYLOAD_BYTES),
+  /** The number of ticks after which it is aborted. */
+  abortTicks: fc.option(fc.nat({ max: 3 }), { nil: undefined }),
 });
 type Receive = typeof receive extends fc.Arbitrary<infer T> ? T : never;
 
 const step = fc.oneof(
   receive,
   fc.record({ kind: fc.constant("send" as const), count: fc.integer({ min: 1, max: 12 }) }),
-  fc.record({ kind: fc.constant("turn" as const) }),
+  fc.record({ kind: fc.constant("tick" as const) }),
 );
 
-/** What was received: numbers by the order in which receivers came, and bytes stored. */
+/** The received datagrams: their numbers in the order of the receive calls, and totals. */
 class Received {
   readonly #byReceiver: number[][] = [];
   bytes = 0;
   truncated = 0;
 
-  /** Starts a receiver's entry. */
-  next(): (buf: Uint8Array, stored: number) => void {
+  /** Adds a receiver, and returns the function that records its datagrams. */
+  addReceiver(): (buf: Uint8Array, stored: number) => void {
     const numbers: number[] = [];
     this.#byReceiver.push(numbers);
     return (buf, stored) => {
       numbers.push(numberOf(buf));
       this.bytes += stored;
-      if (stored < BYTES) this.truncated++;
+      if (stored < PAYLOAD_BYTES) this.truncated++;
     };
   }
 
@@ -55,14 +55,14 @@ class Received {
   }
 }
 
-/** Starts a receiver: it is done when the promise is. */
-async function start(socket: UdpSocket, received: Received, asked: Receive): Promise<void> {
-  const { kind, count, room, abort } = asked;
-  const tell = received.next();
-  const abortion = new AbortController();
-  const { signal } = abortion;
-  if (abort === 0) abortion.abort();
-  else if (abort !== undefined) void turns(abort).then(() => abortion.abort());
+/** Makes a receive call, and records its datagrams. Resolves when the call has settled. */
+async function runReceive(socket: UdpSocket, received: Received, call: Receive): Promise<void> {
+  const { kind, count, room, abortTicks } = call;
+  const record = received.addReceiver();
+  const controller = new AbortController();
+  const { signal } = controller;
+  if (abortTicks === 0) controller.abort();
+  else if (abortTicks !== undefined) void ticks(abortTicks).then(() => controller.abort());
   const bufs = targets(count, room);
   const meta = bufs.map(() => new RecvMeta());
   const [first] = bufs as [Uint8Array];
@@ -78,18 +78,18 @@ async function start(socket: UdpSocket, received: Received, asked: Receive): Pro
     else if (kind === "tryRecvMany") result = socket.tryRecvMany(bufs, { meta });
     else result = socket.tryRecvBatch(batch);
     if (result === WouldBlock) return;
-    if (!isMany && !isBatch) tell(first, result);
+    if (!isMany && !isBatch) record(first, result);
     else if (isMany) {
-      for (let i = 0; i < result; i++) tell(bufs[i] as Uint8Array, meta[i]?.length as number);
+      for (let i = 0; i < result; i++) record(bufs[i] as Uint8Array, meta[i]?.length as number);
     } else {
-      for (let i = 0; i < result; i++) tell(batch.payload(i), batch.lengthAt(i));
+      for (let i = 0; i < result; i++) record(batch.payload(i), batch.lengthAt(i));
     }
   } catch (error) {
     if (error !== signal.reason) throw error;
   }
 }
 
-async function turns(count: number): Promise<void> {
+async function ticks(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await nextTurn();
 }
 
@@ -98,7 +98,7 @@ const CASES = BACKENDS.flatMap((backend) =>
 );
 
 test.each(CASES)(
-  "$backend backend, offload $offload: each datagram once, in the order of the receivers",
+  "$backend backend, offload $offload: random receives get each datagram once, in call order",
   async ({ backend, offload }) => {
     const steps = fc.array(step, { minLength: 1, maxLength: 40 });
     await fc.assert(
@@ -109,38 +109,41 @@ test.each(CASES)(
         const received = new Received();
         const receivers: Promise<void>[] = [];
         let sent = 0;
-        for (const asked of steps) {
-          if (asked.kind === "turn") {
+        for (const step of steps) {
+          if (step.kind === "tick") {
             await nextTurn();
-          } else if (asked.kind === "send") {
-            if (sent + asked.count > IN_FLIGHT_MAX) continue;
-            sent += await sender.sendMany(numbered(asked.count, sent, BYTES), { to });
+          } else if (step.kind === "send") {
+            if (sent + step.count > IN_FLIGHT_MAX) continue;
+            sent += await sender.sendMany(numbered(step.count, sent, PAYLOAD_BYTES), { to });
           } else {
-            receivers.push(start(receiver, received, asked));
+            receivers.push(runReceive(receiver, received, step));
           }
         }
-        // Whoever still waits gets one that it waits for.
+        // Sends a datagram to each receiver that is still pending.
         let done = false;
         const all = Promise.all(receivers).then(() => {
           done = true;
         });
         while (!done) {
           if (received.numbers.length === sent) {
-            sent += await sender.sendMany(numbered(1, sent, BYTES), { to });
+            sent += await sender.sendMany(numbered(1, sent, PAYLOAD_BYTES), { to });
           }
           await nextTurn();
         }
         await all;
         while (received.numbers.length < sent) {
-          await start(receiver, received, {
+          await runReceive(receiver, received, {
             kind: "recvMany",
             count: 8,
             room: 40,
-            abort: undefined,
+            abortTicks: undefined,
           });
         }
         expect(received.numbers).toEqual(Array.from({ length: sent }, (_, i) => i));
-        expect(sender.counters).toMatchObject({ datagramsSent: sent, bytesSent: sent * BYTES });
+        expect(sender.counters).toMatchObject({
+          datagramsSent: sent,
+          bytesSent: sent * PAYLOAD_BYTES,
+        });
         expect(receiver.counters).toMatchObject({
           datagramsReceived: sent,
           bytesReceived: received.bytes,

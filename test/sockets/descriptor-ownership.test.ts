@@ -1,4 +1,7 @@
-/** Descriptors in and out: who owns them when, and that none is left open by what fails. */
+/**
+ * Descriptor ownership: `fromFd` and `intoFd`, and that failed opens and closed sockets leak no
+ * descriptor.
+ */
 
 import { describe, expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
@@ -23,13 +26,13 @@ import {
 
 const LOOPBACK = { hostname: "127.0.0.1" };
 
-/** A bound UDP descriptor that is nobody's. */
-async function looseUdp(): Promise<{ fd: number; address: SocketAddress }> {
+/** Returns the descriptor of a bound UDP socket that no socket object owns. */
+async function unownedUdp(): Promise<{ fd: number; address: SocketAddress }> {
   const socket = await UdpSocket.bind(LOOPBACK);
   return { fd: socket.intoFd() as number, address: socket.localAddr };
 }
 
-test("intoFd hands the descriptor over open, and the socket is closed then", async () => {
+test("intoFd returns the descriptor, and rejects pending receives as close does", async () => {
   const socket = await UdpSocket.bind(LOOPBACK);
   const waiting = rejection(socket.recv(new Uint8Array(1)));
   const before = openDescriptors();
@@ -47,8 +50,8 @@ test("intoFd hands the descriptor over open, and the socket is closed then", asy
   expect(openDescriptors()).toBe(before - 1);
 });
 
-test("an adopted descriptor receives and sends as before, until the socket closes it", async () => {
-  const { fd, address } = await looseUdp();
+test("fromFd of a bound descriptor keeps its address, and close closes it", async () => {
+  const { fd, address } = await unownedUdp();
   const socket = await UdpSocket.fromFd(fd);
   expect(socket.asRawIo()).toBe(fd);
   expect(socket.localAddr.equals(address)).toBe(true);
@@ -58,7 +61,7 @@ test("an adopted descriptor receives and sends as before, until the socket close
   expect(thrown(() => isNonblocking(fd))).toMatchObject({ code: "EBADF" });
 });
 
-test("a connected descriptor is adopted with its peer", async () => {
+test("fromFd of a connected descriptor reports its peer and sends to it", async () => {
   using peer = await UdpSocket.bind(LOOPBACK);
   const { address, port } = peer.localAddr;
   const connected = await UdpSocket.connect({ hostname: address, port });
@@ -68,7 +71,7 @@ test("a connected descriptor is adopted with its peer", async () => {
   expect(await peer.recv(new Uint8Array(9))).toBe(2);
 });
 
-test.skipIf(!HAS_IPV6)("an adopted dual-stack descriptor still sends to IPv4", async () => {
+test.skipIf(!HAS_IPV6)("fromFd of a dual-stack descriptor can send to IPv4", async () => {
   using peer = await UdpSocket.bind(LOOPBACK);
   const dual = await UdpSocket.bind({ hostname: "::" });
   using socket = await UdpSocket.fromFd(dual.intoFd() as number);
@@ -76,8 +79,8 @@ test.skipIf(!HAS_IPV6)("an adopted dual-stack descriptor still sends to IPv4", a
   expect(await peer.recv(new Uint8Array(9))).toBe(2);
 });
 
-test("a descriptor that is a socket already is not adopted twice, and nothing is lost", async () => {
-  const { fd, address } = await looseUdp();
+test("fromFd fails with EEXIST while a socket owns the descriptor", async () => {
+  const { fd, address } = await unownedUdp();
   using socket = await UdpSocket.fromFd(fd);
   const waiting = socket.recv(new Uint8Array(9));
   const error = await rejection(UdpSocket.fromFd(fd));
@@ -86,15 +89,15 @@ test("a descriptor that is a socket already is not adopted twice, and nothing is
   expect(await rejection(UnixDatagram.fromFd(fd))).toMatchObject({ code: "EEXIST" });
   await socket.sendTo(new Uint8Array(4), address);
   expect(await waiting).toBe(4);
-  // Free again once the socket let it go.
+  // Possible again after the socket has given it up.
   using next = await UdpSocket.fromFd(socket.intoFd() as number);
   await next.sendTo(new Uint8Array(5), address);
   expect(await next.recv(new Uint8Array(9))).toBe(5);
 });
 
-test("what is no datagram socket of the family is refused by name and stays open", async () => {
+test("fromFd refuses other kinds of descriptors, and leaves them open", async () => {
   const file = openSync("/proc/self/status", "r");
-  const udp = await looseUdp();
+  const udp = await unownedUdp();
   const unix = (await UnixDatagram.unbound()).intoFd() as number;
   const refusals: [typeof UdpSocket | typeof UnixDatagram, number, string][] = [
     [UdpSocket, file, "ENOTSOCK"],
@@ -119,20 +122,20 @@ test("what is no datagram socket of the family is refused by name and stays open
   }
 });
 
-test("a stream socket is refused, and its owner goes on", async () => {
+test("fromFd of a listening TCP socket fails with EINVAL", async () => {
   const server = createServer((connection) => connection.end("still here"));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const fd = (server as unknown as { _handle?: { fd?: number } })._handle?.fd;
   if (typeof fd === "number" && fd >= 0) {
     expect(await rejection(UdpSocket.fromFd(fd))).toMatchObject({ code: "EINVAL" });
   } else {
-    console.warn("skipped: Bun does not tell the descriptor of a server");
+    console.warn("skipped: Bun does not expose the descriptor of a server");
   }
   server.close();
 });
 
-describe.each(BACKENDS)("%s backend", (backend) => {
-  test("no descriptor stays open of an open that failed, however it failed", async () => {
+describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
+  test("failed calls of bind and connect leave no descriptor open", async () => {
     using taken = await UdpSocket.bind({ ...LOOPBACK, backend });
     const { port } = taken.localAddr;
     const failing: (() => Promise<unknown>)[] = [
@@ -144,7 +147,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
       () => UdpSocket.connect({ hostname: "255.255.255.255", port: 1 }, { backend }),
       () => UdpSocket.connect({ hostname: "::1", port: 1 }, { ...LOOPBACK, backend }),
     ];
-    // The first round opens what stays open: the resolver's, Bun's own.
+    // The first round opens descriptors that stay open: those of Bun and of the resolver.
     for (const open of failing) await rejection(open());
     const before = openDescriptors();
     for (let round = 0; round < 10; round++) {
@@ -153,7 +156,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     await until(() => openDescriptors() <= before);
   });
 
-  test("as many descriptors are open after a thousand sockets as before", async () => {
+  test("1000 sockets that are opened, used and closed leave no descriptor open", async () => {
     using peer = await UdpSocket.bind({ ...LOOPBACK, backend });
     const open = async () => {
       using socket = await UdpSocket.bind({ ...LOOPBACK, backend });
@@ -166,16 +169,16 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     await open();
     const before = openDescriptors();
     for (let i = 0; i < 1000; i++) await open();
-    // Bun closes its own sockets at the end of the turn.
+    // Bun closes its own sockets at the end of the tick.
     await until(() => openDescriptors() <= before);
   });
 
-  test("a closed socket's port is free at once, five hundred times, while a receive waits", async () => {
+  test("the port of a socket with a pending receive is free right after close", async () => {
     const port = await closedPort();
     for (let i = 0; i < 500; i++) {
       const socket = await UdpSocket.bind({ ...LOOPBACK, port, backend });
       const waiting = rejection(socket.recvMany([new Uint8Array(1)]));
-      // Half of them wait for a turn, so that the wait has reached the kernel.
+      // Every second socket is closed in the next tick, when it may be registered with epoll.
       if (i % 2 === 0) await new Promise((resolve) => setImmediate(resolve));
       socket.close();
       expect(await waiting).toMatchObject({ code: "ERR_SOCKET_CLOSED" });

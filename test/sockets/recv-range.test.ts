@@ -1,4 +1,4 @@
-/** `start` and `count` of a receive: which part of the caller's array is filled. */
+/** `RecvRange`: the part of an array of buffers that `recvMany` fills. */
 
 import { describe, expect, test } from "bun:test";
 import {
@@ -15,9 +15,10 @@ async function udpPair(backend: "native" | "portable"): Promise<[DatagramSocket,
   return [await UdpSocket.connect(peer, { backend }), receiver];
 }
 
+/** Functions that open a sender and a receiver. */
 const kinds: Record<string, () => Promise<[DatagramSocket, DatagramSocket]>> = {
-  "a socket of base methods": async () => DatagramPair.create(),
-  "the shim": () => udpPair("native"),
+  "a DatagramPair (base methods)": async () => DatagramPair.create(),
+  "the native backend": () => udpPair("native"),
   "the portable backend": () => udpPair("portable"),
 };
 
@@ -31,8 +32,8 @@ async function receiveAll(
   }
 }
 
-describe.each(Object.keys(kinds))("recvMany over %s", (kind) => {
-  test("fills the buffers from start on, and leaves those around alone", async () => {
+describe.each(Object.keys(kinds))("recvMany on %s", (kind) => {
+  test("fills count buffers and metadata objects from start on, and no others", async () => {
     const [sender, receiver] = await (
       kinds[kind] as () => Promise<[DatagramSocket, DatagramSocket]>
     )();
@@ -42,14 +43,14 @@ describe.each(Object.keys(kinds))("recvMany over %s", (kind) => {
       await sender.sendMany([1, 2, 3].map((byte) => Uint8Array.of(byte)));
       await receiveAll(receiver, buffers, { meta, start: 2, count: 3 });
       expect(buffers.map((buffer) => [...buffer.asSlice()])).toEqual([[], [], [1], [2], [3], []]);
-      expect(meta.map((told) => told.length)).toEqual([0, 0, 1, 1, 1, 0]);
+      expect(meta.map(({ length }) => length)).toEqual([0, 0, 1, 1, 1, 0]);
     } finally {
       for (const socket of [sender, receiver])
         (socket as DatagramSocket & Disposable)[Symbol.dispose]();
     }
   });
 
-  test("refuses a start or count beyond the array, and fills nothing at its end", async () => {
+  test("rejects a range beyond the array, and returns 0 for an empty range", async () => {
     const [sender, receiver] = await (
       kinds[kind] as () => Promise<[DatagramSocket, DatagramSocket]>
     )();
