@@ -1,58 +1,56 @@
-/** What each half of the proxy counts. Plain numbers, added to as datagrams pass. */
+/** The counters of the two tunnel endpoints, the ingress and the egress. */
 
 import type { SocketCounters } from "../../lib/index.ts";
-import type { FlowCounts } from "./flow-table.ts";
+import type { FlowCounters } from "./flow-table.ts";
 
-/** Datagrams that were not sent on, by reason. */
-export interface DropCounts {
-  /** Longer than a buffer. */
+/** Datagrams that were not forwarded, by reason. */
+export interface DropCounters {
+  /** Longer than the maximum. */
   oversize: number;
-  /** From the tunnel, with no whole varint in front. */
+  /** From the tunnel, without a complete flow ID. */
   malformed: number;
-  /** Of a flow that is not, or no longer, in the table. */
+  /** From the tunnel, for a flow that is not in the table (any more). */
   unknownFlow: number;
-  /** Of a flow that was not taken, as the table was full. */
+  /** For a new flow that was refused because the table was full. */
   refused: number;
-  /** Of a flow whose upstream socket was still opening, beyond what is kept meanwhile. */
+  /** For a flow whose upstream socket was still being opened, beyond the queue's limit. */
   opening: number;
-  /** The upstream socket was full. */
+  /** The send buffer of the upstream socket was full. */
   blocked: number;
-  /** The system refused to send it, twice; or the flow's socket could not be opened. */
+  /** The system refused to send the datagram, twice, or the flow's socket could not be opened. */
   failed: number;
 }
 
-/** What one half counts itself; flow table and sockets have counters of their own. */
-export interface HalfCounts {
-  /** Errors that a socket reported: ICMP's, such as a closed upstream port, and refused sends. */
+/** The counters of an endpoint, apart from those of its flow table and its sockets. */
+export interface EndpointCounters {
+  /** Errors that sockets reported: ICMP errors, such as port unreachable, and refused sends. */
   socketErrors: number;
-  readonly drops: DropCounts;
+  readonly drops: DropCounters;
 }
 
-/** What went one way: counted where it leaves, so in the tunnel with flow IDs. */
+/** The datagrams sent in one direction, in the tunnel with their flow IDs. */
 export interface Traffic {
   readonly datagrams: number;
   readonly bytes: number;
 }
 
-/** All that one half knows at a moment. */
-export interface HalfSnapshot {
+/** All counters of an endpoint at one time. */
+export interface EndpointSnapshot {
   readonly role: "ingress" | "egress";
-  /** Flows right now. */
+  /** The current number of flows. */
   readonly flows: number;
-  readonly flowCounts: FlowCounts;
-  /** From clients towards the upstream. */
-  readonly up: Traffic;
-  /** The way back. */
-  readonly down: Traffic;
+  readonly flowCounters: FlowCounters;
+  readonly toUpstream: Traffic;
+  readonly toClients: Traffic;
   readonly socketErrors: number;
-  readonly drops: DropCounts;
-  /** The sum over all its sockets, closed ones included. */
+  readonly drops: DropCounters;
+  /** The sum over all sockets, including closed ones. */
   readonly sockets: SocketCounters;
 }
 
-/** All zero. */
-export function newHalfCounts(): HalfCounts {
-  const drops: DropCounts = {
+/** Returns counters that are all zero. */
+export function newEndpointCounters(): EndpointCounters {
+  const drops: DropCounters = {
     oversize: 0,
     malformed: 0,
     unknownFlow: 0,
@@ -64,44 +62,60 @@ export function newHalfCounts(): HalfCounts {
   return { socketErrors: 0, drops };
 }
 
-/** What a half knows now: `up` and `down` are the sockets by which datagrams leave either way. */
+/** Copies the counters of an endpoint. `sockets` has those of its sockets, by sending direction. */
 export function snapshotOf(
-  role: HalfSnapshot["role"],
-  flows: { readonly size: number; readonly counts: FlowCounts },
-  { socketErrors, drops }: HalfCounts,
-  { up, down }: { readonly up: SocketCounters; readonly down: SocketCounters },
-): HalfSnapshot {
+  role: EndpointSnapshot["role"],
+  flows: { readonly size: number; readonly counters: FlowCounters },
+  { socketErrors, drops }: EndpointCounters,
+  sockets: { readonly toUpstream: SocketCounters; readonly toClients: SocketCounters },
+): EndpointSnapshot {
+  const { toUpstream, toClients } = sockets;
   return {
     role,
     flows: flows.size,
-    flowCounts: { ...flows.counts },
-    up: sentBy(up),
-    down: sentBy(down),
+    flowCounters: { ...flows.counters },
+    toUpstream: trafficSent(toUpstream),
+    toClients: trafficSent(toClients),
     socketErrors,
     drops: { ...drops },
-    sockets: sumCounters([up, down]),
+    sockets: sumCounters([toUpstream, toClients]),
   };
 }
 
-function sentBy({ datagramsSent, bytesSent }: SocketCounters): Traffic {
+function trafficSent({ datagramsSent, bytesSent }: SocketCounters): Traffic {
   return { datagrams: datagramsSent, bytes: bytesSent };
 }
 
-/** The sum of the counters of some sockets, at least one. */
+/** Returns the sum of at least one set of counters. */
 export function sumCounters(all: readonly SocketCounters[]): SocketCounters {
   const sum = { ...(all[0] as SocketCounters) };
-  for (const part of all.slice(1)) addCounters(sum, part);
+  for (const counters of all.slice(1)) addCounters(sum, counters);
   return sum;
 }
 
-/** Adds `part` to `sum`. */
-export function addCounters(sum: SocketCounters, part: SocketCounters): void {
-  for (const name of Object.keys(part) as (keyof SocketCounters)[]) sum[name] += part[name];
+/** Adds `counters` to `sum`. */
+export function addCounters(sum: SocketCounters, counters: SocketCounters): void {
+  for (const name of Object.keys(counters) as (keyof SocketCounters)[]) sum[name] += counters[name];
 }
 
-/** All dropped datagrams, whatever the reason; also those that the portable backend dropped. */
-export function dropsTotal({ drops, sockets }: HalfSnapshot): number {
+/** Returns the number of dropped datagrams, including those that the portable backend dropped. */
+export function dropsTotal({ drops, sockets }: EndpointSnapshot): number {
   let total = sockets.datagramsDropped;
   for (const count of Object.values(drops)) total += count;
   return total;
+}
+
+/** Returns the number of datagrams that the sockets received and sent. */
+export function datagramsTransferred({ sockets }: EndpointSnapshot): number {
+  return sockets.datagramsReceived + sockets.datagramsSent;
+}
+
+/** Returns the number of messages that these datagrams were received and sent in (GRO, GSO). */
+export function messagesTransferred({ sockets }: EndpointSnapshot): number {
+  return sockets.messagesReceived + sockets.messagesSent;
+}
+
+/** Returns the number of system calls to receive and send, including those that would block. */
+export function systemCalls({ sockets }: EndpointSnapshot): number {
+  return sockets.receiveCalls + sockets.sendCalls;
 }

@@ -1,82 +1,81 @@
 /**
- * The load generator: many clients, each with a socket of its own, that ask for a while and check
- * every answer.
+ * The load generator: clients with a socket each send requests for some time, and check every
+ * reply.
  *
- * The windows of all clients together fit into half of one kernel buffer, so that nothing
- * need be lost on a host that keeps up. What is lost all the same is told.
+ * The number of outstanding requests is limited to what fits into half of a receive buffer, but at
+ * least one per client, so that a host that keeps up loses nothing. Losses are counted.
  */
 
 import type { Backend, HostAndPort, UdpSocket } from "../../lib/index.ts";
-import { ANSWER_TIMEOUT_MS, Inbox, LoadClient, type LoadCounts } from "./load-client.ts";
-import { openSocket } from "./open.ts";
-import { Questions } from "./question.ts";
+import { LoadClient, type LoadCounters, REPLY_TIMEOUT_MS, ReplyBuffers } from "./load-client.ts";
+import { openSocket } from "./open-socket.ts";
+import { RequestGenerator } from "./request.ts";
 
-/** What the kernel charges a datagram of 1200 bytes to a receive buffer, generously. */
+/** An upper bound of what the kernel charges to a receive buffer for a datagram of 1200 bytes. */
 const DATAGRAM_CHARGE_BYTES = 2560;
-/** Assumed where the buffers' size cannot be asked for: Linux's default. */
+/** Linux's default, for the portable backend, which cannot read the size of the buffer. */
 const RECEIVE_BUFFER_BYTES = 212_992;
 const WINDOW_MAX = 32;
-const GIVE_UP_INTERVAL_MS = 100;
+const EXPIRY_INTERVAL_MS = 100;
 
 export interface LoadOptions {
-  /** The ingress. */
+  /** The address to send requests to. */
   readonly target: HostAndPort;
   readonly clients: number;
-  /** How long to ask. Answers are awaited a second longer. */
+  /** How long to send requests. Replies are awaited for up to a second longer. */
   readonly durationMs: number;
   readonly backend?: Backend | undefined;
-  /** Ends the asking early. */
+  /** Stops sending requests early. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What came of it. */
-export interface LoadReport extends LoadCounts {
+export interface LoadReport extends LoadCounters {
   readonly clients: number;
   readonly backend: Backend;
-  /** Questions that each client had open at the most. */
+  /** The maximum number of outstanding requests per client. */
   readonly window: number;
-  /** Seconds of asking. */
+  /** How long requests were sent. */
   readonly seconds: number;
 }
 
-/** Whether no answer was wrong, and at least one came. */
-export function isIntact({ altered, misdelivered, answered }: LoadReport): boolean {
-  return altered === 0 && misdelivered === 0 && answered > 0;
+/** Returns whether no reply was wrong, and at least one was received. */
+export function hasPassed({ altered, misdelivered, replies }: LoadReport): boolean {
+  return altered === 0 && misdelivered === 0 && replies > 0;
 }
 
-/** Asks `target` from many clients. */
+/** Sends requests to `target` from many clients. */
 export async function runLoad(options: LoadOptions): Promise<LoadReport> {
-  const { target: connect, clients: count, durationMs, backend, signal } = options;
-  const questions = new Questions();
-  const counts = newLoadCounts();
-  const inbox = new Inbox();
+  const { target: connect, clients: clientCount, durationMs, backend, signal } = options;
+  const generator = new RequestGenerator();
+  const counters = newLoadCounters();
+  const replyBuffers = new ReplyBuffers();
   const clients: LoadClient[] = [];
   let window = 0;
-  let engine: Backend = "native";
+  let usedBackend: Backend = "native";
   try {
-    for (let index = 0; index < count; index++) {
+    for (let index = 0; index < clientCount; index++) {
       const socket = await openSocket({ connect, backend });
-      window ||= windowOf(socket, count);
-      engine = socket.backend;
-      clients.push(new LoadClient({ index, socket, questions, window, counts, inbox }));
+      window ||= windowFor(socket, clientCount);
+      usedBackend = socket.backend;
+      clients.push(new LoadClient({ index, socket, generator, window, counters, replyBuffers }));
     }
     const startMs = performance.now();
     for (const client of clients) client.run();
-    await keepAsking(clients, startMs + durationMs, signal);
+    await sendUntil(startMs + durationMs, clients, signal);
     const seconds = (performance.now() - startMs) / 1000;
-    await awaitAnswers(clients);
-    return { clients: count, backend: engine, window, seconds, ...counts };
+    await awaitReplies(clients);
+    return { clients: clientCount, backend: usedBackend, window, seconds, ...counters };
   } finally {
     for (const client of clients) client.close();
   }
 }
 
-function newLoadCounts(): LoadCounts {
+function newLoadCounters(): LoadCounters {
   return {
-    sent: 0,
-    bytesSent: 0,
-    answered: 0,
-    bytesAnswered: 0,
+    requests: 0,
+    requestBytes: 0,
+    replies: 0,
+    replyBytes: 0,
     lost: 0,
     late: 0,
     duplicated: 0,
@@ -86,32 +85,32 @@ function newLoadCounts(): LoadCounts {
   };
 }
 
-function windowOf(socket: UdpSocket, clients: number): number {
+function windowFor(socket: UdpSocket, clients: number): number {
   const bytes = socket.backend === "native" ? socket.bufferBytes.receive : RECEIVE_BUFFER_BYTES;
   const window = Math.floor(bytes / 2 / DATAGRAM_CHARGE_BYTES / clients);
   return Math.min(WINDOW_MAX, Math.max(1, window));
 }
 
-async function keepAsking(
+async function sendUntil(
+  endMs: number,
   clients: readonly LoadClient[],
-  untilMs: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  while (performance.now() < untilMs && !signal?.aborted) {
-    const leftMs = untilMs - performance.now();
-    await Bun.sleep(Math.min(GIVE_UP_INTERVAL_MS, leftMs));
+  while (performance.now() < endMs && !signal?.aborted) {
+    const remainingMs = endMs - performance.now();
+    await Bun.sleep(Math.min(EXPIRY_INTERVAL_MS, remainingMs));
     for (const client of clients) {
-      client.giveUp(performance.now() - ANSWER_TIMEOUT_MS);
+      client.expireRequests(performance.now() - REPLY_TIMEOUT_MS);
       client.run();
     }
   }
 }
 
-async function awaitAnswers(clients: readonly LoadClient[]): Promise<void> {
-  for (const client of clients) client.stopAsking();
-  const untilMs = performance.now() + ANSWER_TIMEOUT_MS;
-  while (clients.some((client) => client.open > 0) && performance.now() < untilMs) {
+async function awaitReplies(clients: readonly LoadClient[]): Promise<void> {
+  for (const client of clients) client.stopSending();
+  const endMs = performance.now() + REPLY_TIMEOUT_MS;
+  while (clients.some((client) => client.outstanding > 0) && performance.now() < endMs) {
     await Bun.sleep(5);
   }
-  for (const client of clients) client.giveUp(Number.POSITIVE_INFINITY);
+  for (const client of clients) client.expireRequests(Number.POSITIVE_INFINITY);
 }

@@ -1,83 +1,75 @@
-/** What is going on right now: one line a second, rewritten in place on a terminal. */
+/** Prints the current rates to stderr, once per second. A terminal shows them on one line. */
 
-import { dropsTotal, type HalfSnapshot } from "./counts.ts";
+import {
+  datagramsTransferred,
+  dropsTotal,
+  type EndpointSnapshot,
+  systemCalls,
+} from "./counters.ts";
 
 const INTERVAL_MS = 1000;
 
-/** What the line is made of. */
 interface Sample {
   readonly atMs: number;
-  readonly halves: readonly HalfSnapshot[];
+  readonly endpoints: readonly EndpointSnapshot[];
 }
 
-/** The line of the second between two samples. */
-export function formatLine(before: Sample, now: Sample): string {
-  const seconds = (now.atMs - before.atMs) / 1000;
-  const [first, firstBefore] = [now.halves[0] as HalfSnapshot, before.halves[0] as HalfSnapshot];
-  // With both halves here, each datagram passes both: it is counted at the first one.
+/** Formats what happened between two samples. */
+function formatProgress(previous: Sample, current: Sample): string {
+  const seconds = (current.atMs - previous.atMs) / 1000;
+  const difference = (value: (endpoint: EndpointSnapshot) => number) =>
+    total(current, value) - total(previous, value);
+  const transferred = difference(datagramsTransferred);
+  const calls = difference(systemCalls);
+  // A datagram of the demo passes both endpoints, and is counted at the first one only.
+  const first = current.endpoints[0] as EndpointSnapshot;
+  const firstBefore = previous.endpoints[0] as EndpointSnapshot;
   const datagrams = forwarded(first, "datagrams") - forwarded(firstBefore, "datagrams");
   const bytes = forwarded(first, "bytes") - forwarded(firstBefore, "bytes");
-  const moved = total(now, movedBySockets) - total(before, movedBySockets);
-  const calls = total(now, callsOfSockets) - total(before, callsOfSockets);
   return [
     `flows ${first.flows}`,
     `${formatRate(datagrams / seconds)} datagrams/s`,
     `${((bytes * 8) / seconds / 1e9).toFixed(3)} Gbit/s`,
-    `${(calls === 0 ? 0 : moved / calls).toFixed(1)} datagrams/syscall`,
-    `drops ${total(now, dropsTotal)}`,
+    `${(calls === 0 ? 0 : transferred / calls).toFixed(1)} datagrams/syscall`,
+    `drops ${total(current, dropsTotal)}`,
   ].join("  ");
 }
 
-/** Datagrams that sockets moved in either direction. */
-export function movedBySockets({ sockets }: HalfSnapshot): number {
-  return sockets.datagramsReceived + sockets.datagramsSent;
-}
-
-/** The messages they were, of which one may carry many. */
-export function messagesOfSockets({ sockets }: HalfSnapshot): number {
-  return sockets.messagesReceived + sockets.messagesSent;
-}
-
-/** The system calls this took, those that found nothing or no room included. */
-export function callsOfSockets({ sockets }: HalfSnapshot): number {
-  return sockets.receiveCalls + sockets.sendCalls;
-}
-
-/** `950`, `12.3 k`, `1.2 M`. */
+/** Formats a rate, for example `950`, `12.3 k` or `1.20 M`. */
 export function formatRate(perSecond: number): string {
   if (perSecond >= 1e6) return `${(perSecond / 1e6).toFixed(2)} M`;
   if (perSecond >= 1e4) return `${(perSecond / 1e3).toFixed(1)} k`;
   return perSecond.toFixed(0);
 }
 
-function forwarded({ up, down }: HalfSnapshot, what: "datagrams" | "bytes"): number {
-  return up[what] + down[what];
+function forwarded({ toUpstream, toClients }: EndpointSnapshot, unit: "datagrams" | "bytes") {
+  return toUpstream[unit] + toClients[unit];
 }
 
-function total({ halves }: Sample, of: (half: HalfSnapshot) => number): number {
-  return halves.reduce((sum, half) => sum + of(half), 0);
+function total({ endpoints }: Sample, value: (endpoint: EndpointSnapshot) => number): number {
+  return endpoints.reduce((sum, endpoint) => sum + value(endpoint), 0);
 }
 
-export interface LiveLineOptions {
-  readonly sample: () => readonly HalfSnapshot[];
-  /** Whether to print also where there is no terminal to rewrite a line of. */
-  readonly always: boolean;
+export interface ProgressLineOptions {
+  readonly sample: () => readonly EndpointSnapshot[];
+  /** Whether to print if stderr is not a terminal, too. */
+  readonly printsWithoutTerminal: boolean;
 }
 
-/** Prints the line to stderr until it is stopped. */
-export class LiveLine {
-  readonly #options: LiveLineOptions;
+/** Prints progress until it is stopped. */
+export class ProgressLine {
+  readonly #options: ProgressLineOptions;
   readonly #timer: ReturnType<typeof setInterval> | undefined;
-  #before: Sample;
+  #previous: Sample;
 
-  constructor(options: LiveLineOptions) {
+  constructor(options: ProgressLineOptions) {
     this.#options = options;
-    this.#before = this.#sample();
-    const isShown = process.stderr.isTTY || options.always;
+    this.#previous = this.#sample();
+    const isShown = process.stderr.isTTY || options.printsWithoutTerminal;
     this.#timer = isShown ? setInterval(() => this.#print(), INTERVAL_MS) : undefined;
   }
 
-  /** Ends the line. */
+  /** Stops printing, and clears the line on a terminal. */
   stop(): void {
     if (this.#timer === undefined) return;
     clearInterval(this.#timer);
@@ -85,14 +77,14 @@ export class LiveLine {
   }
 
   #sample(): Sample {
-    return { atMs: performance.now(), halves: this.#options.sample() };
+    return { atMs: performance.now(), endpoints: this.#options.sample() };
   }
 
   #print(): void {
-    const now = this.#sample();
-    const line = formatLine(this.#before, now);
-    this.#before = now;
-    // Carriage return and "erase to the end of the line" (ECMA-48, EL).
+    const current = this.#sample();
+    const line = formatProgress(this.#previous, current);
+    this.#previous = current;
+    // Carriage return, and "erase to the end of the line" (ECMA-48, EL).
     process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${line}` : `${line}\n`);
   }
 }

@@ -1,86 +1,91 @@
 /**
- * Where the answers of all flows meet on their way into the tunnel. Flows receive into its batches,
- * and what came in one turn of the event loop leaves together, straight from there. While all its
- * batches are taken, flows wait: their answers stay in the kernel.
+ * The replies of all flows on their way into the tunnel. Flows receive into the batches of the
+ * queue. The replies of all flows that received in the same tick of the event loop are sent
+ * together, from these batches. While all batches are in use, flows do not receive: their replies
+ * stay in the kernel's receive buffers.
  */
 
 import { MAX_DATAGRAM_SIZE, RecvBatch, type SocketAddress, type Waker } from "../../lib/index.ts";
-import { type BatchTarget, flushBatch, newSendBatch } from "./batch.ts";
-import type { HalfCounts } from "./counts.ts";
-import type { FlowId } from "./flow-id.ts";
+import { type BatchTarget, flushBatch, newSendBatch } from "./batch-io.ts";
+import type { EndpointCounters } from "./counters.ts";
+import type { FlowId } from "./tunnel-datagram.ts";
 
-/** Batches it has: so many flows can answer in a turn before what they said is sent. */
-const OUTBOX_BATCHES = 32;
-/** Messages that one flow takes at a time. */
-const FLOW_BATCH_MESSAGES = 32;
+/** The number of batches: the maximum number of receives before the replies are sent. */
+const BATCHES = 32;
+/** The maximum number of messages per receive of a flow. */
+const BATCH_MESSAGES = 32;
 
-/** Whose answers they are. */
-export interface Answerer {
+/** Identifies a flow of an egress. */
+export interface FlowKey {
+  /** The address of the ingress that the flow comes from. */
   readonly ingress: SocketAddress;
   readonly id: FlowId;
 }
 
-/** Collects datagrams for one socket that is not connected. */
-export class Outbox {
+/** A queue of replies for the tunnel socket of an egress, which is not connected. */
+export class ReplyQueue {
   readonly #socket: BatchTarget;
-  readonly #counts: HalfCounts;
+  readonly #counters: EndpointCounters;
   readonly #out = newSendBatch();
-  /** The first `#filled` have answers of the flow at the same index; all others are free. */
+  /** The first `#committed` batches contain replies of the flow at the same index in `#flows`. */
   readonly #batches: RecvBatch[] = [];
-  readonly #flows: Answerer[] = [];
-  #filled = 0;
-  /** The next answer to line up: datagram `#next` of batch `#current`. */
+  readonly #flows: FlowKey[] = [];
+  #committed = 0;
+  /** The next reply to push into `#out`: datagram `#next` of batch `#current`. */
   #current = 0;
   #next = 0;
   readonly #waiting: Waker[] = [];
-  #flushScheduled = false;
+  #isFlushScheduled = false;
 
-  constructor(socket: BatchTarget, counts: HalfCounts) {
+  constructor(socket: BatchTarget, counters: EndpointCounters) {
     this.#socket = socket;
-    this.#counts = counts;
+    this.#counters = counters;
   }
 
-  /** The batch to receive into next; absent, and `waker` is called later, when all are taken. */
-  room(waker: Waker): RecvBatch | undefined {
-    // Flows that waited are called by a flush, and may take all batches again.
-    while (this.#filled === OUTBOX_BATCHES) {
+  /**
+   * Returns a batch to receive replies into. If all are in use, stores `waker` and returns
+   * `undefined`.
+   */
+  reserve(waker: Waker): RecvBatch | undefined {
+    // A flush wakes waiting flows, which may reserve all batches again: hence the loop.
+    while (this.#committed === BATCHES) {
       if (this.#flush()) continue;
       this.#waiting.push(waker);
       return undefined;
     }
-    const i = this.#filled;
-    this.#batches[i] ??= new RecvBatch({ messages: FLOW_BATCH_MESSAGES });
+    const i = this.#committed;
+    this.#batches[i] ??= new RecvBatch({ messages: BATCH_MESSAGES });
     return this.#batches[i];
   }
 
-  /** Takes what was received into the room. */
-  commit(flow: Answerer): void {
-    this.#flows[this.#filled++] = flow;
-    if (this.#flushScheduled) return;
-    this.#flushScheduled = true;
-    // Runs when all sockets that are ready in this turn have been called.
+  /** Queues the replies of `flow` that were received into the reserved batch. */
+  commit(flow: FlowKey): void {
+    this.#flows[this.#committed++] = flow;
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
+    // The microtask runs after the wakers of all sockets that are ready in this tick.
     queueMicrotask(this.#flush);
   }
 
-  /** Sends what goes: whether there is room again. */
+  /** Sends queued replies until the socket is full. Returns whether a batch is free. */
   readonly #flush = (): boolean => {
-    this.#flushScheduled = false;
+    this.#isFlushScheduled = false;
     do {
-      this.#lineUp();
-      if (!flushBatch(this.#socket, this.#flush, this.#out, this.#counts)) {
-        return this.#filled < OUTBOX_BATCHES;
+      this.#fillSendBatch();
+      if (!flushBatch(this.#socket, this.#flush, this.#out, this.#counters)) {
+        return this.#committed < BATCHES;
       }
-    } while (this.#current < this.#filled);
-    this.#filled = this.#current = 0;
+    } while (this.#current < this.#committed);
+    this.#committed = this.#current = 0;
     for (const waker of this.#waiting.splice(0)) waker();
     return true;
   };
 
-  /** Puts answers into the line until it is full. */
-  #lineUp(): void {
-    for (; this.#current < this.#filled; this.#current++, this.#next = 0) {
+  /** Pushes replies into `#out` until none is left or it is full. */
+  #fillSendBatch(): void {
+    for (; this.#current < this.#committed; this.#current++, this.#next = 0) {
       const batch = this.#batches[this.#current] as RecvBatch;
-      const flow = this.#flows[this.#current] as Answerer;
+      const flow = this.#flows[this.#current] as FlowKey;
       while (this.#next < batch.length) {
         if (this.#out.isFull) return;
         this.#push(batch, this.#next++, flow);
@@ -88,10 +93,10 @@ export class Outbox {
     }
   }
 
-  #push(batch: RecvBatch, i: number, { id, ingress }: Answerer): void {
+  #push(batch: RecvBatch, i: number, { id, ingress }: FlowKey): void {
     const length = batch.lengthAt(i);
     if (length > MAX_DATAGRAM_SIZE) {
-      this.#counts.drops.oversize++;
+      this.#counters.drops.oversize++;
       return;
     }
     this.#out.prefixVarint(id).pushSlice(batch.bytes, batch.offsetAt(i), length, ingress);

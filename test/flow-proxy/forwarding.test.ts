@@ -1,4 +1,4 @@
-/** How the proxy's batches leave and arrive when a socket is full, fails or is closed. */
+/** Tests of forwarding: batches, backpressure, and sockets that fail or are closed. */
 
 import { afterEach, describe, expect, test } from "bun:test";
 import {
@@ -6,14 +6,12 @@ import {
   type BatchTarget,
   flushBatch,
   newSendBatch,
-  Receiver,
-  sinkInto,
-} from "../../examples/flow-proxy/batch.ts";
-import { newHalfCounts } from "../../examples/flow-proxy/counts.ts";
-import { flowIdLength } from "../../examples/flow-proxy/flow-id.ts";
-import { type Answerer, Outbox } from "../../examples/flow-proxy/outbox.ts";
+} from "../../examples/flow-proxy/batch-io.ts";
+import { newEndpointCounters } from "../../examples/flow-proxy/counters.ts";
+import { batchSink, Forwarder } from "../../examples/flow-proxy/forwarder.ts";
+import { type FlowKey, ReplyQueue } from "../../examples/flow-proxy/reply-queue.ts";
+import { TunnelDatagram } from "../../examples/flow-proxy/tunnel-datagram.ts";
 import {
-  decodeVarint,
   Pending,
   type Poll,
   RecvBatch,
@@ -36,9 +34,9 @@ import {
 } from "../tools/sockets.ts";
 
 const INGRESS = SocketAddress.ip("192.0.2.1", 53);
-const OTHER = SocketAddress.ip("192.0.2.2", 53);
-/** Of batches of 64 datagrams: over a million pass either way. */
-const CALLS = 20_000;
+const OTHER_INGRESS = SocketAddress.ip("192.0.2.2", 53);
+/** Rounds of a batch of 64 datagrams: more than a million datagrams in each direction. */
+const ROUNDS = 20_000;
 const BYTES_MAX = { datagramBytesMax: 1500 };
 
 const opened: { close(): void }[] = [];
@@ -53,7 +51,10 @@ async function openPair(): Promise<{ receiver: UdpSocket; sender: UdpSocket }> {
   return pair;
 }
 
-/** Sends as far as it is told to: a number of datagrams, or an error, per call. */
+/**
+ * A socket whose sends have the results in `script`: a number of datagrams (0: the socket is full)
+ * or an error. After the script, sends succeed.
+ */
 class ScriptedTarget implements BatchTarget {
   readonly sent: string[] = [];
   readonly addresses: string[] = [];
@@ -92,201 +93,208 @@ function batchOf(payloads: readonly string[], script: (number | Error)[]) {
   socket.script = script;
   const batch = new SendBatch({ datagrams: 4 });
   for (const payload of payloads) batch.push(bytesOf(payload));
-  return { socket, batch, counts: newHalfCounts() };
+  return { socket, batch, counters: newEndpointCounters() };
 }
 
-describe("a batch on its way out", () => {
-  test("goes on behind what a full socket took, once it is woken", () => {
-    const { socket, batch, counts } = batchOf(["a", "b", "c"], [2, 0]);
+describe("flushBatch", () => {
+  test("returns false if the socket is full, and sends the remaining datagrams later", () => {
+    const { socket, batch, counters } = batchOf(["a", "b", "c"], [2, 0]);
     let woken = 0;
     const waker = () => woken++;
-    expect(flushBatch(socket, waker, batch, counts)).toBe(false);
+    expect(flushBatch(socket, waker, batch, counters)).toBe(false);
     expect([socket.sent, batch.length]).toEqual([["a", "b"], 1]);
     socket.waker?.();
-    expect(flushBatch(socket, waker, batch, counts)).toBe(true);
+    expect(flushBatch(socket, waker, batch, counters)).toBe(true);
     expect([socket.sent, batch.length, woken]).toEqual([["a", "b", "c"], 0, 1]);
-    expect(counts).toEqual(newHalfCounts());
+    expect(counters).toEqual(newEndpointCounters());
   });
 
-  test("loses nothing to an error about an earlier datagram", () => {
-    const { socket, batch, counts } = batchOf(["a", "b"], [1, failure("ECONNREFUSED")]);
-    expect(flushBatch(socket, null, batch, counts)).toBe(true);
-    expect([socket.sent, counts.socketErrors, counts.drops.failed]).toEqual([["a", "b"], 1, 0]);
+  test("counts an error about an earlier datagram, and sends all datagrams", () => {
+    const { socket, batch, counters } = batchOf(["a", "b"], [1, failure("ECONNREFUSED")]);
+    expect(flushBatch(socket, null, batch, counters)).toBe(true);
+    expect([socket.sent, counters.socketErrors, counters.drops.failed]).toEqual([["a", "b"], 1, 0]);
   });
 
-  test("loses the datagram that fails twice, and no other", () => {
+  test("drops a datagram that fails twice, and sends the others", () => {
     const refused = failure("EMSGSIZE");
-    const { socket, batch, counts } = batchOf(["a", "b", "c"], [1, refused, refused, refused]);
-    expect(flushBatch(socket, null, batch, counts)).toBe(true);
+    const { socket, batch, counters } = batchOf(["a", "b", "c"], [1, refused, refused, refused]);
+    expect(flushBatch(socket, null, batch, counters)).toBe(true);
     expect(socket.sent).toEqual(["a", "c"]);
-    expect([counts.socketErrors, counts.drops.failed]).toEqual([3, 1]);
+    expect([counters.socketErrors, counters.drops.failed]).toEqual([3, 1]);
   });
 
-  test("loses nothing to errors with datagrams sent between them", () => {
+  test("drops nothing if a datagram is sent after each error", () => {
     const refused = failure("ECONNREFUSED");
-    const { socket, batch, counts } = batchOf(["a", "b", "c"], [refused, 1, refused, 1, refused]);
-    expect(flushBatch(socket, null, batch, counts)).toBe(true);
+    const { socket, batch, counters } = batchOf(["a", "b", "c"], [refused, 1, refused, 1, refused]);
+    expect(flushBatch(socket, null, batch, counters)).toBe(true);
     expect(socket.sent).toEqual(["a", "b", "c"]);
-    expect([counts.socketErrors, counts.drops.failed]).toEqual([3, 0]);
+    expect([counters.socketErrors, counters.drops.failed]).toEqual([3, 0]);
   });
 
-  test("is given up on a closed socket, uncounted", () => {
-    const { socket, batch, counts } = batchOf(["a", "b"], [failure("ERR_SOCKET_CLOSED")]);
-    expect(flushBatch(socket, null, batch, counts)).toBe(true);
-    expect([batch.length, counts]).toEqual([0, newHalfCounts()]);
+  test("clears the batch without counting an error if the socket is closed", () => {
+    const { socket, batch, counters } = batchOf(["a", "b"], [failure("ERR_SOCKET_CLOSED")]);
+    expect(flushBatch(socket, null, batch, counters)).toBe(true);
+    expect([batch.length, counters]).toEqual([0, newEndpointCounters()]);
   });
 
-  test("lets errors through that are no socket's", () => {
-    const { socket, batch, counts } = batchOf(["a"], [new TypeError("a mistake")]);
-    expect(() => flushBatch(socket, null, batch, counts)).toThrow("a mistake");
+  test("throws an error that is not a SocketError", () => {
+    const { socket, batch, counters } = batchOf(["a"], [new TypeError("a mistake")]);
+    expect(() => flushBatch(socket, null, batch, counters)).toThrow("a mistake");
   });
 });
 
-describe("a receiver", () => {
-  /** Passes what comes on into a line of `room` datagrams for `target`. */
-  function relay(source: BatchSource, target: BatchTarget, room = 1024) {
-    const counts = newHalfCounts();
-    const out = new SendBatch({ datagrams: room });
-    const sink = sinkInto(target, out, counts, (batch, i) => {
+describe("a forwarder", () => {
+  /** Forwards datagrams to `target`, in batches of up to `datagrams`. */
+  function forward(source: BatchSource, target: BatchTarget, datagrams = 1024) {
+    const counters = newEndpointCounters();
+    const out = new SendBatch({ datagrams });
+    const sink = batchSink(target, out, counters, (batch, i) => {
       out.pushSlice(batch.bytes, batch.offsetAt(i), batch.lengthAt(i));
     });
-    new Receiver(source, { sink, counts, ...BYTES_MAX }).run();
-    return counts;
+    new Forwarder(source, { sink, counters, ...BYTES_MAX }).run();
+    return counters;
   }
 
-  test("takes nothing more while what it took cannot be sent on", async () => {
+  test("receives nothing while the target is full", async () => {
     const { receiver, sender } = await openPair();
     const target = new ScriptedTarget();
     target.script = [1, 0, 0, 0];
-    const counts = relay(receiver, target);
+    const counters = forward(receiver, target);
     await sender.sendMany([bytesOf("a"), bytesOf("b")]);
     await until(() => target.waker !== null);
     await sender.sendMany([bytesOf("c"), bytesOf("d")]);
-    for (let turn = 0; turn < 5; turn++) await nextTurn();
+    for (let tick = 0; tick < 5; tick++) await nextTurn();
     expect([receiver.counters.datagramsReceived, target.sent]).toEqual([2, ["a"]]);
     target.script = [];
     target.waker?.();
     await until(() => target.sent.length === 4);
     expect(target.sent).toEqual(["a", "b", "c", "d"]);
-    expect(counts).toEqual(newHalfCounts());
+    expect(counters).toEqual(newEndpointCounters());
   });
 
-  test("loses nothing and keeps the order between sockets that are full now and then", async () => {
+  test("loses nothing and keeps the order if the target is full at times", async () => {
     const [client, near] = await UnixDatagram.pair();
     const [tunnel, far] = await UnixDatagram.pair();
     opened.push(client, near, tunnel, far);
-    const counts = relay(near, tunnel, 7);
+    const counters = forward(near, tunnel, 7);
     const sending = client.sendMany(numbered(1000));
     await until(() => tunnel.counters.sendWouldBlocks > 0);
     expect(await receiveNumbers(far, 1000)).toEqual(sequence(1000));
     expect(await sending).toBe(1000);
-    expect(counts).toEqual(newHalfCounts());
+    expect(counters).toEqual(newEndpointCounters());
   });
 
-  test("goes through a batch in parts when the line is shorter", async () => {
+  test("sends a received batch in several parts if the send batch is smaller", async () => {
     const { receiver, sender } = await openPair();
     const target = new ScriptedTarget();
     await sender.sendMany(numbered(50).map((_, i) => bytesOf(`datagram ${i}`)));
-    relay(receiver, target, 4);
+    forward(receiver, target, 4);
     await until(() => target.sent.length === 50);
     expect(target.sent).toEqual(sequence(50).map((i) => `datagram ${i}`));
     expect(target.calls).toBe(13);
   });
 
-  test("drops and counts what is too long, and nothing around it", async () => {
+  test("counts and drops datagrams that are too long, and forwards the others", async () => {
     const { receiver, sender } = await openPair();
     const target = new ScriptedTarget();
-    const counts = relay(receiver, target);
+    const counters = forward(receiver, target);
     const lengths = [1501, 1500, 0, 65_000, 1];
     await sender.sendMany(lengths.map((length) => new Uint8Array(length)));
     await until(() => target.sent.length === 3);
     expect(target.sent.map(({ length }) => length)).toEqual([1500, 0, 1]);
-    expect(counts.drops.oversize).toBe(2);
+    expect(counters.drops.oversize).toBe(2);
   });
 });
 
-describe("the outbox", () => {
-  const nobody = () => {};
+describe("the reply queue", () => {
+  const unusedWaker = () => {};
 
-  /** A flow that was answered with `payloads`, which wait in its socket. */
-  async function answered(payloads: readonly string[], answerer: Answerer) {
+  /** Creates a flow with `replies` in the receive buffer of its socket. */
+  async function flowWithReplies(replies: readonly string[], key: FlowKey) {
     const { receiver, sender } = await openPair();
-    await sender.sendMany(payloads.map(bytesOf));
-    return { receiver, answerer };
+    await sender.sendMany(replies.map(bytesOf));
+    return { receiver, key };
   }
 
-  /** Has the flow receive, and keep what came in the outbox. */
-  function put(outbox: Outbox, { receiver, answerer }: Awaited<ReturnType<typeof answered>>): void {
-    receiver.tryRecvBatch(outbox.room(nobody) as RecvBatch);
-    outbox.commit(answerer);
+  /** Receives the replies of a flow into the queue. */
+  function enqueue(
+    queue: ReplyQueue,
+    { receiver, key }: Awaited<ReturnType<typeof flowWithReplies>>,
+  ): void {
+    receiver.tryRecvBatch(queue.reserve(unusedWaker) as RecvBatch);
+    queue.commit(key);
   }
 
-  /** Has flows 0, 1 ... answer with `payloads` until none may any more: how many did. */
-  async function fillUp(outbox: Outbox, socket: ScriptedTarget, payloads: readonly string[]) {
+  /**
+   * Enqueues `replies` for flows 0, 1 ... of a socket that is full, until the queue is full.
+   * Returns the number of flows.
+   */
+  async function fillQueue(queue: ReplyQueue, socket: ScriptedTarget, replies: readonly string[]) {
     const { receiver, sender } = await openPair();
     socket.script = Array.from({ length: 1000 }, () => 0);
-    let filled = 0;
-    while (outbox.room(nobody) !== undefined) {
-      await sender.sendMany(payloads.map(bytesOf));
-      put(outbox, { receiver, answerer: { id: filled++, ingress: INGRESS } });
+    let flows = 0;
+    while (queue.reserve(unusedWaker) !== undefined) {
+      await sender.sendMany(replies.map(bytesOf));
+      enqueue(queue, { receiver, key: { id: flows++, ingress: INGRESS } });
     }
-    return filled;
+    return flows;
   }
 
-  test("sends what all flows put in it in a turn as one batch, less what is too long", async () => {
+  test("sends the replies of a tick as one batch, except those that are too long", async () => {
     const socket = new ScriptedTarget();
-    const counts = newHalfCounts();
-    const outbox = new Outbox(socket, counts);
+    const counters = newEndpointCounters();
+    const queue = new ReplyQueue(socket, counters);
+    const replies = ["a", "b".repeat(1501), "c".repeat(1500)];
     const flows = [
-      await answered(["a", "b".repeat(1501), "c".repeat(1500)], { id: 1, ingress: INGRESS }),
-      await answered(["d".repeat(1501)], { id: 2, ingress: INGRESS }),
-      await answered(["", "e"], { id: 64, ingress: OTHER }),
+      await flowWithReplies(replies, { id: 1, ingress: INGRESS }),
+      await flowWithReplies(["d".repeat(1501)], { id: 2, ingress: INGRESS }),
+      await flowWithReplies(["", "e"], { id: 64, ingress: OTHER_INGRESS }),
     ];
-    for (const flow of flows) put(outbox, flow);
+    for (const flow of flows) enqueue(queue, flow);
     expect(socket.calls).toBe(0);
     await Promise.resolve();
     expect(socket.calls).toBe(1);
     expect(socket.sent).toEqual(["\x01a", `\x01${"c".repeat(1500)}`, "\x40\x40", "\x40\x40e"]);
-    expect(socket.addresses).toEqual([INGRESS, INGRESS, OTHER, OTHER].map(String));
-    expect(counts.drops).toEqual({ ...newHalfCounts().drops, oversize: 2 });
+    expect(socket.addresses).toEqual([INGRESS, INGRESS, OTHER_INGRESS, OTHER_INGRESS].map(String));
+    expect(counters.drops).toEqual({ ...newEndpointCounters().drops, oversize: 2 });
   });
 
-  test("has every flow wait when it is full, and wakes them when it is empty", async () => {
+  test("makes flows wait while all batches are in use, and wakes them afterwards", async () => {
     const socket = new ScriptedTarget();
-    const outbox = new Outbox(socket, newHalfCounts());
-    const filled = await fillUp(outbox, socket, ["answer"]);
+    const queue = new ReplyQueue(socket, newEndpointCounters());
+    const flows = await fillQueue(queue, socket, ["reply"]);
     let woken = 0;
-    expect(outbox.room(() => woken++)).toBeUndefined();
-    expect([filled, socket.sent.length]).toEqual([32, 0]);
+    expect(queue.reserve(() => woken++)).toBeUndefined();
+    expect([flows, socket.sent.length]).toEqual([32, 0]);
     socket.script = [];
     socket.waker?.();
     expect([woken, socket.sent.length]).toEqual([1, 32]);
-    expect(outbox.room(nobody)).toBeDefined();
-    expect(socket.sent).toEqual(sequence(32).map((id) => `${String.fromCharCode(id)}answer`));
+    expect(queue.reserve(unusedWaker)).toBeDefined();
+    expect(socket.sent).toEqual(sequence(32).map((id) => `${String.fromCharCode(id)}reply`));
   });
 
   test.skipIf(NO_OFFLOAD_REASON !== undefined)(
-    "goes on in the middle of a flow's answers when they are more than one line",
+    "splits the replies of a flow if the send batch is full",
     async () => {
       const socket = new ScriptedTarget();
-      const outbox = new Outbox(socket, newHalfCounts());
-      const answers = sequence(40).map((i) => `answer ${10 + i}`);
-      await fillUp(outbox, socket, answers);
+      const queue = new ReplyQueue(socket, newEndpointCounters());
+      const replies = sequence(40).map((i) => `reply ${10 + i}`);
+      await fillQueue(queue, socket, replies);
       socket.script = [700, 0, 0];
       socket.waker?.();
-      expect([outbox.room(nobody) === undefined, socket.sent.length]).toEqual([true, 700]);
+      expect([queue.reserve(unusedWaker) === undefined, socket.sent.length]).toEqual([true, 700]);
       socket.waker?.();
       const expected = sequence(32).flatMap((id) =>
-        answers.map((answer) => String.fromCharCode(id) + answer),
+        replies.map((reply) => String.fromCharCode(id) + reply),
       );
       expect(socket.sent).toEqual(expected);
-      expect(outbox.room(nobody)).toBeDefined();
+      expect(queue.reserve(unusedWaker)).toBeDefined();
     },
   );
 });
 
-/** Has it receive and send what goes now, whatever turn of the event loop it is. */
-function atOnce(socket: UdpSocket): BatchSource & BatchTarget {
+/** Polls a socket without a waker, so that the budget of a tick does not apply. */
+function withoutWakers(socket: UdpSocket): BatchSource & BatchTarget {
   return {
     pollRecvBatch: (_waker, batch) => socket.pollRecvBatch(null, batch),
     pollSendBatch: (_waker, batch) => socket.pollSendBatch(null, batch),
@@ -294,41 +302,57 @@ function atOnce(socket: UdpSocket): BatchSource & BatchTarget {
 }
 
 test.skipIf(NO_OFFLOAD_REASON !== undefined)(
-  "passing a batch on with flow IDs, and back without, allocates nothing a datagram",
+  "forwarding batches into and out of the tunnel allocates nothing per datagram",
   async () => {
     const count = 64;
     const [clients, tunnel] = [await openPair(), await openPair()];
-    const counts = newHalfCounts();
-    const up = newSendBatch();
-    const add = sinkInto(atOnce(tunnel.sender), up, counts, (batch, i) => {
-      up.prefixVarint(77).pushSlice(batch.bytes, batch.offsetAt(i), batch.lengthAt(i));
+    const counters = newEndpointCounters();
+    const tunnelBatch = newSendBatch();
+    const sinkToTunnel = batchSink(
+      withoutWakers(tunnel.sender),
+      tunnelBatch,
+      counters,
+      (batch, i) => {
+        tunnelBatch.prefixVarint(77).pushSlice(batch.bytes, batch.offsetAt(i), batch.lengthAt(i));
+      },
+    );
+    const clientBatch = newSendBatch();
+    const client = clients.sender.localAddr;
+    const datagram = new TunnelDatagram();
+    const sinkToClient = batchSink(
+      withoutWakers(clients.receiver),
+      clientBatch,
+      counters,
+      (batch, i) => {
+        if (!datagram.parse(batch, i) || datagram.flowId !== 77) counters.drops.unknownFlow++;
+        clientBatch.pushSlice(batch.bytes, datagram.payloadOffset, datagram.payloadLength, client);
+      },
+    );
+    const toTunnel = new Forwarder(withoutWakers(clients.receiver), {
+      sink: sinkToTunnel,
+      counters,
+      ...BYTES_MAX,
     });
-    const down = newSendBatch();
-    const back = clients.sender.localAddr;
-    const strip = sinkInto(atOnce(clients.receiver), down, counts, (batch, i) => {
-      const offset = batch.offsetAt(i);
-      const length = batch.lengthAt(i);
-      const idLength = flowIdLength(batch.bytes, offset, length);
-      if (decodeVarint(batch.bytes, offset) !== 77) counts.drops.unknownFlow++;
-      down.pushSlice(batch.bytes, offset + idLength, length - idLength, back);
+    const toClient = new Forwarder(withoutWakers(tunnel.receiver), {
+      sink: sinkToClient,
+      counters,
+      ...BYTES_MAX,
     });
-    const ingress = new Receiver(atOnce(clients.receiver), { sink: add, counts, ...BYTES_MAX });
-    const egress = new Receiver(atOnce(tunnel.receiver), { sink: strip, counts, ...BYTES_MAX });
-    const question = new SendBatch({ datagrams: count });
+    const requests = new SendBatch({ datagrams: count });
     const payload = new Uint8Array(100);
-    const answers = new RecvBatch({ messages: count });
-    let answered = 0;
-    const op = () => {
-      for (let i = 0; i < count; i++) question.push(payload);
-      clients.sender.trySendBatch(question);
-      ingress.run();
-      egress.run();
-      answered += clients.sender.tryRecvBatch(answers) as number;
+    const replies = new RecvBatch({ messages: count });
+    let replyCount = 0;
+    const round = () => {
+      for (let i = 0; i < count; i++) requests.push(payload);
+      clients.sender.trySendBatch(requests);
+      toTunnel.run();
+      toClient.run();
+      replyCount += clients.sender.tryRecvBatch(replies) as number;
     };
-    expect(await allocates(op, CALLS)).toBe(false);
-    expect(answered % count).toBe(0);
-    expect(answered).toBeGreaterThanOrEqual(2 * CALLS * count);
-    expect(counts).toEqual(newHalfCounts());
+    expect(await allocates(round, ROUNDS)).toBe(false);
+    expect(replyCount % count).toBe(0);
+    expect(replyCount).toBeGreaterThanOrEqual(2 * ROUNDS * count);
+    expect(counters).toEqual(newEndpointCounters());
   },
   60_000,
 );

@@ -1,133 +1,135 @@
-/** The proxy's load generator: it must notice whatever can go wrong, or its verdict says nothing. */
+/** Tests of the proxy's load generator: it must detect every kind of wrong reply. */
 
 import { describe, expect, test } from "bun:test";
-import { isIntact, type LoadReport, runLoad } from "../../examples/flow-proxy/load.ts";
-import { ANSWER_TIMEOUT_MS } from "../../examples/flow-proxy/load-client.ts";
-import { openSocket } from "../../examples/flow-proxy/open.ts";
-import { Questions } from "../../examples/flow-proxy/question.ts";
+import { REPLY_TIMEOUT_MS } from "../../examples/flow-proxy/load-client.ts";
+import { hasPassed, type LoadReport, runLoad } from "../../examples/flow-proxy/load-generator.ts";
+import { openSocket } from "../../examples/flow-proxy/open-socket.ts";
+import { RequestGenerator } from "../../examples/flow-proxy/request.ts";
 import { DgramBuffer, type SocketAddress, type UdpSocket } from "../../lib/index.ts";
 import { runProxy } from "./proxy-process.ts";
 
-type Answer = (
+/** Returns the replies to a request, and their destinations. */
+type Handler = (
   bytes: Uint8Array,
   peer: SocketAddress,
   index: number,
 ) => [Uint8Array, SocketAddress][];
 
-/** A server that answers each datagram as `answer` says, until it is disposed. */
-async function serve(answer: Answer): Promise<UdpSocket> {
+/** Starts a server that sends the replies that `handler` returns. It stops when it is closed. */
+async function serve(handler: Handler): Promise<UdpSocket> {
   const socket = await openSocket({ hostname: "127.0.0.1" });
   const work = async () => {
     let index = 0;
     for await (const { length, buffers, meta } of socket.batches()) {
       for (let i = 0; i < length; i++) {
         const bytes = (buffers[i] as DgramBuffer).asSlice().slice();
-        for (const [out, to] of answer(bytes, meta[i]?.peer as SocketAddress, index++)) {
+        for (const [out, to] of handler(bytes, meta[i]?.peer as SocketAddress, index++)) {
           await socket.sendTo(out, to);
         }
       }
     }
   };
-  // It ends with the socket.
+  // Rejects when the socket is closed.
   work().catch(() => {});
   return socket;
 }
 
-async function loadOn(answer: Answer): Promise<LoadReport> {
-  await using server = await serve(answer);
+/** Runs the load generator on a server. */
+async function loadOn(handler: Handler): Promise<LoadReport> {
+  await using server = await serve(handler);
   const { address: hostname, port } = server.localAddr;
   // Awaited here: the server is closed when this function returns.
   return await runLoad({ target: { hostname, port }, clients: 4, durationMs: 200 });
 }
 
-/** Every 50th, and the 10th: often enough for a short run. */
-const isPicked = (index: number) => index % 50 === 10;
+/** Selects request 10 and every 50th after it: enough of them in a short run. */
+const isSelected = (index: number) => index % 50 === 10;
 
 describe("the load generator", () => {
-  test.concurrent("finds every answer of an honest echo intact", async () => {
+  test.concurrent("accepts every reply of an echo server", async () => {
     const report = await loadOn((bytes, peer) => [[bytes, peer]]);
-    expect(isIntact(report)).toBe(true);
-    expect(report.sent).toBeGreaterThan(10);
-    expect(report.answered + report.lost).toBe(report.sent);
+    expect(hasPassed(report)).toBe(true);
+    expect(report.requests).toBeGreaterThan(10);
+    expect(report.replies + report.lost).toBe(report.requests);
     expect([report.duplicated, report.socketErrors]).toEqual([0, 0]);
   });
 
   test.concurrent.each([
-    ["its last bit", (bytes: Uint8Array) => bytes.with(-1, (bytes.at(-1) as number) ^ 1)],
-    ["its sequence number", (bytes: Uint8Array) => bytes.with(7, (bytes[7] as number) ^ 1)],
-    ["its client", (bytes: Uint8Array) => bytes.with(3, (bytes[3] as number) ^ 1)],
-    ["its length, by one less", (bytes: Uint8Array) => bytes.subarray(0, -1)],
-    ["its length, by one more", (bytes: Uint8Array) => Uint8Array.of(...bytes, 0)],
-    ["all of it, to nothing", () => new Uint8Array(0)],
-  ])("tells of an answer altered in %s", async (_what, alter) => {
+    ["its last bit flipped", (bytes: Uint8Array) => bytes.with(-1, (bytes.at(-1) as number) ^ 1)],
+    ["another sequence number", (bytes: Uint8Array) => bytes.with(7, (bytes[7] as number) ^ 1)],
+    ["another client number", (bytes: Uint8Array) => bytes.with(3, (bytes[3] as number) ^ 1)],
+    ["its last byte missing", (bytes: Uint8Array) => bytes.subarray(0, -1)],
+    ["an additional byte", (bytes: Uint8Array) => Uint8Array.of(...bytes, 0)],
+    ["no bytes", () => new Uint8Array(0)],
+  ])("reports a reply with %s as altered", async (_change, alter) => {
     let altered = 0;
     const report = await loadOn((bytes, peer, index) => {
-      if (!isPicked(index)) return [[bytes, peer]];
+      if (!isSelected(index)) return [[bytes, peer]];
       altered++;
       return [[alter(bytes), peer]];
     });
     expect(altered).toBeGreaterThan(0);
     expect(report.altered).toBe(altered);
-    expect(isIntact(report)).toBe(false);
+    expect(hasPassed(report)).toBe(false);
   });
 
-  test.concurrent("tells of answers to another client's question", async () => {
+  test.concurrent("reports a reply to another client's request as misdelivered", async () => {
     const peers: SocketAddress[] = [];
     let swapped = 0;
     const report = await loadOn((bytes, peer, index) => {
       if (!peers.some((known) => known.equals(peer))) peers.push(peer);
       const other = peers.find((known) => !known.equals(peer));
-      if (!isPicked(index) || other === undefined) return [[bytes, peer]];
+      if (!isSelected(index) || other === undefined) return [[bytes, peer]];
       swapped++;
       return [[bytes, other]];
     });
     expect(swapped).toBeGreaterThan(0);
     expect(report.misdelivered).toBe(swapped);
-    expect(isIntact(report)).toBe(false);
+    expect(hasPassed(report)).toBe(false);
   });
 
-  test.concurrent("tells duplicates and losses, which leave the rest intact", async () => {
+  test.concurrent("counts duplicated replies and lost requests, and passes", async () => {
     let duplicated = 0;
     let dropped = 0;
     const report = await loadOn((bytes, peer, index) => {
-      if (isPicked(index)) {
+      if (isSelected(index)) {
         duplicated++;
         return [
           [bytes, peer],
           [bytes, peer],
         ];
       }
-      if (!isPicked(index + 1)) return [[bytes, peer]];
+      if (!isSelected(index + 1)) return [[bytes, peer]];
       dropped++;
       return [];
     });
     expect([duplicated > 0, dropped > 0]).toEqual([true, true]);
     expect(report.duplicated).toBe(duplicated);
     expect(report.lost).toBeGreaterThanOrEqual(dropped);
-    expect(report.answered + report.lost).toBe(report.sent);
-    expect(isIntact(report)).toBe(true);
+    expect(report.replies + report.lost).toBe(report.requests);
+    expect(hasPassed(report)).toBe(true);
   });
 
-  test.concurrent("tells of an answer that comes after it was given up", async () => {
+  test.concurrent("counts a reply after the timeout as late, another as duplicated", async () => {
     await using server = await openSocket({ hostname: "127.0.0.1" });
     const { address: hostname, port } = server.localAddr;
     const load = runLoad({ target: { hostname, port }, clients: 1, durationMs: 1500 });
-    const first = Buffer.alloc(1500);
-    const { length, peer } = await server.recvFrom(first);
-    const answer = first.subarray(0, length);
-    await Bun.sleep(ANSWER_TIMEOUT_MS + 200);
-    await server.sendTo(answer, peer as SocketAddress);
-    await server.sendTo(answer, peer as SocketAddress);
-    const { sent, answered, lost, late, duplicated } = await load;
-    expect({ answered, lost, late, duplicated }).toEqual({
-      answered: 1,
-      lost: sent - 1,
+    const buffer = Buffer.alloc(1500);
+    const { length, peer } = await server.recvFrom(buffer);
+    const request = buffer.subarray(0, length);
+    await Bun.sleep(REPLY_TIMEOUT_MS + 200);
+    await server.sendTo(request, peer as SocketAddress);
+    await server.sendTo(request, peer as SocketAddress);
+    const { requests, replies, lost, late, duplicated } = await load;
+    expect({ replies, lost, late, duplicated }).toEqual({
+      replies: 1,
+      lost: requests - 1,
       late: 1,
       duplicated: 1,
     });
   });
 
-  test.concurrent("fails by its exit code when an answer was altered, and when none came", async () => {
+  test.concurrent("exits with code 1 if a reply is altered, and if there is no reply", async () => {
     await using server = await serve((bytes, peer) => [[bytes.with(-1, 0), peer]]);
     const target = server.localAddr.toString();
     const altered = await runProxy(["load", "--target", target, "--duration", "0.2", "--json"]);
@@ -135,25 +137,28 @@ describe("the load generator", () => {
     expect(JSON.parse(altered.stdout).load.altered).toBeGreaterThan(0);
     server.close();
     const silent = await runProxy(["load", "--target", target, "--duration", "0.2"]);
-    expect([silent.code, silent.stdout]).toEqual([1, expect.stringContaining("FAILED: no answer")]);
+    expect([silent.code, silent.stdout]).toEqual([
+      1,
+      expect.stringContaining("FAILED: no valid reply"),
+    ]);
   }, 30_000);
 });
 
-test("questions differ by client and sequence, and have lengths from 64 to 1200", () => {
-  const questions = new Questions();
-  const others = new Questions();
+test("requests differ by client and sequence number, and have lengths of 64 to 1200 bytes", () => {
+  const generator = new RequestGenerator();
+  const otherGenerator = new RequestGenerator();
   const buffer = DgramBuffer.withCapacity(1200);
   const lengths = new Set<number>();
   for (let client = 0; client < 50; client++) {
     for (let sequence = 0; sequence < 200; sequence++) {
       buffer.clear();
-      questions.write(buffer, client, sequence);
+      generator.write(buffer, client, sequence);
       lengths.add(buffer.length);
-      const answer = Buffer.alloc(2000);
-      answer.set(buffer.asSlice());
-      expect(questions.check(answer, buffer.length, client)).toBe(sequence);
-      expect(questions.check(answer, buffer.length, client + 1)).toBe("misdelivered");
-      expect(others.check(answer, buffer.length, client)).toBe("altered");
+      const reply = Buffer.alloc(2000);
+      reply.set(buffer.asSlice());
+      expect(generator.checkReply(reply, buffer.length, client)).toBe(sequence);
+      expect(generator.checkReply(reply, buffer.length, client + 1)).toBe("misdelivered");
+      expect(otherGenerator.checkReply(reply, buffer.length, client)).toBe("altered");
     }
   }
   expect([Math.min(...lengths), Math.max(...lengths)]).toEqual([64, 1200]);

@@ -119,8 +119,8 @@ describe.skipIf(reason !== undefined)("over a tunnel that loses 1 % each way", (
       const report = JSON.parse(stdout).load;
       const droppedNow = dropped() - droppedBefore;
       expect([report.altered, report.misdelivered, report.duplicated]).toEqual([0, 0, 0]);
-      expect(report.answered).toBeGreaterThan(0);
-      expect(report.answered + report.lost).toBe(report.sent);
+      expect(report.replies).toBeGreaterThan(0);
+      expect(report.replies + report.lost).toBe(report.requests);
       // What the links dropped is lost for certain. It may have been more than one datagram a
       // packet, as a packet that is still to be segmented counts once.
       expect(droppedNow).toBeGreaterThan(0);
@@ -131,7 +131,7 @@ describe.skipIf(reason !== undefined)("over a tunnel that loses 1 % each way", (
         { egress: { flows: 32, drops: { malformed: 0, refused: 0 } } },
       ]);
       console.log(
-        `${backend}: ${report.sent} sent, ${report.answered} answered, ${report.lost} lost, ` +
+        `${backend}: ${report.requests} sent, ${report.replies} answered, ${report.lost} lost, ` +
           `${droppedNow} of them by the links`,
       );
     },
