@@ -6,6 +6,7 @@ import { MMSGHDR } from "../../ffi/layout.ts";
 import { loadNative, type SendVector } from "../../ffi/native.ts";
 import { GsoLimits, MESSAGE_BYTES_MAX, SEGMENTS_MAX } from "../../lib/batch/gso-limits.ts";
 import { MessageBuilder } from "../../lib/batch/message-builder.ts";
+import { newCounters } from "../../lib/datagram/counters.ts";
 import type { SendMeta } from "../../lib/datagram/send-meta.ts";
 import { SocketAddress } from "../../lib/index.ts";
 import { SEND_CONTROL_CAPACITY } from "../../lib/linux/cmsg.ts";
@@ -21,24 +22,25 @@ const C = SocketAddress.ip("2001:db8::1", 1);
 
 describe("GsoLimits", () => {
   test("allows segments of any size before a refusal", () => {
-    const gsoLimits = new GsoLimits();
+    const gsoLimits = new GsoLimits(newCounters());
     for (const address of [undefined, A, C]) {
       expect(gsoLimits.segmentBytesMax(address)).toBe(Number.POSITIVE_INFINITY);
     }
   });
 
-  test("allows no segments to any destination after EIO", () => {
-    const gsoLimits = new GsoLimits();
+  test("allows no segments to a destination after EIO, and any to others", () => {
+    const gsoLimits = new GsoLimits(newCounters());
     gsoLimits.refused(EIO, A, 1200);
-    for (const address of [undefined, A, B, C]) {
-      expect(gsoLimits.segmentBytesMax(address)).toBe(0);
+    expect(gsoLimits.segmentBytesMax(A)).toBe(0);
+    for (const address of [undefined, B, C]) {
+      expect(gsoLimits.segmentBytesMax(address)).toBe(Number.POSITIVE_INFINITY);
     }
   });
 
   test.each([EINVAL, EMSGSIZE])(
     "allows only shorter segments to a destination after errno %d, and any to others",
     (errno) => {
-      const gsoLimits = new GsoLimits();
+      const gsoLimits = new GsoLimits(newCounters());
       gsoLimits.refused(errno, A, 1400);
       const equal = SocketAddress.ip(A.address, A.port);
       expect(gsoLimits.segmentBytesMax(equal)).toBe(1399);
@@ -60,8 +62,8 @@ describe("GsoLimits", () => {
     }
   });
 
-  test("discards all limits when it has 1024 destinations", () => {
-    const gsoLimits = new GsoLimits();
+  test("discards the oldest limit when it has 1024 destinations", () => {
+    const gsoLimits = new GsoLimits(newCounters());
     const first = SocketAddress.ip("10.0.0.0", 1);
     gsoLimits.refused(EMSGSIZE, first, 1400);
     let lastKnown = 0;
@@ -72,6 +74,50 @@ describe("GsoLimits", () => {
       if (gsoLimits.segmentBytesMax(first) === 1399) lastKnown = i;
     }
     expect(lastKnown).toBe(1023);
+  });
+
+  test.each([undefined, A])(
+    "tries GSO again after one minute, doubling to ten minutes while it is refused: %p",
+    (address) => {
+      let nowMs = 1e6;
+      const counters = newCounters();
+      const gsoLimits = new GsoLimits(counters, () => nowMs);
+      const minutes = [1, 2, 4, 8, 10, 10];
+      for (const [i, delay] of minutes.entries()) {
+        gsoLimits.refused(EIO, address, 1200);
+        nowMs += delay * 60_000 - 1;
+        expect(gsoLimits.segmentBytesMax(address)).toBe(0);
+        nowMs += 1;
+        expect(gsoLimits.segmentBytesMax(address)).toBe(Number.POSITIVE_INFINITY);
+        expect([counters.gsoRetries, counters.gsoRefusals]).toEqual([i + 1, i + 1]);
+      }
+    },
+  );
+
+  test("starts again at one minute if a retry worked for as long as the last delay", () => {
+    let nowMs = 1e6;
+    const gsoLimits = new GsoLimits(newCounters(), () => nowMs);
+    for (let i = 0; i < 3; i++) {
+      gsoLimits.refused(EMSGSIZE, A, 1200);
+      nowMs += 10 * 60_000;
+      gsoLimits.segmentBytesMax(A);
+      nowMs += 60_000;
+    }
+    nowMs += 60 * 60_000;
+    gsoLimits.refused(EMSGSIZE, A, 1200);
+    nowMs += 60_000;
+    expect(gsoLimits.segmentBytesMax(A)).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  test("keeps the time of the retry when shorter segments are refused meanwhile", () => {
+    let nowMs = 1e6;
+    const gsoLimits = new GsoLimits(newCounters(), () => nowMs);
+    gsoLimits.refused(EMSGSIZE, A, 1400);
+    nowMs += 30_000;
+    gsoLimits.refused(EMSGSIZE, A, 1300);
+    expect(gsoLimits.segmentBytesMax(A)).toBe(1299);
+    nowMs += 30_000;
+    expect(gsoLimits.segmentBytesMax(A)).toBe(Number.POSITIVE_INFINITY);
   });
 });
 
@@ -106,7 +152,7 @@ function build(
   const vector = loaded.native.sendVector(28, SEND_CONTROL_CAPACITY);
   vector.reserve(datagrams.reduce((total, { slots = 1 }) => total + slots, 0));
   const { isIPv6 = false } = options;
-  const gsoLimits = "gsoLimits" in options ? options.gsoLimits : new GsoLimits();
+  const gsoLimits = "gsoLimits" in options ? options.gsoLimits : new GsoLimits(newCounters());
   const builder = new MessageBuilder(vector).begin({ isIPv6, isPeerIPv4: !isIPv6, gsoLimits });
   for (const { slots = 1, length, to, metadata } of datagrams) {
     builder.add(length, to, metadata);
@@ -218,13 +264,15 @@ describe.skipIf(!("native" in loaded))("MessageBuilder", () => {
 
   test("combines no datagrams without gsoLimits, or beyond the limit of a destination", () => {
     expect(counts(lengths(5, 5, 5), { gsoLimits: undefined })).toEqual([1, 1, 1]);
-    const gsoLimits = new GsoLimits();
+    const gsoLimits = new GsoLimits(newCounters());
     gsoLimits.refused(EMSGSIZE, A, 1400);
     const to = (address: SocketAddress, ...all: number[]) =>
       all.map((length) => ({ length, to: address }));
     const datagrams = [...to(A, 1400, 1400, 1399, 1399, 1000), ...to(B, 1400, 1400)];
     expect(counts(datagrams, { gsoLimits })).toEqual([1, 1, 3, 2]);
     gsoLimits.refused(EIO, B, 1400);
+    expect(counts(datagrams, { gsoLimits })).toEqual([1, 1, 3, 1, 1]);
+    gsoLimits.refused(EIO, A, 1399);
     expect(counts(datagrams, { gsoLimits })).toEqual(times(7, 1));
   });
 });

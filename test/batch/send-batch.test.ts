@@ -338,10 +338,9 @@ describe.each(BACKENDS)("sendBatch, %s backend", (backend) => {
   test("keeps a datagram that fails, which the next send tries again", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const batch = new SendBatch().push(bytes(1)).push(new Uint8Array(70_000)).push(bytes(3));
-    expect(await sender.sendBatch(batch)).toBe(1);
-    expect(batch.length).toBe(2);
-    for (let i = 0; i < 2; i++) {
-      expect(await rejection(sender.sendBatch(batch))).toMatchObject({ code: "EMSGSIZE" });
+    for (const sent of [1, 0]) {
+      const error = await rejection(sender.sendBatch(batch));
+      expect(error).toMatchObject({ code: "EMSGSIZE", sent });
       expect(batch.length).toBe(2);
     }
     // Without the datagram that is too long, the following one can be sent.

@@ -158,12 +158,10 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
   test("close rejects pending receives, and later calls throw ERR_SOCKET_CLOSED", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const buf = new Uint8Array(4);
-    const waiting = [
-      receiver.recv(buf),
-      receiver.recvFrom(buf),
-      receiver.recvMany([buf]),
-      receiver.batches().next(),
-    ].map(rejection);
+    const waiting = [receiver.recv(buf), receiver.recvFrom(buf), receiver.recvMany([buf])].map(
+      rejection,
+    );
+    const iterating = receiver.batches().next();
     await nextTurn();
     expect(receiver.isClosed).toBe(false);
     receiver.close();
@@ -173,6 +171,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
       expect(error).toBeInstanceOf(SocketError);
       expect(isClosedError(error)).toBe(true);
     }
+    expect((await iterating).done).toBe(true);
     expect(receiver.isClosed).toBe(true);
     const to = sender.localAddr;
     const calls = [
