@@ -64,10 +64,8 @@ export function receiveBatch(
  * Sends the datagrams of a batch until it is empty or the socket is full. Returns whether the batch
  * is empty. If it is not, `waker` (unless it is `null`) is called when the socket has room.
  *
- * Counts socket errors instead of throwing them, and tries again. This drops at most one datagram
- * per error: an ICMP error about an earlier datagram is reported once, so the second try succeeds.
- * If that fails too, the error is about the first datagram of the batch (too long, no route,
- * rejected by a firewall), which is dropped.
+ * The sockets of the proxy drop and count datagrams that the system refuses (too long, no route,
+ * rejected by a firewall), so only a closed socket throws. Its datagrams are dropped.
  */
 export function flushBatch(
   socket: BatchTarget,
@@ -75,23 +73,13 @@ export function flushBatch(
   batch: SendBatch,
   counters: EndpointCounters,
 ): boolean {
-  let hasFailed = false;
   while (batch.length > 0) {
     try {
       if (socket.pollSendBatch(waker, batch) === Pending) return false;
-      hasFailed = false;
     } catch (error) {
-      if (isClosedError(error)) {
-        batch.clear();
-        return true;
-      }
-      if (!(error instanceof SocketError)) throw error;
-      counters.socketErrors++;
-      if (hasFailed) {
-        counters.drops.failed++;
-        batch.drop(1);
-      }
-      hasFailed = !hasFailed;
+      if (!isClosedError(error)) throw error;
+      counters.drops.closed += batch.length;
+      batch.clear();
     }
   }
   return true;

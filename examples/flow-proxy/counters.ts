@@ -17,8 +17,10 @@ export interface DropCounters {
   opening: number;
   /** The send buffer of the upstream socket was full. */
   blocked: number;
-  /** The system refused to send the datagram, twice, or the flow's socket could not be opened. */
+  /** The flow's upstream socket could not be opened. */
   failed: number;
+  /** The socket was closed before the datagram was sent. */
+  closed: number;
 }
 
 /** The counters of an endpoint, apart from those of its flow table and its sockets. */
@@ -58,6 +60,7 @@ export function newEndpointCounters(): EndpointCounters {
     opening: 0,
     blocked: 0,
     failed: 0,
+    closed: 0,
   };
   return { socketErrors: 0, drops };
 }
@@ -98,9 +101,9 @@ export function addCounters(sum: SocketCounters, counters: SocketCounters): void
   for (const name of Object.keys(counters) as (keyof SocketCounters)[]) sum[name] += counters[name];
 }
 
-/** Returns the number of dropped datagrams, including those that the portable backend dropped. */
+/** Returns the number of dropped datagrams, including those that the sockets dropped. */
 export function dropsTotal({ drops, sockets }: EndpointSnapshot): number {
-  let total = sockets.datagramsDropped;
+  let total = sockets.datagramsDropped + sockets.sendDrops;
   for (const count of Object.values(drops)) total += count;
   return total;
 }

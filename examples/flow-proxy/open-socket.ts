@@ -20,7 +20,9 @@ export interface SocketOptions extends Partial<HostAndPort> {
  * the default.
  */
 export async function openSocket(options: SocketOptions): Promise<UdpSocket> {
-  const { bufferBytes = BUFFER_BYTES, ...bindOptions } = options;
+  const { bufferBytes = BUFFER_BYTES, ...rest } = options;
+  // A datagram that the system refuses must not stop the others.
+  const bindOptions = { ...rest, sendErrors: "drop" } as const;
   if (options.backend === "portable") return UdpSocket.bind(bindOptions);
   try {
     const bufferSizes = { receiveBufferBytes: bufferBytes, sendBufferBytes: bufferBytes };

@@ -9,6 +9,7 @@ import {
 } from "../../examples/flow-proxy/batch-io.ts";
 import { newEndpointCounters } from "../../examples/flow-proxy/counters.ts";
 import { batchSink, Forwarder } from "../../examples/flow-proxy/forwarder.ts";
+import { openSocket } from "../../examples/flow-proxy/open-socket.ts";
 import { type FlowKey, ReplyQueue } from "../../examples/flow-proxy/reply-queue.ts";
 import { TunnelDatagram } from "../../examples/flow-proxy/tunnel-datagram.ts";
 import {
@@ -25,6 +26,7 @@ import {
 import { allocates } from "../tools/allocation.ts";
 import { NO_OFFLOAD_REASON } from "../tools/offload.ts";
 import {
+  closedPort,
   connectedPair,
   nextTurn,
   numbered,
@@ -109,32 +111,42 @@ describe("flushBatch", () => {
     expect(counters).toEqual(newEndpointCounters());
   });
 
-  test("counts an error about an earlier datagram, and sends all datagrams", () => {
-    const { socket, batch, counters } = batchOf(["a", "b"], [1, failure("ECONNREFUSED")]);
-    expect(flushBatch(socket, null, batch, counters)).toBe(true);
-    expect([socket.sent, counters.socketErrors, counters.drops.failed]).toEqual([["a", "b"], 1, 0]);
+  test("a datagram that the system refuses is dropped and counted, and the others are sent", async () => {
+    const receiver = await openSocket({ hostname: "127.0.0.1" });
+    const { address: hostname, port } = receiver.localAddr;
+    const sender = await openSocket({ connect: { hostname, port } });
+    opened.push(receiver, sender);
+    const batch = new SendBatch();
+    batch.push(bytesOf("a")).push(new Uint8Array(70_000)).push(bytesOf("c"));
+    expect(flushBatch(sender, null, batch, newEndpointCounters())).toBe(true);
+    expect(sender.sendDropsByCode).toEqual({ EMSGSIZE: 1 });
+    const buf = new Uint8Array(9);
+    expect([await receiver.recv(buf), await receiver.recv(buf)]).toEqual([1, 1]);
   });
 
-  test("drops a datagram that fails twice, and sends the others", () => {
-    const refused = failure("EMSGSIZE");
-    const { socket, batch, counters } = batchOf(["a", "b", "c"], [1, refused, refused, refused]);
-    expect(flushBatch(socket, null, batch, counters)).toBe(true);
-    expect(socket.sent).toEqual(["a", "c"]);
-    expect([counters.socketErrors, counters.drops.failed]).toEqual([3, 1]);
+  test("an ICMP error about an earlier datagram drops none", async () => {
+    const connect = { hostname: "127.0.0.1", port: await closedPort() };
+    const sender = await openSocket({ connect });
+    opened.push(sender);
+    for (let i = 0; i < 10; i++) {
+      const batch = new SendBatch().push(bytesOf("a")).push(bytesOf("b c"));
+      expect(flushBatch(sender, null, batch, newEndpointCounters())).toBe(true);
+    }
+    const { datagramsSent, sendDrops, transportErrors } = sender.counters;
+    expect([datagramsSent, sendDrops]).toEqual([20, 0]);
+    expect(transportErrors).toBeGreaterThan(0);
   });
 
-  test("drops nothing if a datagram is sent after each error", () => {
-    const refused = failure("ECONNREFUSED");
-    const { socket, batch, counters } = batchOf(["a", "b", "c"], [refused, 1, refused, 1, refused]);
-    expect(flushBatch(socket, null, batch, counters)).toBe(true);
-    expect(socket.sent).toEqual(["a", "b", "c"]);
-    expect([counters.socketErrors, counters.drops.failed]).toEqual([3, 0]);
-  });
-
-  test("clears the batch without counting an error if the socket is closed", () => {
+  test("clears the batch and counts its datagrams if the socket is closed", () => {
     const { socket, batch, counters } = batchOf(["a", "b"], [failure("ERR_SOCKET_CLOSED")]);
     expect(flushBatch(socket, null, batch, counters)).toBe(true);
-    expect([batch.length, counters]).toEqual([0, newEndpointCounters()]);
+    expect([batch.length, counters.drops.closed]).toEqual([0, 2]);
+  });
+
+  test("throws any other error: the sockets of the proxy report none", () => {
+    const { socket, batch, counters } = batchOf(["a"], [failure("EPERM")]);
+    expect(() => flushBatch(socket, null, batch, counters)).toThrow("EPERM");
+    expect(batch.length).toBe(1);
   });
 
   test("throws an error that is not a SocketError", () => {
