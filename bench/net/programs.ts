@@ -25,7 +25,7 @@ const BUNDLED = ["node-dgram.ts", "deno.ts", "unix-dgram.ts"];
 const folder = join(import.meta.dir, "../node_modules/.cache/datagram-bench", String(process.pid));
 
 /** Compiles the C program once for each datagram length of `sizes`, and bundles the peers. */
-export async function makePrograms(sizes: readonly number[]): Promise<void> {
+export async function buildPrograms(sizes: readonly number[]): Promise<void> {
   mkdirSync(folder, { recursive: true });
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
   const lengths = new Set([DEFAULT_DATAGRAM_BYTES, ...sizes]);
