@@ -1,11 +1,18 @@
 /*
- * The contender in C for Unix datagrams, in the roles of the programs in peers/. A full receiver
- * makes its sender wait, so nothing is lost.
+ * The contender in C for Unix datagrams, with the roles of peers/run-peer.ts. A full receiver
+ * blocks its sender, so no datagram is lost.
  *
  *   reference unix unix-sink SECONDS PATH
- *   reference unix unix-send SECONDS PATH    goes on until it is killed
+ *   reference unix unix-send SECONDS PATH    continues until it is killed
  */
-#include "reference.h"
+#include "datagrams.h"
+#include "measurement.h"
+#include "roles.h"
+#include "support.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 
 static struct mmsghdr messages[BATCH];
@@ -19,7 +26,7 @@ static struct sockaddr_un address_of(const char *path) {
   return address;
 }
 
-static int sink(double seconds, const char *path) {
+static int run_sink(double seconds, const char *path) {
   int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
   struct sockaddr_un address = address_of(path);
   struct measurement measurement = {0};
@@ -34,11 +41,11 @@ static int sink(double seconds, const char *path) {
     if (count < 0) die("recvmmsg");
     calls_made++;
     for (int i = 0; i < count; i++) check_received(bytes[i], (int)messages[i].msg_len);
-    if (measurement_count(&measurement, count, seconds)) return 0;
+    if (measurement_record(&measurement, count, seconds)) return 0;
   }
 }
 
-static int send_to(double seconds, const char *path) {
+static int run_sender(double seconds, const char *path) {
   int fd = socket(AF_UNIX, SOCK_DGRAM, 0), is_done = 0;
   struct sockaddr_un address = address_of(path);
   struct measurement measurement = {0};
@@ -49,17 +56,18 @@ static int send_to(double seconds, const char *path) {
   }
   for (int sent = 0;;) {
     int count = sendmmsg(fd, messages + sent, (unsigned)(BATCH - sent), 0);
-    /* The receiver has what it wanted. */
+    /* Fails when the receiver has exited, which is expected after this measurement. */
     if (count < 0) return is_done ? 0 : 1;
     calls_made++;
-    if (!is_done) is_done = measurement_count(&measurement, count, seconds);
+    if (!is_done) is_done = measurement_record(&measurement, count, seconds);
     sent = (sent + count) % BATCH;
   }
 }
 
-int run_unix(int count, char **arguments) {
+int run_unix_contender(int count, char **arguments) {
   const char *role = count > 1 ? arguments[1] : "";
-  if (!strcmp(role, "unix-sink") && count == 4) return sink(atof(arguments[2]), arguments[3]);
-  if (!strcmp(role, "unix-send") && count == 4) return send_to(atof(arguments[2]), arguments[3]);
+  if (!strcmp(role, "unix-sink") && count == 4) return run_sink(atof(arguments[2]), arguments[3]);
+  if (!strcmp(role, "unix-send") && count == 4)
+    return run_sender(atof(arguments[2]), arguments[3]);
   return 2;
 }

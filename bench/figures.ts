@@ -1,16 +1,19 @@
-/** Figures: what they are called in tables, how they are written, and which way is better. */
+/** The figures of samples: their headings and formats in tables, and which direction is better. */
 
-/** How one figure of a sample is shown. */
+/** How a figure is shown and compared. */
 export interface Figure {
   readonly name: string;
   readonly heading: string;
   readonly write: (value: number) => string;
   readonly better: "more" | "less";
-  /** What it moves by for nothing: of a figure around zero, no part of it tells. */
+  /**
+   * A difference between two runs that is not significant, in the unit of the figure. For figures
+   * around zero, where relative differences mean nothing.
+   */
   readonly noise?: number;
 }
 
-/** Three digits, and none behind the thousandth. */
+/** Formats a value with three significant digits, but at most three decimals. */
 export function digits(value: number): string {
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en-US");
   return String(Number(Number(value.toPrecision(3)).toFixed(3)));
@@ -18,7 +21,7 @@ export function digits(value: number): string {
 
 const MILLION = 1e6;
 
-/** Those that a table has columns for, in their order. */
+/** The figures that tables have columns for, in their order. */
 export const FIGURES: readonly Figure[] = [
   { name: "rate", heading: "M/s", write: (value) => digits(value / MILLION), better: "more" },
   { name: "gbitPerS", heading: "Gbit/s", write: digits, better: "more" },
@@ -50,7 +53,7 @@ export const FIGURES: readonly Figure[] = [
 
 const byName = new Map(FIGURES.map((figure) => [figure.name, figure]));
 
-/** How a figure is shown; undefined for those that are there for the record, such as the gauge. */
+/** Returns how a figure is shown. Undefined for those about the sample itself, as `gaugeUs`. */
 export function figureOf(name: string): Figure | undefined {
   return byName.get(name);
 }

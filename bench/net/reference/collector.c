@@ -1,20 +1,24 @@
-/* The other end of what senders and relays send: receives with GRO, and checks every datagram. */
-#include "reference.h"
-#include "messages.h"
+/* Receives what senders and relays send, with GRO, and checks every datagram. */
+#include "datagrams.h"
+#include "offload.h"
+#include "roles.h"
+#include "sockets.h"
+#include <poll.h>
+#include <stdio.h>
 
-/* After so many each is looked at briefly, so that the check does not become the limit. */
-#define CHECKED_FULLY 10000
+/* Later datagrams are checked briefly, so that the collector does not become the bottleneck. */
+#define FULLY_CHECKED_DATAGRAMS 10000
 
 struct collected {
   double datagrams, bad;
 };
 
-static void take_message(struct collected *collected, const struct offload_batch *batch, int m,
-                         int prefix_bytes, int expected) {
-  int length = (int)batch->messages[m].msg_len, stride = message_stride(batch, m);
+static void check_message(struct collected *collected, const struct gro_batch *batch, int m,
+                          int prefix_bytes, int expected) {
+  int length = (int)batch->messages[m].msg_len, stride = gro_stride(batch, m);
   for (int at = 0; at < length; at += stride) {
     int size = length - at < stride ? length - at : stride;
-    int briefly = collected->datagrams >= CHECKED_FULLY;
+    int briefly = collected->datagrams >= FULLY_CHECKED_DATAGRAMS;
     int i = check_datagram(batch->bytes[m] + at, size, prefix_bytes, briefly);
     if (i < 0 || (expected >= 0 && i != expected)) collected->bad++;
     collected->datagrams++;
@@ -22,12 +26,12 @@ static void take_message(struct collected *collected, const struct offload_batch
 }
 
 /*
- * Prints the ports of its sockets, and when its standard input ends what came in: the sockets stay
- * open until then, for a sender that outlives them would look fast. Of several sockets, number k
- * expects datagram k alone.
+ * Prints the ports of its sockets, and the result when standard input ends. The sockets remain open
+ * until then: a sender without a receiver is faster. If there are several sockets, socket `k` must
+ * receive only datagram `k`.
  */
-int collect(int sockets, int prefix_bytes) {
-  static struct offload_batch batch;
+int run_collector(int sockets, int prefix_bytes) {
+  static struct gro_batch batch;
   static struct pollfd ready[BATCH + 1];
   struct collected collected = {0, 0};
   if (sockets < 1 || sockets > BATCH) return 2;
@@ -45,9 +49,9 @@ int collect(int sockets, int prefix_bytes) {
     has_ended = ready[sockets].revents != 0;
     for (int k = 0; k < sockets; k++) {
       if (!ready[k].revents) continue;
-      for (int count; (count = receive_messages(ready[k].fd, &batch)) > 0;)
+      for (int count; (count = receive_gro(ready[k].fd, &batch)) > 0;)
         for (int m = 0; m < count; m++)
-          take_message(&collected, &batch, m, prefix_bytes, sockets > 1 ? k : -1);
+          check_message(&collected, &batch, m, prefix_bytes, sockets > 1 ? k : -1);
     }
   }
   printf("{\"datagrams\":%.0f,\"bad\":%.0f}\n", collected.datagrams, collected.bad);

@@ -1,58 +1,60 @@
 /*
- * What contenders are loaded with.
+ * The load for contenders.
  *
- *   reference flood PORT SOCKETS             sends by GSO as fast as it can, until it is killed
- *   reference fill PORT MESSAGES             sends that many messages by GSO
- *   reference spread PORT...                 sends one datagram a port in turn, until it is killed
- *   reference ping COUNT GAP_US PORT...      round trips, one at a time, to one port after the other
- *   reference flows PORT FLOWS SECONDS       round trips, one at a time from each of many ports
+ *   reference flood PORT SOCKETS             sends GSO messages at full speed until it is killed
+ *   reference fill PORT MESSAGES             sends that number of GSO messages
+ *   reference spread PORT...                 sends to the ports in turn until it is killed
+ *   reference ping COUNT GAP_US PORT...      COUNT round trips to each port, one at a time
+ *   reference flows PORT FLOWS SECONDS       round trips from many sockets, one at a time each
  */
-#include "messages.h"
-#include "reference.h"
-#include <errno.h>
+#include "datagrams.h"
+#include "measurement.h"
+#include "offload.h"
+#include "roles.h"
+#include "sockets.h"
+#include "support.h"
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
-/* Nothing runs longer, should nobody be left to kill it. */
+/* A limit for roles that run until they are killed, in case the benchmark does not do so. */
 #define RUN_US_MAX 60e6
-/* Answers that take longer are lost. */
-#define ANSWER_US_MAX 1e5
+/* A flow whose reply takes longer counts a lost datagram, and sends the next request. */
+#define REPLY_US_MAX 1e5
 #define FLOWS_MAX 4096
 #define TRIPS_MAX 2000000
-/* Round trips to one server, and to how many in turn. */
-#define BLOCK 250
-#define BLOCK_WARM_UP 50
+/* Round trips to one server before the next server is used: timed ones, and a warm-up before. */
+#define BLOCK_TRIPS 250
+#define BLOCK_WARM_UP_TRIPS 50
 #define SERVERS_MAX 16
 
-/* Several sockets in turn are several flows, which a group of receivers shares (SO_REUSEPORT). */
+/* Each socket is a flow of its own, so that the kernel spreads them over an SO_REUSEPORT group. */
 static int flood(int port, int sockets) {
   int fds[BATCH];
   if (sockets < 1 || sockets > BATCH) return 2;
-  for (int i = 0; i < sockets; i++) fds[i] = segmenting_socket(port);
+  for (int i = 0; i < sockets; i++) fds[i] = gso_socket(port);
   double end = now_us() + RUN_US_MAX;
-  /* A receiver that is gone is no error here: whoever runs this kills it then. */
+  /* Errors are ignored: the receiver may exit before this process is killed. */
   for (int i = 0; now_us() < end; i = (i + 1) % sockets)
     send(fds[i], datagram(0), SEGMENTS * DATAGRAM_BYTES, 0);
   return 0;
 }
 
 static int fill(int port, int messages) {
-  int fd = segmenting_socket(port);
+  int fd = gso_socket(port);
   for (int i = 0; i < messages; i++)
     if (send(fd, datagram(0), SEGMENTS * DATAGRAM_BYTES, 0) < 0) die("send");
   return 0;
 }
 
-/* BATCH datagrams a call, so that the load is as fast as it can be without offload. */
+/* Sends BATCH datagrams per system call, the fastest way without GSO. */
 static int spread(int count, char **ports) {
   static struct mmsghdr messages[BATCH];
   static struct iovec vectors[BATCH];
   struct sockaddr_in *names = calloc((size_t)count, sizeof *names);
   int fd = loopback_socket(0, 0);
-  for (int i = 0; i < count; i++) {
-    names[i].sin_family = AF_INET;
-    names[i].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    names[i].sin_port = htons((unsigned short)atoi(ports[i]));
-  }
+  for (int i = 0; i < count; i++) names[i] = loopback_address(atoi(ports[i]));
   double end = now_us() + RUN_US_MAX;
   for (int next = 0; now_us() < end;) {
     for (int i = 0; i < BATCH; i++, next = (next + 1) % count) {
@@ -69,7 +71,10 @@ static int spread(int count, char **ports) {
 
 /* ----------------------------------------------------------------------- round trips ---- */
 
-/* What was asked of one server, or of all its flows: of `all` trips the last `done` were timed. */
+/*
+ * The round trips to one server. `all` counts the replies, including those of warm-ups, `done` the
+ * timed ones, whose times are in `us`.
+ */
 struct trips {
   double *us, seconds;
   int all, done, lost;
@@ -84,43 +89,43 @@ static void print_trips(struct trips trips) {
          trips.seconds);
 }
 
-/* Takes answers until that to the question is there, which is to be the same: whether it came. */
-static int await_answer(int fd, const char *question) {
-  char answer[DATAGRAM_BYTES + 1];
+/* Receives until the reply that equals `request` arrives. Returns 0 if there is none in time. */
+static int await_reply(int fd, const char *request) {
+  char reply[DATAGRAM_BYTES + 1];
   for (;;) {
-    ssize_t length = recv(fd, answer, sizeof answer, 0);
+    ssize_t length = recv(fd, reply, sizeof reply, 0);
     if (length < 0) return 0;
-    /* One that was given up may come later, and has another number. */
-    if (length != DATAGRAM_BYTES || memcmp(answer + 4, question + 4, DATAGRAM_BYTES - 4)) {
-      fprintf(stderr, "an answer is not what was asked\n");
+    /* The first 4 bytes are a sequence number: a late reply to an earlier request is skipped. */
+    if (length != DATAGRAM_BYTES || memcmp(reply + 4, request + 4, DATAGRAM_BYTES - 4)) {
+      fprintf(stderr, "a reply is not equal to its request\n");
       exit(1);
     }
-    if (!memcmp(answer, question, 4)) return 1;
+    if (!memcmp(reply, request, 4)) return 1;
   }
 }
 
-/* `count` round trips that are timed, behind some that are not: others were asked meanwhile. */
-static void ask_block(int fd, struct trips *trips, int count, int gap_us) {
+/* Times `count` round trips, after a warm-up: the server was idle while others were measured. */
+static void ping_block(int fd, struct trips *trips, int count, int gap_us) {
   static int number;
-  char question[DATAGRAM_BYTES];
-  memcpy(question, datagram(1), sizeof question);
+  char request[DATAGRAM_BYTES];
+  memcpy(request, datagram(1), sizeof request);
   double begin = now_us();
-  for (int i = -BLOCK_WARM_UP; i < count; i++) {
+  for (int i = -BLOCK_WARM_UP_TRIPS; i < count; i++) {
     double start = now_us();
     if (i == 0) begin = start;
     number++;
-    memcpy(question, &number, sizeof number);
-    send(fd, question, sizeof question, 0);
-    int is_answered = await_answer(fd, question);
-    trips->all += is_answered;
-    if (i >= 0 && is_answered) trips->us[trips->done++] = now_us() - start;
-    if (i >= 0 && !is_answered) trips->lost++;
+    memcpy(request, &number, sizeof number);
+    send(fd, request, sizeof request, 0);
+    int has_reply = await_reply(fd, request);
+    trips->all += has_reply;
+    if (i >= 0 && has_reply) trips->us[trips->done++] = now_us() - start;
+    if (i >= 0 && !has_reply) trips->lost++;
     if (gap_us) usleep((unsigned)gap_us);
   }
   trips->seconds += (now_us() - begin) / 1e6;
 }
 
-/* Servers are asked in turn, so that a slow spell of the machine is one for all of them. */
+/* Alternates between the servers in short blocks, so that a slow spell affects all of them. */
 static int ping(int count, int gap_us, int servers, char **ports) {
   int fds[SERVERS_MAX];
   struct trips trips[SERVERS_MAX] = {0};
@@ -131,9 +136,9 @@ static int ping(int count, int gap_us, int servers, char **ports) {
     setsockopt(fds[s], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
     trips[s].us = calloc((size_t)count, sizeof *trips[s].us);
   }
-  for (int asked = 0; asked < count; asked += BLOCK) {
-    int block = count - asked < BLOCK ? count - asked : BLOCK;
-    for (int s = 0; s < servers; s++) ask_block(fds[s], &trips[s], block, gap_us);
+  for (int done = 0; done < count; done += BLOCK_TRIPS) {
+    int block = count - done < BLOCK_TRIPS ? count - done : BLOCK_TRIPS;
+    for (int s = 0; s < servers; s++) ping_block(fds[s], &trips[s], block, gap_us);
   }
   for (int s = 0; s < servers; s++) print_trips(trips[s]);
   return 0;
@@ -144,17 +149,17 @@ static struct flow {
   double sent_us;
 } flow_table[FLOWS_MAX];
 
-static void ask(struct flow *flow) {
+static void send_request(struct flow *flow) {
   flow->sent_us = now_us();
-  /* One that finds the queue full is lost on the way, which is told by its missing answer. */
+  /* A failed send counts as lost, when its reply is overdue. */
   send(flow->fd, datagram(1), DATAGRAM_BYTES, 0);
 }
 
-/* Each flow asks again when it was answered; one that waits too long lost a datagram. */
+/* Each flow sends its next request when the reply arrives, or when that is overdue. */
 static int flows(int port, int count, double seconds) {
   if (count < 1 || count > FLOWS_MAX) return 2;
   static struct epoll_event events[BATCH];
-  char answer[DATAGRAM_BYTES + 1];
+  char reply[DATAGRAM_BYTES + 1];
   int poller = epoll_create1(0);
   struct trips trips = {.us = calloc(TRIPS_MAX, sizeof *trips.us), .seconds = seconds};
   for (int i = 0; i < count; i++) {
@@ -162,25 +167,25 @@ static int flows(int port, int count, double seconds) {
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = (unsigned)i};
     if (epoll_ctl(poller, EPOLL_CTL_ADD, flow_table[i].fd, &event)) die("epoll_ctl");
   }
-  for (int i = 0; i < count; i++) ask(&flow_table[i]);
+  for (int i = 0; i < count; i++) send_request(&flow_table[i]);
   double begin = now_us() + WARM_UP_US, end = begin + seconds * 1e6, swept = begin, now;
   while ((now = now_us()) < end) {
     int ready = epoll_wait(poller, events, BATCH, 10);
     for (int e = 0; e < ready; e++) {
       struct flow *flow = &flow_table[events[e].data.u32];
-      if (recv(flow->fd, answer, sizeof answer, MSG_DONTWAIT) < 0) continue;
-      if (check_datagram(answer, DATAGRAM_BYTES, 0, 1) != 1) die("an answer");
+      if (recv(flow->fd, reply, sizeof reply, MSG_DONTWAIT) < 0) continue;
+      if (check_datagram(reply, DATAGRAM_BYTES, 0, 1) != 1) die("a reply");
       double trip_us = now_us() - flow->sent_us;
       trips.all++;
       if (now >= begin && trips.done < TRIPS_MAX) trips.us[trips.done++] = trip_us;
-      ask(flow);
+      send_request(flow);
     }
-    if (now < swept + ANSWER_US_MAX) continue;
+    if (now < swept + REPLY_US_MAX) continue;
     swept = now;
     for (int i = 0; i < count; i++) {
-      if (now - flow_table[i].sent_us < ANSWER_US_MAX) continue;
+      if (now - flow_table[i].sent_us < REPLY_US_MAX) continue;
       trips.lost++;
-      ask(&flow_table[i]);
+      send_request(&flow_table[i]);
     }
   }
   print_trips(trips);

@@ -1,6 +1,6 @@
 /*
- * The contenders in C, in the roles of the programs in peers/: plain recvmmsg and sendmmsg, one
- * datagram a message, or with GRO in and GSO out.
+ * The contenders in C for UDP, with the roles of peers/run-peer.ts: "plain" uses recvmmsg(2) and
+ * sendmmsg(2) with one datagram per message, "offload" receives with GRO and sends with GSO.
  *
  *   reference plain|offload sink SECONDS RECEIVE_BYTES
  *   reference plain|offload drain LAPS RECEIVE_BYTES DATAGRAMS
@@ -9,17 +9,28 @@
  *   reference plain|offload send SECONDS PORT...
  *   reference plain echo RECEIVE_BYTES
  */
-#include "messages.h"
-#include "reference.h"
+#include "datagrams.h"
+#include "measurement.h"
+#include "offload.h"
+#include "roles.h"
+#include "sockets.h"
+#include "support.h"
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 /* Laps of a drain that are not timed, as in peers/meter.ts. */
 #define WARM_UP_LAPS 150
 #define LAPS_MAX 1000
 
-#define BYTES_MAX (DATAGRAM_BYTES + 64)
+#define DATAGRAM_CAPACITY (DATAGRAM_BYTES + 64)
 
-/* Receives what is there from `in`, relays it to `out`: how many datagrams, -1 for none. */
-typedef int step(int in, int out);
+/*
+ * Receives the available datagrams from `in`, and relays them to `out` unless that is -1. Returns
+ * their number, or -1 if there are none.
+ */
+typedef int transfer_function(int in, int out);
 
 static void send_messages(int fd, struct mmsghdr *messages, int count) {
   for (int sent = 0; sent < count;) {
@@ -36,12 +47,12 @@ static struct {
   struct mmsghdr messages[BATCH];
   struct iovec vectors[BATCH][2];
   struct sockaddr_in names[BATCH];
-  char bytes[BATCH][BYTES_MAX];
+  char bytes[BATCH][DATAGRAM_CAPACITY];
 } plain;
 
 static int receive_unchecked(int in) {
   for (int i = 0; i < BATCH; i++) {
-    plain.vectors[i][0] = (struct iovec){plain.bytes[i], BYTES_MAX};
+    plain.vectors[i][0] = (struct iovec){plain.bytes[i], DATAGRAM_CAPACITY};
     plain.messages[i].msg_hdr = (struct msghdr){.msg_iov = plain.vectors[i],
                                                 .msg_iovlen = 1,
                                                 .msg_name = &plain.names[i],
@@ -77,7 +88,7 @@ static void echo(int receive_bytes) {
   print_port(fd);
   struct pollfd ready = {fd, POLLIN, 0};
   for (;;) {
-    /* Questions have numbers, which their asker checks. */
+    /* Requests contain sequence numbers. Their sender checks the replies. */
     int count = receive_unchecked(fd);
     if (count < 0) poll(&ready, 1, -1);
     for (int i = 0; i < count; i++) plain.vectors[i][0].iov_len = plain.messages[i].msg_len;
@@ -87,24 +98,25 @@ static void echo(int receive_bytes) {
 
 /* --------------------------------------------------------------------------- offload ---- */
 
-static struct offload_batch received;
+static struct gro_batch received;
 
 /*
- * What leaves, gathered from where it came, which beats copying it together: one message for each
- * that came, or more where the prefixes take it past 64 KB.
+ * The messages that a relay sends. They refer to the received bytes, which is faster than copying
+ * them. There is one message for each received one, or more where the prefixes make it longer than
+ * MESSAGE_BYTES_MAX.
  */
 #define RELAYED_MAX (4 * MESSAGES)
 static struct {
   struct mmsghdr messages[RELAYED_MAX];
-  struct segment_control control[RELAYED_MAX];
+  struct gso_control control[RELAYED_MAX];
   struct iovec vectors[RELAYED_MAX * BATCH][2];
 } relayed;
 
 static int receive_offload(int in, int out) {
   (void)out;
-  int count = receive_messages(in, &received), datagrams = 0;
+  int count = receive_gro(in, &received), datagrams = 0;
   for (int m = 0; m < count; m++) {
-    int length = (int)received.messages[m].msg_len, stride = message_stride(&received, m);
+    int length = (int)received.messages[m].msg_len, stride = gro_stride(&received, m);
     datagrams += (length + stride - 1) / stride;
     for (int at = 0; at < length; at += stride)
       check_received(received.bytes[m] + at, length - at < stride ? length - at : stride);
@@ -112,19 +124,18 @@ static int receive_offload(int in, int out) {
   return count < 0 ? -1 : datagrams;
 }
 
-/* The last `segments` of `vectors` segments, as message `m`. */
-static void finish_message(int m, int vectors, int segments, int segment_bytes) {
+/* Makes message `m` of the last `segments` of the first `vectors` vectors. */
+static void finish_message(int m, int vectors, int segments, int stride) {
   relayed.messages[m].msg_hdr = (struct msghdr){.msg_iov = relayed.vectors[vectors - segments],
                                                 .msg_iovlen = 2 * (size_t)segments};
   if (segments > 1)
-    segmented_message(&relayed.messages[m].msg_hdr, &relayed.control[m],
-                      (unsigned short)segment_bytes);
+    set_gso(&relayed.messages[m].msg_hdr, &relayed.control[m], (unsigned short)stride);
 }
 
 static int relay_offload(int in, int out) {
-  int count = receive_messages(in, &received), datagrams = 0, messages = 0;
+  int count = receive_gro(in, &received), datagrams = 0, messages = 0;
   for (int m = 0; m < count; m++) {
-    int length = (int)received.messages[m].msg_len, stride = message_stride(&received, m);
+    int length = (int)received.messages[m].msg_len, stride = gro_stride(&received, m);
     int used = 0, segments = 0;
     for (int at = 0; at < length; at += stride) {
       int size = length - at < stride ? length - at : stride;
@@ -148,24 +159,24 @@ static int relay_offload(int in, int out) {
 
 /* ----------------------------------------------------------------- sinks and relays ---- */
 
-static int measure_for(double seconds, int in, int out, step *run) {
+static int measure_for(double seconds, int in, int out, transfer_function *transfer) {
   struct measurement measurement = {0};
   struct pollfd ready = {in, POLLIN, 0};
   for (;;) {
-    int count = run(in, out);
+    int count = transfer(in, out);
     if (count < 0) poll(&ready, 1, -1);
-    else if (measurement_count(&measurement, count, seconds)) return 0;
+    else if (measurement_record(&measurement, count, seconds)) return 0;
   }
 }
 
-/* Has whoever started this fill the queue: it answers with a byte. */
+/* Prints the port, and waits until the parent process has filled the queue and sent a byte. */
 static void await_fill(int in) {
-  char answer;
+  char byte;
   print_port(in);
-  if (read(STDIN_FILENO, &answer, 1) != 1) die("fill");
+  if (read(STDIN_FILENO, &byte, 1) != 1) die("fill");
 }
 
-static int measure_drain(int laps, int expected, int in, int out, step *run) {
+static int measure_drain(int laps, int expected, int in, int out, transfer_function *transfer) {
   static double times[LAPS_MAX];
   struct measurement measurement = {0};
   for (int lap = -WARM_UP_LAPS; lap < laps; lap++) {
@@ -173,11 +184,11 @@ static int measure_drain(int laps, int expected, int in, int out, step *run) {
     await_fill(in);
     if (lap == 0) measurement_start(&measurement);
     else measurement_resume(&measurement);
-    /* From the first receive on, as there. */
+    /* A lap is timed from its first receive on, as in peers/meter.ts. */
     double start = 0;
     int first = 0;
     while (taken < expected) {
-      int count = run(in, out);
+      int count = transfer(in, out);
       if (count < 0) {
         fprintf(stderr, "drain expected %d datagrams, got %d\n", expected, taken);
         return 1;
@@ -191,51 +202,48 @@ static int measure_drain(int laps, int expected, int in, int out, step *run) {
     if (lap >= 0) times[lap] = (now_us() - start) * 1e3 / (taken - first);
   }
   measurement_print(&measurement);
-  sort(times, laps);
-  printf("{\"ns\":%.1f}\n", times[laps / 2]);
+  printf("{\"ns\":%.1f}\n", median(times, laps));
   return 0;
 }
 
 /* --------------------------------------------------------------------------- senders ---- */
 
-/* Datagrams of a batch from `first` on that go in one message: the same 64 in as few as fit. */
-static int offload_messages(struct mmsghdr *messages, struct iovec *vectors,
-                            struct segment_control *control) {
+/* Makes as few GSO messages as possible of the batch, and returns their number. */
+static int make_gso_messages(struct mmsghdr *messages, struct iovec *vectors,
+                             struct gso_control *control) {
   int count = 0;
   for (int first = 0; first < BATCH; first += SEGMENTS, count++) {
     int segments = BATCH - first < SEGMENTS ? BATCH - first : SEGMENTS;
     vectors[count] = (struct iovec){(void *)datagram(first), (size_t)segments * DATAGRAM_BYTES};
     messages[count].msg_hdr = (struct msghdr){.msg_iov = &vectors[count], .msg_iovlen = 1};
-    if (segments > 1)
-      segmented_message(&messages[count].msg_hdr, &control[count], DATAGRAM_BYTES);
+    if (segments > 1) set_gso(&messages[count].msg_hdr, &control[count], DATAGRAM_BYTES);
   }
   return count;
 }
 
+/* Sends the batch to the only port, from a connected socket, or datagram `i` to port `i`. */
 static int measure_send(double seconds, int offload, const char *const *ports, int port_count) {
   static struct mmsghdr messages[BATCH];
   static struct iovec vectors[BATCH];
   static struct sockaddr_in names[BATCH];
-  static struct segment_control control[BATCH];
+  static struct gso_control control[BATCH];
   int fd = loopback_socket(port_count == 1 ? atoi(ports[0]) : 0, 0), count = BATCH;
-  if (offload) count = offload_messages(messages, vectors, control);
+  if (offload) count = make_gso_messages(messages, vectors, control);
   for (int i = 0; i < BATCH && !offload; i++) {
     vectors[i] = (struct iovec){(void *)datagram(i), DATAGRAM_BYTES};
     messages[i].msg_hdr = (struct msghdr){.msg_iov = &vectors[i], .msg_iovlen = 1};
     if (port_count == 1) continue;
-    names[i].sin_family = AF_INET;
-    names[i].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    names[i].sin_port = htons((unsigned short)atoi(ports[i % port_count]));
+    names[i] = loopback_address(atoi(ports[i % port_count]));
     messages[i].msg_hdr.msg_name = &names[i];
     messages[i].msg_hdr.msg_namelen = sizeof names[i];
   }
   struct measurement measurement = {0};
   do send_messages(fd, messages, count);
-  while (!measurement_count(&measurement, BATCH, seconds));
+  while (!measurement_record(&measurement, BATCH, seconds));
   return 0;
 }
 
-int run_contender(int count, char **arguments) {
+int run_udp_contender(int count, char **arguments) {
   int offload = !strcmp(arguments[0], "offload");
   const char *role = count > 1 ? arguments[1] : "";
   if (!strcmp(role, "echo") && count == 3) echo(atoi(arguments[2]));
@@ -247,8 +255,8 @@ int run_contender(int count, char **arguments) {
   int out = relays ? loopback_socket(atoi(arguments[count - 1]), 0) : -1;
   if (offload) enable_gro(in);
   if (!drains) print_port(in);
-  step *run = relays ? (offload ? relay_offload : relay_plain)
-                     : (offload ? receive_offload : receive_plain);
-  return drains ? measure_drain(atoi(arguments[2]), atoi(arguments[4]), in, out, run)
-                : measure_for(atof(arguments[2]), in, out, run);
+  transfer_function *transfer = relays ? (offload ? relay_offload : relay_plain)
+                                       : (offload ? receive_offload : receive_plain);
+  return drains ? measure_drain(atoi(arguments[2]), atoi(arguments[4]), in, out, transfer)
+                : measure_for(atof(arguments[2]), in, out, transfer);
 }
