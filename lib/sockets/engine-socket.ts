@@ -14,8 +14,8 @@ import {
 } from "../datagram/ranges.ts";
 import { checkRecvMeta, RecvMeta } from "../datagram/recv-meta.ts";
 import type { Backend, Engine } from "../engine/engine.ts";
-import type { OperationQueue } from "../poll/operation-queue.ts";
-import { callWaker, Pending, type Poll, type Waker } from "../poll/poll.ts";
+import { Pending, type Poll, type Waker } from "../poll/poll.ts";
+import { SharedWaker } from "../poll/shared-waker.ts";
 import { closedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
@@ -32,35 +32,6 @@ import {
  * of them would be a large part of the latency. Engines check the others before they use them.
  */
 const CHECKED_MAX = 2;
-
-/**
- * The waker of one direction. The engine stores one waker, but two may wait: the queue of promises,
- * and a caller that polls. This one wakes both, so that neither takes the wake-up of the other.
- */
-class SharedWaker {
-  readonly #queue: () => OperationQueue | undefined;
-  /** The waker of the caller's latest poll. */
-  #pollWaker: Waker | null = null;
-
-  constructor(queue: () => OperationQueue | undefined) {
-    this.#queue = queue;
-  }
-
-  /** Passed to the engine. Allocated once. */
-  readonly wake: Waker = () => {
-    const waker = this.#pollWaker;
-    this.#pollWaker = null;
-    this.#queue()?.waker();
-    if (waker !== null) callWaker(waker);
-  };
-
-  /** Stores `waker` unless it is the queue's own, and returns the waker to pass to the engine. */
-  share(waker: Waker | null): Waker | null {
-    if (waker === null) return null;
-    if (waker !== this.#queue()?.waker) this.#pollWaker = waker;
-    return this.wake;
-  }
-}
 
 /** A socket of the operating system. `using` and `await using` close it. */
 export abstract class EngineSocket extends DatagramSocket implements AsSocketStats {
