@@ -27,6 +27,7 @@ const testWithNpm = npm === null ? test.skip : test;
 
 /** A program that uses the package, and its output. */
 const PROGRAM = `import { DgramBuffer, UdpSocket } from "datagram-socket";
+import { SimNetwork } from "datagram-socket/testing";
 
 await using server = await UdpSocket.bind({ hostname: "127.0.0.1" });
 await using client = await UdpSocket.connect({ hostname: "127.0.0.1", port: server.localAddr.port });
@@ -37,8 +38,13 @@ await client.send(datagram);
 const received: DgramBuffer = DgramBuffer.withCapacity(64);
 await server.recv(received);
 console.log(received.readVarint(), new TextDecoder().decode(received.asSlice()));
+
+const net = new SimNetwork({ seed: 1 });
+const simulated = net.bind("10.0.0.1", 53);
+await net.run(() => simulated.sendTo(received, simulated.localAddr));
+console.log(net.report.sent);
 `;
-const PRINTED = "7 hello\n";
+const PRINTED = "7 hello\n1\n";
 
 /** Strict compiler options that a user may have. The declarations must compile with them. */
 const STRICT = {
