@@ -46,7 +46,7 @@ class SharedWaker {
     this.#queue = queue;
   }
 
-  /** Passed to the engine. Allocated once. */
+  /** Passed to the engine in place of any waker. Allocated once. */
   readonly wake: Waker = () => {
     const waker = this.#pollWaker;
     this.#pollWaker = null;
@@ -54,11 +54,12 @@ class SharedWaker {
     if (waker !== null) callWaker(waker);
   };
 
-  /** Stores `waker` unless it is the queue's own, and returns the waker to pass to the engine. */
-  share(waker: Waker | null): Waker | null {
-    if (waker === null) return null;
-    if (waker !== this.#queue()?.waker) this.#pollWaker = waker;
-    return this.wake;
+  /** Returns the result of a poll. If it is `Pending`, stores `waker` unless it is the queue's. */
+  store(result: Poll<number>, waker: Waker | null): Poll<number> {
+    if (result === Pending && waker !== null && waker !== this.#queue()?.waker) {
+      this.#pollWaker = waker;
+    }
+    return result;
   }
 }
 
@@ -134,9 +135,10 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   #sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {
     checkPayload("buf", buf);
     this.#onePayload[0] = buf;
-    const shared = this.#sendWaker.share(waker);
-    const result = this._engine.send(shared, this.#onePayload, 0, 1, to);
-    return result === Pending ? Pending : buf.length;
+    const shared = this.#sendWaker;
+    const engineWaker = waker && shared.wake;
+    const result = this._engine.send(engineWaker, this.#onePayload, 0, 1, to);
+    return shared.store(result, waker) === Pending ? Pending : buf.length;
   }
 
   override pollSendMany(
@@ -151,9 +153,11 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
       for (const address of Array.isArray(to) ? to.slice(start, checkedEnd) : [to]) {
         checkPeer(this.peerAddr, address as SocketAddress);
       }
-      return this._engine.send(this.#sendWaker.share(waker), bufs, start, end, undefined);
     }
-    return this._engine.send(this.#sendWaker.share(waker), bufs, start, end, to);
+    const shared = this.#sendWaker;
+    const destinations = this.#isConnected ? undefined : to;
+    const result = this._engine.send(waker && shared.wake, bufs, start, end, destinations);
+    return shared.store(result, waker);
   }
 
   override pollRecv(waker: Waker | null, buf: Target): Poll<number> {
@@ -165,9 +169,10 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     checkRecvMeta("meta", meta);
     this.#oneTarget[0] = buf;
     this.#oneMeta[0] = meta;
-    const shared = this.#recvWaker.share(waker);
-    const result = this._engine.receive(shared, this.#oneTarget, 0, 1, this.#oneMeta);
-    return result === Pending ? Pending : meta.length;
+    const shared = this.#recvWaker;
+    const engineWaker = waker && shared.wake;
+    const result = this._engine.receive(engineWaker, this.#oneTarget, 0, 1, this.#oneMeta);
+    return shared.store(result, waker) === Pending ? Pending : meta.length;
   }
 
   override pollRecvMany(
@@ -178,21 +183,25 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     this._recvError?.throwIfSet();
     const end = checkRecvRange(bufs, range, CHECKED_MAX);
     const start = range?.start ?? 0;
-    return this._engine.receive(this.#recvWaker.share(waker), bufs, start, end, range?.meta);
+    const shared = this.#recvWaker;
+    const result = this._engine.receive(waker && shared.wake, bufs, start, end, range?.meta);
+    return shared.store(result, waker);
   }
 
   override pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
     checkRecvBatch(batch);
     batch._clear();
     this._recvError?.throwIfSet();
-    return this._engine.receiveBatch(this.#recvWaker.share(waker), batch);
+    const shared = this.#recvWaker;
+    return shared.store(this._engine.receiveBatch(waker && shared.wake, batch), waker);
   }
 
   override pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
     checkSendBatch(batch);
     if (this.#isConnected) batch._checkAddresses((address) => checkPeer(this.peerAddr, address));
     if (this._engine.sendBatch !== undefined) {
-      return this._engine.sendBatch(this.#sendWaker.share(waker), batch);
+      const shared = this.#sendWaker;
+      return shared.store(this._engine.sendBatch(waker && shared.wake, batch), waker);
     }
     if (this.#isClosed) throw closedError("send");
     batch._refuseMetadata("requires the native backend");
