@@ -8,6 +8,7 @@ import { checkPeer } from "../datagram/destination.ts";
 import { checkPayload, checkTarget, type Payload, type Target } from "../datagram/payload.ts";
 import {
   checkRecvRange,
+  checkSend,
   checkSendRange,
   type RecvRange,
   type SendRange,
@@ -16,16 +17,20 @@ import { checkRecvMeta, RecvMeta } from "../datagram/recv-meta.ts";
 import type { Backend, Engine } from "../engine/engine.ts";
 import type { OperationQueue } from "../poll/operation-queue.ts";
 import { callWaker, Pending, type Poll, type Waker } from "../poll/poll.ts";
-import { closedError } from "../support/errors.ts";
+import { typeError } from "../support/check.ts";
+import { closedError, SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
+import type { SendManyOptions } from "../traits/send.ts";
 import { DatagramSocket, type RawPoolBufDatagramIo } from "../traits/socket.ts";
+
 import {
   type AsSocketStats,
   emptySocketStats,
   type QuicAuditStats,
   type SocketStats,
 } from "../traits/stats.ts";
+import { GroupedSend } from "./grouped-send.ts";
 
 /**
  * The number of buffers to check before a receive. Most receives fill few of many, and checking all
@@ -158,6 +163,33 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     const destinations = this.#isConnected ? undefined : to;
     const result = this._engine.send(waker && shared.wake, bufs, start, end, destinations);
     return shared.store(result, waker);
+  }
+
+  override sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
+    if (!Array.isArray(options?.to) || this.#isConnected || !this._engine.prefersGroups) {
+      return super.sendMany(bufs, options);
+    }
+    return this.#sendGrouped(bufs, options);
+  }
+
+  /** Sends to several peers, grouped by peer if that is faster. */
+  async #sendGrouped(bufs: readonly Payload[], options: SendManyOptions): Promise<number> {
+    const { groupByPeer = true, signal } = options;
+    if (typeof groupByPeer !== "boolean") throw typeError("groupByPeer", "boolean", groupByPeer);
+    const { start, end } = checkSend(bufs, options);
+    const to = options.to as readonly SocketAddress[];
+    const grouped = groupByPeer ? GroupedSend.of(bufs, to, start, end) : undefined;
+    if (grouped === undefined) return super.sendMany(bufs, options);
+    try {
+      return await super.sendMany(grouped.bufs, { to: grouped.to, signal });
+    } catch (error) {
+      if (error instanceof SocketError && error.index !== undefined) {
+        error.index = grouped.indices[error.index];
+      }
+      throw error;
+    } finally {
+      grouped.release();
+    }
   }
 
   override pollRecv(waker: Waker | null, buf: Target): Poll<number> {
