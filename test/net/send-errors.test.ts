@@ -25,13 +25,7 @@ describe.skipIf(reason !== undefined).each(["IPv4", "IPv6"] as const)("over %s",
   let namespaces: Namespaces;
   beforeAll(() => {
     namespaces = new Namespaces("dse");
-    // While a neighbour is being resolved, the kernel queues packets instead of sending them.
-    for (const device of ["near", "far"]) {
-      const mac = namespaces.exec("receiver", `cat /sys/class/net/${device}/address`).trim();
-      const address = device === "near" ? near : far;
-      const entry = `${address} lladdr ${mac} dev ${device} nud permanent`;
-      run(`ip -n ${namespaces.sender} neigh replace ${entry}`);
-    }
+    namespaces.addNeighbours();
   });
   afterAll(() => namespaces?.[Symbol.dispose]());
   afterEach(() => {
