@@ -478,7 +478,7 @@ struct poller {
   i32 has_thread;
   i32 notify_fd;    /* a byte sent here wakes the event loop; owned */
   i32 thread_epoll; /* `epoll` and `stop` */
-  i32 stop;         /* closing `stop_peer`, its other end, tells the helper thread to return */
+  i32 stop;         /* closing `stop_peer`, its other end, makes the helper thread return */
   i32 stop_peer;
   u64 thread;
 };
