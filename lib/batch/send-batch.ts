@@ -7,10 +7,11 @@ import { checkAddress, type SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { encodeVarint, varintLength } from "../buffer/varint.ts";
 import { checkPayload, type Payload } from "../datagram/payload.ts";
-import { checkSendMeta, type SendMeta } from "../datagram/send-meta.ts";
+import { type CheckedSendMeta, checkSendMeta, type SendMeta } from "../datagram/send-meta.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "../support/limits.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 import type { MessageBuilder } from "./message-builder.ts";
 
 /** Options of a `SendBatch`. */
@@ -20,6 +21,8 @@ export interface SendBatchOptions {
   /** The maximum length of a prefix in bytes, 0..1024. Default 16: two QUIC varints. */
   readonly prefixBytes?: number | undefined;
 }
+
+const SEND_BATCH_OPTIONS = optionKinds<SendBatchOptions>({ datagrams: "any", prefixBytes: "any" });
 
 /**
  * A reusable batch of datagrams to send. It borrows the payloads until they are sent or the batch
@@ -43,14 +46,15 @@ export class SendBatch {
   /** Two slices per datagram i: its prefix (2i), which may be empty, and its payload (2i + 1). */
   readonly #slices: { views: Uint8Array[]; starts: Uint32Array; lengths: Uint32Array };
   readonly #addresses: (SocketAddress | undefined)[] = [];
-  readonly #meta: (SendMeta | undefined)[] = [];
+  readonly #meta: (CheckedSendMeta | undefined)[] = [];
   #nextPrefixLength = 0;
-  #nextMeta: SendMeta | undefined;
+  #nextMeta: CheckedSendMeta | undefined;
   /** Datagrams `#first` to `#end - 1` are queued. */
   #first = 0;
   #end = 0;
 
   constructor(options: SendBatchOptions = {}) {
+    checkOptions("options", options, SEND_BATCH_OPTIONS);
     const { datagrams = 64, prefixBytes = DGRAM_HEADROOM } = options;
     checkInteger("datagrams", datagrams, 1, BATCH_COUNT_MAX);
     checkInteger("prefixBytes", prefixBytes, 0, 1024);
@@ -97,8 +101,7 @@ export class SendBatch {
 
   /** Sets the metadata of all datagrams that are pushed from now on; `undefined`: none. */
   meta(meta: SendMeta | undefined): this {
-    if (meta !== undefined) checkSendMeta(meta);
-    this.#nextMeta = meta;
+    this.#nextMeta = meta === undefined ? undefined : checkSendMeta(meta);
     return this;
   }
 
