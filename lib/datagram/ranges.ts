@@ -30,18 +30,19 @@ export interface SendRange {
   readonly count?: number | undefined;
 }
 
-/** The options of promises are ranges with a signal. */
+/** The ranges, and the other options of `recvMany` and `sendMany`, which are ranges as well. */
 const RECV_RANGE = optionKinds<RecvRange & { signal?: unknown }>({
   meta: "any",
   start: "any",
   count: "any",
   signal: "any",
 });
-const SEND_RANGE = optionKinds<SendRange & { signal?: unknown }>({
+const SEND_RANGE = optionKinds<SendRange & { signal?: unknown; groupByPeer?: unknown }>({
   to: "any",
   start: "any",
   count: "any",
   signal: "any",
+  groupByPeer: "boolean",
 });
 
 /** A checked `SendRange`: datagrams `start` to `end - 1`. */
@@ -78,7 +79,7 @@ export function checkRecvRange(
   range: RecvRange | undefined,
   checkedMax: number = Number.POSITIVE_INFINITY,
 ): number {
-  if (range !== undefined) checkOptions("range", range, RECV_RANGE);
+  if (range !== undefined) checkOptions("options", range, RECV_RANGE);
   const start = range?.start ?? 0;
   const end = checkIndices(bufs, range);
   const meta = range?.meta;
@@ -121,7 +122,7 @@ export function checkSendRange(
   bufs: readonly Payload[],
   range: SendRange | undefined,
 ): CheckedSendRange {
-  if (range !== undefined) checkOptions("range", range, SEND_RANGE);
+  if (range !== undefined) checkOptions("options", range, SEND_RANGE);
   const start = range?.start ?? 0;
   const end = checkIndices(bufs, range);
   const to = range?.to;

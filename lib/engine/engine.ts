@@ -54,6 +54,8 @@ export interface Engine {
   readonly peerAddr: SocketAddress | undefined;
   /** The settings of the socket. @throws SocketError if it is closed. */
   readonly controls: UdpControls;
+  /** Whether a batch to several peers is sent faster if it is grouped by peer. */
+  readonly prefersGroups: boolean;
   /** The descriptor; absent if the socket is closed or the engine has none. */
   readonly fd: number | undefined;
 

@@ -8,6 +8,7 @@ import { checkPeer } from "../datagram/destination.ts";
 import { checkPayload, checkTarget, type Payload, type Target } from "../datagram/payload.ts";
 import {
   checkRecvRange,
+  checkSend,
   checkSendRange,
   type RecvRange,
   type SendRange,
@@ -17,16 +18,19 @@ import type { Backend, Engine } from "../engine/engine.ts";
 import type { OperationQueue } from "../poll/operation-queue.ts";
 import { callWaker, Pending, type Poll, type Waker } from "../poll/poll.ts";
 import { checkInteger, typeError } from "../support/check.ts";
-import { closedError } from "../support/errors.ts";
+import { closedError, SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
+import type { SendManyOptions } from "../traits/send.ts";
 import { DatagramSocket, type RawPoolBufDatagramIo } from "../traits/socket.ts";
+
 import {
   type AsSocketStats,
   emptySocketStats,
   type QuicAuditStats,
   type SocketStats,
 } from "../traits/stats.ts";
+import { GroupedSend } from "./grouped-send.ts";
 
 /**
  * The number of buffers to check before a receive. Most receives fill few of many, and checking all
@@ -53,7 +57,7 @@ class SharedWaker {
     this.#queue = queue;
   }
 
-  /** Passed to the engine. Allocated once. */
+  /** Passed to the engine in place of any waker. Allocated once. */
   readonly wake: Waker = () => {
     const waker = this.#pollWaker;
     this.#pollWaker = null;
@@ -61,11 +65,12 @@ class SharedWaker {
     if (waker !== null) callWaker(waker);
   };
 
-  /** Stores `waker` unless it is the queue's own, and returns the waker to pass to the engine. */
-  share(waker: Waker | null): Waker | null {
-    if (waker === null) return null;
-    if (waker !== this.#queue()?.waker) this.#pollWaker = waker;
-    return this.wake;
+  /** Returns the result of a poll. If it is `Pending`, stores `waker` unless it is the queue's. */
+  store(result: Poll<number>, waker: Waker | null): Poll<number> {
+    if (result === Pending && waker !== null && waker !== this.#queue()?.waker) {
+      this.#pollWaker = waker;
+    }
+    return result;
   }
 }
 
@@ -185,9 +190,10 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   #sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {
     checkPayload("buf", buf);
     this.#onePayload[0] = buf;
-    const shared = this.#sendWaker.share(waker);
-    const result = this._engine.send(shared, this.#onePayload, 0, 1, to);
-    return result === Pending ? Pending : buf.length;
+    const shared = this.#sendWaker;
+    const engineWaker = waker && shared.wake;
+    const result = this._engine.send(engineWaker, this.#onePayload, 0, 1, to);
+    return shared.store(result, waker) === Pending ? Pending : buf.length;
   }
 
   override pollSendMany(
@@ -202,9 +208,37 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
       for (const address of Array.isArray(to) ? to.slice(start, checkedEnd) : [to]) {
         checkPeer(this.peerAddr, address as SocketAddress);
       }
-      return this._engine.send(this.#sendWaker.share(waker), bufs, start, end, undefined);
     }
-    return this._engine.send(this.#sendWaker.share(waker), bufs, start, end, to);
+    const shared = this.#sendWaker;
+    const destinations = this.#isConnected ? undefined : to;
+    const result = this._engine.send(waker && shared.wake, bufs, start, end, destinations);
+    return shared.store(result, waker);
+  }
+
+  override sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
+    if (!Array.isArray(options?.to) || this.#isConnected || !this._engine.prefersGroups) {
+      return super.sendMany(bufs, options);
+    }
+    return this.#sendGrouped(bufs, options);
+  }
+
+  /** Sends to several peers, grouped by peer if that is faster. */
+  async #sendGrouped(bufs: readonly Payload[], options: SendManyOptions): Promise<number> {
+    const { groupByPeer = true, signal } = options;
+    const { start, end } = checkSend(bufs, options);
+    const to = options.to as readonly SocketAddress[];
+    const grouped = groupByPeer ? GroupedSend.of(bufs, to, start, end) : undefined;
+    if (grouped === undefined) return super.sendMany(bufs, options);
+    try {
+      return await super.sendMany(grouped.bufs, { to: grouped.to, signal });
+    } catch (error) {
+      if (error instanceof SocketError && error.index !== undefined) {
+        error.index = grouped.indices[error.index];
+      }
+      throw error;
+    } finally {
+      grouped.release();
+    }
   }
 
   override pollRecv(waker: Waker | null, buf: Target): Poll<number> {
@@ -216,9 +250,10 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     checkRecvMeta("meta", meta);
     this.#oneTarget[0] = buf;
     this.#oneMeta[0] = meta;
-    const shared = this.#recvWaker.share(waker);
-    const result = this._engine.receive(shared, this.#oneTarget, 0, 1, this.#oneMeta);
-    return result === Pending ? Pending : meta.length;
+    const shared = this.#recvWaker;
+    const engineWaker = waker && shared.wake;
+    const result = this._engine.receive(engineWaker, this.#oneTarget, 0, 1, this.#oneMeta);
+    return shared.store(result, waker) === Pending ? Pending : meta.length;
   }
 
   override pollRecvMany(
@@ -229,21 +264,25 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     this._recvError?.throwIfSet();
     const end = checkRecvRange(bufs, range, CHECKED_MAX);
     const start = range?.start ?? 0;
-    return this._engine.receive(this.#recvWaker.share(waker), bufs, start, end, range?.meta);
+    const shared = this.#recvWaker;
+    const result = this._engine.receive(waker && shared.wake, bufs, start, end, range?.meta);
+    return shared.store(result, waker);
   }
 
   override pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
     checkRecvBatch(batch);
     batch._clear();
     this._recvError?.throwIfSet();
-    return this._engine.receiveBatch(this.#recvWaker.share(waker), batch);
+    const shared = this.#recvWaker;
+    return shared.store(this._engine.receiveBatch(waker && shared.wake, batch), waker);
   }
 
   override pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
     checkSendBatch(batch);
     if (this.#isConnected) batch._checkAddresses((address) => checkPeer(this.peerAddr, address));
     if (this._engine.sendBatch !== undefined) {
-      return this._engine.sendBatch(this.#sendWaker.share(waker), batch);
+      const shared = this.#sendWaker;
+      return shared.store(this._engine.sendBatch(waker && shared.wake, batch), waker);
     }
     if (this.#isClosed) throw closedError("send");
     batch._refuseMetadata("requires the native backend");

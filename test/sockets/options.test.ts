@@ -30,7 +30,7 @@ function listed(error: unknown): string[] {
 
 const WAIT = ["signal"];
 const RECV_RANGE = ["meta", "start", "count", "signal"];
-const SEND_RANGE = ["to", "start", "count", "signal"];
+const SEND_RANGE = ["to", "start", "count", "signal", "groupByPeer"];
 const ADOPT = ["offload", "sendErrors", "dscp", "multicastAll"];
 const BIND = [
   "hostname",
@@ -93,7 +93,7 @@ describe("an unknown option", () => {
     ["UnixDatagram.pair", BUFFERS, () => UnixDatagram.pair(unknown)],
     ["DatagramPair.create", ["queueDatagrams"], () => DatagramPair.create(unknown)],
     ["RecvBatch", ["messages"], () => new RecvBatch(unknown)],
-    ["SendBatch", ["datagrams", "prefixBytes"], () => new SendBatch(unknown)],
+    ["SendBatch", ["datagrams", "prefixBytes", "groupByPeer"], () => new SendBatch(unknown)],
     [
       "DgramBufferPool",
       ["capacity", "headroom", "maxBuffers", "initialBuffers"],

@@ -94,6 +94,7 @@ export class NativeSender {
 
   /** Sends the datagrams of `batch`, as `send` does, and removes those that were sent. */
   sendBatch(batch: SendBatch): number {
+    if (this.#gsoLimits !== undefined) batch._groupByPeer();
     let result = this.#sendMessages(batch._fill(this.#builder.begin(this.#rules)));
     if (this.#isGsoRefusal(result)) {
       const singles = batch._fill(this.#builder.begin(this.#singleRules));

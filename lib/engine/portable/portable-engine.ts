@@ -67,6 +67,7 @@ export class PortableEngine implements Engine {
   readonly backend = "portable";
   readonly counters: SocketCounters = newCounters();
   readonly sendDropsByCode: Record<string, number> = {};
+  readonly prefersGroups = false;
   readonly fd = undefined;
   localAddr: SocketAddress = SocketAddress.ip("0.0.0.0", 0);
   peerAddr: SocketAddress | undefined;
