@@ -13,8 +13,7 @@ import {
 } from "../linux/constants.ts";
 import { IpSocketOptions } from "../linux/socket-options.ts";
 import type { NativeThread } from "../readiness/thread-reactor.ts";
-import { typeError } from "../support/check.ts";
-import { checkResult, closedError } from "../support/errors.ts";
+import { checkResult } from "../support/errors.ts";
 import { checkAdoptable } from "./adopt.ts";
 import type { UdpAdoptOptions, UdpBindOptions } from "./udp-options.ts";
 
@@ -62,25 +61,4 @@ function setCommonOptions(ipOptions: IpSocketOptions, options: UdpAdoptOptions):
   const { dscp, multicastAll } = options;
   if (dscp !== undefined) ipOptions.setDscp(dscp);
   if (multicastAll !== undefined) ipOptions.setMulticastAll(multicastAll);
-}
-
-/** A socket of `Bun.udpSocket`. It has its descriptor at run time, although bun-types lack it. */
-export interface BunUdpSocket extends Bun.udp.BaseUDPSocket {
-  readonly fd?: unknown;
-}
-
-/** @throws TypeError if `socket` is not a socket of Bun. */
-export function checkBunSocket(socket: BunUdpSocket): void {
-  const isSocket =
-    typeof socket === "object" &&
-    socket !== null &&
-    typeof socket.fd === "number" &&
-    typeof socket.close === "function";
-  if (!isSocket) throw typeError("socket", "socket of Bun.udpSocket", socket);
-}
-
-/** Returns the descriptor of a socket of Bun. @throws SocketError if it is closed. */
-export function descriptorOf({ fd, closed }: BunUdpSocket): number {
-  if (closed || typeof fd !== "number" || fd < 0) throw closedError("from");
-  return fd;
 }

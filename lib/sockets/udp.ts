@@ -17,13 +17,15 @@ import {
   type UdpSocketHandle,
 } from "../datagram/udp-interface.ts";
 import { NativeEngine } from "../engine/native/native-engine.ts";
+import type { EarlyDatagram } from "../engine/native/native-receiver.ts";
 import { closeOnThrow } from "../engine/native/open-socket.ts";
 import { chooseOffload } from "../linux/offload.ts";
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger, typeError } from "../support/check.ts";
-import { checkResult, unsupportedError } from "../support/errors.ts";
+import { unsupportedError } from "../support/errors.ts";
 import { checkBoolean } from "../support/options.ts";
 import { EngineSocket } from "./engine-socket.ts";
+import { checkBunSocket, takeOver } from "./take-over.ts";
 import {
   checkAdoptOptions,
   checkBindOptions,
@@ -33,7 +35,7 @@ import {
   type UdpAdoptOptions,
   type UdpBindOptions,
 } from "./udp-options.ts";
-import { checkBunSocket, descriptorOf, openUdp, prepareAdopted } from "./udp-setup.ts";
+import { openUdp, prepareAdopted } from "./udp-setup.ts";
 
 /**
  * A UDP socket.
@@ -94,16 +96,19 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     checkAdoptOptions(options);
     const loaded = await loadNativeThread();
     if ("reason" in loaded) throw unsupportedError("fromFd", loaded.reason);
-    return UdpSocket.#adopt(loaded, fd, options);
+    prepareAdopted(loaded, fd, options);
+    return UdpSocket.#own(loaded, fd, options);
   }
 
   /**
    * Takes over an open socket of `Bun.udpSocket`, which is closed: its address, its peer, its options
    * and the datagrams in its receive buffer remain.
    *
-   * Datagrams that Bun has read before are passed to the `data` handler of Bun's socket, the later
-   * ones are received by the new socket, and none is lost. The handler may be called until the
-   * promise settles.
+   * No datagram is lost. Those that Bun had read before are passed to the `data` handler of Bun's
+   * socket: up to 8 if this function is called within the handler, and those of some milliseconds
+   * if the thread opens its first socket. All later ones are received by the new socket, in order.
+   * Its options are then those of `Bun.udpSocket`, except that ICMP errors are handled as on other
+   * sockets of this class.
    *
    * @example
    * ```ts
@@ -111,7 +116,7 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
    * ```
    * @throws TypeError if `socket` is not a socket of Bun; TypeError or RangeError for invalid options.
    * @throws SocketError with code `ERR_SOCKET_CLOSED` if it is closed, and with code
-   * `ERR_NOT_SUPPORTED` without the native backend. Bun's socket remains open then.
+   * `ERR_NOT_SUPPORTED` without the native backend. Bun's socket remains as it is then.
    */
   static async from(
     socket: Bun.udp.BaseUDPSocket,
@@ -121,27 +126,24 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     checkAdoptOptions(options);
     const loaded = await loadNativeThread();
     if ("reason" in loaded) throw unsupportedError("from", loaded.reason);
-    // Bun reads up to 8 datagrams at once and calls the handler for each. If this code runs within
-    // such a call, or in a microtask between two, a close would discard the remaining ones.
-    await new Promise((resolve) => setImmediate(resolve));
-    const { native } = loaded;
-    const fd = checkResult(native.duplicate(descriptorOf(socket)), "fcntl");
-    return closeOnThrow(native, fd, () => {
-      const adopted = UdpSocket.#adopt(loaded, fd, options);
-      socket.close();
+    const prepare = (fd: number) => prepareAdopted(loaded, fd, options);
+    const { fd, received, dropped } = await takeOver(loaded.native, socket, prepare);
+    return closeOnThrow(loaded.native, fd, () => {
+      const adopted = UdpSocket.#own(loaded, fd, options, received);
+      adopted._engine.counters.datagramsDropped += dropped;
       return adopted;
     });
   }
 
-  static #adopt(loaded: NativeThread, fd: number, options: UdpAdoptOptions): UdpSocket {
-    prepareAdopted(loaded, fd, options);
-    return UdpSocket.#own(loaded, fd, options);
-  }
-
-  static #own(loaded: NativeThread, fd: number, options: UdpAdoptOptions): UdpSocket {
+  static #own(
+    loaded: NativeThread,
+    fd: number,
+    options: UdpAdoptOptions,
+    received?: readonly EarlyDatagram[],
+  ): UdpSocket {
     const offload = chooseOffload(loaded.native, options.offload);
     const { sendErrors } = options;
-    return new UdpSocket(new NativeEngine({ ...loaded, fd, offload, sendErrors }));
+    return new UdpSocket(new NativeEngine({ ...loaded, fd, offload, sendErrors, received }));
   }
 
   override asUdpSocket(): UdpSocket {

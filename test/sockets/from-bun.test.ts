@@ -2,6 +2,8 @@
 
 import { describe, expect, test } from "bun:test";
 import {
+  RecvBatch,
+  RecvMeta,
   SendBatch,
   SocketAddress,
   type SocketError,
@@ -39,6 +41,28 @@ async function openBun(hostname = HOST, onData?: () => void) {
   return { socket, numbers, to: SocketAddress.ip(hostname, socket.port) };
 }
 
+type Received = [number: number, peer?: SocketAddress | undefined];
+
+/** The methods to receive. */
+const RECEIVE = {
+  recv: async (socket: UdpSocket): Promise<Received[]> => {
+    const buffer = new Uint8Array(100);
+    await socket.recv(buffer);
+    return [[numberOf(buffer)]];
+  },
+  recvMany: async (socket: UdpSocket): Promise<Received[]> => {
+    const bufs = Array.from({ length: 9 }, () => new Uint8Array(100));
+    const meta = bufs.map(() => new RecvMeta());
+    const count = await socket.recvMany(bufs, { meta });
+    return bufs.slice(0, count).map((buf, i) => [numberOf(buf), meta[i]?.peer]);
+  },
+  recvBatch: async (socket: UdpSocket): Promise<Received[]> => {
+    const batch = new RecvBatch({ messages: 9 });
+    const count = await socket.recvBatch(batch);
+    return sequence(count).map((i) => [numberOf(batch.payload(i)), batch.peerAt(i)]);
+  },
+};
+
 /** Receives without waiting. */
 function receiveQueued(socket: UdpSocket): number[] {
   const numbers: number[] = [];
@@ -67,7 +91,7 @@ describe.each(HOSTS)("a socket of Bun on %s", (hostname) => {
   test("keeps its peer", async () => {
     using peer = await UdpSocket.bind({ hostname });
     const connect = { hostname, port: peer.localAddr.port };
-    const bun = await Bun.udpSocket({ connect });
+    const bun = await Bun.udpSocket({ hostname, connect });
     using socket = await UdpSocket.from(bun);
     expect(socket.peerAddr?.equals(peer.localAddr)).toBe(true);
     await socket.send(new Uint8Array(5));
@@ -85,15 +109,53 @@ describe.each(HOSTS)("a socket of Bun on %s", (hostname) => {
 describe("queued datagrams", () => {
   const COUNT = 100;
 
-  test("that Bun has not read are received by the new socket, all and in order", async () => {
+  test.each(["recv", "recvMany", "recvBatch"] as const)(
+    "that Bun has not read are received by the new socket, all and in order: %s",
+    async (method) => {
+      for (const offload of [true, false]) {
+        using sender = await UdpSocket.bind({ hostname: HOST });
+        const { socket: bun, numbers, to } = await openBun();
+        expect(sender.trySendMany(numbered(COUNT), { to })).toBe(COUNT);
+        using socket = await UdpSocket.from(bun, { offload });
+        expect(sender.trySendMany(numbered(COUNT, COUNT), { to })).toBe(COUNT);
+        const received: number[] = [];
+        while (received.length < 2 * COUNT) {
+          for (const [number, peer] of await RECEIVE[method](socket)) {
+            received.push(number);
+            if (peer !== undefined) expect(peer.equals(sender.localAddr)).toBe(true);
+          }
+        }
+        expect(numbers).toEqual([]);
+        expect(received).toEqual(sequence(2 * COUNT));
+        expect(socket.counters).toMatchObject({
+          datagramsReceived: 2 * COUNT,
+          bytesReceived: 8 * COUNT,
+          datagramsDropped: 0,
+        });
+      }
+    },
+  );
+
+  test("are not discarded if Bun's socket has no handler", async () => {
     using sender = await UdpSocket.bind({ hostname: HOST });
-    // The first take-over of a thread may let the event loop, and so Bun, run.
-    using _first = await UdpSocket.from((await openBun()).socket);
-    const { socket: bun, numbers, to } = await openBun();
+    const bun = await Bun.udpSocket({ hostname: HOST });
+    const to = SocketAddress.ip(HOST, bun.port);
     expect(sender.trySendMany(numbered(COUNT), { to })).toBe(COUNT);
     using socket = await UdpSocket.from(bun);
-    expect(numbers).toEqual([]);
     expect(receiveQueued(socket)).toEqual(sequence(COUNT));
+  });
+
+  test("that Bun had read and that are not received are counted by close", async () => {
+    using sender = await UdpSocket.bind({ hostname: HOST });
+    const bun = await Bun.udpSocket({ hostname: HOST });
+    const to = SocketAddress.ip(HOST, bun.port);
+    // In the phase of setImmediate: Bun polls once more before the next one.
+    await nextTurn();
+    expect(sender.trySendMany(numbered(COUNT), { to })).toBe(COUNT);
+    const socket = await UdpSocket.from(bun);
+    await socket.recv(new Uint8Array(100));
+    socket.close();
+    expect(socket.counters.datagramsDropped).toBe(COUNT - 1);
   });
 
   test.each(["in the handler", "in a microtask"])(
@@ -220,7 +282,7 @@ describe("a refused take-over", () => {
 
   test("for invalid arguments is a TypeError or RangeError, and Bun's socket works on", async () => {
     const { socket: bun, numbers, to } = await openBun();
-    for (const value of [undefined, null, 5, "socket", {}, { fd: 3 }, { fd: "3", close() {} }]) {
+    for (const value of [undefined, null, 5, "socket", {}, { fd: 3 }, { fd: 3, close() {} }]) {
       const error = await rejection(UdpSocket.from(value as never));
       expect(error).toBeInstanceOf(TypeError);
       expect((error as Error).message).toContain('"socket" expected socket of Bun.udpSocket');
@@ -243,7 +305,7 @@ describe("a refused take-over", () => {
   test("of an object with the descriptor of a file is an error of the system", async () => {
     const before = openDescriptors();
     let closes = 0;
-    const fake = { fd: 1, closed: false, close: () => closes++ };
+    const fake = { fd: 1, closed: false, close: () => closes++, reload: () => closes++ };
     const error = (await rejection(UdpSocket.from(fake as never))) as SocketError;
     expect(error.name).toBe("SocketError");
     expect(["ENOTSOCK", "EINVAL"]).toContain(error.code);

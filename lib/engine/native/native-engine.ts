@@ -34,7 +34,7 @@ import { BATCH_COUNT_MAX } from "../../support/limits.ts";
 import type { Engine, SendErrors } from "../engine.ts";
 import { NoBuffersWindow } from "../no-buffers-window.ts";
 import { disableGro } from "./disable-gro.ts";
-import { NativeReceiver } from "./native-receiver.ts";
+import { type EarlyDatagram, NativeReceiver } from "./native-receiver.ts";
 import { NativeSender } from "./native-sender.ts";
 import { ArraySource, BatchSource, type SendSource } from "./send-source.ts";
 
@@ -48,6 +48,8 @@ export interface NativeEngineInit {
   readonly offload?: Offload | undefined;
   /** The handling of refused datagrams. Default: `"throw"`. */
   readonly sendErrors?: SendErrors | undefined;
+  /** Datagrams that the previous owner of the descriptor has received, at most 1024. */
+  readonly received?: readonly EarlyDatagram[] | undefined;
 }
 
 /** The number of ICMP errors that one call passes to the handler before it reports one. */
@@ -112,6 +114,7 @@ export class NativeEngine implements Engine {
     });
     this.#usesGro = !this.#isUnix && enableGro(native, fd, gro);
     this.#receiver = new NativeReceiver({ ...common, usesGro: this.#usesGro });
+    if (init.received !== undefined) this.#receiver.prepend(init.received);
     this.#errorQueue = new ErrorQueue(native, fd);
     // The kernel reports ICMP errors to connected sockets. Without the queue it drops those that
     // end a batch early.
