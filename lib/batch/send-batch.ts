@@ -7,10 +7,11 @@ import { checkAddress, type SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { encodeVarint, varintLength } from "../buffer/varint.ts";
 import { checkPayload, type Payload } from "../datagram/payload.ts";
-import { checkSendMeta, type SendMeta } from "../datagram/send-meta.ts";
+import { type CheckedSendMeta, checkSendMeta, type SendMeta } from "../datagram/send-meta.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "../support/limits.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 import type { MessageBuilder } from "./message-builder.ts";
 import { groupByPeer } from "./peer-groups.ts";
 
@@ -30,6 +31,12 @@ export interface SendBatchOptions {
    */
   readonly groupByPeer?: boolean | undefined;
 }
+
+const SEND_BATCH_OPTIONS = optionKinds<SendBatchOptions>({
+  datagrams: "any",
+  prefixBytes: "any",
+  groupByPeer: "boolean",
+});
 
 /**
  * A reusable batch of datagrams to send. It borrows the payloads until they are sent or the batch
@@ -53,23 +60,23 @@ export class SendBatch {
   /** Two slices per datagram i: its prefix (2i), which may be empty, and its payload (2i + 1). */
   readonly #slices: { views: Uint8Array[]; starts: Uint32Array; lengths: Uint32Array };
   readonly #addresses: (SocketAddress | undefined)[] = [];
-  readonly #meta: (SendMeta | undefined)[] = [];
+  readonly #meta: (CheckedSendMeta | undefined)[] = [];
   readonly #mayGroup: boolean;
   /** Whether the queued datagrams have not changed since they were last grouped. */
   #isGrouped = false;
   /** How often a datagram was pushed with another destination than the one before it. */
   #peerChanges = 0;
   #nextPrefixLength = 0;
-  #nextMeta: SendMeta | undefined;
+  #nextMeta: CheckedSendMeta | undefined;
   /** Datagrams `#first` to `#end - 1` are queued. */
   #first = 0;
   #end = 0;
 
   constructor(options: SendBatchOptions = {}) {
+    checkOptions("options", options, SEND_BATCH_OPTIONS);
     const { datagrams = 64, prefixBytes = DGRAM_HEADROOM, groupByPeer: mayGroup = true } = options;
     checkInteger("datagrams", datagrams, 1, BATCH_COUNT_MAX);
     checkInteger("prefixBytes", prefixBytes, 0, 1024);
-    if (typeof mayGroup !== "boolean") throw typeError("groupByPeer", "boolean", mayGroup);
     this.#mayGroup = mayGroup;
     this.capacity = datagrams;
     this.prefixBytesMax = prefixBytes;
@@ -113,8 +120,7 @@ export class SendBatch {
 
   /** Sets the metadata of all datagrams that are pushed from now on; `undefined`: none. */
   meta(meta: SendMeta | undefined): this {
-    if (meta !== undefined) checkSendMeta(meta);
-    this.#nextMeta = meta;
+    this.#nextMeta = meta === undefined ? undefined : checkSendMeta(meta);
     return this;
   }
 

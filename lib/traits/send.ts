@@ -116,12 +116,12 @@ export abstract class DatagramSocketSend {
 
   /** Sends one datagram to the connected peer, waits while the socket is full, and returns its length. */
   send(buf: Payload, options?: WaitOptions): Promise<number> {
-    return this._runSend((waker) => this.pollSend(waker, buf), options?.signal);
+    return this._runSend((waker) => this.pollSend(waker, buf), options);
   }
 
   /** Sends one datagram to `address`, waits while the socket is full, and returns its length. */
   sendTo(buf: Payload, address: SocketAddress, options?: WaitOptions): Promise<number> {
-    return this._runSend((waker) => this.pollSendTo(waker, buf, address), options?.signal);
+    return this._runSend((waker) => this.pollSendTo(waker, buf, address), options);
   }
 
   /**
@@ -155,7 +155,10 @@ export abstract class DatagramSocketSend {
         }
       }
     };
-    return this._runSend(poll, options?.signal, () => (done > 0 ? done : undefined));
+    const partial = () => (done > 0 ? done : undefined);
+    this._sendQueue ??= new OperationQueue();
+    // The poll checks the names of the options.
+    return this._sendQueue.run(poll, options?.signal, partial);
   }
 
   /**
@@ -183,7 +186,7 @@ export abstract class DatagramSocketSend {
         }
       }
     };
-    return this._runSend(poll, options?.signal, () => (sent > 0 ? sent : undefined));
+    return this._runSend(poll, options, () => (sent > 0 ? sent : undefined));
   }
 
   /** Sends one datagram to the peer, or returns `WouldBlock`, also while other callers wait. */
@@ -217,11 +220,11 @@ export abstract class DatagramSocketSend {
   /** @internal Appends an operation to the queue of senders. */
   _runSend(
     poll: (waker: Waker) => Poll<number>,
-    signal: AbortSignal | undefined,
+    options: WaitOptions | undefined,
     partial?: () => number | undefined,
   ): Promise<number> {
     this._sendQueue ??= new OperationQueue();
-    return this._sendQueue.run(poll, signal, partial);
+    return this._sendQueue.runWith(poll, options, partial);
   }
 }
 
