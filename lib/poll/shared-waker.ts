@@ -1,7 +1,7 @@
 /** One waker for the two parties that may wait on one direction of a socket. */
 
 import type { OperationQueue } from "./operation-queue.ts";
-import { callWaker, type Waker } from "./poll.ts";
+import { callWaker, Pending, type Poll, type Waker } from "./poll.ts";
 
 /**
  * The waker of one direction. A socket stores one waker, but two may wait: the queue of promises,
@@ -16,7 +16,7 @@ export class SharedWaker {
     this.#queue = queue;
   }
 
-  /** Passed to the engine. Allocated once. */
+  /** Passed to the engine in place of any waker. Allocated once. */
   readonly wake: Waker = () => {
     const waker = this.#pollWaker;
     this.#pollWaker = null;
@@ -24,10 +24,11 @@ export class SharedWaker {
     if (waker !== null) callWaker(waker);
   };
 
-  /** Stores `waker` unless it is the queue's own, and returns the waker to pass to the engine. */
-  share(waker: Waker | null): Waker | null {
-    if (waker === null) return null;
-    if (waker !== this.#queue()?.waker) this.#pollWaker = waker;
-    return this.wake;
+  /** Returns the result of a poll. If it is `Pending`, stores `waker` unless it is the queue's. */
+  store(result: Poll<number>, waker: Waker | null): Poll<number> {
+    if (result === Pending && waker !== null && waker !== this.#queue()?.waker) {
+      this.#pollWaker = waker;
+    }
+    return result;
   }
 }

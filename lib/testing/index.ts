@@ -9,5 +9,5 @@ export { SimNetwork, type SimNetworkOptions } from "./network.ts";
 export { SimRandom } from "./random.ts";
 export { type RunOptions, SimulationError } from "./runner.ts";
 export { SimSocket } from "./socket.ts";
-export type { SimPathMtuDiscovery, SimSocketOptions } from "./socket-options.ts";
+export type { SimSocketOptions } from "./socket-options.ts";
 export type { Partition } from "./topology.ts";

@@ -1,7 +1,8 @@
 /** A link: one direction between two hosts, with its delay, capacity and faults. */
 
 import { checkInteger, rangeError } from "../support/check.ts";
-import { checkMilliseconds, checkNames, checkProbability } from "./check-options.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
+import { checkMilliseconds, checkProbability } from "./check-values.ts";
 import type { SimRandom } from "./random.ts";
 
 /** The properties of a link. All can be changed while the simulation runs. */
@@ -31,6 +32,19 @@ export interface LinkOptions {
   readonly icmp?: boolean | undefined;
 }
 
+const LINK_OPTIONS = optionKinds<LinkOptions>({
+  delayMs: "any",
+  jitterMs: "any",
+  loss: "any",
+  duplicate: "any",
+  reorder: "any",
+  reorderMs: "any",
+  bitsPerSecond: "any",
+  queueDatagrams: "any",
+  mtu: "any",
+  icmp: "boolean",
+});
+
 /** The properties of a link without those that are absent. */
 export type LinkSettings = {
   readonly [Name in keyof LinkOptions]-?: NonNullable<LinkOptions[Name]>;
@@ -57,7 +71,7 @@ export const DEFAULT_LINK: LinkSettings = {
  * @throws RangeError for an invalid value.
  */
 export function withLinkOptions(base: LinkSettings, options: LinkOptions): LinkSettings {
-  checkNames("link", options, Object.keys(DEFAULT_LINK));
+  checkOptions("link", options, LINK_OPTIONS);
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   const settings = { ...base, ...(Object.fromEntries(given) as Partial<LinkSettings>) };
   for (const name of ["delayMs", "jitterMs", "reorderMs"] as const) {

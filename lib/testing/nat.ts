@@ -2,7 +2,7 @@
 
 import { SocketAddress } from "../address/socket-address.ts";
 import { rangeError, typeError } from "../support/check.ts";
-import { checkNames } from "./check-options.ts";
+import { checkOneOf, checkOptions, optionKinds } from "../support/options.ts";
 import type { SimRandom } from "./random.ts";
 
 /** Options of a NAT. */
@@ -18,6 +18,8 @@ export interface NatOptions {
    */
   readonly filter?: "peer" | "none" | undefined;
 }
+
+const NAT_OPTIONS = optionKinds<NatOptions>({ outside: "any", inside: "any", filter: "any" });
 
 /** The first port of a mapping: not a well-known one. */
 const PORT_MIN = 1024;
@@ -45,11 +47,10 @@ export class SimNat {
 
   /** @internal */
   constructor(options: NatOptions, random: SimRandom) {
-    checkNames("nat", options, ["outside", "inside", "filter"]);
+    checkOptions("nat", options, NAT_OPTIONS);
     const { outside, inside, filter = "peer" } = options;
-    if (filter !== "peer" && filter !== "none") {
-      throw typeError("filter", '"peer" or "none"', filter);
-    }
+    checkOneOf("filter", filter, ["peer", "none"]);
+    if (!Array.isArray(inside)) throw typeError("inside", "array", inside);
     this.#outside = SocketAddress.ip(outside, 0).address;
     this.#inside = new Set(inside.map((address) => SocketAddress.ip(address, 0).address));
     this.#filter = filter;

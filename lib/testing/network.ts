@@ -3,7 +3,8 @@
 import { SocketAddress } from "../address/socket-address.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { SocketError } from "../support/errors.ts";
-import { checkMilliseconds, checkNames } from "./check-options.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
+import { checkMilliseconds } from "./check-values.ts";
 import { SimClock } from "./clock.ts";
 import type { SimEvent } from "./event.ts";
 import { EventQueue } from "./event-queue.ts";
@@ -41,7 +42,13 @@ export interface SimNetworkOptions {
   readonly traceEvents?: number | undefined;
 }
 
-const OPTION_NAMES = ["seed", "link", "socket", "wakeIntervalMs", "traceEvents"];
+const NETWORK_OPTIONS = optionKinds<SimNetworkOptions>({
+  seed: "any",
+  link: "any",
+  socket: "any",
+  wakeIntervalMs: "any",
+  traceEvents: "any",
+});
 
 /**
  * A network of hosts within this process. Each host has one address and exists once a socket is
@@ -83,7 +90,7 @@ export class SimNetwork {
    * @throws TypeError or RangeError for invalid options.
    */
   constructor(options: SimNetworkOptions = {}) {
-    checkNames("options", options, OPTION_NAMES);
+    checkOptions("options", options, NETWORK_OPTIONS);
     const { seed = 0, link = {}, socket = {}, wakeIntervalMs = 0, traceEvents = 1000 } = options;
     checkMilliseconds("wakeIntervalMs", wakeIntervalMs);
     checkInteger("traceEvents", traceEvents, 0, 1_000_000);

@@ -1,20 +1,11 @@
 /** The options of simulated sockets. */
 
 import { checkAddress, type SocketAddress } from "../address/socket-address.ts";
-import type { SendErrors } from "../engine/engine.ts";
-import { checkInteger, typeError } from "../support/check.ts";
-import { checkNames, checkProbability } from "./check-options.ts";
-
-/**
- * The handling of datagrams that exceed the path MTU, as in `UdpSocket`:
- *
- * - `"system"`, the default of Linux: a datagram of at most the known path MTU must not be
- *   fragmented, longer ones are.
- * - `"off"`: datagrams may be fragmented.
- * - `"on"`: they must not, and those longer than the known path MTU are refused (`EMSGSIZE`).
- * - `"probe"`: they must not, and the known path MTU is ignored.
- */
-export type SimPathMtuDiscovery = "system" | "off" | "on" | "probe";
+import { checkSendErrors, type SendErrors } from "../engine/engine.ts";
+import { PATH_MTU_DISCOVERY_MODES, type PathMtuDiscovery } from "../linux/socket-options.ts";
+import { checkInteger } from "../support/check.ts";
+import { checkOneOf, checkOptions, optionKinds } from "../support/options.ts";
+import { checkProbability } from "./check-values.ts";
 
 /** Options of a simulated socket. */
 export interface SimSocketOptions {
@@ -28,8 +19,12 @@ export interface SimSocketOptions {
    * Default 64.
    */
   readonly sendQueueDatagrams?: number | undefined;
-  /** The handling of datagrams that exceed the path MTU. Default `"system"`. */
-  readonly pathMtuDiscovery?: SimPathMtuDiscovery | undefined;
+  /**
+   * The handling of datagrams that exceed the path MTU, as in `UdpSocket`. Default `"system"`, which
+   * is that of Linux: a datagram of at most the known path MTU must not be fragmented, longer ones
+   * are.
+   */
+  readonly pathMtuDiscovery?: PathMtuDiscovery | undefined;
   /** The handling of datagrams that are refused. Default `"throw"`. */
   readonly sendErrors?: SendErrors | undefined;
   /**
@@ -45,6 +40,17 @@ export interface SimSocketOptions {
   /** The probability that a waker is called without a reason after it was stored. Default 0. */
   readonly spuriousWakes?: number | undefined;
 }
+
+const SOCKET_OPTIONS = optionKinds<SimSocketOptions>({
+  connect: "any",
+  receiveQueueDatagrams: "any",
+  sendQueueDatagrams: "any",
+  pathMtuDiscovery: "any",
+  sendErrors: "any",
+  blockedSends: "any",
+  partialReceives: "any",
+  spuriousWakes: "any",
+});
 
 /** The options without those that are absent. `connect` may be absent. */
 export type SimSocketSettings = {
@@ -75,19 +81,14 @@ export function withSocketOptions(
   base: SimSocketSettings,
   options: SimSocketOptions,
 ): SimSocketSettings {
-  checkNames("options", options, Object.keys(DEFAULT_SOCKET));
+  checkOptions("options", options, SOCKET_OPTIONS);
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   const settings = { ...base, ...(Object.fromEntries(given) as Partial<SimSocketSettings>) };
   if (settings.connect !== undefined) checkAddress("connect", settings.connect);
   checkInteger("receiveQueueDatagrams", settings.receiveQueueDatagrams, 1, 2 ** 31 - 1);
   checkInteger("sendQueueDatagrams", settings.sendQueueDatagrams, 1, 2 ** 31 - 1);
-  if (!["system", "off", "on", "probe"].includes(settings.pathMtuDiscovery)) {
-    const expected = '"system", "off", "on" or "probe"';
-    throw typeError("pathMtuDiscovery", expected, settings.pathMtuDiscovery);
-  }
-  if (settings.sendErrors !== "throw" && settings.sendErrors !== "drop") {
-    throw typeError("sendErrors", '"throw" or "drop"', settings.sendErrors);
-  }
+  checkOneOf("pathMtuDiscovery", settings.pathMtuDiscovery, PATH_MTU_DISCOVERY_MODES);
+  checkSendErrors(settings.sendErrors);
   for (const name of ["blockedSends", "partialReceives", "spuriousWakes"] as const) {
     checkProbability(name, settings[name]);
   }

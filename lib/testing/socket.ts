@@ -137,8 +137,8 @@ export class SimSocket extends DatagramSocket {
     this.#throwTransportError("send");
     if (this.#isFull()) {
       this.#counters.sendWouldBlocks++;
-      this.#writeSlot.store(this.#sendWaker.share(waker));
-      return Pending;
+      this.#writeSlot.store(waker && this.#sendWaker.wake);
+      return this.#sendWaker.store(Pending, waker);
     }
     const { length } = buf;
     const code = this.#refusalOf(length, to);
@@ -215,9 +215,9 @@ export class SimSocket extends DatagramSocket {
     const datagram = isPartial ? undefined : this.#queue.shift();
     if (datagram === undefined) {
       this.#counters.receiveWouldBlocks++;
-      this.#readSlot.store(this.#recvWaker.share(waker));
+      this.#readSlot.store(waker && this.#recvWaker.wake);
       if (isPartial) this.#readSlot.ready();
-      return Pending;
+      return this.#recvWaker.store(Pending, waker);
     }
     const { payload, from } = datagram;
     const length = storeDatagram(buf, payload);

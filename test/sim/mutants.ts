@@ -90,7 +90,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "receiving ignores the signal",
     file: "lib/traits/recv.ts",
-    text: "return this._recvQueue.run(poll, signal);",
+    text: "return this._recvQueue.runWith(poll, options);",
     by: "return this._recvQueue.run(poll, undefined);",
   },
   {

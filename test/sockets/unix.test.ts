@@ -312,3 +312,24 @@ describe("UnixDatagram", () => {
     expect(error).toBeInstanceOf(TypeError);
   });
 });
+
+describe('sendErrors "drop" on a UnixDatagram', () => {
+  test("drops and counts datagrams to a path that does not exist", async () => {
+    const receiver = await UnixDatagram.bind(freshPath());
+    const sender = await UnixDatagram.unbound({ sendErrors: "drop" });
+    const missing = SocketAddress.unix(freshPath());
+    const to = [receiver.localAddr, missing, receiver.localAddr];
+    const bufs = to.map(() => new Uint8Array(5));
+    expect(await sender.sendMany(bufs, { to })).toBe(3);
+    expect(sender.sendDropsByCode).toEqual({ ENOENT: 1 });
+    expect(sender.counters).toMatchObject({ datagramsSent: 2, sendDrops: 1, sendErrors: 0 });
+    expect(receiver.tryRecvMany(Array.from({ length: 3 }, () => new Uint8Array(5)))).toBe(2);
+    sender.close();
+    receiver.close();
+  });
+
+  test("is the only value beside throw", async () => {
+    const error = await rejection(UnixDatagram.unbound({ sendErrors: "ignore" as never }));
+    expect(`${error}`).toBe('TypeError: "sendErrors" expected "throw" or "drop", got "ignore"');
+  });
+});

@@ -1,8 +1,8 @@
 /** Path MTU, ICMP errors and NATs of simulated networks. */
 
 import { describe, expect, test } from "bun:test";
-import { SocketError, type TransportError } from "../../lib/index.ts";
-import { SimNetwork, type SimPathMtuDiscovery } from "../../lib/testing/index.ts";
+import { type PathMtuDiscovery, SocketError, type TransportError } from "../../lib/index.ts";
+import { SimNetwork } from "../../lib/testing/index.ts";
 
 const A = "10.0.0.1";
 const B = "10.0.0.2";
@@ -11,7 +11,7 @@ const MTU = 600;
 const FITTING = new Uint8Array(MTU - 28);
 const LONG = new Uint8Array(MTU - 27).fill(7);
 
-function open(pathMtuDiscovery: SimPathMtuDiscovery, isIPv6 = false) {
+function open(pathMtuDiscovery: PathMtuDiscovery, isIPv6 = false) {
   const net = new SimNetwork({ link: { mtu: MTU } });
   const receiver = net.bind(isIPv6 ? "fd00::1" : A, 53);
   const connect = receiver.localAddr;

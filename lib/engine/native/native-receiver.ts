@@ -32,9 +32,18 @@ const EXPECTED_MIN = 4;
  */
 const BATCH_DATAGRAMS = 256;
 
+/** The capacity of the receive batches that sockets share. */
+const IDLE_MESSAGES = 32;
+
 /** Receive batches of this thread that no socket has datagrams in. */
 const idleBatches: RecvBatch[] = [];
 let scatterVector: ScatterVector | undefined;
+
+/** A datagram that another owner of a descriptor has received. */
+export interface EarlyDatagram {
+  readonly bytes: Uint8Array;
+  readonly peer: SocketAddress;
+}
 
 /** The properties of the socket of a `NativeReceiver`. */
 export interface NativeReceiverInit {
@@ -62,7 +71,7 @@ export class NativeReceiver {
   #expected = EXPECTED_MIN;
   /** The number of datagrams per message in the latest receive. */
   #perMessage = 1;
-  /** Datagrams received with GRO and not returned yet: those from `#unreadStart` on. */
+  /** Datagrams received with GRO, or prepended, and not returned yet: from `#unreadStart` on. */
   #unread: RecvBatch | undefined;
   #unreadStart = 0;
 
@@ -72,6 +81,22 @@ export class NativeReceiver {
     this.#counters = counters;
     this.#nameCapacity = nameCapacity;
     this.#vector = native.receiveVector(nameCapacity);
+  }
+
+  /**
+   * Makes datagrams that another owner of the descriptor has received the first ones to return, at
+   * most `BATCH_COUNT_MAX`.
+   */
+  prepend(datagrams: readonly EarlyDatagram[]): void {
+    if (datagrams.length === 0) return;
+    const batch = new RecvBatch({ messages: datagrams.length });
+    for (const { bytes, peer } of datagrams) {
+      batch._nextView().set(bytes);
+      batch._nextMeta()._set(bytes.length, bytes.length, peer);
+      batch._add(bytes.length);
+    }
+    this.#unread = batch;
+    this.#unreadStart = 0;
   }
 
   /** Starts to read metadata, on a socket bound to `local`. */
@@ -99,7 +124,7 @@ export class NativeReceiver {
   ): number {
     const errno = this.#deferredErrno.take();
     if (errno !== undefined) return -errno;
-    return this.#usesGro
+    return this.#usesGro || this.#unread !== undefined
       ? this.#receiveMerged(bufs, range, meta)
       : this.#receiveDirect(bufs, range, meta);
   }
@@ -184,7 +209,7 @@ export class NativeReceiver {
   ): number {
     let unread = this.#unread;
     if (unread === undefined) {
-      const batch = idleBatches.pop() ?? new RecvBatch();
+      const batch = idleBatches.pop() ?? new RecvBatch({ messages: IDLE_MESSAGES });
       // As many messages as will probably fill all targets. Some datagrams may remain unread.
       const result = this.#receiveMessages(batch, Math.ceil(limit / this.#perMessage));
       if (result <= 0) {
@@ -223,7 +248,8 @@ export class NativeReceiver {
     if (this.#unread !== unread) return;
     this.#unreadStart += count;
     if (this.#unreadStart < unread.length) return;
-    idleBatches.push(unread);
+    // One that was prepended has another capacity.
+    if (unread.messagesMax === IDLE_MESSAGES) idleBatches.push(unread);
     this.#unread = undefined;
   }
 
