@@ -88,9 +88,9 @@ export const MUTANTS: readonly Mutant[] = [
     by: "",
   },
   {
-    name: "receiving ignores the signal",
+    name: "recvMany ignores its signal",
     file: "lib/traits/recv.ts",
-    text: "return this._recvQueue.runWith(poll, options);",
+    text: "return this._recvQueue.run(poll, options?.signal);",
     by: "return this._recvQueue.run(poll, undefined);",
   },
   {

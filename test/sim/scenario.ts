@@ -77,7 +77,8 @@ export function drawScenario(seed: number): Scenario {
       spuriousWakes: random.pick([0, 0.02, 0.2]),
     },
     links: {
-      clients: drawLink(random, random.chance(0.5)),
+      // Requests are not duplicated: the ledger could not tell equal payloads in two flows apart.
+      clients: { ...drawLink(random, random.chance(0.5)), duplicate: 0 },
       tunnel: drawLink(random, random.chance(0.5)),
       upstream: drawLink(random, random.chance(0.5)),
     },
