@@ -221,7 +221,8 @@ export class SimNetwork {
    *
    * @throws SimulationError with code `ERR_SIM_STALLED` if nothing is left that could settle the
    * promise: a deadlock, or the code under test waits for a real timer or I/O. With code
-   * `ERR_SIM_TIMEOUT` after `untilMs`.
+   * `ERR_SIM_TIMEOUT` after `untilMs`. With code `ERR_SIM_BUSY` if the code under test calls
+   * `setImmediate` without end.
    * @throws whatever `main` or a timer of the code under test throws.
    */
   run<T>(main: () => PromiseLike<T> | T, options: RunOptions = {}): Promise<T> {

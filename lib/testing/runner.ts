@@ -4,6 +4,7 @@ import { rangeError, typeError } from "../support/check.ts";
 import type { SimClock } from "./clock.ts";
 import type { EventQueue, SimTask } from "./event-queue.ts";
 import { settle } from "./settle.ts";
+import { SimulationError } from "./simulation-error.ts";
 
 /** Options of `SimNetwork.run`. */
 export interface RunOptions {
@@ -15,22 +16,6 @@ export interface RunOptions {
 }
 
 const RUN_MS_DEFAULT = 3_600_000;
-
-/** A simulation that cannot continue. */
-export class SimulationError extends Error {
-  override readonly name: string = "SimulationError";
-  /**
-   * `"ERR_SIM_STALLED"`: nothing is left that could settle the promise. `"ERR_SIM_TIMEOUT"`: the
-   * promise was not settled in time.
-   */
-  readonly code: "ERR_SIM_STALLED" | "ERR_SIM_TIMEOUT";
-
-  /** @internal */
-  constructor(code: SimulationError["code"], message: string) {
-    super(message);
-    this.code = code;
-  }
-}
 
 /** The loop that drives a simulation. */
 export class Runner {

@@ -1,7 +1,20 @@
 /** Waits until the real event loop has run everything that is due now. */
 
-/** The number of immediates to wait for if this runtime does not number them. */
+import { SimulationError } from "./simulation-error.ts";
+
+/** The number of immediates to wait for if this runtime does not number them consecutively. */
 const ROUNDS_WITHOUT_IDS = 8;
+/** After so many rounds the code under test is considered to loop: about 0.1 s. */
+const ROUNDS_MAX = 100_000;
+
+/** Whether this runtime numbers immediates and timers consecutively, as Bun does. */
+const HAS_CONSECUTIVE_IDS: boolean = (() => {
+  const [first, second] = [setImmediate(() => {}), setImmediate(() => {})];
+  const isConsecutive = Number(second) === Number(first) + 1;
+  clearImmediate(first);
+  clearImmediate(second);
+  return isConsecutive;
+})();
 
 /**
  * Returns a promise that is fulfilled when all promise callbacks and `setImmediate` callbacks have
@@ -11,19 +24,23 @@ const ROUNDS_WITHOUT_IDS = 8;
  * Bun numbers immediates and timers consecutively: if the numbers of two immediates, the second of
  * which was added by the first, are consecutive, nothing else was added in between, and nothing is
  * left. A round costs about 0.6 us.
+ *
+ * @throws SimulationError with code `ERR_SIM_BUSY` if the code under test adds immediates forever.
  */
 export function settle(): Promise<void> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     let rounds = 0;
     let id = Number.NaN;
     const round = (): void => {
       const immediate = setImmediate(round);
       const nextId = Number(immediate);
-      const isIdle = Number.isNaN(nextId) ? rounds++ === ROUNDS_WITHOUT_IDS : nextId === id + 1;
+      rounds++;
+      const isIdle = HAS_CONSECUTIVE_IDS ? nextId === id + 1 : rounds > ROUNDS_WITHOUT_IDS;
       id = nextId;
-      if (!isIdle) return;
+      if (!isIdle && rounds < ROUNDS_MAX) return;
       clearImmediate(immediate);
-      resolve();
+      if (isIdle) resolve();
+      else reject(new SimulationError("ERR_SIM_BUSY", `immediates are added without end`));
     };
     round();
   });

@@ -112,6 +112,12 @@ export const MUTANTS: readonly Mutant[] = [
     by: "options",
   },
   {
+    name: "an error of sendMany does not report what was sent before it",
+    file: "lib/traits/send.ts",
+    text: "if (error instanceof SocketError) error.sent = sent;",
+    by: "",
+  },
+  {
     name: "trySend is sent before the callers that wait",
     file: "lib/traits/send.ts",
     text: "if (this._sendQueue?.isBusy) return WouldBlock;",

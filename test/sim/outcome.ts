@@ -11,6 +11,11 @@ export class Outcome<T> {
   /** Fulfilled when the operation is settled in either way. */
   readonly settled: Promise<void>;
 
+  /** Whether an ICMP error about an earlier datagram made it fail. */
+  get isRefused(): boolean {
+    return (this.error as { code?: unknown } | undefined)?.code === "ECONNREFUSED";
+  }
+
   constructor(promise: Promise<T>) {
     this.settled = promise.then(
       (value) => {
@@ -24,12 +29,16 @@ export class Outcome<T> {
     );
   }
 
-  /** @throws Violation unless it was fulfilled, aborted, or its socket was closed. */
+  /**
+   * @throws Violation unless it was fulfilled, aborted, refused by an ICMP error, or its socket was
+   * closed.
+   */
   checkError(name: string): void {
     require(this.isSettled, () => `${name} is pending`);
     const isExpected =
       this.error === undefined ||
       isClosedError(this.error) ||
+      this.isRefused ||
       (this.error instanceof DOMException && this.error.name === "TimeoutError");
     require(isExpected, () => `${name}: ${this.error}`);
   }

@@ -18,6 +18,8 @@ const SENDER = "10.0.0.2";
 export interface PromiseRun {
   readonly digest: number;
   readonly operations: number;
+  /** The operations that an ICMP error made fail. */
+  readonly refused: number;
 }
 
 /** Runs the operations of a seed. @throws Violation if an invariant is broken. */
@@ -42,30 +44,34 @@ export async function runPromises(seed: number): Promise<PromiseRun> {
     },
   });
   try {
-    const operations = await runOperations(net, random);
-    return { digest: net.digest, operations };
+    const counts = await runOperations(net, random);
+    return { digest: net.digest, ...counts };
   } catch (error) {
     if (error instanceof Error) error.message += `\n${net.trace.join("\n")}`;
     throw error;
   }
 }
 
-async function runOperations(net: SimNetwork, random: SimRandom): Promise<number> {
+async function runOperations(net: SimNetwork, random: SimRandom) {
   const receiver = net.bind(RECEIVER, 1000);
   const isConnected = random.chance(0.5);
   const sender = net.bind(SENDER, 1000, isConnected ? { connect: receiver.localAddr } : {});
   const senders = new Senders(net, sender, isConnected ? undefined : receiver.localAddr);
   const receivers = new Receivers(net, receiver);
   const closesEarly = random.chance(0.3);
+  // The port of the peer is closed: every datagram causes an ICMP error, which makes one call fail.
+  const isRefused = isConnected && random.chance(0.2);
+  if (isRefused) receiver.close();
   await net.run(
     async () => {
       const count = random.integer(5, 40);
       for (let i = 0; i < count; i++) {
         if (random.chance(0.3)) await net.clock.sleep(random.between(0, 10));
-        if (random.chance(0.5)) senders.start();
+        if (isRefused || random.chance(0.5)) senders.start();
         else receivers.start();
       }
       if (closesEarly) await net.clock.sleep(random.between(0, 20));
+      else if (isRefused) await senders.settled();
       else await finish(senders, receivers);
       sender.close();
       receiver.close();
@@ -77,8 +83,12 @@ async function runOperations(net: SimNetwork, random: SimRandom): Promise<number
   await net.drain();
   for (const socket of [sender, receiver]) checkSettled(socket);
   senders.check();
+  require(senders.refused <= sender.counters.transportErrors &&
+    (isRefused || senders.refused === 0), () =>
+    `${senders.refused} errors of ${sender.counters.transportErrors}`);
   receivers.check(senders.sent);
-  return senders.operations + receivers.operations;
+  const operations = senders.operations + receivers.operations;
+  return { operations, refused: senders.refused };
 }
 
 /** Waits until everything is sent, and receives all of it. */

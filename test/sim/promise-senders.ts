@@ -130,7 +130,16 @@ export class Senders {
   #try(count: number, send: (first: number, count: number) => number | WouldBlock): void {
     const first = this.#next;
     const isWaiting = this.#socket._sendQueue?.isBusy ?? false;
-    const result = send(first, count);
+    let result: number | WouldBlock;
+    try {
+      result = send(first, count);
+    } catch (error) {
+      // Nothing was sent, or the error would have been left for the next call.
+      this.#next += count;
+      const outcome = new Outcome<number>(Promise.reject(error));
+      this.#operations.push({ name: "try", first, count, outcome });
+      return;
+    }
     if (result === WouldBlock) return;
     require(!isWaiting, () => "a try call was sent before the callers that wait");
     this.#next += count;
@@ -160,6 +169,11 @@ export class Senders {
   /** Fulfilled when all operations are settled. */
   async settled(): Promise<void> {
     await Promise.all(this.#operations.map(({ outcome }) => outcome.settled));
+  }
+
+  /** The number of operations that an ICMP error made fail. */
+  get refused(): number {
+    return this.#operations.filter(({ outcome }) => outcome.isRefused).length;
   }
 
   /** Checks all operations. To be called after the socket was closed. */

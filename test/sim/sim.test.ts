@@ -30,14 +30,17 @@ describe("simulations", () => {
     async () => {
       const lost: Record<string, number> = {};
       const drops: Record<string, number> = {};
+      let refused = 0;
       const failures = await runSeeds(1, SEEDS, {
         failuresMax: FAILURES_MAX,
-        onRun: ({ proxy }) => {
+        onRun: ({ proxy, promises }) => {
+          refused += promises.refused;
           add(lost, proxy.report.lost);
           add(drops, proxy.drops);
         },
       });
       expect(failures.map(failureText)).toEqual([]);
+      expect(refused).toBeGreaterThan(SEEDS / 10);
       // Every host of the scenarios exists.
       expect(LOSS_REASONS.filter((reason) => lost[reason] === 0)).toEqual(["no-host"]);
       expect(DROPS.filter((reason) => !drops[reason])).toEqual([]);

@@ -168,6 +168,21 @@ describe("a run", () => {
     await net.run(() => net.clock.sleep(1));
   });
 
+  test("fails if the code under test adds immediates without end", async () => {
+    const net = new SimNetwork();
+    let isStopped = false;
+    const again = () => {
+      if (!isStopped) setImmediate(again);
+    };
+    const loop = async () => {
+      again();
+      await net.clock.sleep(1);
+    };
+    expect(await codeOf(net.run(loop))).toBe("ERR_SIM_BUSY");
+    isStopped = true;
+    await net.run(() => net.clock.sleep(1));
+  });
+
   test("refuses a second one at the same time", async () => {
     const net = new SimNetwork();
     const first = net.run(() => net.clock.sleep(1));
