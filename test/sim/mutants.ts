@@ -82,6 +82,30 @@ export const MUTANTS: readonly Mutant[] = [
     by: "socket.pollSendBatch(null, batch)",
   },
   {
+    name: "flows that wait for a batch of the reply queue are not woken",
+    file: `${PROXY}/reply-queue.ts`,
+    text: "for (const waker of this.#waiting.splice(0)) waker();",
+    by: "",
+  },
+  {
+    name: "a reply that is too long is dropped without being counted",
+    file: `${PROXY}/reply-queue.ts`,
+    text: "this.#counters.drops.oversize++;",
+    by: "",
+  },
+  {
+    name: "datagrams for a closed socket are dropped without being counted",
+    file: `${PROXY}/batch-io.ts`,
+    text: "counters.drops.closed += batch.length;",
+    by: "",
+  },
+  {
+    name: "an ICMP error ends the forwarding",
+    file: `${PROXY}/batch-io.ts`,
+    text: "counters.socketErrors++;",
+    by: "return Pending;",
+  },
+  {
     name: "removing an aborted operation breaks the list, and the program loops forever",
     file: "lib/poll/operation-queue.ts",
     text: "else next.previous = previous;",

@@ -26,6 +26,7 @@ import {
   TUNNEL_NAT,
 } from "./scenario.ts";
 import { SimClient } from "./sim-client.ts";
+import { SimOrigin } from "./sim-origin.ts";
 import { SimRuntime } from "./sim-runtime.ts";
 import { require } from "./violation.ts";
 
@@ -37,8 +38,8 @@ const SNAPSHOT_EVENTS = 64;
 /** The flow table looks for idle flows once a second at most. */
 const EXPIRY_MS_MAX = 1000;
 
-/** After this time without requests, all datagrams have arrived. */
-const QUIET_MS = 3000;
+/** After this time without a send or a loss, nothing moves any more: longer than any delay. */
+const QUIET_MS = 1000;
 /** Simulated time after which a run has failed. */
 const RUN_OPTIONS = { untilMs: 60_000 };
 
@@ -144,6 +145,7 @@ class Simulation {
         : undefined,
     };
     for (const section of SECTIONS) this.#setLinks(section, scenario.links[section]);
+    for (const host of this.#endsOf("tunnel")[0]) net.linkOneWay(EGRESS, host, scenario.replyLink);
     net.observe(this.#ledger.observe);
     net.observe(this.#checkBounds);
   }
@@ -164,9 +166,7 @@ class Simulation {
 
   async run(): Promise<ProxyRun> {
     const { net } = this;
-    const origin = await net.run(() =>
-      Origin.open({ listen: UPSTREAM, runtime: this.#originRuntime() }),
-    );
+    const origin = await this.#openOrigin();
     const clients = Array.from({ length: this.#scenario.clients }, (_, i) => {
       const socket = net.bind(clientHost(i), 0, { connect: addressOf(LISTEN) });
       return new SimClient(i, net, socket, this.#scenario);
@@ -178,6 +178,7 @@ class Simulation {
       const incidents = this.#scenario.incidents.map((incident) => this.#happen(incident));
       const sending = clients.map((client) => client.send());
       await Promise.all([...sending, ...incidents, this.#disturb()]);
+      await this.#checkProgress();
       await this.#checkExpiry();
       for (const client of clients) client.close();
       await receiving;
@@ -192,9 +193,13 @@ class Simulation {
     return { report: net.report, digest: net.digest, replies, drops, simulatedMs: net.now };
   }
 
-  #originRuntime(): SimRuntime {
-    const reliable = { openMs: 0, openFailures: 0 };
-    return new SimRuntime(this.net, { listenHost: ORIGIN, connectHost: ORIGIN, ...reliable });
+  #openOrigin(): Promise<{ close(): void }> | SimOrigin {
+    if (this.#scenario.hasOversizeReplies) {
+      return new SimOrigin(this.net, this.net.bind(UPSTREAM.hostname, UPSTREAM.port));
+    }
+    const hosts = { listenHost: ORIGIN, connectHost: ORIGIN };
+    const runtime = new SimRuntime(this.net, { ...hosts, openMs: 0, openFailures: 0 });
+    return this.net.run(() => Origin.open({ listen: UPSTREAM, runtime }));
   }
 
   async #happen(incident: Incident): Promise<void> {
@@ -253,10 +258,21 @@ class Simulation {
     }
   };
 
-  /** Waits until all datagrams have passed and all flows have expired. */
+  /** Waits until all datagrams have passed. None may be left in the queue of a socket then. */
+  async #checkProgress(): Promise<void> {
+    const { clock } = this.net;
+    let digest = -1;
+    while (this.net.digest !== digest) {
+      digest = this.net.digest;
+      await clock.sleep(QUIET_MS);
+    }
+    const { waiting } = this.net.report;
+    require(waiting === 0, () => `${waiting} datagrams wait in the queues of idle sockets`);
+  }
+
+  /** Waits until all flows have expired. */
   async #checkExpiry(): Promise<void> {
-    const { idleTimeoutMs, openMs } = this.#scenario;
-    await this.net.clock.sleep(QUIET_MS + openMs + idleTimeoutMs + EXPIRY_MS_MAX);
+    await this.net.clock.sleep(this.#scenario.idleTimeoutMs + EXPIRY_MS_MAX);
     for (const half of [this.#ingress, this.#egress]) {
       const { opened } = half.runtime;
       for (const socket of opened.keys()) opened.set(socket, 0);

@@ -37,6 +37,8 @@ export interface Scenario {
   readonly isClientBehindNat: boolean;
   readonly isTunnelBehindNat: boolean;
   readonly hasStranger: boolean;
+  /** Whether the origin sends replies that are too long to be forwarded. */
+  readonly hasOversizeReplies: boolean;
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
   /** The maximum time that opening a socket takes, and the probability that it fails. */
@@ -45,43 +47,52 @@ export interface Scenario {
   readonly wakeIntervalMs: number;
   readonly sockets: SimSocketOptions;
   readonly links: Readonly<Record<Section, LinkOptions>>;
+  /** The options of the link from the egress to the ingress that differ from `links.tunnel`. */
+  readonly replyLink: LinkOptions;
   readonly incidents: readonly Incident[];
 }
 
 /** Returns the scenario of a seed. */
 export function drawScenario(seed: number): Scenario {
   const random = new SimRandom(seed).fork("scenario");
-  const bursts = random.integer(2, 12);
+  // Many clients, whose replies wait for the tunnel.
+  const isCrowd = random.chance(0.1);
+  // Few clients, whose datagrams do not fit the queue of a socket that is being opened.
+  const isFlood = !isCrowd && random.chance(0.05);
+  const bursts = isCrowd || isFlood ? 2 : random.integer(2, 12);
   const pauseMs = random.pick([5, 20, 100]);
   const durationMs = (bursts * pauseMs) / 2 + 50;
   return {
     seed,
-    clients: random.integer(1, 10),
+    clients: isCrowd ? random.integer(30, 60) : random.integer(1, isFlood ? 2 : 10),
     bursts,
-    burstMax: random.pick([1, 3, 12]),
+    burstMax: isFlood ? 150 : random.pick([1, 3, 12]),
     pauseMs,
     payloadBytesMax: random.pick([64, 1200, 1472, 1600]),
     isClientBehindNat: random.chance(0.5),
     isTunnelBehindNat: random.chance(0.3),
     hasStranger: random.chance(0.2),
-    flowsMax: random.pick([1, 3, 8, 64, 64]),
-    idleTimeoutMs: random.pick([50, 200, 2000]),
-    openMs: random.pick([0, 1, 100]),
+    hasOversizeReplies: random.chance(0.3),
+    flowsMax: isCrowd ? 64 : random.pick([1, 3, 8, 64, 64]),
+    idleTimeoutMs: random.pick([50, 200, 10_000]),
+    openMs: isFlood ? 200 : random.pick([0, 1, 100]),
     openFailures: random.pick([0, 0, 0.1]),
     wakeIntervalMs: random.pick([0, 0, 0.5, 5]),
     sockets: {
       receiveQueueDatagrams: random.pick([2, 16, 256]),
-      sendQueueDatagrams: random.pick([1, 8, 64]),
+      sendQueueDatagrams: isCrowd ? 1 : random.pick([1, 8, 64]),
       blockedSends: random.pick([0, 0.02, 0.2]),
       partialReceives: random.pick([0, 0.02, 0.2]),
       spuriousWakes: random.pick([0, 0.02, 0.2]),
     },
     links: {
       // Requests are not duplicated: the ledger could not tell equal payloads in two flows apart.
-      clients: { ...drawLink(random, random.chance(0.5)), duplicate: 0 },
-      tunnel: drawLink(random, random.chance(0.5)),
-      upstream: drawLink(random, random.chance(0.5)),
+      clients: { ...drawLink(random, isCrowd || random.chance(0.5)), duplicate: 0 },
+      tunnel: drawLink(random, isCrowd || random.chance(0.5)),
+      upstream: drawLink(random, isCrowd || random.chance(0.5)),
     },
+    // So slow that the replies use all batches of the reply queue.
+    replyLink: isCrowd ? { bitsPerSecond: random.pick([200e3, 1e6]) } : {},
     incidents: Array.from({ length: random.integer(0, 4) }, () => drawIncident(random, durationMs)),
   };
 }
