@@ -230,7 +230,10 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     this._engine.controls.setBroadcast(enabled);
   }
 
-  /** Sets the hop limit of unicast datagrams, 1..255. Default: that of the system, mostly 64. */
+  /**
+   * Sets the hop limit of unicast datagrams, 1..255, of both families on a dual-stack socket (on the
+   * portable backend of IPv6 only). Default: that of the system, mostly 64.
+   */
   setTTL(ttl: number): void {
     checkInteger("ttl", ttl, 1, 255);
     this._engine.controls.setTTL(ttl);
