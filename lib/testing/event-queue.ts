@@ -71,7 +71,9 @@ export class EventQueue {
     const live = this.#heap.filter((task) => task.run !== undefined);
     // A sorted array is a heap.
     live.sort((a, b) => (isBefore(a, b) ? -1 : 1));
-    this.#heap.splice(0, this.#heap.length, ...live);
+    // Not as arguments of a call, whose number is limited.
+    this.#heap.length = 0;
+    for (const task of live) this.#heap.push(task);
     this.#cancelled = 0;
   }
 

@@ -194,7 +194,7 @@ describe("a NAT", () => {
     expect(nat.mappingOf(client.localAddr)).toBeUndefined();
   });
 
-  test("filters datagrams of others, unless told not to", async () => {
+  test("filters datagrams of others, unless its filter is disabled", async () => {
     for (const [filter, lost] of [
       ["peer", 1],
       ["none", 0],
