@@ -4,7 +4,13 @@
  * how often, in which order, and whether they are unaltered.
  */
 
-import type { RecvMeta, SocketAddress, SocketCounters, UdpSocket } from "../../lib/index.ts";
+import type {
+  RecvMeta,
+  SocketAddress,
+  SocketCounters,
+  UdpSocket,
+  UnixDatagram,
+} from "../../lib/index.ts";
 import type { ReceiverOptions, SenderOptions, Talk } from "./tools.ts";
 
 type Library = typeof import("../../lib/index.ts");
@@ -151,8 +157,8 @@ export async function receive(
 
 async function receiveAll(
   lib: Library,
-  socket: UdpSocket,
-  { api = "batches", pauseMs }: ReceiverOptions,
+  socket: UdpSocket | UnixDatagram,
+  { api = "batches", pauseMs }: Pick<ReceiverOptions, "api" | "pauseMs">,
   take: (bytes: Uint8Array, meta: RecvMeta) => void,
 ): Promise<void> {
   const pause = () => (pauseMs === undefined ? undefined : Bun.sleep(pauseMs));
@@ -278,7 +284,7 @@ export async function serve(lib: Library, talk: Talk, options: SenderOptions): P
  */
 export async function sendNumbered(
   lib: Library,
-  socket: UdpSocket,
+  socket: UdpSocket | UnixDatagram,
   plan: SendPlan,
   to?: SocketAddress,
 ): Promise<SendReport> {
@@ -319,7 +325,7 @@ function difference<T extends object>(after: T, before: T): T {
 
 async function sendOnce(
   lib: Library,
-  socket: UdpSocket,
+  socket: UdpSocket | UnixDatagram,
   api: SendApi,
   bufs: readonly Uint8Array[],
   to: SocketAddress | undefined,
@@ -339,4 +345,51 @@ async function sendOnce(
   if (api === "sendMany") return socket.sendMany(bufs, range);
   const sent = socket.trySendMany(bufs, range);
   return sent === lib.WouldBlock ? 0 : sent;
+}
+
+// ------------------------------------------------------------- both ends in one process ----
+
+/** The sockets of `openPair`. */
+export interface PairOptions {
+  readonly kind: "udp" | "udp6" | "unix";
+  readonly sendErrors?: "throw" | "drop";
+  readonly offload?: boolean;
+}
+
+/** Opens a receiver, and a sender that is connected to it, on loopback. */
+export async function openPair(
+  lib: Library,
+  { kind, sendErrors, offload }: PairOptions,
+): Promise<{ sender: UdpSocket | UnixDatagram; receiver: UdpSocket | UnixDatagram }> {
+  if (kind === "unix") {
+    const [sender, receiver] = await lib.UnixDatagram.pair();
+    return { sender, receiver };
+  }
+  const hostname = kind === "udp" ? "127.0.0.1" : "::1";
+  const receiver = await lib.UdpSocket.bind({ hostname, offload, receiveBufferBytes: 2 ** 23 });
+  const { port } = receiver.localAddr;
+  try {
+    const sender = await lib.UdpSocket.connect({ hostname, port }, { offload, sendErrors });
+    return { sender, receiver };
+  } catch (error) {
+    receiver.close();
+    throw error;
+  }
+}
+
+/** Receives until the socket is closed, and goes on after other errors, which `take` gets. */
+export async function receiveWithErrors(
+  lib: Library,
+  socket: UdpSocket | UnixDatagram,
+  api: ReceiveApi,
+  take: (bytes: Uint8Array | undefined, code: string) => void,
+): Promise<void> {
+  while (!socket.isClosed) {
+    try {
+      await receiveAll(lib, socket, { api }, (bytes) => take(bytes, ""));
+    } catch (error) {
+      if (!(error instanceof lib.SocketError)) throw error;
+      take(undefined, error.code);
+    }
+  }
 }
