@@ -8,8 +8,8 @@ import { LINKS, Namespaces, run } from "../net/namespaces.ts";
 import {
   FAMILIES,
   FAMILY_NAMES,
-  pinNeighbours,
   Program,
+  pinNeighbours,
   Receiver,
   send,
   skipReason,
@@ -117,12 +117,16 @@ describe.skipIf(reason !== undefined)("an environment", () => {
             const connect = lib.UdpSocket.connect({ hostname, port: 9 });
             const socket = await lib.UdpSocket.bind({ hostname: "::" });
             const to = lib.SocketAddress.ip(hostname, 9);
-            return [await connect.then(String, code), await socket.sendTo(new Uint8Array(9), to).then(String, code)];
+            return [
+              await connect.then(String, code),
+              await socket.sendTo(new Uint8Array(9), to).then(String, code),
+            ];
           },
           FAMILIES.IPv6.near,
         );
         const codes = await program.result();
-        for (const code of codes) expect(["EADDRNOTAVAIL", "ENETUNREACH", "EHOSTUNREACH"]).toContain(code);
+        for (const code of codes)
+          expect(["EADDRNOTAVAIL", "ENETUNREACH", "EHOSTUNREACH"]).toContain(code);
       } finally {
         setDisabled(0);
         for (const { device, network6 } of Object.values(LINKS)) {

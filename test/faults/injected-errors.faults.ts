@@ -73,10 +73,15 @@ async function runInjected(
       const { sender, receiver } = await traffic.openPair(lib, scenario);
       const tally = new traffic.Tally();
       const receiveErrors: Record<string, number> = {};
-      const receiving = traffic.receiveWithErrors(lib, receiver, scenario.receiveApi, (bytes, code) => {
-        if (bytes !== undefined) tally.add(bytes);
-        else receiveErrors[code] = (receiveErrors[code] ?? 0) + 1;
-      });
+      const receiving = traffic.receiveWithErrors(
+        lib,
+        receiver,
+        scenario.receiveApi,
+        (bytes, code) => {
+          if (bytes !== undefined) tally.add(bytes);
+          else receiveErrors[code] = (receiveErrors[code] ?? 0) + 1;
+        },
+      );
       const plan = { ...scenario, perCall: scenario.perCall ?? 16, pauseMs: scenario.pauseMs ?? 0 };
       const sent = await traffic.sendNumbered(lib, sender, plan);
       for (let before = -1; before !== tally.received; ) {
@@ -157,7 +162,11 @@ describe.skipIf(reason !== undefined)("injected errors of sendmmsg", () => {
       const scenario = { ...UDP, offload: false, receiveApi: "recvBatch" } as const;
       const outcome = await runInjected("sendmmsg:retval=1:when=2+4", scenario);
       const { sent, got } = outcome;
-      expect([sent.accepted, sent.refused, sent.counters.datagramsSent]).toEqual([COUNT, [], COUNT]);
+      expect([sent.accepted, sent.refused, sent.counters.datagramsSent]).toEqual([
+        COUNT,
+        [],
+        COUNT,
+      ]);
       const lost = COUNT - got.distinct;
       expect(lost).toBeGreaterThan(0);
       expect(lost).toBe(outcome.injected);
@@ -260,7 +269,16 @@ describe.skipIf(reason !== undefined)("an injected error while sockets are opene
   }
 
   const CALLS = some(
-    ["socket", "bind", "setsockopt", "getsockname", "getsockopt", "fcntl", "getpeername", "epoll_create1"],
+    [
+      "socket",
+      "bind",
+      "setsockopt",
+      "getsockname",
+      "getsockopt",
+      "fcntl",
+      "getpeername",
+      "epoll_create1",
+    ],
     3,
   );
   const CASES = CALLS.flatMap((call) =>

@@ -5,8 +5,8 @@
  */
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { Namespaces, run } from "../net/namespaces.ts";
 import { temporaryDirectory } from "../ffi/tools.ts";
+import { Namespaces, run } from "../net/namespaces.ts";
 import {
   amount,
   attempt,

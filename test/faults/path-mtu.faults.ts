@@ -1,6 +1,6 @@
 /**
- * A path MTU that shrinks and recovers mid-flow, and forged "fragmentation needed" messages. No
- * datagram is lost without a count, other destinations are unaffected, and GSO returns.
+ * A path MTU that shrinks and recovers mid-flow, also by forged "fragmentation needed" messages.
+ * No datagram is lost without a count, other destinations are unaffected, and GSO returns.
  */
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
@@ -11,12 +11,12 @@ import {
   compile,
   FAMILIES,
   FAMILY_NAMES,
+  forgeIcmp,
   pinNeighbours,
   Receiver,
   Sender,
   skipReason,
   TEST_TIMEOUT_MS,
-  udpMib,
 } from "./tools.ts";
 
 const reason = skipReason("tests of a changing path MTU", ["nft", "tc", "gcc"]);
@@ -25,7 +25,7 @@ const PORT = 9999;
 const MINUTE_MS = 60_000;
 
 describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("path MTU over %s", (family) => {
-  const { near, local, any } = FAMILIES[family];
+  const { near, any } = FAMILIES[family];
   const directory = temporaryDirectory();
   let forger = "";
   let namespaces: Namespaces;
@@ -51,20 +51,16 @@ describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("path MTU over %s", (fa
     }
   }
 
-  /** Sends forged messages from the receiver's host to the sender's. */
-  function forge(kind: "mtu" | "port", localPort: number, { mtu = 0, count = 1, quoted = "-" }): void {
-    const version = family === "IPv4" ? "4" : "6";
-    const about = `${local} ${localPort} ${near} ${PORT}`;
-    namespaces.exec("receiver", `${forger} ${version} ${kind} ${about} ${mtu} ${count} ${quoted}`);
-  }
-
   test.each([
     ["sendMany", true],
     ["sendBatch", false],
   ] as const)(
     "the device's MTU shrinks and recovers: all are delivered, and GSO returns (%s)",
     async (api, isConnected) => {
-      await using receiver = await Receiver.start(namespaces.receiver, { hostname: any, port: PORT });
+      await using receiver = await Receiver.start(namespaces.receiver, {
+        hostname: any,
+        port: PORT,
+      });
       const to = { hostname: near, port: PORT, isConnected };
       await using sender = await Sender.start(namespaces.sender, to);
       const plan = { count: 640, bytes: 1400, api, pauseMs: 3 };
@@ -76,7 +72,9 @@ describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("path MTU over %s", (fa
       await sender.advanceClock(MINUTE_MS + 1);
       const later = await sender.send({ ...plan, first: 1920 });
       const got = await receiver.report();
-      expect([before, small, soon, later].map(({ accepted }) => accepted)).toEqual(Array(4).fill(640));
+      expect([before, small, soon, later].map(({ accepted }) => accepted)).toEqual(
+        Array(4).fill(640),
+      );
       expect(got.ranges).toEqual([[0, 2559]]);
       expect([got.received, got.late, got.altered]).toEqual([2560, 0, 0]);
       // 46 datagrams of 1400 bytes fill a message: two messages per call of 64.
@@ -91,9 +89,16 @@ describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("path MTU over %s", (fa
   test.each(["drop", "throw"] as const)(
     'pathMtuDiscovery "on", sendErrors "%s": sent = delivered + EMSGSIZE of the long datagrams',
     async (sendErrors) => {
-      await using receiver = await Receiver.start(namespaces.receiver, { hostname: any, port: PORT });
+      await using receiver = await Receiver.start(namespaces.receiver, {
+        hostname: any,
+        port: PORT,
+      });
       const bind = { pathMtuDiscovery: "on", sendErrors } as const;
-      await using sender = await Sender.start(namespaces.sender, { hostname: near, port: PORT, bind });
+      await using sender = await Sender.start(namespaces.sender, {
+        hostname: near,
+        port: PORT,
+        bind,
+      });
       const plan = { count: 128, bytes: 1400, pauseMs: 0, perCall: 32 };
       setMtu(1280);
       const long = await sender.send(plan);
@@ -118,12 +123,21 @@ describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("path MTU over %s", (fa
   test.each([true, false])(
     "a forged MTU: sent = delivered + refused, and GSO returns when it has expired (connected: %p)",
     async (isConnected) => {
-      await using receiver = await Receiver.start(namespaces.receiver, { hostname: any, port: PORT });
+      await using receiver = await Receiver.start(namespaces.receiver, {
+        hostname: any,
+        port: PORT,
+      });
       const to = { hostname: near, port: PORT, isConnected };
       await using sender = await Sender.start(namespaces.sender, to);
       const plan = { count: 640, bytes: 1400, pauseMs: 3 };
       const before = await sender.send(plan);
-      forge("mtu", sender.localPort, { mtu: family === "IPv4" ? 600 : 1280 });
+      await forgeIcmp(forger, namespaces, {
+        family,
+        kind: "mtu",
+        localPort: sender.localPort,
+        port: PORT,
+        mtu: family === "IPv4" ? 600 : 1280,
+      });
       await Bun.sleep(50);
       const during = await sender.send({ ...plan, first: 640 });
       // The kernel expires what it has learned after ten minutes (net.ipv4.route.mtu_expires).
@@ -141,78 +155,6 @@ describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("path MTU over %s", (fa
       expect([before, after].flatMap(({ refused }) => refused)).toEqual([]);
       expect(during.counters.messagesSent).toBe(640 - codes.length);
       expect([before, after].map(({ counters }) => counters.messagesSent)).toEqual([20, 20]);
-    },
-    TEST_TIMEOUT_MS,
-  );
-
-  test(
-    "forged ICMP about other flows changes nothing: no error, GSO stays",
-    async () => {
-      await using receiver = await Receiver.start(namespaces.receiver, { hostname: any, port: PORT });
-      const to = { hostname: near, port: PORT, handlesErrors: true };
-      await using sender = await Sender.start(namespaces.sender, to);
-      const otherPort = sender.localPort === 40_000 ? 40_001 : 40_000;
-      forge("mtu", otherPort, { mtu: 600, count: 10 });
-      forge("port", otherPort, { count: 10 });
-      await Bun.sleep(50);
-      const report = await sender.send({ count: 640, bytes: 400, pauseMs: 3 });
-      const got = await receiver.report();
-      expect(report).toMatchObject({ accepted: 640, refused: [] });
-      expect(report.counters).toMatchObject({ transportErrors: 0, messagesSent: 10 });
-      expect(await sender.transportErrors()).toEqual([]);
-      expect(got.ranges).toEqual([[0, 639]]);
-    },
-    TEST_TIMEOUT_MS,
-  );
-
-  test.each(["74727565", "-"])(
-    "forged port unreachable with a handler: nothing is lost, and the quoted payload %p is reported",
-    async (quoted) => {
-      await using receiver = await Receiver.start(namespaces.receiver, { hostname: any, port: PORT });
-      const to = { hostname: near, port: PORT, handlesErrors: true };
-      await using sender = await Sender.start(namespaces.sender, to);
-      const sending = sender.send({ count: 2000, perCall: 20, pauseMs: 3 });
-      for (let i = 0; i < 10; i++) {
-        forge("port", sender.localPort, { count: 5, quoted });
-        await Bun.sleep(10);
-      }
-      const report = await sending;
-      const got = await receiver.report();
-      expect(report).toMatchObject({ accepted: 2000, refused: [] });
-      expect(got.ranges).toEqual([[0, 1999]]);
-      expect(got.late).toBe(0);
-      const errors = await sender.transportErrors();
-      expect(errors.length).toBe(50);
-      const [first] = errors;
-      expect(first).toMatchObject({ code: "ECONNREFUSED", payload: quoted === "-" ? "" : quoted });
-    },
-    TEST_TIMEOUT_MS,
-  );
-
-  test.each(["throw", "drop"] as const)(
-    'forged port unreachable without a handler, sendErrors "%s": accepted = delivered, and each ' +
-      "refused datagram is not delivered",
-    async (sendErrors) => {
-      await using receiver = await Receiver.start(namespaces.receiver, { hostname: any, port: PORT });
-      const before = udpMib(namespaces.receiver);
-      const to = { hostname: near, port: PORT, bind: { sendErrors } };
-      await using sender = await Sender.start(namespaces.sender, to);
-      const sending = sender.send({ count: 2000, perCall: 20, pauseMs: 2 });
-      for (let i = 0; i < 10; i++) {
-        forge("port", sender.localPort, { count: 5 });
-        await Bun.sleep(10);
-      }
-      const report = await sending;
-      const got = await receiver.report();
-      expect(udpMib(namespaces.receiver).rcvbufErrors).toBe(before.rcvbufErrors);
-      expect(report.accepted + report.refused.length).toBe(2000);
-      expect(report.counters.datagramsSent).toBe(report.accepted);
-      expect(got.distinct).toBe(report.accepted);
-      const isDelivered = (number: number) =>
-        got.ranges.some(([first, last]) => first <= number && number <= last);
-      expect(report.refused.filter(([number]) => isDelivered(number))).toEqual([]);
-      if (sendErrors === "drop") expect(report.refused).toEqual([]);
-      else expect(report.refused.length).toBeGreaterThan(0);
     },
     TEST_TIMEOUT_MS,
   );

@@ -102,7 +102,9 @@ describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("refused sends over %s"
     async () => {
       await using receiver = await startReceiver();
       const { sender } = namespaces;
-      run(`tc -n ${sender} qdisc add dev near root handle 1: tbf rate 80mbit burst 3000 limit 100000`);
+      run(
+        `tc -n ${sender} qdisc add dev near root handle 1: tbf rate 80mbit burst 3000 limit 100000`,
+      );
       run(`tc -n ${sender} qdisc add dev near parent 1:1 handle 2: pfifo limit 2`);
       const bind = { sendErrors: "drop", offload: false } as const;
       const plan = { count: COUNT, bytes: 1000, pauseMs: 1, perCall: 20 };

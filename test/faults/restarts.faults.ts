@@ -114,7 +114,9 @@ describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("restarts over %s", (fa
       ]);
       expect(down.counters.datagramsSent).toBe(0);
       const codes = down.refused.map(([, code]) => code).concat(Object.keys(down.dropsByCode));
-      expect(["ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL", "EINVAL"]).toContain(codes[0] as string);
+      expect(["ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL", "EINVAL"]).toContain(
+        codes[0] as string,
+      );
       expect(down.refused.length + down.counters.sendDrops).toBe(40);
     },
     TEST_TIMEOUT_MS,
@@ -129,7 +131,9 @@ describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("restarts over %s", (fa
       const before = await sender.send({ count: 100 });
       run(`ip -n ${namespaces.sender} addr del ${local}/${bits} dev near`);
       const without = await sender.send({ count: 40, first: 1000, perCall: 10 });
-      run(`ip -n ${namespaces.sender} addr add ${local}/${bits} dev near${bits === 64 ? " nodad" : ""}`);
+      run(
+        `ip -n ${namespaces.sender} addr add ${local}/${bits} dev near${bits === 64 ? " nodad" : ""}`,
+      );
       pinNeighbours(namespaces);
       const after = await sender.send({ count: 100, first: 2000 });
       const got = await receiver.report();
@@ -148,7 +152,9 @@ describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("restarts over %s", (fa
       const before = await sender.send({ count: 100 });
       run(`ip -n ${namespaces.receiver} addr del ${near}/${bits} dev near`);
       const without = await sender.send({ count: 20, first: 1000, perCall: 10 });
-      run(`ip -n ${namespaces.receiver} addr add ${near}/${bits} dev near${bits === 64 ? " nodad" : ""}`);
+      run(
+        `ip -n ${namespaces.receiver} addr add ${near}/${bits} dev near${bits === 64 ? " nodad" : ""}`,
+      );
       pinNeighbours(namespaces);
       // An error about one of the lost datagrams may arrive first.
       await sender.send({ count: 1, first: 1500, api: "send" });

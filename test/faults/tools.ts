@@ -204,6 +204,7 @@ export interface ReceiverOptions {
   readonly port?: number;
   /** The way to receive. Default `"batches"`. */
   readonly api?: traffic.ReceiveApi;
+  readonly backend?: "native" | "portable";
   readonly receiveBufferBytes?: number;
   readonly gro?: boolean;
   /** Whether to send every datagram back to its source. */
@@ -358,7 +359,8 @@ export function udpMib(namespace: string): UdpMib {
   const [names = "", values = ""] = text.split("\n").filter((line) => line.startsWith("Udp: "));
   const value = (name: string) => Number(values.split(" ")[names.split(" ").indexOf(name)]);
   const text6 = run(`ip netns exec ${namespace} cat /proc/net/snmp6`);
-  const value6 = (name: string) => Number(new RegExp(`^Udp6${name}\\s+(\\d+)`, "m").exec(text6)?.[1]);
+  const value6 = (name: string) =>
+    Number(new RegExp(`^Udp6${name}\\s+(\\d+)`, "m").exec(text6)?.[1]);
   const both = (name: string) => value(name) + value6(name);
   return {
     inDatagrams: both("InDatagrams"),
@@ -393,6 +395,35 @@ export function disableSegmentation(namespaces: Namespaces): void {
       namespaces.exec(host, `ethtool -K ${device} tx-udp-segmentation off`);
     }
   }
+}
+
+/** Forged ICMP errors, see icmp-forger.c. */
+export interface ForgedIcmp {
+  readonly family: "IPv4" | "IPv6";
+  readonly kind: "mtu" | "port";
+  /** The port of the sender, which the errors are about. */
+  readonly localPort: number;
+  /** The port that the sender sends to. */
+  readonly port: number;
+  readonly mtu?: number;
+  /** The number of messages. Default 1. */
+  readonly count?: number;
+  /** The quoted payload as hexadecimal digits. Default: none. */
+  readonly quoted?: string;
+}
+
+/** Sends forged messages from the receiver's host to the sender's, about a flow between them. */
+export async function forgeIcmp(
+  program: string,
+  namespaces: Namespaces,
+  { family, kind, localPort, port, mtu = 0, count = 1, quoted = "-" }: ForgedIcmp,
+): Promise<void> {
+  const { local, near } = FAMILIES[family];
+  const version = family === "IPv4" ? "4" : "6";
+  const about = [local, localPort, near, port, mtu, count, quoted].map(String);
+  const enter = ["ip", "netns", "exec", namespaces.receiver];
+  const child = Bun.spawn([...enter, program, version, kind, ...about], { stderr: "inherit" });
+  if ((await child.exited) !== 0) throw new Error("icmp-forger failed");
 }
 
 /** Compiles a C program of this folder into `directory`, and returns its path. */

@@ -122,11 +122,11 @@ export async function receive(
   talk: Talk,
   options: ReceiverOptions,
 ): Promise<ReceiveReport> {
-  const { hostname, port = 0, receiveBufferBytes = 2 ** 23, gro = true } = options;
+  const { hostname, port = 0, backend, receiveBufferBytes = 2 ** 23, gro = true } = options;
   const socket = await lib.UdpSocket.bind({
     hostname,
     port,
-    receiveBufferBytes,
+    ...(backend === "portable" ? { backend } : { receiveBufferBytes }),
     offload: { gro, gso: true },
     sendErrors: "drop",
   });
@@ -251,7 +251,7 @@ interface Command {
 export async function serve(lib: Library, talk: Talk, options: SenderOptions): Promise<null> {
   const { hostname, port, isConnected = true, bind = {} } = options;
   const socket = await lib.UdpSocket.bind({
-    sendBufferBytes: 2 ** 22,
+    ...(bind.backend === "portable" ? {} : { sendBufferBytes: 2 ** 22 }),
     hostname: hostname.includes(":") ? "::" : "0.0.0.0",
     ...bind,
     ...(isConnected ? { connect: { hostname, port } } : {}),
@@ -261,7 +261,13 @@ export async function serve(lib: Library, talk: Talk, options: SenderOptions): P
   if (options.handlesErrors) {
     socket.onTransportError(({ code, mtu, destination, offender, payload }) => {
       const hex = Buffer.from(payload).toString("hex");
-      errors.push({ code, mtu, destination: `${destination}`, offender: `${offender}`, payload: hex });
+      errors.push({
+        code,
+        mtu,
+        destination: `${destination}`,
+        offender: `${offender}`,
+        payload: hex,
+      });
     });
   }
   talk.say(socket.localAddr.port);
@@ -319,7 +325,10 @@ export async function sendNumbered(
 
 function difference<T extends object>(after: T, before: T): T {
   const earlier = before as Record<string, number>;
-  const entries = Object.entries(after).map(([name, value]) => [name, value - (earlier[name] ?? 0)]);
+  const entries = Object.entries(after).map(([name, value]) => [
+    name,
+    value - (earlier[name] ?? 0),
+  ]);
   return Object.fromEntries(entries) as T;
 }
 

@@ -161,7 +161,9 @@ describe("Unix datagrams", () => {
       expect(sent.accepted + sent.refused.length).toBe(100);
       expect(sent.refused.length).toBeGreaterThan(0);
       const codes = new Set(sent.refused.map(([, code]) => code));
-      expect([...codes].every((code) => ["ECONNREFUSED", "ECONNRESET", "ENOTCONN"].includes(code))).toBe(true);
+      expect(
+        [...codes].every((code) => ["ECONNREFUSED", "ECONNRESET", "ENOTCONN"].includes(code)),
+      ).toBe(true);
     },
     TEST_TIMEOUT_MS,
   );
