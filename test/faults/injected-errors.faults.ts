@@ -8,6 +8,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { temporaryDirectory } from "../ffi/tools.ts";
+import { runProxy } from "../flow-proxy/proxy-process.ts";
 import { type Parts, Program, some, TEST_TIMEOUT_MS } from "./tools.ts";
 import type { ReceiveApi, SendApi, SendReport, TallyReport } from "./traffic.ts";
 
@@ -207,6 +208,107 @@ describe.skipIf(reason !== undefined)("injected errors of epoll", () => {
       const outcome = await runInjected(fault, scenario, { DATAGRAM_SOCKET_READINESS: mode });
       expectAccounted(outcome, COUNT);
       expect(outcome.got.distinct).toBe(COUNT);
+    },
+    TEST_TIMEOUT_MS,
+  );
+});
+
+describe.skipIf(reason !== undefined)("injected errors of sendmmsg() and recvmmsg()", () => {
+  const FAULTS = ["EINTR", "EAGAIN", "ENOBUFS", "ENOMEM"].flatMap((error) =>
+    ["sendmmsg", "recvmmsg"].map((call) => `${call}:error=${error}:when=6+3`),
+  );
+  test.each(some(FAULTS, 4))(
+    "%s on descriptors of the caller: sent = delivered, errors are thrown once",
+    async (fault) => {
+      using directory = temporaryDirectory();
+      const log = join(directory.path, "strace");
+      await using program = Program.start(undefined, exchangeByDescriptor, COUNT, {
+        prefix: injecting(fault, log),
+      });
+      const { sent, refused, got, errors } = await program.result();
+      expect(injectedCalls(log)).toBeGreaterThan(0);
+      expect(sent + refused.length).toBe(COUNT);
+      expect(got).toMatchObject({ received: sent, distinct: sent, late: 0, altered: 0 });
+      const isRepeated = /EINTR|EAGAIN/.test(fault);
+      if (isRepeated) expect([refused, errors]).toEqual([[], []]);
+      for (const code of [...refused, ...errors]) expect(fault).toContain(`error=${code}:`);
+    },
+    TEST_TIMEOUT_MS,
+  );
+});
+
+/** Sends and receives `count` datagrams with `pollSendmmsg` and `pollRecvmmsg`. */
+async function exchangeByDescriptor({ lib, traffic }: Parts, count: number) {
+  const { sender, receiver } = await traffic.openPair(lib, { kind: "udp", offload: false });
+  const sendFd = sender.intoFd() as number;
+  const recvFd = receiver.intoFd() as number;
+  using writable = await lib.AsyncFd.open(sendFd);
+  using readable = await lib.AsyncFd.open(recvFd);
+  const tally = new traffic.Tally();
+  const errors: string[] = [];
+  let isDone = false;
+  const receiving = (async () => {
+    const bufs = Array.from({ length: 8 }, () => new Uint8Array(100));
+    const meta = bufs.map(() => new lib.RecvMeta());
+    while (!isDone) {
+      try {
+        const received = await lib.pollFn((waker) => lib.pollRecvmmsg(readable, waker, bufs, meta));
+        for (let i = 0; i < received; i++) {
+          tally.add((bufs[i] as Uint8Array).subarray(0, meta[i]?.length));
+        }
+      } catch (error) {
+        const { code } = error as { code: string };
+        if (code !== "ERR_SOCKET_CLOSED") errors.push(code);
+      }
+    }
+  })();
+  const refused: string[] = [];
+  let sent = 0;
+  for (let next = 0; next < count; ) {
+    const bufs = Array.from({ length: 4 }, (_, i) => traffic.numbered(next + i, 100));
+    try {
+      const result = await lib.pollFn((waker) => lib.pollSendmmsg(writable, waker, bufs));
+      sent += result;
+      next += result;
+    } catch (error) {
+      refused.push((error as { code: string }).code);
+      next++;
+    }
+    await Bun.sleep(1);
+  }
+  for (let before = -1; before !== tally.received; ) {
+    before = tally.received;
+    await Bun.sleep(200);
+  }
+  isDone = true;
+  readable.close();
+  await receiving;
+  return { sent, refused, got: tally.report(), errors };
+}
+
+describe.skipIf(reason !== undefined)("injected errors of the flow proxy", () => {
+  const FAULTS = some([
+    ["sendmmsg", "EPERM", 7],
+    ["recvmmsg", "ENOMEM", 7],
+    ["recvmmsg", "EINTR", 3],
+    ["epoll_ctl", "ENOMEM", 3],
+  ] as const);
+  test.each(FAULTS)(
+    "%s fails with %s, every %d calls: requests = replies + refused sends, replies are unaltered",
+    async (call, error, step) => {
+      using directory = temporaryDirectory();
+      const log = join(directory.path, "strace");
+      const prefix = injecting(`${call}:error=${error}:when=100+${step}`, log);
+      const args = ["--duration", "1", "--clients", "16", "--json"];
+      const { code, stdout, stderr } = await runProxy(args, { prefix });
+      if (code !== 0) throw new Error(`exit code 0 expected, got ${code}: ${stderr}`);
+      const { requests, replies, late, altered, misdelivered } = JSON.parse(stdout).load;
+      expect([altered, misdelivered]).toEqual([0, 0]);
+      expect(replies).toBeGreaterThan(0);
+      // Every refused call of a socket of the proxy drops one datagram, and sends the others.
+      const injected = injectedCalls(log);
+      expect(injected).toBeGreaterThan(0);
+      expect(requests - replies - late).toBe(call === "sendmmsg" ? injected : 0);
     },
     TEST_TIMEOUT_MS,
   );

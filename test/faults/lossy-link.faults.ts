@@ -1,7 +1,7 @@
 /**
- * Traffic over a link that loses, duplicates, delays and reorders packets, and into a receive buffer
- * that overflows. Every datagram that was sent is delivered unaltered, or counted as lost by the
- * network or the kernel; without reordering, the order is kept.
+ * Traffic over a link that loses, duplicates, delays, reorders and corrupts packets, and into a
+ * receive buffer that overflows. Every datagram that was sent is delivered unaltered, or counted as
+ * lost by the network or the kernel; without reordering, the order is kept.
  */
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
@@ -105,7 +105,7 @@ describe.skipIf(reason !== undefined)("a lossy link", () => {
     );
   });
 
-  describe("with a relay that drops, duplicates, delays and reorders", () => {
+  describe("with a relay that drops, duplicates, delays, reorders and corrupts", () => {
     const directory = temporaryDirectory();
     let program = "";
     beforeAll(() => {
@@ -116,12 +116,13 @@ describe.skipIf(reason !== undefined)("a lossy link", () => {
     const SEEDS = some([1, 2, 3, 4]);
     const CASES = FAMILY_NAMES.flatMap((family) => SEEDS.map((seed) => [family, seed] as const));
     test.each(CASES)(
-      "sent + duplicates = delivered + dropped, unaltered (%s, seed %d)",
+      "sent + duplicates = delivered + dropped + checksum errors, unaltered (%s, seed %d)",
       async (family, seed) => {
         const { sender, receiver: host } = namespaces;
         await using relay = await Relay.start(program, namespaces, seed);
         const to = relay.configure(family);
         await using receiver = await Receiver.start(host, { hostname: to, api: "recvMany" });
+        const before = udpMib(host).inCsumErrors;
         const plan = { hostname: to, port: receiver.port, count: COUNT, bytes: 500 };
         const sent = await send(sender, { ...plan, api: "sendBatch", pauseMs: 2 });
         const got = await receiver.report();
@@ -129,9 +130,11 @@ describe.skipIf(reason !== undefined)("a lossy link", () => {
         expect(sent.counters.datagramsSent).toBe(COUNT);
         expect(sent.counters.messagesSent).toBeLessThan(COUNT / 10);
         expect(counts.in).toBe(COUNT);
-        expect(got.received).toBe(counts.out);
-        expect(got.distinct + counts.dropped).toBe(COUNT);
-        expect(got.received - got.distinct).toBe(counts.duplicated);
+        const { duplicated, dropped, corrupted } = counts;
+        expect(counts.out).toBe(COUNT + duplicated - dropped);
+        const checksumErrors = udpMib(host).inCsumErrors - before;
+        expect(checksumErrors).toBe(corrupted);
+        expect(got.received + checksumErrors).toBe(counts.out);
         expect(got.altered).toBe(0);
         expect(got.late).toBeGreaterThan(0);
       },
@@ -146,6 +149,7 @@ interface RelayCounts {
   readonly dropped: number;
   readonly duplicated: number;
   readonly reordered: number;
+  readonly corrupted: number;
   readonly out: number;
 }
 
@@ -163,8 +167,8 @@ class Relay implements AsyncDisposable {
 
   static async start(program: string, namespaces: Namespaces, seed: number): Promise<Relay> {
     const { sender, receiver } = namespaces;
-    // Per mille: loss, duplication, reordering; then the delay in milliseconds.
-    const settings = ["tun0", `${seed}`, "30", "40", "100", "2"];
+    // Per mille: loss, duplication, reordering; the delay in milliseconds; per mille: corruption.
+    const settings = ["tun0", `${seed}`, "30", "40", "100", "2", "20"];
     const command = [program, sender, receiver, ...settings];
     const options = { stdin: "pipe", stdout: "pipe", stderr: "inherit" } as const;
     const relay = new Relay(namespaces, Bun.spawn(command, options));

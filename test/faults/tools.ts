@@ -351,6 +351,7 @@ export interface UdpMib {
   readonly inDatagrams: number;
   readonly rcvbufErrors: number;
   readonly noPorts: number;
+  readonly inCsumErrors: number;
 }
 
 /** Reads the kernel's UDP counters. */
@@ -366,6 +367,7 @@ export function udpMib(namespace: string): UdpMib {
     inDatagrams: both("InDatagrams"),
     rcvbufErrors: both("RcvbufErrors"),
     noPorts: both("NoPorts"),
+    inCsumErrors: both("InCsumErrors"),
   };
 }
 

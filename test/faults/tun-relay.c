@@ -1,8 +1,8 @@
 /*
  * A link with faults: a TUN device in each of two network namespaces, and a relay between them that
- * drops, duplicates, delays and reorders UDP packets at random, from a seed.
+ * drops, duplicates, delays, reorders and corrupts UDP packets at random, from a seed.
  *
- *     tun-relay NAMESPACE_A NAMESPACE_B DEVICE SEED LOSS DUPLICATION REORDERING DELAY_MS
+ *     tun-relay NAMESPACE_A NAMESPACE_B DEVICE SEED LOSS DUPLICATION REORDERING DELAY_MS CORRUPTION
  *
  * The probabilities are per mille. A reordered packet is delayed by REORDER_MS more than the others.
  * Prints "ready" when the devices exist. Ends when stdin is closed, after all delayed packets were
@@ -38,7 +38,7 @@ struct packet {
 
 /* The counts of one direction. in = out - duplicated + dropped. */
 struct counts {
-  unsigned long in, dropped, duplicated, reordered, out;
+  unsigned long in, dropped, duplicated, reordered, corrupted, out;
 };
 
 /* A heap by due time; equal times keep the order of arrival through `sequence`. */
@@ -165,7 +165,14 @@ static void relay(int from, const int *settings) {
       due_ms += REORDER_MS;
     }
     /* Without a delay at all, the order of reading is the order of writing. */
-    while (copies-- > 0) delay(to, bytes, length, due_ms);
+    while (copies-- > 0) {
+      /* The last byte is payload: the kernel notices by the checksum, when the socket is read. */
+      int is_corrupt = random_mille() < (unsigned)settings[4];
+      if (is_corrupt) counts[from].corrupted++;
+      bytes[length - 1] ^= (uint8_t)is_corrupt;
+      delay(to, bytes, length, due_ms);
+      bytes[length - 1] ^= (uint8_t)is_corrupt;
+    }
   }
 }
 
@@ -178,12 +185,12 @@ static void deliver_due(double until_ms) {
 }
 
 int main(int count, char **arguments) {
-  if (count != 9) return 2;
+  if (count != 10) return 2;
   devices[0] = open_device(arguments[1], arguments[3]);
   devices[1] = open_device(arguments[2], arguments[3]);
   seed = strtoull(arguments[4], NULL, 10) * 0x9e3779b97f4a7c15u + 1;
-  int settings[4];
-  for (int i = 0; i < 4; i++) settings[i] = atoi(arguments[5 + i]);
+  int settings[5];
+  for (int i = 0; i < 5; i++) settings[i] = atoi(arguments[5 + i]);
   printf("ready\n");
   fflush(stdout);
   for (;;) {
@@ -199,9 +206,9 @@ int main(int count, char **arguments) {
   deliver_due(1e18);
   for (int i = 0; i < 2; i++) {
     const struct counts *c = &counts[i];
-    printf("%s{\"in\":%lu,\"dropped\":%lu,\"duplicated\":%lu,\"reordered\":%lu,\"out\":%lu}%s",
-           i == 0 ? "[" : ",", c->in, c->dropped, c->duplicated, c->reordered, c->out,
-           i == 0 ? "" : "]\n");
+    printf("%s{\"in\":%lu,\"dropped\":%lu,\"duplicated\":%lu,\"reordered\":%lu,", i == 0 ? "[" : ",",
+           c->in, c->dropped, c->duplicated, c->reordered);
+    printf("\"corrupted\":%lu,\"out\":%lu}%s", c->corrupted, c->out, i == 0 ? "" : "]\n");
   }
   return 0;
 }
