@@ -11,7 +11,7 @@ import {
   amount,
   compile,
   FAMILIES,
-  FAMILY_NAMES,
+  families,
   forgeIcmp,
   type Parts,
   Program,
@@ -29,7 +29,7 @@ const reason = skipReason("tests of forged ICMP", ["gcc"]);
 const PORT = 9999;
 const FLOOD = amount(20_000, 5000);
 
-describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("forged ICMP over %s", (family) => {
+describe.skipIf(reason !== undefined).each(families("IPv4"))("forged ICMP over %s", (family) => {
   const { near, any } = FAMILIES[family];
   const directory = temporaryDirectory();
   let forger = "";

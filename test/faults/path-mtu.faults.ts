@@ -10,7 +10,7 @@ import {
   attempt,
   compile,
   FAMILIES,
-  FAMILY_NAMES,
+  families,
   forgeIcmp,
   pinNeighbours,
   Receiver,
@@ -24,7 +24,7 @@ const reason = skipReason("tests of a changing path MTU", ["nft", "tc", "gcc"]);
 const PORT = 9999;
 const MINUTE_MS = 60_000;
 
-describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("path MTU over %s", (family) => {
+describe.skipIf(reason !== undefined).each(families("IPv6"))("path MTU over %s", (family) => {
   const { near, any } = FAMILIES[family];
   const directory = temporaryDirectory();
   let forger = "";

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Namespaces, run } from "../net/namespaces.ts";
 import {
   FAMILIES,
-  FAMILY_NAMES,
+  families,
   pinNeighbours,
   Receiver,
   Sender,
@@ -21,7 +21,7 @@ const reason = skipReason("tests of restarts", ["nft"]);
 
 const PORT = 9999;
 
-describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("restarts over %s", (family) => {
+describe.skipIf(reason !== undefined).each(families("IPv6"))("restarts over %s", (family) => {
   const { near, local, any } = FAMILIES[family];
   const bits = family === "IPv4" ? 24 : 64;
   let namespaces: Namespaces;

@@ -9,7 +9,7 @@ import { Namespaces } from "../net/namespaces.ts";
 import {
   amount,
   FAMILIES,
-  FAMILY_NAMES,
+  families,
   type Parts,
   Program,
   pinNeighbours,
@@ -25,7 +25,7 @@ const reason = skipReason("tests of stopped processes", ["nft"]);
 const PORT = 9999;
 const COUNT = amount(10_000, 4000);
 
-describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("SIGSTOP over %s", (family) => {
+describe.skipIf(reason !== undefined).each(families("IPv4"))("SIGSTOP over %s", (family) => {
   const { near, any } = FAMILIES[family];
   let namespaces: Namespaces;
   beforeAll(() => {
@@ -60,7 +60,6 @@ describe.skipIf(reason !== undefined).each(FAMILY_NAMES)("SIGSTOP over %s", (fam
       expect(sent).toMatchObject({ accepted: COUNT, refused: [] });
       expect(got.distinct + lost).toBe(COUNT);
       expect([got.received - got.distinct, got.late, got.altered]).toEqual([0, 0, 0]);
-      if (which === "sender") expect(lost).toBe(0);
     },
     TEST_TIMEOUT_MS,
   );

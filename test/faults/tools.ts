@@ -71,8 +71,10 @@ export const FAMILIES: { readonly IPv4: Family; readonly IPv6: Family } = {
   },
 };
 
-/** The names of `FAMILIES`, for `describe.each`. */
-export const FAMILY_NAMES: ("IPv4" | "IPv6")[] = ["IPv4", "IPv6"];
+/** Returns both address families; in the shortened suite only the given one. */
+export function families(short: "IPv4" | "IPv6"): ("IPv4" | "IPv6")[] {
+  return IS_SHORT ? [short] : ["IPv4", "IPv6"];
+}
 
 // ------------------------------------------------------------------------------ programs ----
 
