@@ -1,6 +1,6 @@
 /**
- * Hosts without IPv6, and without a loopback interface. Sockets of the other family work, sockets of
- * the missing one fail with an error that names the cause, and nothing hangs.
+ * Hosts without IPv6, and without a loopback interface. Sockets of the other family work, sockets
+ * of the missing one fail with an error that names the cause, and nothing hangs.
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";

@@ -31,17 +31,18 @@ const FLOOD = amount(20_000, 5000);
 
 describe.skipIf(reason !== undefined).each(families("IPv4"))("forged ICMP over %s", (family) => {
   const { near, any } = FAMILIES[family];
-  const directory = temporaryDirectory();
+  let directory: ReturnType<typeof temporaryDirectory>;
   let forger = "";
   let namespaces: Namespaces;
   beforeAll(() => {
+    directory = temporaryDirectory();
     forger = compile("icmp-forger", directory.path);
     namespaces = new Namespaces("dfi");
     pinNeighbours(namespaces);
   });
   afterAll(() => {
     namespaces?.[Symbol.dispose]();
-    directory[Symbol.dispose]();
+    directory?.[Symbol.dispose]();
   });
 
   const forge = (kind: "mtu" | "port", localPort: number, options: object) =>

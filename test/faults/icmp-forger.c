@@ -4,8 +4,8 @@
  *     icmp-forger FAMILY KIND SOURCE SOURCE_PORT DESTINATION PORT MTU COUNT QUOTED_HEX
  *
  * FAMILY is 4 or 6. KIND is "mtu" (fragmentation needed, packet too big) or "port" (port
- * unreachable). The message goes to SOURCE and quotes a datagram from SOURCE to DESTINATION with the
- * payload QUOTED_HEX ("-": none). COUNT is the number of messages.
+ * unreachable). The message goes to SOURCE and quotes a datagram from SOURCE to DESTINATION with
+ * the payload QUOTED_HEX ("-": none). COUNT is the number of messages.
  */
 
 #include <arpa/inet.h>
@@ -19,7 +19,10 @@
 
 static uint16_t checksum(const uint8_t *bytes, int length) {
   uint32_t sum = 0;
-  for (int i = 0; i < length; i += 2) sum += (uint32_t)(bytes[i] << 8 | (i + 1 < length ? bytes[i + 1] : 0));
+  for (int i = 0; i < length; i += 2) {
+    int second = i + 1 < length ? bytes[i + 1] : 0;
+    sum += (uint32_t)(bytes[i] << 8 | second);
+  }
   while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
   return htons((uint16_t)~sum);
 }
@@ -77,7 +80,8 @@ int main(int count, char **arguments) {
     udp[8 + quoted] = (uint8_t)byte;
   }
   int length = 8 + ip_bytes + 8 + quoted;
-  int fd = is_ipv6 ? socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6) : socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+  int fd = is_ipv6 ? socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6)
+                   : socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
   struct sockaddr_in to4 = {.sin_family = AF_INET};
   struct sockaddr_in6 to6 = {.sin6_family = AF_INET6};
   const struct sockaddr *to = is_ipv6 ? (struct sockaddr *)&to6 : (struct sockaddr *)&to4;

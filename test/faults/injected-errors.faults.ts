@@ -1,7 +1,7 @@
 /**
  * System calls that fail although the kernel has no reason to: strace makes every n-th call of a
- * kind fail, or return a smaller count, without executing it. No crash, no hang; no datagram is lost
- * or delivered twice without a count, and each error reaches the caller whose datagram failed.
+ * kind fail, or return a smaller count, without executing it. No crash, no hang; no datagram is
+ * lost or delivered twice without a count, and each error reaches the caller whose datagram failed.
  */
 
 import { beforeAll, describe, expect, test } from "bun:test";
@@ -23,7 +23,7 @@ function reasonToSkip(): string | undefined {
 const reason = reasonToSkip();
 if (reason !== undefined) console.warn(`tests of injected errors are skipped: ${reason}`);
 
-/** Returns the command that injects a fault into calls, such as `"sendmmsg:error=EINTR:when=2+3"`. */
+/** Returns the command that injects a fault, such as `"sendmmsg:error=EINTR:when=2+3"`. */
 function injecting(fault: string, log: string): string[] {
   const [call] = fault.split(":");
   const filter = ["-e", `trace=${call}`, "-e", "signal=none", "-e", `inject=${fault}`];
@@ -101,7 +101,7 @@ async function runInjected(
   return { ...outcome, injected: injectedCalls(log) };
 }
 
-/** Checks that every datagram was delivered once, or refused to its caller, or dropped by option. */
+/** Checks that every datagram was delivered once, refused to its caller, or dropped by option. */
 function expectAccounted({ sent, got, injected }: InjectedOutcome, count: number): void {
   expect(injected).toBeGreaterThan(0);
   expect(sent.accepted + sent.refused.length).toBe(count);

@@ -26,17 +26,18 @@ const MINUTE_MS = 60_000;
 
 describe.skipIf(reason !== undefined).each(families("IPv6"))("path MTU over %s", (family) => {
   const { near, any } = FAMILIES[family];
-  const directory = temporaryDirectory();
+  let directory: ReturnType<typeof temporaryDirectory>;
   let forger = "";
   let namespaces: Namespaces;
   beforeAll(() => {
+    directory = temporaryDirectory();
     forger = compile("icmp-forger", directory.path);
     namespaces = new Namespaces("dfm");
     pinNeighbours(namespaces);
   });
   afterAll(() => {
     namespaces?.[Symbol.dispose]();
-    directory[Symbol.dispose]();
+    directory?.[Symbol.dispose]();
   });
   afterEach(() => {
     setMtu(1500);

@@ -24,6 +24,7 @@ const PORT = 9999;
 describe.skipIf(reason !== undefined).each(families("IPv6"))("restarts over %s", (family) => {
   const { near, local, any } = FAMILIES[family];
   const bits = family === "IPv4" ? 24 : 64;
+  const nodad = family === "IPv4" ? "" : " nodad";
   let namespaces: Namespaces;
   beforeAll(() => {
     namespaces = new Namespaces("dfs");
@@ -131,9 +132,7 @@ describe.skipIf(reason !== undefined).each(families("IPv6"))("restarts over %s",
       const before = await sender.send({ count: 100 });
       run(`ip -n ${namespaces.sender} addr del ${local}/${bits} dev near`);
       const without = await sender.send({ count: 40, first: 1000, perCall: 10 });
-      run(
-        `ip -n ${namespaces.sender} addr add ${local}/${bits} dev near${bits === 64 ? " nodad" : ""}`,
-      );
+      run(`ip -n ${namespaces.sender} addr add ${local}/${bits} dev near${nodad}`);
       pinNeighbours(namespaces);
       const after = await sender.send({ count: 100, first: 2000 });
       const got = await receiver.report();
@@ -152,9 +151,7 @@ describe.skipIf(reason !== undefined).each(families("IPv6"))("restarts over %s",
       const before = await sender.send({ count: 100 });
       run(`ip -n ${namespaces.receiver} addr del ${near}/${bits} dev near`);
       const without = await sender.send({ count: 20, first: 1000, perCall: 10 });
-      run(
-        `ip -n ${namespaces.receiver} addr add ${near}/${bits} dev near${bits === 64 ? " nodad" : ""}`,
-      );
+      run(`ip -n ${namespaces.receiver} addr add ${near}/${bits} dev near${nodad}`);
       pinNeighbours(namespaces);
       // An error about one of the lost datagrams may arrive first.
       await sender.send({ count: 1, first: 1500, api: "send" });

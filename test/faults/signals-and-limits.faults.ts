@@ -1,6 +1,6 @@
 /**
- * Processes that are stopped and continued, and processes that run out of descriptors. After either,
- * everything works as before, and every datagram is delivered or counted.
+ * Processes that are stopped and continued, and processes that run out of descriptors. After
+ * either, everything works as before, and every datagram is delivered or counted.
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";

@@ -4,7 +4,7 @@
  *
  *     tun-relay NAMESPACE_A NAMESPACE_B DEVICE SEED LOSS DUPLICATION REORDERING DELAY_MS CORRUPTION
  *
- * The probabilities are per mille. A reordered packet is delayed by REORDER_MS more than the others.
+ * The probabilities are per mille. A reordered packet is delayed by REORDER_MS more than others.
  * Prints "ready" when the devices exist. Ends when stdin is closed, after all delayed packets were
  * delivered, and prints the counts of each direction as JSON. A device without offloads: the kernel
  * segments GSO messages before the relay reads them, so that a packet is a datagram.
@@ -206,8 +206,8 @@ int main(int count, char **arguments) {
   deliver_due(1e18);
   for (int i = 0; i < 2; i++) {
     const struct counts *c = &counts[i];
-    printf("%s{\"in\":%lu,\"dropped\":%lu,\"duplicated\":%lu,\"reordered\":%lu,", i == 0 ? "[" : ",",
-           c->in, c->dropped, c->duplicated, c->reordered);
+    printf("%s{\"in\":%lu,\"dropped\":%lu,", i == 0 ? "[" : ",", c->in, c->dropped);
+    printf("\"duplicated\":%lu,\"reordered\":%lu,", c->duplicated, c->reordered);
     printf("\"corrupted\":%lu,\"out\":%lu}%s", c->corrupted, c->out, i == 0 ? "" : "]\n");
   }
   return 0;
