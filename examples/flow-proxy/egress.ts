@@ -75,7 +75,11 @@ export class Egress {
     this.#flowContext = {
       counters: this.#counters,
       replies: new ReplyQueue(tunnelSocket, this.#counters),
-      openSocket: () => this.#openUpstreamSocket(),
+      openSocket: () => {
+        const { upstream: connect, backend } = this.#options;
+        return openSocket({ connect, backend, bufferBytes: UPSTREAM_BUFFER_BYTES });
+      },
+      onOpen: (socket) => this.#upstreamSockets.add(socket),
       onReply: (flow, nowMs) => this.#flows.touch(flow, nowMs),
     };
     // A copy of the counters of a new socket: all zero.
@@ -190,13 +194,6 @@ export class Egress {
       this.#counters.socketErrors++;
       this.#flows.remove(flow);
     }
-  }
-
-  async #openUpstreamSocket(): Promise<UdpSocket> {
-    const { upstream: connect, backend } = this.#options;
-    const socket = await openSocket({ connect, backend, bufferBytes: UPSTREAM_BUFFER_BYTES });
-    this.#upstreamSockets.add(socket);
-    return socket;
   }
 
   #onRemove(flow: UpstreamFlow): void {

@@ -15,6 +15,8 @@ export interface FlowContext {
   readonly replies: ReplyQueue;
   /** Opens an upstream socket. */
   readonly openSocket: () => Promise<UdpSocket>;
+  /** Called with the upstream socket of a flow that was not closed while it was being opened. */
+  readonly onOpen: (socket: UdpSocket) => void;
   /** Called when replies of a flow have been received. */
   readonly onReply: (flow: UpstreamFlow, nowMs: number) => void;
 }
@@ -53,6 +55,7 @@ export class UpstreamFlow extends FlowEntry {
       return;
     }
     this.#socket = socket;
+    this.#context.onOpen(socket);
     const early = this.#early ?? [];
     this.#early = undefined;
     if (early.length > 0) {
