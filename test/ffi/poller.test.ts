@@ -195,14 +195,15 @@ for (const mode of MODES) {
       },
     );
 
-    testInMode("reports 300 sockets that become ready at the same time, each once", async () => {
-      using pairs = openPairs(300);
+    // More than one wait reports (64), and few enough for small limits of open descriptors.
+    testInMode("reports 90 sockets that become ready at the same time, each once", async () => {
+      using pairs = openPairs(90);
       const notified = await NotifiedPoller.open(mode);
       for (const [i, { right }] of pairs.list.entries()) {
         expect(notified.poller.arm(right, POLLIN, i + 1, ONCE)).toBe(0);
       }
       for (const { left } of pairs.list) sendOne(left);
-      await notified.until(() => notified.reported.size === 300);
+      await notified.until(() => notified.reported.size === 90);
       expect([...notified.times.values()].every((times) => times === 1)).toBe(true);
       notified.end();
     });
