@@ -279,7 +279,7 @@ test.each(BACKENDS)("2000 send batches arrive in order, %s backend", async (back
   expect(sender.counters.datagramsSent).toBe(sent);
 });
 
-test.each(["on", "off"])(
+test.concurrent.each(["on", "off"])(
   "steady-state send batches with metadata allocate nothing per datagram, offload %s",
   async (offload) => {
     const { stdout, stderr, exitCode } = await runScript("send-batch-allocation.ts", {
