@@ -36,7 +36,7 @@ check_tests unshare -n "${command[@]}"
 
 # Programs of packages that Debian installs by default, and Bun.
 mkdir "$WORK/bin"
-for program in bash cat chroot env grep ldd ls mkdir mount rm sed setpriv sh sleep tar timeout unshare; do
+for program in bash cat chroot env grep ldd ls mkdir mount rm sed setpriv sh sleep tar timeout true unshare; do
   ln -s "$(command -v "$program")" "$WORK/bin/$program"
 done
 mapfile -t command < <(tests ./test/{ffi,linux,net,project}/*.test.ts)
