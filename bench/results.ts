@@ -16,7 +16,8 @@ export interface Sample {
    * - `rate` (datagrams per second), `gbitPerS`, `arrived` (the fraction 0..1 that was not lost),
    *   `datagramsPerCall` (per system call).
    * - Per datagram or operation: `ns`, `userUs`, `systemUs`, `cpuUs`, `bytesAllocated`.
-   * - Round trips: `p50Us`, `p99Us`, `p999Us`.
+   * - Round trips: `p50Us`, `p99Us`, `p999Us`; `loadCpu` (the fraction of its time that the load
+   *   uses a processor: near 1, the load limits the rate).
    * - The process: `memoryGrowthBytes`, `ms` (until the first datagram), `residentMiB`.
    * - The sample itself: `gaugeUs` (the time of a fixed amount of work before or after it),
    *   `others` (the number of processors that other programs used), `attempts`, and `slow` (1 if

@@ -5,20 +5,27 @@ import {
   BUN,
   C_OFFLOAD,
   C_PLAIN,
+  C_SEPARATE,
   C_UNIX,
   type Contender,
   DEFAULTS,
   DENO,
+  grouped,
+  ITERATOR,
   JAVASCRIPT,
   OFFLOAD_OFF,
   ONE_BUFFER,
   PORTABLE,
+  SINGLE,
   THREAD,
   UNIX_DGRAM,
+  withBatchSize,
 } from "./contenders.ts";
-import { DEFAULT_BATCH, DEFAULT_DATAGRAM_BYTES } from "./datagrams.ts";
+import { DEFAULT_BATCH, DEFAULT_DATAGRAM_BYTES, LARGE_BATCH } from "./datagrams.ts";
+import type { Figures } from "./measures.ts";
 import * as measures from "./measures.ts";
-import { measureEach, type Point, parameterOf, type Scenario } from "./scenario.ts";
+import type { Program } from "./processes.ts";
+import { type Effort, measureEach, type Point, parameterOf, type Scenario } from "./scenario.ts";
 
 /** A small datagram, a QUIC packet, and a jumbo frame. */
 const SIZES: readonly Point[] = [{ bytes: 64 }, { bytes: 1200 }, { bytes: 9000 }];
@@ -53,7 +60,7 @@ const send: Scenario = {
   suite: "net",
   name: "send",
   points: SIZES,
-  contenders: [...THROUGHPUT_CONTENDERS, ONE_BUFFER],
+  contenders: [...THROUGHPUT_CONTENDERS, C_SEPARATE, ONE_BUFFER],
   takesPart: isMeasuredAtSize,
   measure: measureEach((contender, point, { seconds }) =>
     measures.measureSender(contender, { bytes: parameterOf(point, "bytes"), seconds, peers: 1 }),
@@ -101,7 +108,7 @@ const receiveDrain: Scenario = {
   suite: "net",
   name: "receive, drain",
   points: ONE_SIZE,
-  contenders: [BUN, ...REFERENCES, OFFLOAD_OFF, BATCHES, DEFAULTS],
+  contenders: [BUN, ...REFERENCES, C_SEPARATE, OFFLOAD_OFF, BATCHES, DEFAULTS],
   measure: measureEach((contender, point, { laps }) =>
     measures.measureSinkDrain(contender, { bytes: parameterOf(point, "bytes"), laps }),
   ),
@@ -109,6 +116,7 @@ const receiveDrain: Scenario = {
 
 const relayDrain: Scenario = {
   ...receiveDrain,
+  contenders: [BUN, ...REFERENCES, OFFLOAD_OFF, BATCHES, DEFAULTS],
   name: "relay, drain",
   measure: measureEach((contender, point, { laps }) =>
     measures.measureRelayDrain(contender, {
@@ -157,6 +165,22 @@ const echoFlows: Scenario = {
   ),
 };
 
+/** Contenders that write their echo server with other methods. */
+const SERVERS = [BUN, C_PLAIN, SINGLE, ITERATOR, DEFAULTS];
+
+/** Small requests of clients that wait for the reply, as in DNS: the server decides the rate. */
+const echoClients: Scenario = {
+  suite: "net",
+  name: "echo to clients",
+  points: [
+    { bytes: 64, flows: 32 },
+    { bytes: 64, flows: 256 },
+  ],
+  rounds: (ofRun) => CLOSE_ROUNDS_FACTOR * ofRun,
+  contenders: SERVERS,
+  measure: echoFlows.measure,
+};
+
 /** Each datagram has another destination, so GSO does not apply. */
 const sendToMany: Scenario = {
   suite: "net",
@@ -172,6 +196,34 @@ const sendToMany: Scenario = {
     }),
   ),
 };
+
+/** Replies of a server to many peers in turn. C with GSO groups them by peer. */
+const sendInterleaved: Scenario = {
+  suite: "net",
+  name: "interleaved peers",
+  points: [{ bytes: DEFAULT_DATAGRAM_BYTES, batch: LARGE_BATCH, peers: 64 }],
+  contenders: [BUN, ...REFERENCES, BATCHES, DEFAULTS],
+  measure: measureEach((contender, point, effort) =>
+    measureBatchesTo(withBatchSize(contender, parameterOf(point, "batch")), point, effort),
+  ),
+};
+
+/** The same datagrams, but adjacent in the batch if they have the same peer. */
+const sendGrouped: Scenario = {
+  ...sendInterleaved,
+  name: "grouped peers",
+  measure: measureEach((contender, point, effort) =>
+    measureBatchesTo(grouped(withBatchSize(contender, parameterOf(point, "batch"))), point, effort),
+  ),
+};
+
+function measureBatchesTo(program: Program, point: Point, { seconds }: Effort): Promise<Figures> {
+  return measures.measureSender(program, {
+    bytes: parameterOf(point, "bytes"),
+    peers: parameterOf(point, "peers"),
+    seconds,
+  });
+}
 
 const unix: Scenario = {
   suite: "net",
@@ -204,7 +256,10 @@ export const SCENARIOS: readonly Scenario[] = [
   echoIdle,
   echoPingPong,
   echoFlows,
+  echoClients,
   sendToMany,
+  sendInterleaved,
+  sendGrouped,
   unix,
   start,
 ];

@@ -159,7 +159,7 @@ const COMPARED_FIGURES: readonly { readonly figure: string; readonly comparison:
 /** Scenarios whose load determines a figure: by its pace, or by the datagrams in flight. */
 const DETERMINED_BY_LOAD: Readonly<Record<string, readonly string[]>> = {
   rate: ["echo, idle"],
-  p50Us: ["echo, many flows"],
+  p50Us: ["echo, many flows", "echo to clients"],
 };
 
 /** Judges every target that has samples, and the comparisons with every peer. */
