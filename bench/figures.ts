@@ -40,6 +40,17 @@ export const FIGURES: readonly Figure[] = [
     write: (value) => digits(Math.max(0, 100 * (1 - value))),
     better: "more",
   },
+  { name: "megabytesPerS", heading: "MB/s", write: digits, better: "more" },
+  { name: "relayCpuMs", heading: "relay CPU ms", write: digits, better: "less" },
+  { name: "datagramBytes", heading: "bytes a datagram", write: digits, better: "more" },
+  ...["egressIn", "egressOut", "ingressIn", "ingressOut"].flatMap((hop): Figure[] => {
+    const [, role, direction] = /^(.*)(In|Out)$/.exec(hop) as RegExpExecArray;
+    const heading = `${role} ${direction?.toLowerCase()}`;
+    return [
+      { name: `${hop}PerMessage`, heading: `${heading} a message`, write: digits, better: "more" },
+      { name: `${hop}PerCall`, heading: `${heading} a call`, write: digits, better: "more" },
+    ];
+  }),
   { name: "ms", heading: "ms", write: digits, better: "less" },
   { name: "residentMiB", heading: "MiB", write: digits, better: "less" },
   {

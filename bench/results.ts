@@ -18,6 +18,9 @@ export interface Sample {
    * - Per datagram or operation: `ns`, `userUs`, `systemUs`, `cpuUs`, `bytesAllocated`.
    * - Round trips: `p50Us`, `p99Us`, `p999Us`; `loadCpu` (the fraction of its time that the load
    *   uses a processor: near 1, the load limits the rate).
+   * - A download: `megabytesPerS`, `relayCpuMs` (the CPU time of all relays per 100 MB), and of the
+   *   flow proxy `egressInPerMessage`, `egressOutPerCall` ... (datagrams per message and per system
+   *   call that each half receives from the upstream's side and sends to the clients' side).
    * - The process: `memoryGrowthBytes`, `ms` (until the first datagram), `residentMiB`.
    * - The sample itself: `gaugeUs` (the time of a fixed amount of work before or after it),
    *   `others` (the number of processors that other programs used), `attempts`, and `slow` (1 if

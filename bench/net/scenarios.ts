@@ -22,6 +22,7 @@ import {
   withBatchSize,
 } from "./contenders.ts";
 import { DEFAULT_BATCH, DEFAULT_DATAGRAM_BYTES, LARGE_BATCH } from "./datagrams.ts";
+import { HTTP3 } from "./http3/scenario.ts";
 import type { Figures } from "./measures.ts";
 import * as measures from "./measures.ts";
 import type { Program } from "./processes.ts";
@@ -261,5 +262,6 @@ export const SCENARIOS: readonly Scenario[] = [
   sendInterleaved,
   sendGrouped,
   unix,
+  HTTP3,
   start,
 ];
