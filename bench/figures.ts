@@ -60,6 +60,8 @@ export const FIGURES: readonly Figure[] = [
     better: "less",
     noise: 16 * 2 ** 20,
   },
+  { name: "perSocketKiB", heading: "KiB a socket", write: digits, better: "less", noise: 2 },
+  { name: "retainedMiB", heading: "retained MiB", write: digits, better: "less", noise: 4 },
   { name: "bytesAllocated", heading: "bytes allocated", write: digits, better: "less" },
 ];
 

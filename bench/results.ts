@@ -22,6 +22,8 @@ export interface Sample {
    *   flow proxy `egressInPerMessage`, `egressOutPerCall` ... (datagrams per message and per system
    *   call that each half receives from the upstream's side and sends to the clients' side).
    * - The process: `memoryGrowthBytes`, `ms` (until the first datagram), `residentMiB`.
+   * - Many sockets: `perSocketKiB` (resident memory of each, open and idle), `retainedMiB` (of all,
+   *   after they were closed).
    * - The sample itself: `gaugeUs` (the time of a fixed amount of work before or after it),
    *   `others` (the number of processors that other programs used), `attempts`, and `slow` (1 if
    *   the machine was disturbed according to these, otherwise 0).

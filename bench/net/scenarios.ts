@@ -25,6 +25,7 @@ import { DEFAULT_BATCH, DEFAULT_DATAGRAM_BYTES, LARGE_BATCH } from "./datagrams.
 import { HTTP3 } from "./http3/scenario.ts";
 import type { Figures } from "./measures.ts";
 import * as measures from "./measures.ts";
+import { CLOSED_SOCKETS, IDLE_SOCKETS } from "./memory/scenarios.ts";
 import type { Program } from "./processes.ts";
 import { type Effort, measureEach, type Point, parameterOf, type Scenario } from "./scenario.ts";
 
@@ -263,5 +264,7 @@ export const SCENARIOS: readonly Scenario[] = [
   sendGrouped,
   unix,
   HTTP3,
+  IDLE_SOCKETS,
+  CLOSED_SOCKETS,
   start,
 ];
