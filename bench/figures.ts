@@ -33,6 +33,7 @@ export const FIGURES: readonly Figure[] = [
   { name: "systemUs", heading: "system µs", write: digits, better: "less" },
   { name: "cpuUs", heading: "CPU µs", write: digits, better: "less" },
   { name: "datagramsPerCall", heading: "a call", write: digits, better: "more" },
+  { name: "datagramsPerMessage", heading: "a message", write: digits, better: "more" },
   { name: "loadCpu", heading: "load busy", write: digits, better: "less" },
   {
     name: "arrived",

@@ -14,7 +14,7 @@ export interface Sample {
    * The figures, named with their unit last:
    *
    * - `rate` (datagrams per second), `gbitPerS`, `arrived` (the fraction 0..1 that was not lost),
-   *   `datagramsPerCall` (per system call).
+   *   `datagramsPerCall` (per system call), `datagramsPerMessage` (more than 1 with GRO and GSO).
    * - Per datagram or operation: `ns`, `userUs`, `systemUs`, `cpuUs`, `bytesAllocated`.
    * - Round trips: `p50Us`, `p99Us`, `p999Us`; `loadCpu` (the fraction of its time that the load
    *   uses a processor: near 1, the load limits the rate).

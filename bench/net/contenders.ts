@@ -6,12 +6,15 @@ import { installed } from "../machine.ts";
 import { BATCH_VARIABLE, MEMORY_VARIABLE, ORDER_VARIABLE } from "./datagrams.ts";
 import type { Program } from "./processes.ts";
 import { peerBundle, peerSource, referencePath } from "./programs.ts";
+import { installPublished, publishedPeer } from "./published.ts";
 
 /** A program with a name for tables. */
 export interface Contender extends Program {
   readonly name: string;
   /** Why it cannot run on this machine. Absent if it can. */
   readonly missing?: string;
+  /** Called once before it is measured. */
+  readonly prepare?: () => Promise<void>;
 }
 
 const onBun = (file: string) => () => [process.execPath, peerSource(file)];
@@ -27,6 +30,14 @@ export const BATCHES: Contender = {
   ...DEFAULTS,
   name: "datagram-socket, batches",
   command: onBun("datagram-socket-batch.ts"),
+};
+/** The defaults, of the package as it is published. */
+export const PUBLISHED: Contender = {
+  ...DEFAULTS,
+  name: "datagram-socket, published package",
+  command: () => [process.execPath, publishedPeer("datagram-socket.ts")],
+  prepare: installPublished,
+  ...missingUnless(Bun.which("npm"), "npm is not installed"),
 };
 /** `recvFrom` and `sendTo`. */
 export const SINGLE: Contender = {

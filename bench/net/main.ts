@@ -55,6 +55,7 @@ const scenarios = chosenScenarios();
 await buildPrograms(
   scenarios.flatMap(({ points }) => points.map(({ bytes }) => bytes ?? [])).flat(),
 );
+await prepareContenders();
 raisePriority();
 printMissing();
 
@@ -134,6 +135,11 @@ function isChosen({ name, missing }: Contender): boolean {
   if (missing !== undefined) return false;
   const wanted = values.peers?.toLowerCase().split(",");
   return wanted?.some((part) => name.toLowerCase().includes(part.trim())) ?? true;
+}
+
+async function prepareContenders(): Promise<void> {
+  const all = new Set(scenarios.flatMap(({ contenders }) => contenders));
+  for (const contender of all) if (isChosen(contender)) await contender.prepare?.();
 }
 
 function printMissing(): void {

@@ -16,12 +16,14 @@ import {
   OFFLOAD_OFF,
   ONE_BUFFER,
   PORTABLE,
+  PUBLISHED,
   SINGLE,
   THREAD,
   UNIX_DGRAM,
   withBatchSize,
 } from "./contenders.ts";
 import { DEFAULT_BATCH, DEFAULT_DATAGRAM_BYTES, LARGE_BATCH } from "./datagrams.ts";
+import { FLOW_PROXY_DEMO } from "./flow-proxy-demo.ts";
 import { HTTP3 } from "./http3/scenario.ts";
 import type { Figures } from "./measures.ts";
 import * as measures from "./measures.ts";
@@ -241,7 +243,7 @@ const start: Scenario = {
   suite: "start",
   name: "start",
   points: ONE_SIZE,
-  contenders: [...JAVASCRIPT, PORTABLE, DEFAULTS],
+  contenders: [...JAVASCRIPT, PORTABLE, PUBLISHED, DEFAULTS],
   measure: measureEach((contender, point) =>
     measures.measureStart(contender, parameterOf(point, "bytes")),
   ),
@@ -263,6 +265,7 @@ export const SCENARIOS: readonly Scenario[] = [
   sendInterleaved,
   sendGrouped,
   unix,
+  FLOW_PROXY_DEMO,
   HTTP3,
   IDLE_SOCKETS,
   CLOSED_SOCKETS,
