@@ -44,6 +44,14 @@ export const FIGURES: readonly Figure[] = [
   { name: "megabytesPerS", heading: "MB/s", write: digits, better: "more" },
   { name: "relayCpuMs", heading: "relay CPU ms", write: digits, better: "less" },
   { name: "datagramBytes", heading: "bytes a datagram", write: digits, better: "more" },
+  ...["egress", "ingress"].map(
+    (role): Figure => ({
+      name: `${role}EmptyReceives`,
+      heading: `${role} empty receives %`,
+      write: (value) => digits(100 * value),
+      better: "less",
+    }),
+  ),
   ...["egressIn", "egressOut", "ingressIn", "ingressOut"].flatMap((hop): Figure[] => {
     const [, role, direction] = /^(.*)(In|Out)$/.exec(hop) as RegExpExecArray;
     const heading = `${role} ${direction?.toLowerCase()}`;

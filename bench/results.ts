@@ -20,7 +20,8 @@ export interface Sample {
    *   uses a processor: near 1, the load limits the rate).
    * - A download: `megabytesPerS`, `relayCpuMs` (the CPU time of all relays per 100 MB), and of the
    *   flow proxy `egressInPerMessage`, `egressOutPerCall` ... (datagrams per message and per system
-   *   call that each half receives from the upstream's side and sends to the clients' side).
+   *   call that each half receives from the upstream's side and sends to the clients' side), and
+   *   `egressEmptyReceives` (the fraction of receive calls that find nothing).
    * - The process: `memoryGrowthBytes`, `ms` (until the first datagram), `residentMiB`.
    * - Many sockets: `perSocketKiB` (resident memory of each, open and idle), `retainedMiB` (of all,
    *   after they were closed).

@@ -156,7 +156,9 @@ function perHop(before: readonly Printed[], after: readonly Printed[]): Figures 
     const received = difference("upstream", "datagramsReceived");
     const sent = difference("clients", "datagramsSent");
     figures[`${role}InPerMessage`] = received / difference("upstream", "messagesReceived");
-    figures[`${role}InPerCall`] = received / difference("upstream", "receiveCalls");
+    const calls = difference("upstream", "receiveCalls");
+    figures[`${role}InPerCall`] = received / calls;
+    figures[`${role}EmptyReceives`] = difference("upstream", "receiveWouldBlocks") / calls;
     figures[`${role}OutPerMessage`] = sent / difference("clients", "messagesSent");
     figures[`${role}OutPerCall`] = sent / difference("clients", "sendCalls");
   }
