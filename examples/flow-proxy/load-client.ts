@@ -202,11 +202,12 @@ export class LoadClient {
   #fillBatch(): void {
     const { generator, index, window, budget, counters } = this.#options;
     const room = Math.min(window - this.#outstanding, this.#historyRoom());
-    if (!this.#isSending || 2 * room < window || !budget.take(room, this.run)) return;
+    if (!this.#isSending || 2 * room < window) return;
+    const count = budget.take(room, this.run);
     const batch = this.#batch;
     const bytes = this.#batchBytes;
     const nowMs = performance.now();
-    for (let offset = 0; batch.length < room; ) {
+    for (let offset = 0; batch.length < count; ) {
       const i = this.#next % HISTORY;
       this.#states[i] = OUTSTANDING;
       this.#sequences[i] = this.#next;
@@ -216,7 +217,7 @@ export class LoadClient {
       counters.requestBytes += length;
       offset += length;
     }
-    this.#outstanding += room;
+    this.#outstanding += count;
   }
 
   /** Returns the number of further requests whose state can be stored. */

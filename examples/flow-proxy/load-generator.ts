@@ -20,7 +20,7 @@ const RECEIVE_BUFFER_BYTES = 212_992;
  * The maximum number of outstanding requests of all clients. More would evict each other from the
  * processor's cache on their way.
  */
-const OUTSTANDING_MAX = 512;
+const OUTSTANDING_MAX = 10 * RUN_REQUESTS;
 const EXPIRY_INTERVAL_MS = 100;
 
 export interface LoadOptions {
@@ -98,7 +98,9 @@ function newLoadCounters(): LoadCounters {
 function outstandingMaxFor(socket: UdpSocket): number {
   const bytes = socket.backend === "native" ? socket.bufferBytes.receive : RECEIVE_BUFFER_BYTES;
   const fitting = Math.floor(bytes / 2 / DATAGRAM_CHARGE_BYTES);
-  return Math.min(OUTSTANDING_MAX, Math.max(1, fitting));
+  if (fitting < RUN_REQUESTS) return Math.max(1, fitting);
+  // Whole runs: the remainder would be sent as a shorter burst, and the ones after it as well.
+  return Math.min(OUTSTANDING_MAX, fitting - (fitting % RUN_REQUESTS));
 }
 
 async function sendUntil(

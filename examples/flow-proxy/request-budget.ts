@@ -3,9 +3,16 @@
  * a burst take turns.
  */
 
+import { RUN_REQUESTS } from "./request.ts";
+
 /** The outstanding requests of all clients. */
 export class RequestBudget {
   #available: number;
+  /**
+   * A client may send at least that many, or as many as it wants. Less would break up the bursts;
+   * more would make all clients wait for a few lost requests.
+   */
+  readonly #burstMin: number;
   /** Clients that wait for their turn, and how many requests each wants to send. */
   readonly #waiting: { readonly wake: () => void; readonly count: number }[] = [];
   readonly #isWaiting = new Set<() => void>();
@@ -15,22 +22,25 @@ export class RequestBudget {
 
   constructor(requestsMax: number) {
     this.#available = requestsMax;
+    this.#burstMin = Math.ceil(Math.min(RUN_REQUESTS, requestsMax) / 2);
   }
 
   /**
-   * Takes `count` requests and returns true. If there are too few, or others wait, returns false,
-   * and calls `wake` when it is the caller's turn. A caller waits at most once.
+   * Takes up to `count` requests, and returns their number. If there are too few, or others wait,
+   * returns 0, and calls `wake` when it is the caller's turn. A caller waits at most once.
    */
-  take(count: number, wake: () => void): boolean {
-    if (this.#available >= count && (this.#waiting.length === 0 || this.#turn === wake)) {
-      this.#available -= count;
-      return true;
+  take(count: number, wake: () => void): number {
+    const mayTake = this.#waiting.length === 0 || this.#turn === wake;
+    if (mayTake && this.#isEnoughFor(count)) {
+      const taken = Math.min(count, this.#available);
+      this.#available -= taken;
+      return taken;
     }
     if (!this.#isWaiting.has(wake)) {
       this.#isWaiting.add(wake);
       this.#waiting.push({ wake, count });
     }
-    return false;
+    return 0;
   }
 
   /** Returns `count` requests, which have a reply or count as lost. */
@@ -42,10 +52,14 @@ export class RequestBudget {
     queueMicrotask(this.#wake);
   }
 
+  #isEnoughFor(count: number): boolean {
+    return this.#available >= Math.min(count, this.#burstMin);
+  }
+
   readonly #wake = (): void => {
     for (;;) {
       const next = this.#waiting[0];
-      if (next === undefined || next.count > this.#available) break;
+      if (next === undefined || !this.#isEnoughFor(next.count)) break;
       this.#waiting.shift();
       this.#isWaiting.delete(next.wake);
       this.#turn = next.wake;
