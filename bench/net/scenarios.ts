@@ -180,7 +180,6 @@ const echoClients: Scenario = {
     { bytes: 64, flows: 32 },
     { bytes: 64, flows: 256 },
   ],
-  rounds: (ofRun) => CLOSE_ROUNDS_FACTOR * ofRun,
   contenders: SERVERS,
   measure: echoFlows.measure,
 };

@@ -27,6 +27,8 @@ async function grownBytes(
 export const IDLE_SOCKETS: Scenario = {
   suite: "net",
   name: "memory of idle sockets",
+  // Memory varies little, and each sample waits for the release of idle memory.
+  rounds: () => 1,
   points: [{ sockets: 1000 }],
   contenders: [withMemoryProgram(BUN, "bun"), withMemoryProgram(DEFAULTS, "library")],
   measure: measureEach(async (contender, point): Promise<Figures> => {
