@@ -4,6 +4,7 @@
  */
 
 import { typeError } from "../support/check.ts";
+import { setImmediate } from "../support/timers.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
 
 /** Options of every call that waits. */

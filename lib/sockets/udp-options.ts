@@ -6,11 +6,9 @@ import { checkOffload, type Offload } from "../linux/offload.ts";
 import type { PathMtuDiscovery } from "../linux/socket-options.ts";
 import { loadNativeThread, type NativeThreadResult } from "../readiness/thread-reactor.ts";
 import { checkInteger, rangeError, typeError } from "../support/check.ts";
+import { checkVariables, readVariable } from "../support/environment.ts";
 import { unsupportedError } from "../support/errors.ts";
 import { warn } from "../support/warn.ts";
-
-/** The environment variable that selects the default backend: `native` or `portable`. */
-const BACKEND_VARIABLE = "DATAGRAM_SOCKET_BACKEND";
 
 /** A host and a port, as in `Bun.udpSocket`. */
 export interface HostAndPort {
@@ -98,12 +96,19 @@ export function checkSendErrors(value: SendErrors | undefined): void {
   }
 }
 
-/** Returns the native backend, or the reason why it is not used. */
+/**
+ * Returns the native backend, or the reason why it is not used. All environment variables are
+ * checked, even if the options take precedence.
+ *
+ * @throws RangeError for an unknown backend, or an invalid value of an environment variable;
+ * SocketError as `loadNativeThread`.
+ */
 export async function chooseBackend(requested: Backend | undefined): Promise<NativeThreadResult> {
-  const wanted = requested ?? process.env[BACKEND_VARIABLE] ?? "";
-  if (!["native", "portable", ""].includes(wanted)) {
-    throw rangeError(requested ? "backend" : BACKEND_VARIABLE, '"native" or "portable"', wanted);
+  if (requested !== undefined && requested !== "native" && requested !== "portable") {
+    throw rangeError("backend", '"native" or "portable"', requested);
   }
+  const wanted = requested ?? readVariable("DATAGRAM_SOCKET_BACKEND");
+  checkVariables();
   if (wanted === "portable") return { reason: "the portable backend was requested" };
   const loaded = await loadNativeThread();
   if ("reason" in loaded) {

@@ -19,6 +19,9 @@ import {
   setBufferSizes,
   setOption,
 } from "../engine/native/open-socket.ts";
+// Not imported on demand, although that saves 1 ms: if the process has no descriptor left then, the
+// module loader of Bun may fail for good.
+import { PortableEngine } from "../engine/portable/portable-engine.ts";
 import {
   IPPROTO_IPV6,
   IPV6_V6ONLY,
@@ -69,8 +72,6 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     const peer = connect && (await resolveAddress(connect.hostname, connect.port));
     const hostname = options.hostname ?? (peer?.family === "IPv6" ? "::" : "0.0.0.0");
     if ("reason" in loaded) {
-      // Loaded on demand: it takes as long as opening a socket.
-      const { PortableEngine } = await import("../engine/portable/portable-engine.ts");
       return new UdpSocket(
         await PortableEngine.open({
           hostname,

@@ -17,6 +17,7 @@ import {
   MAX_BUF_SIZE,
   MAX_DATAGRAM_SIZE,
 } from "../support/limits.ts";
+import { setImmediate } from "../support/timers.ts";
 
 /** Options of `recvMany`. */
 export interface RecvManyOptions extends RecvRange, WaitOptions {}
