@@ -10,6 +10,7 @@ import { checkPayload, type Payload } from "../datagram/payload.ts";
 import { checkSendMeta, type SendMeta } from "../datagram/send-meta.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
+import { IdleResource } from "../support/idle.ts";
 import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "../support/limits.ts";
 import type { MessageBuilder } from "./message-builder.ts";
 
@@ -44,6 +45,8 @@ export class SendBatch {
   readonly #slices: { views: Uint8Array[]; starts: Uint32Array; lengths: Uint32Array };
   readonly #addresses: (SocketAddress | undefined)[] = [];
   readonly #meta: (SendMeta | undefined)[] = [];
+  /** The payloads of datagrams that are sent, which the next ones mostly replace. */
+  readonly #sentPayloads: IdleResource = new IdleResource(() => this.#releaseSent());
   #nextPrefixLength = 0;
   #nextMeta: SendMeta | undefined;
   /** Datagrams `#first` to `#end - 1` are queued. */
@@ -142,6 +145,13 @@ export class SendBatch {
     this.#nextMeta = undefined;
   }
 
+  /** Releases the payloads of datagrams that are not queued. Any array may take their place. */
+  #releaseSent(): void {
+    const { views } = this.#slices;
+    views.fill(this.#prefixes, 0, 2 * this.#first);
+    views.fill(this.#prefixes, 2 * this.#end);
+  }
+
   #push(view: Uint8Array, start: number, length: number, to: SocketAddress | undefined): this {
     if (to !== undefined) checkAddress("to", to);
     this.#checkRoom();
@@ -236,6 +246,7 @@ export class SendBatch {
   _sent(count: number): number {
     let bytes = 0;
     for (let i = this.#first; i < this.#first + count; i++) bytes += this.#lengthAt(i);
+    this.#sentPayloads.use();
     this.#first += count;
     if (this.#first === this.#end) {
       // A prefix whose payload is not pushed yet moves to the first place.
