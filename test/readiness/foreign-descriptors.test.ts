@@ -7,7 +7,7 @@ import { describe, expect, test } from "bun:test";
 import { CHILD_TIMEOUT_MS, endedWell, runScript } from "../tools/sockets.ts";
 
 /** How long Workers are started and terminated. A longer run finds rarer faults. */
-const DURATION_MS = Number(process.env.TEST_WORKERS_MS ?? 2000);
+const DURATION_MS = Number(process.env.TEST_WORKERS_MS ?? 1500);
 
 describe.each(["loop", "thread"])("readiness mode %s", (mode) => {
   test.each(["adopted", "random"])(
