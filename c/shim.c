@@ -12,7 +12,7 @@
  * static storage duration is modified: all threads of a process use the same code and data.
  */
 
-#define SHIM_ABI 9
+#define SHIM_ABI 10
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -21,6 +21,7 @@ typedef unsigned long long u64;
 typedef int i32;
 
 /* Functions of libc, resolved in the running process: Bun is linked to all of them. */
+struct ifaddrs;
 extern long syscall(long number, ...);
 extern int *__errno_location(void);
 extern int socket(int domain, int type, int protocol);
@@ -40,6 +41,9 @@ extern long readlinkat(int folder, const char *path, char *target, unsigned long
 extern int snprintf(char *text, unsigned long length, const char *format, ...);
 extern int sscanf(const char *text, const char *format, ...);
 extern int clock_gettime(int clock, void *time);
+extern u32 if_nametoindex(const char *name);
+extern int getifaddrs(struct ifaddrs **first);
+extern void freeifaddrs(struct ifaddrs *first);
 extern long send(int fd, const void *bytes, unsigned long length, int flags);
 extern char *bindtextdomain(const char *name, const char *value);
 extern void *mmap(void *at, unsigned long length, int protection, int flags, int fd, long offset);
@@ -72,6 +76,7 @@ extern int pthread_sigmask(int how, const void *set, void *old);
 #endif
 
 #define ENOENT 2
+#define ENODEV 19
 #define EINTR 4
 #define EBADF 9
 #define EAGAIN 11
@@ -425,6 +430,54 @@ double monotonic_ms(void) {
   return (double)time[0] * 1000 + (double)time[1] / 1000000;
 }
 
+/* ----------------------------------------------------------------------------- interfaces ---- */
+
+/* <ifaddrs.h>: a list of the addresses of all interfaces. */
+struct ifaddrs {
+  struct ifaddrs *next;
+  char *name;
+  u32 flags;
+  void *address;
+  void *netmask;
+  void *broadcast;
+  void *data;
+};
+
+_Static_assert(sizeof(struct ifaddrs) == 56, "ifaddrs");
+
+/*
+ * Returns the index of the network interface with this name (if_nametoindex(3)), or -errno: -ENODEV
+ * if there is none in the network namespace of the thread.
+ *
+ * SAFETY: `name` is memory of the caller that ends with a NUL, read before the return.
+ */
+int interface_index(const char *name) {
+  u32 index = if_nametoindex(name);
+  return index != 0 ? (int)index : -*__errno_location();
+}
+
+/*
+ * Returns the index of the interface that has `length` bytes of address at `offset` of its socket
+ * address of `family`, or -errno: -ENODEV if there is none. Includes interfaces that are down, and
+ * those without carrier.
+ *
+ * SAFETY: `bytes` has `length` bytes of the caller, at most as many as the family has, read before
+ * the return. libc allocates the list, which is freed before the return.
+ */
+int interface_of_address(int family, const void *bytes, u32 offset, u32 length) {
+  struct ifaddrs *first;
+  int result = (int)checked(getifaddrs(&first));
+  if (result < 0) return result;
+  result = -ENODEV;
+  for (struct ifaddrs *entry = first; entry && result < 0; entry = entry->next) {
+    const u8 *address = entry->address;
+    if (!address || *(const u16 *)address != family) continue;
+    if (memcmp(address + offset, bytes, length) == 0) result = interface_index(entry->name);
+  }
+  freeifaddrs(first);
+  return result;
+}
+
 /* -------------------------------------------------------------------------------- offload ---- */
 
 #define AF_INET 2
@@ -573,7 +626,7 @@ struct poller {
   i32 has_thread;
   i32 notify_fd;    /* a byte sent here wakes the event loop; owned */
   i32 thread_epoll; /* `epoll` and `stop` */
-  i32 stop;         /* closing `stop_peer`, its other end, tells the helper thread to return */
+  i32 stop;         /* closing `stop_peer`, its other end, makes the helper thread return */
   i32 stop_peer;
   u64 thread;
 };
@@ -868,6 +921,8 @@ static void *const entries[] = {
     (void *)poller_wait,
     (void *)monotonic_ms,
     (void *)shim_publish,
+    (void *)interface_index,
+    (void *)interface_of_address,
     0,
 };
 

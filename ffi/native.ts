@@ -10,7 +10,6 @@ import { ReceiveVector, ScatterVector } from "./receive-vector.ts";
 import { type EncodedAddress, SendVector } from "./send-vector.ts";
 import type { Shim } from "./symbols.ts";
 
-export type { Unavailable } from "./load.ts";
 export { Poller } from "./poller.ts";
 export { ReceiveVector, ScatterVector, type Segments } from "./receive-vector.ts";
 export { type EncodedAddress, type Message, SendVector, type Slices } from "./send-vector.ts";
@@ -101,6 +100,11 @@ export class Native {
     return this.#shim.option_get(fd, level, name, this.#scratchAddress, 4);
   }
 
+  /** Reads an option into `value`, and returns the length of its value in bytes. */
+  getOption(fd: number, level: number, name: number, value: Uint8Array): number {
+    return this.#shim.option_get(fd, level, name, addressOf(value), value.byteLength);
+  }
+
   /** Returns the file status flags (F_GETFL). */
   flags(fd: number): number {
     return this.#shim.descriptor_flags(fd);
@@ -136,6 +140,22 @@ export class Native {
   /** Returns the time of CLOCK_MONOTONIC in milliseconds. */
   monotonicMs(): number {
     return this.#shim.monotonic_ms();
+  }
+
+  /** Returns the index of the network interface `name`, which must not contain a NUL. */
+  interfaceIndex(name: string): number {
+    const bytes = nativeBytes(3 * name.length + 1);
+    new TextEncoder().encodeInto(name, bytes);
+    return this.#shim.interface_index(addressOf(bytes));
+  }
+
+  /**
+   * Returns the index of the interface that has `address`: `bytes` of it at `offset` are compared.
+   */
+  interfaceOfAddress({ words }: EncodedAddress, offset: number, bytes: number): number {
+    const family = (words[0] as number) & 0xffff;
+    const at = addressOf(words) + offset;
+    return this.#shim.interface_of_address(family, at, offset, bytes);
   }
 
   /**

@@ -59,6 +59,8 @@ export interface Shim {
   poller_wait(poller: Address, out: Address, capacity: number): number;
   monotonic_ms(): number;
   shim_publish(name: Address): number;
+  interface_index(name: Address): number;
+  interface_of_address(family: number, bytes: Address, offset: number, length: number): number;
 }
 
 /** The C types of the entries, in the order of the table at the end of `c/shim.c`. */
@@ -98,4 +100,6 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   poller_wait: { args: ["ptr", "ptr", "u32"], returns: "i32" },
   monotonic_ms: { args: [], returns: "f64" },
   shim_publish: { args: ["ptr"], returns: "i32" },
+  interface_index: { args: ["ptr"], returns: "i32" },
+  interface_of_address: { args: ["i32", "ptr", "u32", "u32"], returns: "i32" },
 };

@@ -8,6 +8,7 @@ import { typeError } from "../support/check.ts";
 import { readVariable } from "../support/environment.ts";
 import { SocketError } from "../support/errors.ts";
 import { isLack } from "../support/lacks.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 
 /** The offloads of a socket. */
 export interface Offload {
@@ -50,16 +51,13 @@ function probeOffload(native: Native): Offload {
   return supported;
 }
 
+const OFFLOAD = optionKinds<Offload>({ gso: "boolean", gro: "boolean" });
+
 /** @throws TypeError for an unknown name or a value that is not a boolean. */
 export function checkOffload(requested: OffloadOption): void {
   if (requested === undefined || typeof requested === "boolean") return;
   if (typeof requested !== "object" || requested === null) {
     throw typeError("offload", "boolean or object", requested);
   }
-  for (const [name, value] of Object.entries(requested)) {
-    if (name !== "gso" && name !== "gro") throw typeError("offload", "only gso, gro", name);
-    if (value !== undefined && typeof value !== "boolean") {
-      throw typeError(`offload.${name}`, "boolean", value);
-    }
-  }
+  checkOptions("offload", requested, OFFLOAD);
 }

@@ -4,6 +4,7 @@
  */
 
 import { typeError } from "../support/check.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 import { setImmediate } from "../support/timers.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
 
@@ -15,6 +16,9 @@ export interface WaitOptions {
    */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** The queue checks the signal itself. */
+const WAIT_OPTIONS = optionKinds<WaitOptions>({ signal: "any" });
 
 /** A caller that waits: an element of a doubly linked list, which removes any element in O(1). */
 interface Operation {
@@ -37,8 +41,8 @@ export class OperationQueue {
   /** Whether the waker was called during the latest poll. */
   #isWoken = false;
 
-  /** The only waker that this queue passes to polls. */
-  readonly #waker: Waker = () => this.#advance();
+  /** The only waker that this queue passes to polls. Polls the head again. */
+  readonly waker: Waker = () => this.#advance();
 
   /** Whether an operation waits, or is being polled. */
   get isBusy(): boolean {
@@ -83,11 +87,21 @@ export class OperationQueue {
   }
 
   /**
-   * Polls the head again. For events that must reach it even if another poll replaced its waker,
-   * such as the close of the socket.
+   * Appends an operation as `run` does, with the options of the caller. Rejects with a `TypeError`
+   * for an unknown option.
    */
-  wake(): void {
-    this.#advance();
+  runWith<T>(
+    poll: (waker: Waker) => Poll<T>,
+    options: WaitOptions | undefined,
+    partial?: () => T | undefined,
+  ): Promise<T> {
+    if (options === undefined) return this.run(poll, undefined, partial);
+    try {
+      checkOptions("options", options, WAIT_OPTIONS);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.run(poll, options.signal, partial);
   }
 
   /** Polls from the head on, until an operation is pending. */
@@ -102,7 +116,7 @@ export class OperationQueue {
       else if (!this.#poll(head) && !head.signal?.aborted) break;
     }
     // In a later tick: a poll that always wakes itself must not block the event loop.
-    if (this.#isWoken && this.#head !== undefined) setImmediate(this.#waker);
+    if (this.#isWoken && this.#head !== undefined) setImmediate(this.waker);
     this.#isWoken = false;
   }
 
@@ -111,7 +125,7 @@ export class OperationQueue {
     this.#isWoken = false;
     this.#polled = operation;
     try {
-      const result = operation.poll(this.#waker);
+      const result = operation.poll(this.waker);
       if (result === Pending) return false;
       this.#remove(operation);
       operation.resolve(result);

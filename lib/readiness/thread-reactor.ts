@@ -1,9 +1,9 @@
 /** The reactor of this thread, created and probed when the first socket needs it. */
 
-import { loadNative, type Native, type Unavailable } from "../../ffi/native.ts";
+import type { Native } from "../../ffi/native.ts";
 import { readVariable } from "../support/environment.ts";
-import { SocketError } from "../support/errors.ts";
 import { lackError } from "../support/lacks.ts";
+import { loadFunctions } from "../support/native.ts";
 import { useSystemClock } from "../support/timers.ts";
 import { warn } from "../support/warn.ts";
 import type { ReadinessMode } from "./notifier.ts";
@@ -35,27 +35,10 @@ export function loadNativeThread(): Promise<NativeThreadResult> {
   return result;
 }
 
-/**
- * Returns the native functions of this thread, or the permanent reason why there are none.
- *
- * @throws SocketError if the process is out of descriptors or memory.
- */
-export function loadFunctions(
-  syscall: string,
-): { readonly native: Native } | { readonly reason: string } {
-  const loaded = loadNative();
-  if ("native" in loaded || loaded.errno === 0) return loaded;
-  throw unavailableError(loaded, syscall);
-}
-
-function unavailableError({ errno, reason }: Unavailable, syscall: string): SocketError {
-  return new SocketError({ errno, syscall, detail: reason });
-}
-
 async function createReactor(): Promise<NativeThreadResult> {
   const requested = readVariable("DATAGRAM_SOCKET_READINESS");
   const loaded = loadFunctions("cc");
-  if ("reason" in loaded) return { reason: loaded.reason };
+  if ("reason" in loaded) return loaded;
   const { native } = loaded;
   useSystemClock(() => native.monotonicMs());
   const modes: ReadinessMode[] = requested === "thread" ? ["thread"] : ["loop", "thread"];

@@ -18,10 +18,10 @@ import { EAGAIN } from "../linux/constants.ts";
 import { drainErrorQueue } from "../linux/error-queue.ts";
 import { IpSocketOptions } from "../linux/socket-options.ts";
 import { WouldBlock } from "../poll/poll.ts";
-import { loadFunctions } from "../readiness/thread-reactor.ts";
 import { checkInteger } from "../support/check.ts";
 import { SocketError, unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
+import { loadFunctions } from "../support/native.ts";
 
 const O_NONBLOCK = 0o4000;
 

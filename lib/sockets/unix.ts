@@ -4,6 +4,7 @@ import type { Native } from "../../ffi/native.ts";
 import { AF_UNIX } from "../address/sockaddr.ts";
 import { SocketAddress } from "../address/socket-address.ts";
 import type { Payload } from "../datagram/payload.ts";
+import { checkSendErrors, type SendErrors } from "../engine/engine.ts";
 import { NativeEngine } from "../engine/native/native-engine.ts";
 import {
   type BufferSizes,
@@ -18,6 +19,7 @@ import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 import { checkAdoptable } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 
@@ -25,7 +27,20 @@ import { EngineSocket } from "./engine-socket.ts";
 export interface UnixOptions extends BufferSizes {
   /** The peer to connect to, as a path or an address. */
   readonly connect?: string | SocketAddress | undefined;
+  /** The handling of datagrams that the system refuses. Default `"throw"`. */
+  readonly sendErrors?: SendErrors | undefined;
 }
+
+const BUFFER_OPTIONS = optionKinds<BufferSizes>({
+  receiveBufferBytes: "any",
+  sendBufferBytes: "any",
+});
+
+const UNIX_OPTIONS = optionKinds<UnixOptions>({
+  connect: "any",
+  sendErrors: "any",
+  ...BUFFER_OPTIONS,
+});
 
 /** A cache of addresses by path. It is cleared when it is full. */
 const PATHS_MAX = 256;
@@ -58,7 +73,7 @@ export class UnixDatagram extends EngineSocket {
     const address = unixAddress("path", path);
     const isFile = !address.address.startsWith("\0");
     const socket = await UnixDatagram.#open(options, (native, fd) => {
-      checkResult(native.bind(fd, address._encoded), "bind", address.toString());
+      checkResult(native.bind(fd, address._encoded), "bind", address);
     });
     if (isFile) socket.#file = boundFile(address.address);
     return socket;
@@ -71,6 +86,7 @@ export class UnixDatagram extends EngineSocket {
 
   /** Opens two sockets without addresses that are connected to each other. */
   static async pair(options: BufferSizes = {}): Promise<[UnixDatagram, UnixDatagram]> {
+    checkOptions("options", options, BUFFER_OPTIONS);
     checkBufferSizes(options);
     const loaded = await requireNative("UnixDatagram.pair");
     const { native } = loaded;
@@ -105,7 +121,9 @@ export class UnixDatagram extends EngineSocket {
     options: UnixOptions,
     bind: (native: Native, fd: number) => void,
   ): Promise<UnixDatagram> {
+    checkOptions("options", options, UNIX_OPTIONS);
     checkBufferSizes(options);
+    checkSendErrors(options.sendErrors);
     const peer =
       options.connect === undefined ? undefined : unixAddress("connect", options.connect);
     const loaded = await requireNative("UnixDatagram");
@@ -113,10 +131,10 @@ export class UnixDatagram extends EngineSocket {
     const fd = openSocket(native, AF_UNIX, (fd) => {
       setBufferSizes(native, fd, options);
       // Connects first: if that fails, no file was created.
-      if (peer) checkResult(native.connect(fd, peer._encoded), "connect", peer.toString());
+      if (peer) checkResult(native.connect(fd, peer._encoded), "connect", peer);
       bind(native, fd);
     });
-    return new UnixDatagram(new NativeEngine({ ...loaded, fd }));
+    return new UnixDatagram(new NativeEngine({ ...loaded, fd, sendErrors: options.sendErrors }));
   }
 
   /** As `DatagramSocketSend.pollSendTo`; a string is a path. */

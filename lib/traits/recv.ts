@@ -17,6 +17,7 @@ import {
   MAX_BUF_SIZE,
   MAX_DATAGRAM_SIZE,
 } from "../support/limits.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 import { setImmediate } from "../support/timers.ts";
 
 /** Options of `recvMany`. */
@@ -36,6 +37,14 @@ export interface BatchesOptions extends WaitOptions {
    */
   readonly keepTruncated?: boolean | undefined;
 }
+
+const BATCHES_OPTIONS = optionKinds<BatchesOptions>({
+  count: "any",
+  payloadBytesMax: "any",
+  headroom: "any",
+  keepTruncated: "boolean",
+  signal: "any",
+});
 
 /** Datagrams that were received together. Borrowed until the next step of the iteration. */
 export interface DatagramBatch {
@@ -186,7 +195,7 @@ export abstract class DatagramSocketRecv {
     return this._runRecv((waker) => {
       this._recvError?.throwIfSet();
       return this.pollRecv(waker, buf);
-    }, options?.signal);
+    }, options);
   }
 
   /** Waits for one datagram, and returns its metadata in a new object. */
@@ -196,7 +205,7 @@ export abstract class DatagramSocketRecv {
       this._recvError?.throwIfSet();
       return this.pollRecvFrom(waker, buf, meta) === Pending ? Pending : meta;
     };
-    return this._runRecv<RecvMeta>(poll, options?.signal);
+    return this._runRecv<RecvMeta>(poll, options);
   }
 
   /**
@@ -204,15 +213,18 @@ export abstract class DatagramSocketRecv {
    * returns their number. Returns 0 at once if there are no buffers.
    */
   recvMany(bufs: readonly Target[], options?: RecvManyOptions): Promise<number> {
-    return this._runRecv((waker) => {
+    const poll = (waker: Waker) => {
       this._recvError?.throwIfSet();
+      // Checks the names of the options.
       return this.pollRecvMany(waker, bufs, options);
-    }, options?.signal);
+    };
+    this._recvQueue ??= new OperationQueue();
+    return this._recvQueue.run(poll, options?.signal);
   }
 
   /** Waits for at least one datagram, and receives as `pollRecvBatch` does. */
   recvBatch(batch: RecvBatch, options?: WaitOptions): Promise<number> {
-    return this._runRecv((waker) => this.pollRecvBatch(waker, batch), options?.signal);
+    return this._runRecv((waker) => this.pollRecvBatch(waker, batch), options);
   }
 
   /** Receives one datagram, or returns `WouldBlock`, also while other callers wait. */
@@ -250,14 +262,15 @@ export abstract class DatagramSocketRecv {
    * }
    * ```
    */
-  async *batches(options?: BatchesOptions): AsyncGenerator<DatagramBatch, void, void> {
+  async *batches(options: BatchesOptions = {}): AsyncGenerator<DatagramBatch, void, void> {
+    checkOptions("options", options, BATCHES_OPTIONS);
     const {
       count = 64,
       payloadBytesMax = MAX_DATAGRAM_SIZE,
       headroom = DGRAM_HEADROOM,
       keepTruncated = false,
       signal,
-    } = options ?? {};
+    } = options;
     checkInteger("count", count, 1, BATCH_COUNT_MAX);
     checkInteger("payloadBytesMax", payloadBytesMax, 0, MAX_BUF_SIZE);
     checkInteger("headroom", headroom, 0, MAX_BUF_SIZE);
@@ -286,9 +299,9 @@ export abstract class DatagramSocketRecv {
   }
 
   /** @internal Appends an operation to the queue of receivers. */
-  _runRecv<T>(poll: (waker: Waker) => Poll<T>, signal: AbortSignal | undefined): Promise<T> {
+  _runRecv<T>(poll: (waker: Waker) => Poll<T>, options: WaitOptions | undefined): Promise<T> {
     this._recvQueue ??= new OperationQueue();
-    return this._recvQueue.run(poll, signal);
+    return this._recvQueue.runWith(poll, options);
   }
 
   /** @internal */

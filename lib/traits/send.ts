@@ -12,7 +12,14 @@ import { SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 
 /** Options of `sendMany`. */
-export interface SendManyOptions extends SendRange, WaitOptions {}
+export interface SendManyOptions extends SendRange, WaitOptions {
+  /**
+   * Whether datagrams to different peers may be sent in another order than in the array, which is
+   * much faster with GSO if the peers alternate. The order of each peer's datagrams is kept.
+   * Default true.
+   */
+  readonly groupByPeer?: boolean | undefined;
+}
 
 /**
  * Sends datagrams.
@@ -109,12 +116,12 @@ export abstract class DatagramSocketSend {
 
   /** Sends one datagram to the connected peer, waits while the socket is full, and returns its length. */
   send(buf: Payload, options?: WaitOptions): Promise<number> {
-    return this._runSend((waker) => this.pollSend(waker, buf), options?.signal);
+    return this._runSend((waker) => this.pollSend(waker, buf), options);
   }
 
   /** Sends one datagram to `address`, waits while the socket is full, and returns its length. */
   sendTo(buf: Payload, address: SocketAddress, options?: WaitOptions): Promise<number> {
-    return this._runSend((waker) => this.pollSendTo(waker, buf, address), options?.signal);
+    return this._runSend((waker) => this.pollSendTo(waker, buf, address), options);
   }
 
   /**
@@ -124,7 +131,8 @@ export abstract class DatagramSocketSend {
    * The buffers must not be modified until the promise settles.
    *
    * @throws SocketError if a datagram is refused. `error.sent` is the number of datagrams sent
-   * before it; the ones after it are not sent.
+   * before it, and `error.index` its index in `bufs`; the ones after it are not sent. If the peers
+   * alternate, those sent are not always the first ones of the array (see `groupByPeer`).
    */
   sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
     let done = 0;
@@ -142,11 +150,15 @@ export abstract class DatagramSocketSend {
           // A user-defined socket may return 0 forever.
           if (result === 0 || done === countOf(bufs, options)) return done;
         } catch (error) {
+          if (error instanceof SocketError) error.index = (options?.start ?? 0) + done;
           throw withSent(error, done);
         }
       }
     };
-    return this._runSend(poll, options?.signal, () => (done > 0 ? done : undefined));
+    const partial = () => (done > 0 ? done : undefined);
+    this._sendQueue ??= new OperationQueue();
+    // The poll checks the names of the options.
+    return this._sendQueue.run(poll, options?.signal, partial);
   }
 
   /**
@@ -174,7 +186,7 @@ export abstract class DatagramSocketSend {
         }
       }
     };
-    return this._runSend(poll, options?.signal, () => (sent > 0 ? sent : undefined));
+    return this._runSend(poll, options, () => (sent > 0 ? sent : undefined));
   }
 
   /** Sends one datagram to the peer, or returns `WouldBlock`, also while other callers wait. */
@@ -208,11 +220,11 @@ export abstract class DatagramSocketSend {
   /** @internal Appends an operation to the queue of senders. */
   _runSend(
     poll: (waker: Waker) => Poll<number>,
-    signal: AbortSignal | undefined,
+    options: WaitOptions | undefined,
     partial?: () => number | undefined,
   ): Promise<number> {
     this._sendQueue ??= new OperationQueue();
-    return this._sendQueue.run(poll, signal, partial);
+    return this._sendQueue.runWith(poll, options, partial);
   }
 }
 

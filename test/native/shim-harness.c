@@ -376,6 +376,17 @@ static void clocks(void) {
   CHECK(ms <= (double)times[2] / 1e6 + 10000);
 }
 
+static void interfaces(void) {
+  CHECK(interface_index("lo") > 0);
+  CHECK_EQ(interface_index("no such device"), -ENODEV);
+  CHECK_EQ(interface_index(""), -ENODEV);
+  CHECK_EQ(interface_index("a name that is longer than a device name can be"), -ENODEV);
+  const u8 loopback[4] = {127, 0, 0, 1}, foreign[4] = {192, 0, 2, 255};
+  CHECK_EQ(interface_of_address(AF_INET, loopback, 4, 4), interface_index("lo"));
+  CHECK_EQ(interface_of_address(AF_INET, foreign, 4, 4), -ENODEV);
+  CHECK_EQ(interface_of_address(12345, loopback, 4, 4), -ENODEV);
+}
+
 static void entry_table(void) {
   void **table = shim_entries();
   u32 count = sizeof entries / sizeof entries[0] - 1;
@@ -414,6 +425,7 @@ int main(int count, char **arguments) {
   run_section("offload_probe detects which offloads work", offload_detection);
   run_section("segments_pass returns 0 for missing or unexpected messages", segment_check_failures);
   run_section("clock_read agrees with clock_gettime", clocks);
+  run_section("interface_index returns the index of a device, or -ENODEV", interfaces);
   run_section("the table has every entry, and ends with 0", entry_table);
   run_section("shim_publish makes the table known once", publication);
   run_readiness();

@@ -8,13 +8,13 @@ import { BACKENDS, CHILD_TIMEOUT_MS, runCommand } from "../tools/sockets.ts";
 
 const FILES = [
   "readiness/fairness",
-  "sockets/descriptors",
+  "sockets/descriptor-ownership",
   "sockets/lifetime",
-  "sockets/udp-data",
+  "sockets/udp-send-recv",
   "sockets/udp-errors",
   "sockets/unix",
-  "sockets/unix-flow",
-  "sockets/wait",
+  "sockets/unix-backpressure",
+  "sockets/pending-operations",
   "sockets/worker",
 ];
 

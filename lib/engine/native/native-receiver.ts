@@ -7,7 +7,7 @@
 import type { Native, ReceiveVector, ScatterVector } from "../../../ffi/native.ts";
 import type { SocketAddress } from "../../address/socket-address.ts";
 import type { MessageSource } from "../../batch/kernel-messages.ts";
-import type { RecvBatch } from "../../batch/recv-batch.ts";
+import { RecvBatch } from "../../batch/recv-batch.ts";
 import {
   type BufferRange,
   fillTargets,
@@ -38,6 +38,12 @@ const BATCH_DATAGRAMS = 256;
 let scatterVector: ScatterVector | undefined;
 const scattered = new IdleResource(() => scatterVector?.releaseAll());
 
+/** A datagram that another owner of a descriptor has received. */
+export interface EarlyDatagram {
+  readonly bytes: Uint8Array;
+  readonly peer: SocketAddress;
+}
+
 /** The properties of the socket of a `NativeReceiver`. */
 export interface NativeReceiverInit {
   readonly native: Native;
@@ -66,7 +72,7 @@ export class NativeReceiver {
   #expected = EXPECTED_MIN;
   /** The number of datagrams per message in the latest receive. */
   #perMessage = 1;
-  /** Datagrams received with GRO and not returned yet: those from `#unreadStart` on. */
+  /** Datagrams received with GRO, or prepended, and not returned yet: from `#unreadStart` on. */
   #unread: RecvBatch | undefined;
   #unreadStart = 0;
 
@@ -76,6 +82,22 @@ export class NativeReceiver {
     this.#counters = counters;
     this.#nameCapacity = nameCapacity;
     this.#vector = native.receiveVector(nameCapacity);
+  }
+
+  /**
+   * Makes datagrams that another owner of the descriptor has received the first ones to return, at
+   * most `BATCH_COUNT_MAX`.
+   */
+  prepend(datagrams: readonly EarlyDatagram[]): void {
+    if (datagrams.length === 0) return;
+    const batch = new RecvBatch({ messages: datagrams.length });
+    for (const { bytes, peer } of datagrams) {
+      batch._nextView().set(bytes);
+      batch._nextMeta()._set(bytes.length, bytes.length, peer);
+      batch._add(bytes.length);
+    }
+    this.#unread = batch;
+    this.#unreadStart = 0;
   }
 
   /** Starts to read metadata, on a socket bound to `local`. */
@@ -103,7 +125,7 @@ export class NativeReceiver {
   ): number {
     const errno = this.#deferredErrno.take();
     if (errno !== undefined) return -errno;
-    return this.#usesGro
+    return this.#usesGro || this.#unread !== undefined
       ? this.#receiveMerged(bufs, range, meta)
       : this.#receiveDirect(bufs, range, meta);
   }

@@ -11,6 +11,7 @@ import type { SocketCounters } from "../../datagram/counters.ts";
 import { type Destinations, destinationAt } from "../../datagram/destination.ts";
 import type { Payload } from "../../datagram/payload.ts";
 import { SEND_CONTROL_CAPACITY } from "../../linux/cmsg.ts";
+import type { TrafficClass } from "../../linux/traffic-class.ts";
 import { errnoCode } from "../../support/errors.ts";
 import { IdleResource } from "../../support/idle.ts";
 import { warn } from "../../support/warn.ts";
@@ -22,6 +23,8 @@ export interface NativeSenderInit {
   /** Space in bytes for a peer address. */
   readonly nameCapacity: number;
   readonly isIPv6: boolean;
+  /** The DSCP and ECN field of the socket. */
+  readonly trafficClass: TrafficClass;
   /** The connected peer. */
   readonly peer: SocketAddress | undefined;
   readonly usesGso: boolean;
@@ -47,7 +50,7 @@ export class NativeSender {
   readonly #isIcmpError: () => boolean;
 
   constructor(init: NativeSenderInit) {
-    const { native, fd, nameCapacity, isIPv6, peer, usesGso, counters } = init;
+    const { native, fd, nameCapacity, isIPv6, trafficClass, peer, usesGso, counters } = init;
     this.#fd = fd;
     this.#counters = counters;
     this.#isIcmpError = init.isIcmpError;
@@ -55,8 +58,8 @@ export class NativeSender {
     this.#builder = new MessageBuilder(this.#vector);
     this.#gsoLimits = usesGso ? new GsoLimits(counters) : undefined;
     const isPeerIPv4 = peer !== undefined && (peer.family === "IPv4" || peer._isMapped);
-    this.#rules = { isIPv6, isPeerIPv4, gsoLimits: this.#gsoLimits };
-    this.#singleRules = { isIPv6, isPeerIPv4, gsoLimits: undefined };
+    this.#rules = { isIPv6, isPeerIPv4, gsoLimits: this.#gsoLimits, trafficClass };
+    this.#singleRules = { ...this.#rules, gsoLimits: undefined };
   }
 
   /** Forgets the descriptor, whose number may be reused. Later sends fail with `EBADF`. */
@@ -96,6 +99,7 @@ export class NativeSender {
 
   /** Sends the datagrams of `batch`, as `send` does, and removes those that were sent. */
   sendBatch(batch: SendBatch): number {
+    if (this.#gsoLimits !== undefined) batch._groupByPeer();
     let result = this.#sendMessages(batch._fill(this.#builder.begin(this.#rules)));
     if (this.#isGsoRefusal(result)) {
       const singles = batch._fill(this.#builder.begin(this.#singleRules));

@@ -37,11 +37,12 @@ import { type BunSocket, fromBunError, openBunSocket, sendUnconnected } from "./
 /** The default length of the receive queue: 4 MiB of datagrams of 1500 bytes. */
 const RECEIVE_QUEUE_DATAGRAMS = 2800;
 
-/** The arguments of a `PortableEngine`, as for `Bun.udpSocket`. */
+/** The arguments of a `PortableEngine`. */
 export interface PortableInit {
-  readonly hostname?: string | undefined;
-  readonly port?: number | undefined;
-  readonly connect?: { readonly hostname: string; readonly port: number } | undefined;
+  /** The address to bind to. */
+  readonly local: SocketAddress;
+  /** The peer to connect to. */
+  readonly peer?: SocketAddress | undefined;
   /** The maximum number of queued datagrams. Default: `RECEIVE_QUEUE_DATAGRAMS`. */
   readonly receiveQueueDatagrams?: number | undefined;
   /** The handling of refused datagrams. Default: `"throw"`. */
@@ -56,11 +57,18 @@ interface Queued {
 /** After this time a blocked send is retried: Bun does not always call `drain`. */
 const SEND_RETRY_MS = 5;
 
+/** Returns whether an error of a send is probably about an earlier datagram. */
+function isIcmpError(error: unknown): error is SocketError {
+  // EMSGSIZE mostly means that the datagram itself is too long.
+  return mayBeTransportError(error) && (error as SocketError).code !== "EMSGSIZE";
+}
+
 /** Drives a socket through `Bun.udpSocket`. */
 export class PortableEngine implements Engine {
   readonly backend = "portable";
   readonly counters: SocketCounters = newCounters();
   readonly sendDropsByCode: Record<string, number> = {};
+  readonly prefersGroups = false;
   readonly fd = undefined;
   localAddr: SocketAddress = SocketAddress.ip("0.0.0.0", 0);
   peerAddr: SocketAddress | undefined;
@@ -86,20 +94,15 @@ export class PortableEngine implements Engine {
   /**
    * Opens a socket with `Bun.udpSocket`.
    *
-   * @throws SocketError if the system refuses, Error of the resolver.
+   * @throws SocketError if the system refuses.
    */
   static async open(init: PortableInit): Promise<PortableEngine> {
     const engine = new PortableEngine(init);
-    const socket = await openBunSocket({
-      ...(init.hostname === undefined ? {} : { hostname: init.hostname }),
-      ...(init.port === undefined ? {} : { port: init.port }),
-      ...(init.connect === undefined ? {} : { connect: init.connect }),
-      socket: {
-        data: (_socket: unknown, bytes: Buffer, port: number, address: string) =>
-          engine.#onData(bytes, port, address),
-        drain: () => engine.#wakeWriter(),
-        error: (...args: unknown[]) => engine.#onError(args),
-      },
+    const socket = await openBunSocket(init.local, init.peer, {
+      data: (_socket: unknown, bytes: Buffer, port: number, address: string) =>
+        engine.#onData(bytes, port, address),
+      drain: () => engine.#wakeWriter(),
+      error: (...args: unknown[]) => engine.#onError(args),
     });
     engine.#socket = socket;
     engine.localAddr = SocketAddress.ip(socket.address.address, socket.address.port);
@@ -138,7 +141,7 @@ export class PortableEngine implements Engine {
     const error = args.find((argument) => argument instanceof Error);
     if (this.peerAddr === undefined && mayBeTransportError(error)) return;
     this.counters.receiveErrors++;
-    this.#receiveError.set(fromBunError(error, "recvmmsg"));
+    this.#receiveError.set(fromBunError(error, "recvmmsg", this.peerAddr));
     this.#wakeReaderLater();
   }
 
@@ -244,9 +247,12 @@ export class PortableEngine implements Engine {
       const address = destinationAt(to, i);
       let result: "sent" | "full" | "dropped";
       try {
-        result = this.#sendOrDrop(bytes, address, i > start);
+        result = this.#sendOrDrop(bytes, address);
       } catch (error) {
         if (i === start) throw error;
+        // An ICMP error about an earlier datagram is reported once: it must not be lost. A refused
+        // datagram fails again when it is sent again.
+        if (this.peerAddr !== undefined && isIcmpError(error)) this.#sendError.set(error);
         return i - start;
       }
       if (result === "full") {
@@ -255,18 +261,12 @@ export class PortableEngine implements Engine {
         if (waker !== null) this.#waitWritable(waker);
         return Pending;
       }
-      // The error about an earlier datagram is thrown by the next call.
-      if (this.#sendError.isSet) return i + 1 - start;
     }
     return end - start;
   }
 
-  /** Sends a datagram. `mayRetry`: an ICMP error about an earlier datagram is stored. */
-  #sendOrDrop(
-    bytes: Uint8Array,
-    address: SocketAddress | undefined,
-    mayRetry: boolean,
-  ): "sent" | "full" | "dropped" {
+  /** Sends a datagram. With `sendErrors: "drop"`, drops one that is refused. */
+  #sendOrDrop(bytes: Uint8Array, address: SocketAddress | undefined): "sent" | "full" | "dropped" {
     try {
       return this.#countSent(this.#sendOne(bytes, address), bytes);
     } catch (error) {
@@ -274,17 +274,16 @@ export class PortableEngine implements Engine {
       if (code === "ERR_SOCKET_CLOSED" || code === "EDESTADDRREQ") throw error;
       const isBlocked = code === "ENOBUFS" && this.peerAddr !== undefined;
       if (isBlocked && this.#noBuffers.remainingMs() > 0) return "full";
-      if (mayBeTransportError(error) && (mayRetry || this.#dropsRefused)) {
-        // If the same datagram can be sent now, the error was about an earlier one.
-        const result = this.#retry(bytes, address);
-        if (result !== undefined) {
-          this.counters.transportErrors++;
-          if (!this.#dropsRefused) this.#sendError.set(error as SocketError);
-          return result;
-        }
+      if (!this.#dropsRefused) {
+        this.counters.sendErrors++;
+        throw error;
       }
-      this.counters.sendErrors++;
-      if (!this.#dropsRefused) throw error;
+      // If the same datagram can be sent now, the error was about an earlier one.
+      const result = mayBeTransportError(error) ? this.#retry(bytes, address) : undefined;
+      if (result !== undefined) {
+        this.counters.transportErrors++;
+        return result;
+      }
       this.counters.sendDrops++;
       this.sendDropsByCode[code] = (this.sendDropsByCode[code] ?? 0) + 1;
       return "dropped";
@@ -328,7 +327,7 @@ export class PortableEngine implements Engine {
         throw new SocketError({ errno: 0, code: "EDESTADDRREQ", syscall: "send" });
       return sendUnconnected(socket, bytes, address);
     } catch (error) {
-      throw fromBunError(error, "send");
+      throw fromBunError(error, "send", address ?? this.peerAddr);
     }
   }
 
