@@ -34,7 +34,10 @@ export interface Unavailable {
 /** The shim, or the reason why it is unavailable. */
 export type ShimResult = LoadedShim | Unavailable;
 
-/** The oldest version whose `cc` does not crash on systems without development files. */
+/**
+ * The oldest version whose `cc` is used. Versions 1.4.0 to 1.4.2 crash on slim systems, and 1.4.0
+ * ignores `--no-ffi-cc`.
+ */
 const BUN_VERSION_MIN: readonly number[] = [1, 4, 3];
 
 /**

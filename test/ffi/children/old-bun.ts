@@ -1,4 +1,4 @@
-/** Preloaded: reports a version of Bun whose C compiler crashes on some systems. */
+/** Preloaded: reports a version of Bun that is too old for the shim. */
 
 Object.defineProperty(process.versions, "bun", { value: "1.4.2" });
 
