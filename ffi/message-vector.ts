@@ -173,6 +173,11 @@ export class MessageVector {
     for (let i = 0; i < count; i++) this.views[i] = this.#wholes[i] = undefined;
   }
 
+  /** Releases the buffers of all slots. */
+  releaseAll(): void {
+    this.release(this.#capacity);
+  }
+
   /**
    * Takes the address of `view`. SAFETY: `views[i]` holds `view` as long as the address is used.
    *

@@ -10,6 +10,7 @@ import { checkPayload, type Payload } from "../datagram/payload.ts";
 import { type CheckedSendMeta, checkSendMeta, type SendMeta } from "../datagram/send-meta.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
+import { IdleResource } from "../support/idle.ts";
 import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 import type { MessageBuilder } from "./message-builder.ts";
@@ -60,6 +61,8 @@ export class SendBatch {
   /** Two slices per datagram i: its prefix (2i), which may be empty, and its payload (2i + 1). */
   readonly #slices: { views: Uint8Array[]; starts: Uint32Array; lengths: Uint32Array };
   readonly #addresses: (SocketAddress | undefined)[] = [];
+  /** The payloads of datagrams that are sent, which the next ones mostly replace. */
+  readonly #sentPayloads: IdleResource = new IdleResource(() => this.#releaseSent());
   readonly #meta: (CheckedSendMeta | undefined)[] = [];
   readonly #mayGroup: boolean;
   /** Whether the queued datagrams have not changed since they were last grouped. */
@@ -162,6 +165,13 @@ export class SendBatch {
     this.#slices.views.fill(this.#prefixes);
     this.#first = this.#end = this.#nextPrefixLength = this.#peerChanges = 0;
     this.#nextMeta = undefined;
+  }
+
+  /** Releases the payloads of datagrams that are not queued. Any array may take their place. */
+  #releaseSent(): void {
+    const { views } = this.#slices;
+    views.fill(this.#prefixes, 0, 2 * this.#first);
+    views.fill(this.#prefixes, 2 * this.#end);
   }
 
   #push(view: Uint8Array, start: number, length: number, to: SocketAddress | undefined): this {
@@ -317,6 +327,7 @@ export class SendBatch {
   _sent(count: number): number {
     let bytes = 0;
     for (let i = this.#first; i < this.#first + count; i++) bytes += this.#lengthAt(i);
+    this.#sentPayloads.use();
     this.#first += count;
     if (this.#first === this.#end) {
       // A prefix whose payload is not pushed yet moves to the first place.

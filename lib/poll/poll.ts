@@ -4,6 +4,8 @@
  * Promises are built on polls (operation-queue.ts): a promise polls again when its waker is called.
  */
 
+import { setImmediate } from "../support/timers.ts";
+
 /** The result of a poll that cannot proceed now. The waker is called when it should be retried. */
 export const Pending: unique symbol = Symbol("datagram-socket.Pending");
 export type Pending = typeof Pending;

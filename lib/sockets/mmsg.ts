@@ -3,12 +3,7 @@
  * only. They never block, even if the descriptor is blocking.
  */
 
-import {
-  loadNative,
-  NAME_CAPACITY_MAX,
-  type Native,
-  type ReceiveVector,
-} from "../../ffi/native.ts";
+import { NAME_CAPACITY_MAX, type Native, type ReceiveVector } from "../../ffi/native.ts";
 import { AF_INET6, AF_UNIX } from "../address/sockaddr.ts";
 import type { SocketAddress } from "../address/socket-address.ts";
 import { MessageBuilder } from "../batch/message-builder.ts";
@@ -26,6 +21,7 @@ import { WouldBlock } from "../poll/poll.ts";
 import { checkInteger } from "../support/check.ts";
 import { SocketError, unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
+import { loadFunctions } from "../support/native.ts";
 
 const O_NONBLOCK = 0o4000;
 
@@ -147,7 +143,7 @@ export function isNonblocking(fd: number): boolean {
 function open(what: string, fd: number): Vectors {
   checkInteger("fd", fd, 0, 2 ** 31 - 1);
   if (vectors === undefined) {
-    const loaded = loadNative();
+    const loaded = loadFunctions(what);
     if ("reason" in loaded) throw unsupportedError(what, loaded.reason);
     const { native } = loaded;
     vectors = {

@@ -19,6 +19,9 @@ import {
 import { NativeEngine } from "../engine/native/native-engine.ts";
 import type { EarlyDatagram } from "../engine/native/native-receiver.ts";
 import { closeOnThrow } from "../engine/native/open-socket.ts";
+// Not imported on demand, although that saves 1 ms: if the process has no descriptor left then, the
+// module loader of Bun may fail for good.
+import { PortableEngine } from "../engine/portable/portable-engine.ts";
 import { chooseOffload } from "../linux/offload.ts";
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger, typeError } from "../support/check.ts";
@@ -63,8 +66,6 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     const { hostname, port = 0, connect, ipv6Only = false } = options;
     const { local, peer } = await resolveEndpoints({ hostname, port, connect, ipv6Only });
     if ("reason" in loaded) {
-      // Loaded on demand: it takes as long as opening a socket.
-      const { PortableEngine } = await import("../engine/portable/portable-engine.ts");
       const { receiveQueueDatagrams, sendErrors } = options;
       const init = { local, peer, receiveQueueDatagrams, sendErrors };
       return new UdpSocket(await PortableEngine.open(init));

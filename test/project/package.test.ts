@@ -14,6 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join, normalize } from "node:path";
 import { Glob } from "bun";
+import { isSupportedBun } from "../../ffi/load.ts";
 import { runCommand } from "../tools/sockets.ts";
 
 const ROOT = join(import.meta.dir, "../..");
@@ -117,6 +118,13 @@ describe("package.json", () => {
     expect(Object.keys(manifest.engines)).toEqual(["bun"]);
     expect(Bun.semver.satisfies(Bun.version, manifest.engines.bun)).toBe(true);
     expect(Bun.semver.satisfies(manifest.devDependencies.bun, manifest.engines.bun)).toBe(true);
+  });
+
+  test("accepts exactly the versions of Bun that compile the shim", () => {
+    for (const version of ["1.3.9", "1.4.0", "1.4.2", "1.4.3", "1.4.10", "1.5.0", "2.0.0"]) {
+      const isAccepted = Bun.semver.satisfies(version, manifest.engines.bun);
+      expect([version, isAccepted]).toEqual([version, isSupportedBun(version)]);
+    }
   });
 
   test("has no install scripts", () => {

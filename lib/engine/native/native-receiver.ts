@@ -22,6 +22,8 @@ import type { RecvMeta } from "../../datagram/recv-meta.ts";
 import { RECV_CONTROL_CAPACITY } from "../../linux/cmsg.ts";
 import { EAGAIN } from "../../linux/constants.ts";
 import { DeferredError } from "../../poll/deferred-error.ts";
+import { IdleResource } from "../../support/idle.ts";
+import { giveBatch, takeBatch } from "./batch-pool.ts";
 
 /** The number of slots that every receive prepares at least. */
 const EXPECTED_MIN = 4;
@@ -32,12 +34,9 @@ const EXPECTED_MIN = 4;
  */
 const BATCH_DATAGRAMS = 256;
 
-/** The capacity of the receive batches that sockets share. */
-const IDLE_MESSAGES = 32;
-
-/** Receive batches of this thread that no socket has datagrams in. */
-const idleBatches: RecvBatch[] = [];
+/** The vector that copies to the caller's buffers, which it holds until they are idle. */
 let scatterVector: ScatterVector | undefined;
+const scattered = new IdleResource(() => scatterVector?.releaseAll());
 
 /** A datagram that another owner of a descriptor has received. */
 export interface EarlyDatagram {
@@ -63,6 +62,8 @@ export class NativeReceiver {
   readonly #counters: SocketCounters;
   readonly #nameCapacity: number;
   #vector: ReceiveVector;
+  /** The caller's buffers, which the vector holds because the next receive may reuse them. */
+  readonly #targets: IdleResource = new IdleResource(() => this.#vector.releaseAll());
   /** Whether the latest receive emptied the socket. */
   #isDrained = false;
   /** The errno of a call that followed a successful one. */
@@ -154,6 +155,9 @@ export class NativeReceiver {
    */
   close(): number {
     this.#source = { ...this.#source, fd: -1 };
+    // Even if a getter of the caller's array closes the socket while the vector is filled: a receive
+    // from descriptor -1 accesses no buffer.
+    this.#vector.releaseAll();
     const unread = this.#unread;
     if (unread === undefined) return 0;
     const dropped = unread.length - this.#unreadStart;
@@ -170,6 +174,7 @@ export class NativeReceiver {
     // Preparing a slot costs as much as a short datagram, so the first call uses only as many as
     // are expected to be filled.
     const first = Math.min(limit, this.#expected);
+    this.#targets.use();
     if (meta !== undefined) checkRecvMetas(meta, start, start + first);
     let total = this.#receiveSlots(bufs, { slot: 0, start, count: first }, meta);
     if (total < 0) return total;
@@ -209,11 +214,11 @@ export class NativeReceiver {
   ): number {
     let unread = this.#unread;
     if (unread === undefined) {
-      const batch = idleBatches.pop() ?? new RecvBatch({ messages: IDLE_MESSAGES });
+      const batch = takeBatch();
       // As many messages as will probably fill all targets. Some datagrams may remain unread.
       const result = this.#receiveMessages(batch, Math.ceil(limit / this.#perMessage));
       if (result <= 0) {
-        idleBatches.push(batch);
+        giveBatch(batch);
         return result;
       }
       unread = this.#unread = batch;
@@ -223,6 +228,7 @@ export class NativeReceiver {
     // If one of the following throws, the datagrams remain unread.
     if (meta !== undefined) checkRecvMetas(meta, start, start + count);
     scatterVector ??= this.#source.native.scatterVector();
+    scattered.use();
     const records = { meta, counters: this.#counters };
     scatterReceived(unread, this.#unreadStart, scatterVector, bufs, { start, count }, records);
     this.#advanceUnread(unread, count);
@@ -248,8 +254,7 @@ export class NativeReceiver {
     if (this.#unread !== unread) return;
     this.#unreadStart += count;
     if (this.#unreadStart < unread.length) return;
-    // One that was prepended has another capacity.
-    if (unread.messagesMax === IDLE_MESSAGES) idleBatches.push(unread);
+    giveBatch(unread);
     this.#unread = undefined;
   }
 
