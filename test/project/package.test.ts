@@ -55,7 +55,12 @@ await socket.sendTo(new Uint8Array(8), socket.localAddr);
 await socket.recvFrom(new Uint8Array(16));
 const position = await UdpSocket.bind({ port: -1 }).catch((error) => error.stack);
 console.log(
-  JSON.stringify({ backend: socket.backend, modules: Object.keys(require.cache), position }),
+  JSON.stringify({
+    backend: socket.backend,
+    className: UdpSocket.name,
+    modules: Object.keys(require.cache),
+    position,
+  }),
 );
 `;
 
@@ -241,10 +246,11 @@ describe("a project that installs the tarball", () => {
     async () => {
       const project = makeProject("start", START_PROGRAM);
       await succeed([process.execPath, "add", tarball], project);
-      const { backend, modules, position } = JSON.parse(
+      const { backend, className, modules, position } = JSON.parse(
         await succeed([process.execPath, "main.ts"], project),
       );
-      expect(backend).toBe("native");
+      // Class names appear in inspected objects and stack traces.
+      expect([backend, className]).toEqual(["native", "UdpSocket"]);
       const installed = join(project, "node_modules/datagram-socket");
       // The C source is a file, not a module, although Bun lists its path.
       const ofPackage = modules.filter((path: string) => path.startsWith(installed));
