@@ -19,15 +19,13 @@ import {
 import { NativeEngine } from "../engine/native/native-engine.ts";
 import type { EarlyDatagram } from "../engine/native/native-receiver.ts";
 import { closeOnThrow } from "../engine/native/open-socket.ts";
-// Not imported on demand, although that saves 1 ms: if the process has no descriptor left then, the
-// module loader of Bun may fail for good.
-import { PortableEngine } from "../engine/portable/portable-engine.ts";
 import { chooseOffload } from "../linux/offload.ts";
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
 import { checkBoolean } from "../support/options.ts";
 import { EngineSocket } from "./engine-socket.ts";
+import { openPortable } from "./portable.ts";
 import { checkBunSocket, takeOver } from "./take-over.ts";
 import {
   checkAdoptOptions,
@@ -68,7 +66,7 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     if ("reason" in loaded) {
       const { receiveQueueDatagrams, sendErrors } = options;
       const init = { local, peer, receiveQueueDatagrams, sendErrors };
-      return new UdpSocket(await PortableEngine.open(init));
+      return new UdpSocket(await openPortable(init));
     }
     const { native } = loaded;
     const fd = openUdp(native, { local, peer }, options);

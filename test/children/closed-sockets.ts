@@ -7,7 +7,7 @@
 import { readFileSync } from "node:fs";
 import { UdpSocket } from "../../lib/index.ts";
 
-const SOCKETS = 300;
+const SOCKETS = 90;
 const DATAGRAMS = 64;
 
 async function privateMiB(): Promise<number> {

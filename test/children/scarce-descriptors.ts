@@ -41,9 +41,11 @@ const warnings: string[] = [];
 process.on("warning", ({ message }) => warnings.push(message));
 
 const open = KINDS[process.argv[2] as string] as () => Promise<Opened>;
-// Loaded before the descriptors are taken: they are not the subject.
+// Loaded before the descriptors are taken: they are not the subject. The published bundle includes
+// the portable engine.
 openDescriptors();
 process.getBuiltinModule("node:os");
+await import("../../lib/engine/portable/portable-engine.ts");
 
 /** Opens descriptors until there are none. */
 function takeAll(): number[] {

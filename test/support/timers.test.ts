@@ -83,10 +83,11 @@ test("a timer does not keep the process alive", () => {
   expect(exitCode).toBe(0);
 });
 
-test("no other module of lib/ uses the timers or the clock of the engine", () => {
+test("no other module of the sockets uses the timers or the clock of the engine", () => {
   const uses: string[] = [];
   for (const file of new Bun.Glob("**/*.ts").scanSync(LIB)) {
-    if (file === "support/timers.ts") continue;
+    // The simulation of lib/testing/ has a clock of its own.
+    if (file === "support/timers.ts" || file.startsWith("testing/")) continue;
     const text = readFileSync(join(LIB, file), "utf8");
     const imported = /import \{([^}]*)\} from "[./]+support\/timers\.ts"/.exec(text)?.[1] ?? "";
     const patterns = [/\bset(?:Timeout|Interval)\(/, /\bperformance\.now\(/, /\bBun\.sleep\b/];
