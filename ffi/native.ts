@@ -6,13 +6,23 @@
 import { type LoadedShim, loadShim } from "./load.ts";
 import { addressOf, nativeBytes, ownedBuffer } from "./memory.ts";
 import { Poller } from "./poller.ts";
-import { ReceiveVector, ScatterVector } from "./receive-vector.ts";
+import { ReceiveVector } from "./receive-vector.ts";
 import { type EncodedAddress, SendVector } from "./send-vector.ts";
 import type { Shim } from "./symbols.ts";
 
 export { Poller } from "./poller.ts";
-export { ReceiveVector, ScatterVector, type Segments } from "./receive-vector.ts";
+export { ReceiveVector, type Segments } from "./receive-vector.ts";
 export { type EncodedAddress, type Message, SendVector, type Slices } from "./send-vector.ts";
+export {
+  bufferOf,
+  byteLengthOf,
+  byteOffsetOf,
+  copyBytes,
+  hasLostMemory,
+  isUint8Array,
+  lengthOf,
+  plainView,
+} from "./typed-arrays.ts";
 
 /** The size in bytes of the longest socket address: 110 for `sockaddr_un`, in whole words. */
 export const NAME_CAPACITY_MAX = 112;
@@ -139,8 +149,9 @@ export class Native {
     return new SendVector(this.#shim, nameCapacity, controlCapacity);
   }
 
-  scatterVector(): ScatterVector {
-    return new ScatterVector(this.#shim);
+  /** Returns a vector of buffers to copy to. */
+  scatterVector(): ReceiveVector {
+    return new ReceiveVector(this.#shim, 0, 0);
   }
 
   poller(): Poller {

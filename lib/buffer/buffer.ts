@@ -66,6 +66,25 @@ export class DgramBuffer extends TailBuffer {
     });
   }
 
+  /** The slot that the latest receive loaded the buffer into. Also the mark of a genuine buffer. */
+  #slot = -1;
+
+  /** @internal Returns whether `value` is a genuine buffer: no `Proxy`, no object that inherits. */
+  static _isGenuine(value: unknown): value is DgramBuffer {
+    return typeof value === "object" && value !== null && #slot in value;
+  }
+
+  /**
+   * @internal Loads `buffer` into slot `slot` of a receive. Returns false if the receive has loaded
+   * it before: `loaded[i]` is the buffer of slot i, for all slots before this one.
+   */
+  static _claim(buffer: DgramBuffer, slot: number, loaded: readonly unknown[]): boolean {
+    const before = buffer.#slot;
+    if (before >= 0 && before < slot && loaded[before] === buffer) return false;
+    buffer.#slot = slot;
+    return true;
+  }
+
   // The view that `asSlice` returned last, and the memory and the range that it covers.
   /** @internal */
   _view: Uint8Array | undefined = undefined;

@@ -50,6 +50,22 @@ export function checkSendMeta(meta: SendMeta): void {
   }
 }
 
+/** @internal A copy of send metadata, which can be reused. */
+export class SendMetaCopy implements SendMeta {
+  ecn: Ecn | undefined;
+  source: SocketAddress | undefined;
+  interfaceIndex: number | undefined;
+  transmitTimeNs: bigint | undefined;
+
+  /** Copies all fields. Reads each once. */
+  set(meta: SendMeta): void {
+    this.ecn = meta.ecn;
+    this.source = meta.source;
+    this.interfaceIndex = meta.interfaceIndex;
+    this.transmitTimeNs = meta.transmitTimeNs;
+  }
+}
+
 /** Returns whether datagrams with metadata `a` and `b` can be segments of the same message. */
 export function sameSendMeta(a: SendMeta | undefined, b: SendMeta | undefined): boolean {
   if (a === b) return true;

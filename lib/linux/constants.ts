@@ -11,6 +11,7 @@ export const ENOBUFS = 105;
 /** Socket types: socket(2), <bits/socket_type.h>. */
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
 
 /** Flags of receive calls: <bits/socket.h>. */
 export const MSG_PEEK = 2;

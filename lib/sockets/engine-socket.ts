@@ -5,14 +5,14 @@ import { checkRecvBatch, type RecvBatch } from "../batch/recv-batch.ts";
 import { checkSendBatch, type SendBatch } from "../batch/send-batch.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
 import { checkPeer } from "../datagram/destination.ts";
-import { checkPayload, checkTarget, type Payload, type Target } from "../datagram/payload.ts";
+import { checkBufferType, type Payload, type Target } from "../datagram/payload.ts";
 import {
   checkRecvRange,
   checkSendRange,
   type RecvRange,
   type SendRange,
 } from "../datagram/ranges.ts";
-import { checkRecvMeta, RecvMeta } from "../datagram/recv-meta.ts";
+import { checkRecvMetaType, RecvMeta } from "../datagram/recv-meta.ts";
 import type { Backend, Engine } from "../engine/engine.ts";
 import { Pending, type Poll, type Waker } from "../poll/poll.ts";
 import { closedError } from "../support/errors.ts";
@@ -25,12 +25,6 @@ import {
   type QuicAuditStats,
   type SocketStats,
 } from "../traits/stats.ts";
-
-/**
- * The number of buffers to check before a receive. Most receives fill few of many, and checking all
- * of them would be a large part of the latency. Engines check the others before they use them.
- */
-const CHECKED_MAX = 2;
 
 /** A socket of the operating system. `using` and `await using` close it. */
 export abstract class EngineSocket extends DatagramSocket implements AsSocketStats {
@@ -99,7 +93,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   #sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {
-    checkPayload("buf", buf);
+    checkBufferType("buf", buf);
     this.#onePayload[0] = buf;
     const result = this._engine.send(waker, this.#onePayload, 0, 1, to);
     return result === Pending ? Pending : buf.length;
@@ -127,8 +121,8 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   override pollRecvFrom(waker: Waker | null, buf: Target, meta: RecvMeta): Poll<number> {
-    checkTarget("buf", buf);
-    checkRecvMeta("meta", meta);
+    checkBufferType("buf", buf);
+    checkRecvMetaType("meta", meta);
     this.#oneTarget[0] = buf;
     this.#oneMeta[0] = meta;
     const result = this._engine.receive(waker, this.#oneTarget, 0, 1, this.#oneMeta);
@@ -141,8 +135,8 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     range?: RecvRange,
   ): Poll<number> {
     this._recvError?.throwIfSet();
-    const end = checkRecvRange(bufs, range, CHECKED_MAX);
-    return this._engine.receive(waker, bufs, range?.start ?? 0, end, range?.meta);
+    const { meta, start, end } = checkRecvRange(bufs, range);
+    return this._engine.receive(waker, bufs, start, end, meta);
   }
 
   override pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {

@@ -72,6 +72,19 @@ export function closedError(syscall: string): SocketError {
   });
 }
 
+/**
+ * Returns the error of a call that is made by code that another call on the same socket runs, such
+ * as a getter of its arguments.
+ */
+export function nestedCallError(syscall: string): SocketError {
+  return new SocketError({
+    errno: 0,
+    code: "ERR_NESTED_CALL",
+    syscall,
+    detail: "called by a getter or setter that another call on this socket runs",
+  });
+}
+
 /** Returns the error for a feature that the backend or platform lacks. */
 export function unsupportedError(syscall: string, reason: string): SocketError {
   return new SocketError({ errno: 0, code: "ERR_NOT_SUPPORTED", syscall, detail: reason });

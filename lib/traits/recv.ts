@@ -3,7 +3,7 @@
 import { checkRecvBatch, type RecvBatch } from "../batch/recv-batch.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import type { Target } from "../datagram/payload.ts";
-import { checkRecvRange, type RecvRange } from "../datagram/ranges.ts";
+import { checkRecvRange, type RecvRange, readTargets } from "../datagram/ranges.ts";
 import { RecvMeta } from "../datagram/recv-meta.ts";
 import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
 import { DeferredError } from "../poll/deferred-error.ts";
@@ -132,21 +132,20 @@ export abstract class DatagramSocketRecv {
    */
   pollRecvMany(waker: Waker | null, bufs: readonly Target[], range?: RecvRange): Poll<number> {
     this._recvError?.throwIfSet();
-    const end = checkRecvRange(bufs, range);
-    const start = range?.start ?? 0;
-    for (let i = start; i < end; i++) {
+    const { targets, metas } = readTargets(checkRecvRange(bufs, range), bufs);
+    for (const [i, target] of targets.entries()) {
       try {
-        const meta = range?.meta?.[i] ?? new RecvMeta();
-        if (this.pollRecvFrom(i === start ? waker : null, bufs[i] as Target, meta) === Pending) {
-          return i > start ? i - start : Pending;
+        const meta = metas[i] ?? new RecvMeta();
+        if (this.pollRecvFrom(i === 0 ? waker : null, target, meta) === Pending) {
+          return i > 0 ? i : Pending;
         }
       } catch (error) {
-        if (i === start) throw error;
+        if (i === 0) throw error;
         this._deferRecvError(error);
-        return i - start;
+        return i;
       }
     }
-    return end - start;
+    return targets.length;
   }
 
   /**

@@ -36,7 +36,7 @@ import { NoBuffersWindow } from "../no-buffers-window.ts";
 import { disableGro } from "./disable-gro.ts";
 import { NativeReceiver } from "./native-receiver.ts";
 import { NativeSender } from "./native-sender.ts";
-import { ArraySource, BatchSource, type SendSource } from "./send-source.ts";
+import { BatchSource, ListSource, type SendSource } from "./send-source.ts";
 
 /** The arguments of a `NativeEngine`. */
 export interface NativeEngineInit {
@@ -69,6 +69,7 @@ export class NativeEngine implements Engine {
   readonly #errorQueue: ErrorQueue;
   readonly #receiver: NativeReceiver;
   readonly #sender: NativeSender;
+  readonly #listSource: ListSource;
   readonly #usesGro: boolean;
   #fd: number;
   #isRef = true;
@@ -108,6 +109,7 @@ export class NativeEngine implements Engine {
         return this.#sawIcmpError;
       },
     });
+    this.#listSource = new ListSource(this.#sender);
     this.#usesGro = !this.#isUnix && enableGro(native, fd, gro);
     this.#receiver = new NativeReceiver({ ...common, usesGro: this.#usesGro });
     this.#options = new IpSocketOptions(native, fd, isIPv6);
@@ -133,24 +135,37 @@ export class NativeEngine implements Engine {
     end: number,
     meta: readonly RecvMeta[] | undefined,
   ): Poll<number> {
-    const limit = Math.min(end - start, BATCH_COUNT_MAX);
-    if (limit === 0 && this.#fd !== -1) return 0;
-    if (!this.#mayReceive(waker)) return Pending;
-    const range = { start, count: limit };
-    let result = this.#receiver.receive(bufs, range, meta);
-    for (let retries = 0; this.#shouldRetryReceive(result, retries); retries++) {
-      result = this.#receiver.receive(bufs, range, meta);
+    if (this.#fd === -1) throw closedError("recv");
+    const range = { start, count: Math.min(end - start, BATCH_COUNT_MAX) };
+    if (range.count === 0) return 0;
+    const receiver = this.#receiver;
+    receiver.enter();
+    try {
+      receiver.load(bufs, range, meta);
+      if (!this.#mayReceive(waker)) return Pending;
+      let result = receiver.receive(bufs, range, meta);
+      for (let retries = 0; this.#shouldRetryReceive(result, retries); retries++) {
+        result = receiver.receive(bufs, range, meta);
+      }
+      return this.#received(result, waker);
+    } finally {
+      receiver.leave();
     }
-    return this.#received(result, waker);
   }
 
   receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
-    if (!this.#mayReceive(waker)) return Pending;
-    let result = this.#receiver.receiveBatch(batch);
-    for (let retries = 0; this.#shouldRetryReceive(result, retries); retries++) {
-      result = this.#receiver.receiveBatch(batch);
+    const receiver = this.#receiver;
+    receiver.enter();
+    try {
+      if (!this.#mayReceive(waker)) return Pending;
+      let result = receiver.receiveBatch(batch);
+      for (let retries = 0; this.#shouldRetryReceive(result, retries); retries++) {
+        result = receiver.receiveBatch(batch);
+      }
+      return this.#received(result, waker);
+    } finally {
+      receiver.leave();
     }
-    return this.#received(result, waker);
   }
 
   /** Returns whether to make a system call now. If not, the reactor calls `waker`. */
@@ -208,12 +223,15 @@ export class NativeEngine implements Engine {
     end: number,
     to: Destinations,
   ): Poll<number> {
+    if (this.#fd === -1) throw closedError("send");
     const range = { start, count: Math.min(end - start, BATCH_COUNT_MAX) };
-    return this.#send(waker, new ArraySource(bufs, range, to));
+    this.#sender.load(bufs, range, to);
+    return this.#send(waker, this.#listSource);
   }
 
   sendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
     if (this.#isUnix) batch._refuseMetadata("Unix datagrams have none");
+    this.#sender.checkIdle();
     return this.#send(waker, new BatchSource(batch));
   }
 
