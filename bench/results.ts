@@ -1,21 +1,26 @@
-/** What a run of the benchmarks leaves behind: a JSON file, from which tables and plots are made. */
+/** The result files of the benchmarks, from which bench:report makes tables and plots. */
 
-/** One figure set of one contender in one round. */
+/** The figures of one contender in one round. */
 export interface Sample {
   readonly suite: "micro" | "net" | "growth" | "start";
-  /** What was measured, e.g. "receive", "relay", "headroom, pooled", "batch size". */
+  /** What was measured, for example "receive", "relay", "prefix, pooled", "send, batch size". */
   readonly scenario: string;
-  /** Who, e.g. "datagram-socket", "Bun.udpSocket", "C, GRO/GSO". */
+  /** The contender, for example "datagram-socket", "Bun.udpSocket", "C, GRO/GSO". */
   readonly peer: string;
-  /** Where on the scenario's axes: datagram bytes, batch size, flows ... */
+  /** The parameters of the scenario: `bytes` per datagram, `batch` size, number of `flows`, ... */
   readonly parameters: Readonly<Record<string, number>>;
   readonly round: number;
   /**
-   * Named with their unit last: rate (datagrams/s), gbitPerS, userUs, systemUs, cpuUs (a datagram),
-   * p50Us, p99Us, p999Us, arrived (0..1), datagramsPerCall, memoryGrowthBytes, ns, bytesAllocated,
-   * ms, residentMiB ... About the sample itself: gaugeUs, the time of a fixed piece of work beside
-   * it; others, the processors that other programs used; attempts; and slow, 1 where one of them
-   * tells that it was disturbed, else 0.
+   * The figures, named with their unit last:
+   *
+   * - `rate` (datagrams per second), `gbitPerS`, `arrived` (the fraction 0..1 that was not lost),
+   *   `datagramsPerCall` (per system call).
+   * - Per datagram or operation: `ns`, `userUs`, `systemUs`, `cpuUs`, `bytesAllocated`.
+   * - Round trips: `p50Us`, `p99Us`, `p999Us`.
+   * - The process: `memoryGrowthBytes`, `ms` (until the first datagram), `residentMiB`.
+   * - The sample itself: `gaugeUs` (the time of a fixed amount of work before or after it),
+   *   `others` (the number of processors that other programs used), `attempts`, and `slow` (1 if
+   *   the machine was disturbed according to these, otherwise 0).
    */
   readonly figures: Readonly<Record<string, number>>;
 }
@@ -23,9 +28,9 @@ export interface Sample {
 /** One run: a JSON file in bench/results/. */
 export interface Results {
   readonly machine: { cpu: string; cores: number; kernel: string; memoryGiB: number };
-  /** bun, node, deno, gcc, library ... */
+  /** Versions of bun, node, deno, gcc, this library, and more. */
   readonly versions: Record<string, string>;
-  /** With "-dirty" where the checkout has changes. */
+  /** With the suffix "-dirty" if the working tree had changes. */
   readonly commit: string;
   readonly startedAt: string;
   readonly command: string;

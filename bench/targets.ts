@@ -1,75 +1,104 @@
-/** What is to be reached, and whether samples reach it. */
+/** Performance targets, and whether samples reach them. */
 
+import { digits, figureOf } from "./figures.ts";
 import type { Sample } from "./results.ts";
 import { median } from "./statistics.ts";
 
 /**
- * How a target's value is made. "value": the figure itself. "ratio": times the other's.
- * "speed-up": the other's is so many times ours, for figures of which less is better.
- * "difference": how much it is over the other's.
+ * How the value of a target is computed:
+ *
+ * - "value": the figure itself.
+ * - "ratio": our figure divided by the other's.
+ * - "speed-up": the other's figure divided by ours, for figures of which less is better.
+ * - "difference": our figure minus the other's.
  */
 export type Comparison = "value" | "ratio" | "speed-up" | "difference";
 
-/** One thing to reach. */
+/** A target: a figure of a scenario, and its limits. */
 export interface Target {
-  /** In words, for tables. */
+  /** The label of the target in tables. */
   readonly path: string;
   readonly scenario: string;
-  readonly parameters: Readonly<Record<string, number>>;
+  readonly parameters: Sample["parameters"];
   readonly figure: string;
   readonly comparison: Comparison;
+  /** The peer that the target is for. */
   readonly ours: string;
-  /** Whom it is held against; absent for a "value". */
+  /** The peer that it is compared with. Absent for a "value". */
   readonly against?: string;
   readonly atLeast?: number;
   readonly atMost?: number;
-  /** What the value is in: "x" for ratios. */
+  /** The unit of the value, "x" for ratios. */
   readonly unit: string;
 }
 
-/** A target beside what was measured. */
+/** A target and what was measured. */
 export interface Verdict {
   readonly target: Target;
-  /** Undefined where a sample is missing. */
+  /** Undefined if a sample is missing. */
   readonly value: number | undefined;
   readonly isMet: boolean | undefined;
-  /** Whether the machine was disturbed in every round, so that the value says little. */
+  /** Whether the machine was disturbed in every round, so that the value is unreliable. */
   readonly isSlow: boolean;
 }
 
+/** Judges a target by the median of the values of its rounds. */
 export function judge(target: Target, samples: readonly Sample[]): Verdict {
   const rounds = valuesByRound(target, samples);
   if (rounds.length === 0) return { target, value: undefined, isMet: undefined, isSlow: false };
-  const fast = rounds.filter(({ isSlow }) => !isSlow);
-  const counting = fast.length > 0 ? fast : rounds;
-  const value = median(counting.map((round) => round.value));
+  const undisturbed = rounds.filter(({ isSlow }) => !isSlow);
+  const isSlow = undisturbed.length === 0;
+  const value = median((isSlow ? rounds : undisturbed).map((round) => round.value));
   const { atLeast = Number.NEGATIVE_INFINITY, atMost = Number.POSITIVE_INFINITY } = target;
-  return { target, value, isMet: value >= atLeast && value <= atMost, isSlow: fast.length === 0 };
+  return { target, value, isMet: value >= atLeast && value <= atMost, isSlow };
 }
 
-/** A target's verdict in the words of a table. */
-export function tableRow({ target, value, isMet, isSlow }: Verdict): Record<string, string> {
-  const { path, figure, comparison, ours, against, atLeast, atMost, unit } = target;
-  const limit = atLeast === undefined ? `at most ${short(atMost)}` : `at least ${short(atLeast)}`;
+/** The cells of a verdict in a table. */
+export interface VerdictCells {
+  readonly path: string;
+  readonly ours: string;
+  readonly against: string;
+  readonly figure: string;
+  readonly wanted: string;
+  readonly measured: string;
+}
+
+/** Returns the text of the cells of a verdict. */
+export function cellsOf({ target, value }: Verdict): VerdictCells {
+  const { path, ours, against = "", atLeast, atMost, unit } = target;
+  const limits = [
+    ...(atLeast === undefined ? [] : [`at least ${digits(atLeast)} ${unit}`]),
+    ...(atMost === undefined ? [] : [`at most ${digits(atMost)} ${unit}`]),
+  ];
   return {
     path,
     ours,
-    against: against ?? "",
-    figure: comparison === "value" ? figure : `${figure}, ${comparison}`,
-    limit: `${limit} ${unit}`,
-    measured: value === undefined ? "" : `${short(value)} ${unit}`,
-    met: isMet === undefined ? "not measured" : `${isMet ? "yes" : "NO"}${isSlow ? ", slow" : ""}`,
+    against,
+    figure: figureText(target),
+    wanted: limits.join(", "),
+    measured: value === undefined ? "" : `${digits(value)} ${unit}`,
   };
 }
 
-/** Three digits. */
-function short(value: number | undefined): string {
-  return value === undefined ? "" : String(Number(value.toPrecision(3)));
+/** Returns the heading of a target's figure, and how it is compared. */
+export function figureText({ figure, comparison }: Target): string {
+  const heading = figureOf(figure)?.heading ?? figure;
+  return comparison === "value" ? heading : `${heading}, ${comparison}`;
+}
+
+/** Prints a table of verdicts to the console. */
+export function printVerdicts(verdicts: readonly Verdict[]): void {
+  console.table(verdicts.map((verdict) => ({ ...cellsOf(verdict), met: metText(verdict) })));
+}
+
+function metText({ isMet, isSlow }: Verdict): string {
+  if (isMet === undefined) return "not measured";
+  return `${isMet ? "yes" : "NO"}${isSlow ? ", slow" : ""}`;
 }
 
 /**
- * A target's values within each round that has both samples, as slow spells of the machine hit
- * both. Where one of them is marked slow, the value counts only if there are no others.
+ * Returns the target's value of each round that has samples of both peers. Comparing within a
+ * round cancels slow spells of the machine that affect both.
  */
 function valuesByRound(
   target: Target,
@@ -103,7 +132,7 @@ function compare(comparison: Comparison, mine: number, other: number): number {
   }
 }
 
-/** A peer's samples that have the target's figure, by round. */
+/** Returns a peer's samples that have the target's figure, by round. */
 function samplesByRound(
   { scenario, parameters, figure }: Target,
   peer: string,
@@ -114,18 +143,15 @@ function samplesByRound(
       sample.scenario === scenario &&
       sample.peer === peer &&
       sample.figures[figure] !== undefined &&
-      isSamePlace(sample.parameters, parameters),
+      hasSameParameters(sample.parameters, parameters),
   );
   return new Map(found.map((sample) => [sample.round, sample]));
 }
 
-/** Whether two places on a scenario's axes are the same. */
-export function isSamePlace(
-  one: Readonly<Record<string, number>>,
-  other: Readonly<Record<string, number>>,
-): boolean {
-  const axes = Object.keys(one);
+/** Returns whether two samples of a scenario have the same parameters. */
+export function hasSameParameters(one: Sample["parameters"], other: Sample["parameters"]): boolean {
+  const names = Object.keys(one);
   return (
-    axes.length === Object.keys(other).length && axes.every((axis) => one[axis] === other[axis])
+    names.length === Object.keys(other).length && names.every((name) => one[name] === other[name])
   );
 }

@@ -27,7 +27,7 @@ export { RecvMeta } from "./datagram/recv-meta.ts";
 export type { Ecn, SendMeta } from "./datagram/send-meta.ts";
 export type { TransportError } from "./datagram/transport-error.ts";
 export type { Membership, TransmitClock } from "./datagram/udp-interface.ts";
-export type { Backend } from "./engine/engine.ts";
+export type { Backend, SendErrors } from "./engine/engine.ts";
 export type { Offload } from "./linux/offload.ts";
 export type { PathMtuDiscovery } from "./linux/socket-options.ts";
 export type { WaitOptions } from "./poll/operation-queue.ts";

@@ -1,26 +1,26 @@
 /**
- * How many bytes each way of one file allocates, as a JSON object. To be run with the garbage
- * collector off (`BUN_JSC_useGC=0`): then whatever is allocated stays, and is seen to stay.
+ * Measures the bytes that each variant of a file allocates, and prints them as a JSON object. Must
+ * run without garbage collection (`BUN_JSC_useGC=0`), so that the heap grows by every allocation.
  *
  *     BUN_JSC_useGC=0 bun bench/micro/allocation.ts FILE
  */
 
-import { idOf, loadComparisons, type Way } from "./comparison.ts";
+import { idOf, loadComparisons, type Variant } from "./comparison.ts";
 
-/** Bytes an operation, by the `idOf` of each way. */
+/** The bytes per operation, by the `idOf` of the variant. */
 export type Allocations = Readonly<Record<string, number>>;
 
-/** When a stretch ends: whichever comes first. All of them together stay within the memory. */
+/** The limits of a measurement, so that all of them together do not exhaust the memory. */
 const CALLS_MAX = 2 ** 17;
-const STRETCH_BYTES_MAX = 8 * 2 ** 20;
-const STRETCH_MS = 300;
-/** Looks at what is compiled. */
-const SETTLED_LOOKS = 3;
-/** What JavaScriptCore puts outside its heap is longer than this (`fastSizeLimit`), in bytes. */
-const OUTSIDE_BYTES_MIN = 1000;
+const MEASUREMENT_BYTES_MAX = 8 * 2 ** 20;
+const MEASUREMENT_MS_MAX = 300;
+/** The number of measurements after compilation. */
+const MEASUREMENTS = 3;
+/** JavaScriptCore stores larger typed arrays outside its heap (`fastSizeLimit`). */
+const HEAP_ARRAY_BYTES_MAX = 1000;
 
 interface Memory {
-  /** Blocks of the heap, and the memory of `ArrayBuffer`s. */
+  /** The blocks of the heap, and the memory of `ArrayBuffer`s. */
   readonly heapBytes: number;
   readonly residentBytes: number;
 }
@@ -31,56 +31,60 @@ function memory(): Memory {
 }
 
 /**
- * What one call allocates, told by the last and longest of several runs, each twice as long.
+ * Returns the bytes that one call allocates. Doubles the number of calls until a limit is reached,
+ * and uses the last measurement.
  *
- * One thing is in neither of the heap's figures: the memory of a typed array above 1000 bytes that
- * was made without an `ArrayBuffer`. Only the process shows it, once it has been written to.
+ * The memory of a typed array of more than 1000 bytes that was created without an `ArrayBuffer` is
+ * in neither figure of the heap. It appears only in the resident memory, once it is written to.
  */
-async function bytesACall(run: Way["run"]): Promise<number> {
-  // What looking itself allocates.
-  const looking = memory();
-  const cost = memory().heapBytes - looking.heapBytes;
+async function bytesPerCall(run: Variant["run"]): Promise<number> {
+  // `memory` itself allocates.
+  const first = memory();
+  const overhead = memory().heapBytes - first.heapBytes;
   const startedMs = performance.now();
   for (let calls = 16; ; calls *= 2) {
     const before = memory();
-    const first = run();
-    if (first instanceof Promise) {
-      await first;
+    const result = run();
+    if (result instanceof Promise) {
+      await result;
       for (let i = 1; i < calls; i++) await run();
     } else {
       for (let i = 1; i < calls; i++) run();
     }
     const after = memory();
-    const inHeap = Math.max(0, after.heapBytes - before.heapBytes - cost) / calls;
+    const inHeap = Math.max(0, after.heapBytes - before.heapBytes - overhead) / calls;
     const resident = (after.residentBytes - before.residentBytes) / calls;
-    const isOutside = resident > OUTSIDE_BYTES_MIN && resident > 2 * inHeap;
+    const isOutside = resident > HEAP_ARRAY_BYTES_MAX && resident > 2 * inHeap;
     const bytes = isOutside ? resident : inHeap;
-    const isLong = calls >= CALLS_MAX || performance.now() - startedMs > STRETCH_MS;
-    if (isLong || bytes * calls > STRETCH_BYTES_MAX / 2) return bytes;
+    const isLong = calls >= CALLS_MAX || performance.now() - startedMs > MEASUREMENT_MS_MAX;
+    if (isLong || bytes * calls > MEASUREMENT_BYTES_MAX / 2) return bytes;
   }
 }
 
-/** The same once it is compiled: the least of a few, as a compiler that is at work adds its own. */
-async function settledBytesACall(run: Way["run"]): Promise<number> {
-  await bytesACall(run);
+/**
+ * Returns the bytes that one call allocates after compilation: the minimum of several measurements,
+ * since compiler threads allocate as well.
+ */
+async function compiledBytesPerCall(run: Variant["run"]): Promise<number> {
+  await bytesPerCall(run);
   let least = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < SETTLED_LOOKS; i++) least = Math.min(least, await bytesACall(run));
+  for (let i = 0; i < MEASUREMENTS; i++) least = Math.min(least, await bytesPerCall(run));
   return least;
 }
 
 async function measure(path: string): Promise<Allocations> {
   const allocations: Record<string, number> = {};
   for (const comparison of await loadComparisons(path)) {
-    for (const way of comparison.ways) {
-      if ("runTimed" in way) continue;
-      const bytes = Math.round(await settledBytesACall(way.run));
-      allocations[idOf(comparison, way)] = bytes / (comparison.operations ?? 1);
+    for (const variant of comparison.variants) {
+      if ("runTimed" in variant) continue;
+      const bytes = Math.round(await compiledBytesPerCall(variant.run));
+      allocations[idOf(comparison, variant)] = bytes / (comparison.operations ?? 1);
     }
   }
   return allocations;
 }
 
-/** Runs this program on a file: what it found. */
+/** Runs this program on a file, and returns its result. */
 export function allocationsOf(path: string): Allocations {
   const { exitCode, stdout } = Bun.spawnSync([process.execPath, import.meta.path, path], {
     env: { ...process.env, BUN_JSC_useGC: "0" },
@@ -92,7 +96,7 @@ export function allocationsOf(path: string): Allocations {
 
 if (import.meta.main) {
   const [path] = process.argv.slice(2);
-  if (path === undefined) throw new Error("a file to measure is expected");
+  if (path === undefined) throw new Error("expected the path of a file to measure");
   console.log(JSON.stringify(await measure(path)));
   process.exit();
 }

@@ -1,8 +1,8 @@
-/** Going through the datagrams of a batch that was received: what each costs by every view. */
+/** The ways to access the datagrams of a received batch. */
 
 import { DgramBuffer, RecvBatch, RecvMeta } from "../../lib/index.ts";
-import type { Comparison, Way } from "./comparison.ts";
-import { connectedPair, DATAGRAM_BYTES, done, makePayloads } from "./loopback.ts";
+import type { Comparison, Variant } from "./comparison.ts";
+import { checkDone, connectedPair, DATAGRAM_BYTES, makePayloads } from "./loopback.ts";
 
 const BATCH = 64;
 
@@ -11,8 +11,8 @@ const payloads = makePayloads(BATCH);
 
 async function receivedBatch(): Promise<RecvBatch> {
   const batch = new RecvBatch({ messages: BATCH });
-  done(sender.trySendMany(payloads));
-  const count = done(receiver.tryRecvBatch(batch));
+  checkDone(sender.trySendMany(payloads));
+  const count = checkDone(receiver.tryRecvBatch(batch));
   if (count !== BATCH) throw new Error(`expected ${BATCH} datagrams, got ${count}`);
   return batch;
 }
@@ -20,18 +20,18 @@ async function receivedBatch(): Promise<RecvBatch> {
 const batch = await receivedBatch();
 const buffers = payloads.map(() => DgramBuffer.withCapacity(DATAGRAM_BYTES));
 const metas = payloads.map(() => new RecvMeta());
-done(sender.trySendMany(payloads));
-const received = done(receiver.tryRecvMany(buffers, { meta: metas }));
+checkDone(sender.trySendMany(payloads));
+const received = checkDone(receiver.tryRecvMany(buffers, { meta: metas }));
 if (received !== BATCH) throw new Error(`expected ${BATCH} datagrams, got ${received}`);
 const meta = new RecvMeta();
 
-/** Each adds up the lengths, so that all did the same. */
-const ways: readonly Way[] = [
+/** All return the sum of the lengths. */
+const variants: readonly Variant[] = [
   {
     name: "RecvBatch: offsetAt, lengthAt",
     run() {
       let sum = 0;
-      // The first byte is looked at, as its place was asked for.
+      // Reads the first byte of each datagram, which is its index, to use the offset.
       for (let i = 0; i < batch.length; i++) {
         sum += batch.lengthAt(i) + (batch.bytes[batch.offsetAt(i)] as number) - i;
       }
@@ -87,7 +87,7 @@ export const comparisons: readonly Comparison[] = [
     scenario: "going through a batch",
     parameters: { batch: BATCH },
     operations: BATCH,
-    ways,
+    variants,
     expected: BATCH * DATAGRAM_BYTES,
   },
 ];

@@ -1,24 +1,24 @@
 /**
- * Every operation of a `DgramBuffer`, on 1200 bytes of payload where it matters. The ratios are to
- * the prefix that everything is about. A public member without a benchmark is an error.
+ * Every operation of a `DgramBuffer`, with a payload of 1200 bytes where that matters. Ratios are
+ * relative to adding a prefix. Fails if a public member has no benchmark.
  */
 
 import { DGRAM_HEADROOM, DgramBuffer } from "../../lib/index.ts";
-import { type Comparison, keep, type Way } from "./comparison.ts";
+import { type Comparison, keep, type Variant } from "./comparison.ts";
 
 const PAYLOAD = new Uint8Array(new ArrayBuffer(1300), 100, 1200).fill(7);
 const CAPACITY = DGRAM_HEADROOM + PAYLOAD.length;
 const PREFIX = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
 
-/** A buffer with headroom, the payload and room behind it. */
+/** Returns a buffer with headroom, the payload, and spare capacity after it. */
 function filled(): DgramBuffer {
   const buffer = DgramBuffer.withCapacityAndHeadroom(CAPACITY + 64, DGRAM_HEADROOM);
   buffer.putSlice(PAYLOAD);
   return buffer;
 }
 
-/** Names begin with the member. What a run adds it takes off again, by `truncate` or `advance`. */
-const prefixWays: readonly Way[] = (() => {
+/** Names list the members that are called. Each run restores the buffer, so that it can repeat. */
+const prefixVariants: readonly Variant[] = (() => {
   const buffer = filled();
   const spliced = DgramBuffer.withCapacity(CAPACITY);
   spliced.putSlice(PAYLOAD);
@@ -66,7 +66,7 @@ const prefixWays: readonly Way[] = (() => {
   ];
 })();
 
-const makingWays: readonly Way[] = [
+const creatingVariants: readonly Variant[] = [
   { name: "new DgramBuffer", run: () => keep(new DgramBuffer()) },
   { name: "fromSlice", run: () => keep(DgramBuffer.fromSlice(PAYLOAD)) },
   { name: "withCapacity", run: () => keep(DgramBuffer.withCapacity(CAPACITY)) },
@@ -89,7 +89,7 @@ const makingWays: readonly Way[] = [
   },
 ];
 
-const lookingWays: readonly Way[] = (() => {
+const readingVariants: readonly Variant[] = (() => {
   const buffer = filled();
   return [
     { name: "length", run: () => keep(buffer.length) },
@@ -112,7 +112,7 @@ const lookingWays: readonly Way[] = (() => {
   ];
 })();
 
-const emptyingWays: readonly Way[] = (() => {
+const fillingVariants: readonly Variant[] = (() => {
   const buffer = filled();
   return [
     {
@@ -141,49 +141,56 @@ const emptyingWays: readonly Way[] = (() => {
   ];
 })();
 
-/** What appends an integer, which is cut off again. */
-const puttingWays: readonly Way[] = (() => {
+/** Operations that append an integer. Each run removes it. */
+const integerVariants: readonly Variant[] = (() => {
   const buffer = filled();
-  const cut = (_appended: unknown) => buffer.truncate(PAYLOAD.length);
+  const removeInteger = (_appended: unknown) => buffer.truncate(PAYLOAD.length);
   return [
-    { name: "putU8, truncate", run: () => cut(buffer.putU8(200)) },
-    { name: "putI8, truncate", run: () => cut(buffer.putI8(-100)) },
-    { name: "putU16, truncate", run: () => cut(buffer.putU16(60_000)) },
-    { name: "putU16Le, truncate", run: () => cut(buffer.putU16Le(60_000)) },
-    { name: "putI16, truncate", run: () => cut(buffer.putI16(-30_000)) },
-    { name: "putI16Le, truncate", run: () => cut(buffer.putI16Le(-30_000)) },
-    { name: "putU32, truncate", run: () => cut(buffer.putU32(4e9)) },
-    { name: "putU32Le, truncate", run: () => cut(buffer.putU32Le(4e9)) },
-    { name: "putI32, truncate", run: () => cut(buffer.putI32(-2e9)) },
-    { name: "putI32Le, truncate", run: () => cut(buffer.putI32Le(-2e9)) },
-    { name: "putU64, truncate", run: () => cut(buffer.putU64(2 ** 52)) },
-    { name: "putU64Le, truncate", run: () => cut(buffer.putU64Le(2 ** 52)) },
-    { name: "putI64, truncate", run: () => cut(buffer.putI64(-(2 ** 52))) },
-    { name: "putI64Le, truncate", run: () => cut(buffer.putI64Le(-(2 ** 52))) },
-    { name: "putVarint, 4 bytes, truncate", run: () => cut(buffer.putVarint(1_000_000)) },
+    { name: "putU8, truncate", run: () => removeInteger(buffer.putU8(200)) },
+    { name: "putI8, truncate", run: () => removeInteger(buffer.putI8(-100)) },
+    { name: "putU16, truncate", run: () => removeInteger(buffer.putU16(60_000)) },
+    { name: "putU16Le, truncate", run: () => removeInteger(buffer.putU16Le(60_000)) },
+    { name: "putI16, truncate", run: () => removeInteger(buffer.putI16(-30_000)) },
+    { name: "putI16Le, truncate", run: () => removeInteger(buffer.putI16Le(-30_000)) },
+    { name: "putU32, truncate", run: () => removeInteger(buffer.putU32(4e9)) },
+    { name: "putU32Le, truncate", run: () => removeInteger(buffer.putU32Le(4e9)) },
+    { name: "putI32, truncate", run: () => removeInteger(buffer.putI32(-2e9)) },
+    { name: "putI32Le, truncate", run: () => removeInteger(buffer.putI32Le(-2e9)) },
+    { name: "putU64, truncate", run: () => removeInteger(buffer.putU64(2 ** 52)) },
+    { name: "putU64Le, truncate", run: () => removeInteger(buffer.putU64Le(2 ** 52)) },
+    { name: "putI64, truncate", run: () => removeInteger(buffer.putI64(-(2 ** 52))) },
+    { name: "putI64Le, truncate", run: () => removeInteger(buffer.putI64Le(-(2 ** 52))) },
+    { name: "putVarint, 4 bytes, truncate", run: () => removeInteger(buffer.putVarint(1_000_000)) },
   ];
 })();
 
-const ways = [...prefixWays, ...emptyingWays, ...puttingWays, ...lookingWays, ...makingWays];
+const variants = [
+  ...prefixVariants,
+  ...fillingVariants,
+  ...integerVariants,
+  ...readingVariants,
+  ...creatingVariants,
+];
 
-/** Public members of the class and of what it extends. */
+/** Returns the public members of the class and its base class. */
 function publicMembers(): string[] {
   const prototypes = [DgramBuffer.prototype, Object.getPrototypeOf(DgramBuffer.prototype)];
   const members = [...prototypes, DgramBuffer].flatMap((object) =>
     Object.getOwnPropertyNames(object).filter((name) => !name.startsWith("_")),
   );
-  const ofEveryClass = new Set(["constructor", "prototype", "name"]);
-  return members.filter((name) => !ofEveryClass.has(name));
+  const builtIn = new Set(["constructor", "prototype", "name"]);
+  return members.filter((name) => !builtIn.has(name));
 }
 
-const named = new Set(ways.flatMap(({ name }) => name.split(", ")));
+const named = new Set(variants.flatMap(({ name }) => name.split(", ")));
 const missing = publicMembers().filter((name) => !named.has(name));
-if (missing.length > 0) throw new Error(`no benchmark of DgramBuffer's ${missing.join(", ")}`);
+if (missing.length > 0)
+  throw new Error(`no benchmark of DgramBuffer members ${missing.join(", ")}`);
 
-/** Not one buffer again and again, whose fields the engine may keep in registers, but a batch. */
+/** The engine may keep the fields of a single buffer in registers, but not those of a batch. */
 const BATCH = 64;
 const batch = Array.from({ length: BATCH }, filled);
-const batchWays: readonly Way[] = [
+const batchVariants: readonly Variant[] = [
   {
     name: "tryAddPrefix, 8 bytes, advance",
     run() {
@@ -205,6 +212,6 @@ const batchWays: readonly Way[] = [
 const parameters = { bytes: PAYLOAD.length };
 
 export const comparisons: readonly Comparison[] = [
-  { scenario: "DgramBuffer", parameters, ways },
-  { scenario: "DgramBuffer, each of 64", parameters, operations: BATCH, ways: batchWays },
+  { scenario: "DgramBuffer", parameters, variants },
+  { scenario: "DgramBuffer, each of 64", parameters, operations: BATCH, variants: batchVariants },
 ];

@@ -1,6 +1,6 @@
 /**
- * What a call into the shim costs: one that asks the kernel next to nothing, beside calls that Bun
- * itself makes in the same way. Most of each is the system call, so the difference is the way there.
+ * The cost of a call into the shim, compared with calls of Bun's own native functions. All make a
+ * system call that does very little, so the difference is the cost of calling native code.
  */
 
 import { fstatSync } from "node:fs";
@@ -10,13 +10,13 @@ import { connectedPair } from "./loopback.ts";
 
 const { receiver } = await connectedPair();
 const fd = receiver.asRawIo() as number;
-const nothingYet = new Uint8Array(new ArrayBuffer(64));
+const target = new Uint8Array(new ArrayBuffer(64));
 
 export const comparisons: readonly Comparison[] = [
   {
     scenario: "a call into C",
     parameters: {},
-    ways: [
+    variants: [
       {
         name: "isNonblocking: the shim's fcntl(2)",
         run() {
@@ -26,7 +26,7 @@ export const comparisons: readonly Comparison[] = [
       },
       {
         name: "tryRecv of an empty socket: the shim's recvmmsg(2)",
-        run: () => receiver.tryRecv(nothingYet) === WouldBlock,
+        run: () => receiver.tryRecv(target) === WouldBlock,
       },
       {
         name: "process.geteuid: Bun's geteuid(2)",

@@ -1,76 +1,81 @@
 /**
- * What a microbenchmark is: some ways to do the same, side by side. Every `*.bench.ts` exports
- * `comparisons`; how they are timed and how their allocations are counted is not its business.
+ * The parts of a microbenchmark: several variants of the same operation. Every `*.bench.ts` exports
+ * `comparisons`. timing.ts times them, and allocation.ts measures what they allocate.
  */
 
 import { do_not_optimize } from "mitata";
 
-/** One way to do it. */
-export interface Way {
+/** A variant of an operation. */
+export interface Variant {
   readonly name: string;
   /**
-   * Does it once. What it answers, if anything is expected, says whether it did. A function of its
-   * own for each: through one closure for all, the engine would not inline any.
+   * Runs it once. Its result is compared with `expected`. Each variant needs a function of its own:
+   * the engine would not inline calls from a shared closure.
    */
   readonly run: () => unknown;
 }
 
-/** A way that is only in part worth timing: it answers how many nanoseconds that part took. */
-export interface SelfTimedWay {
+/** A variant of which only a part is timed. */
+export interface SelfTimedVariant {
   readonly name: string;
+  /** Runs it once, and returns the time of that part in nanoseconds. */
   readonly runTimed: () => Promise<number>;
 }
 
-/** Ways to do the same; ratios are to the first. */
+/** Variants that are compared. Ratios are relative to the first. */
 export interface Comparison {
   readonly scenario: string;
-  /** Where on its axes, e.g. `{ bytes: 1200 }`. */
+  /** The parameters of the scenario, for example `{ bytes: 1200 }`. */
   readonly parameters: Readonly<Record<string, number>>;
-  /** What a run does that many times; figures are for one. Default 1. */
+  /** The number of operations per run, by which the figures are divided. Default 1. */
   readonly operations?: number;
-  readonly ways: readonly (Way | SelfTimedWay)[];
-  /** What every `run` answers, or what its promise does. Absent: not looked at. */
+  readonly variants: readonly (Variant | SelfTimedVariant)[];
+  /** The result of every `run`, or of its promise. Absent: not checked. */
   readonly expected?: unknown;
 }
 
-/** What a `*.bench.ts` exports. */
+/** The exports of a `*.bench.ts`. */
 export interface BenchModule {
   readonly comparisons: readonly Comparison[];
 }
 
-/** Keeps the engine from leaving out what only computes a value. */
+/** Keeps the engine from removing the computation of `value`. */
 export const keep: (value: unknown) => void = do_not_optimize;
 
-/** What a way is called among all of them. */
+/** Returns a key that is unique among all variants. */
 export function idOf({ scenario, parameters }: Comparison, { name }: { name: string }): string {
   return JSON.stringify([scenario, parameters, name]);
 }
 
-/** The comparison's name, with its parameters, and how much a run does. */
+/** Returns the scenario, its parameters, and the number of operations per run, as text. */
 export function titleOf({ scenario, parameters, operations }: Comparison): string {
-  const places = Object.entries(parameters).map(([name, value]) => `${name} ${value}`);
-  const many = operations === undefined ? [] : [`${operations} a run`];
-  return [scenario, ...places, ...many].join(", ");
+  const values = Object.entries(parameters).map(([name, value]) => `${name} ${value}`);
+  const perRun = operations === undefined ? [] : [`${operations} a run`];
+  return [scenario, ...values, ...perRun].join(", ");
 }
 
-/** The comparisons of a file, each way of which has been seen to do what is expected of it. */
+/**
+ * Loads the comparisons of a file.
+ *
+ * @throws Error if the result of a variant is not the expected one.
+ */
 export async function loadComparisons(path: string): Promise<readonly Comparison[]> {
   const { comparisons } = (await import(path)) as BenchModule;
   for (const comparison of comparisons) {
-    for (const way of comparison.ways) await check(comparison, way);
+    for (const variant of comparison.variants) await check(comparison, variant);
   }
   return comparisons;
 }
 
-async function check(comparison: Comparison, way: Way | SelfTimedWay): Promise<void> {
+async function check(comparison: Comparison, variant: Variant | SelfTimedVariant): Promise<void> {
   const { expected } = comparison;
-  if ("runTimed" in way || expected === undefined) return;
-  const got = await way.run();
+  if ("runTimed" in variant || expected === undefined) return;
+  const got = await variant.run();
   const isSame =
     expected instanceof Uint8Array && got instanceof Uint8Array
       ? Buffer.compare(got, expected) === 0
       : Object.is(got, expected);
   if (isSame) return;
-  const name = `${titleOf(comparison)}, ${way.name}`;
+  const name = `${titleOf(comparison)}, ${variant.name}`;
   throw new Error(`${name}: expected ${Bun.inspect(expected)}, got ${Bun.inspect(got)}`);
 }

@@ -1,23 +1,24 @@
 /**
- * Ways to put a prefix in front of a payload: into headroom that is there, by splicing headroom
- * in, by joining two buffers, by setting both in an array. The payload lies somewhere in a larger
- * `ArrayBuffer`, as a received one does.
+ * The ways to prepend a prefix to a payload: into existing headroom, into headroom that
+ * `spliceHeadroom` makes, with `Buffer.concat`, and with `set` into an array. The payload is a part
+ * of a larger `ArrayBuffer`, as a received datagram is.
  *
- * "pooled" counts a whole datagram whose memory is there: take a buffer, copy the payload in,
- * prefix it, give the buffer back; joining and setting have a pool only in so far as the one has
- * Node's and the other a scratch array. "fresh" does the same with new memory each time. "alone"
- * is the prefix by itself, on a payload that is in its buffer, beside copying that payload once.
+ * - "pooled": acquires a buffer, copies the payload into it, prepends the prefix and releases the
+ *   buffer. `Buffer.concat` uses Node's pool, and `set` a scratch array.
+ * - "fresh": the same with newly allocated memory.
+ * - "alone": only prepends the prefix, to a payload that is in its buffer already. For comparison,
+ *   copies the payload once.
  */
 
 import { BufferLease, DGRAM_HEADROOM, DgramBuffer, DgramBufferPool } from "../../lib/index.ts";
-import type { Comparison, Way } from "./comparison.ts";
+import type { Comparison, Variant } from "./comparison.ts";
 
 const PAYLOAD_BYTES = [64, 512, 1200, 1500, 9000, 65_000];
 const PREFIX = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
 /**
- * Where the payload begins. Not at the start of a page: long copies between two places that are
- * 1 to 15 bytes apart, counted from the start of their pages, are 10 times slower on some
- * processors, and which of the ways suffers from that would be chance.
+ * The offset of the payload. It is not at the start of a page: on some processors, long copies are
+ * 10 times slower if the page offsets of source and destination differ by 1 to 15 bytes, and that
+ * would affect the variants at random.
  */
 const PAYLOAD_OFFSET = 100;
 
@@ -31,7 +32,7 @@ function check(condition: boolean): void {
   if (!condition) throw new Error("the prefix did not fit");
 }
 
-function freshWays(payload: Uint8Array): Way[] {
+function freshVariants(payload: Uint8Array): Variant[] {
   const capacity = DGRAM_HEADROOM + payload.length;
   return [
     {
@@ -65,8 +66,8 @@ function freshWays(payload: Uint8Array): Way[] {
   ];
 }
 
-/** These answer a view of memory that the next run uses again. */
-function pooledWays(payload: Uint8Array): Way[] {
+/** The results are views of memory that the next run overwrites. */
+function pooledVariants(payload: Uint8Array): Variant[] {
   const capacity = DGRAM_HEADROOM + payload.length;
   const pool = new DgramBufferPool({ capacity, headroom: DGRAM_HEADROOM });
   const lease = new BufferLease();
@@ -106,8 +107,8 @@ function pooledWays(payload: Uint8Array): Way[] {
   ];
 }
 
-/** The prefix by itself; every run leaves its buffer ready for the next. */
-function loneWays(payload: Uint8Array): Way[] {
+/** Each run restores its buffer, so that it can repeat. */
+function aloneVariants(payload: Uint8Array): Variant[] {
   const capacity = payload.length + DGRAM_HEADROOM;
   const buffer = DgramBuffer.withCapacityAndHeadroom(capacity, DGRAM_HEADROOM);
   buffer.putSlice(payload);
@@ -128,8 +129,8 @@ function loneWays(payload: Uint8Array): Way[] {
       run() {
         spliced.spliceHeadroom(PREFIX.length);
         check(spliced.tryAddPrefix(PREFIX));
-        // Back to a payload without headroom, as one that was just received. Which bytes it has
-        // is all the same: moving them takes the same time.
+        // Restores a buffer without headroom. Its bytes differ from the payload, which does not
+        // affect the time of moving them.
         spliced.truncate(payload.length);
         return spliced.length;
       },
@@ -149,8 +150,13 @@ export const comparisons: readonly Comparison[] = PAYLOAD_BYTES.flatMap((bytes) 
   const prefixed = new Uint8Array([...PREFIX, ...payload]);
   const parameters = { bytes };
   return [
-    { scenario: "prefix alone", parameters, ways: loneWays(payload), expected: bytes },
-    { scenario: "prefix, pooled", parameters, ways: pooledWays(payload), expected: prefixed },
-    { scenario: "prefix, fresh", parameters, ways: freshWays(payload), expected: prefixed },
+    { scenario: "prefix alone", parameters, variants: aloneVariants(payload), expected: bytes },
+    {
+      scenario: "prefix, pooled",
+      parameters,
+      variants: pooledVariants(payload),
+      expected: prefixed,
+    },
+    { scenario: "prefix, fresh", parameters, variants: freshVariants(payload), expected: prefixed },
   ];
 });

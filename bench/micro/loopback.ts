@@ -1,35 +1,39 @@
-/** Sockets on loopback for microbenchmarks, and a batch that has come. */
+/** Sockets and datagrams on loopback for microbenchmarks. */
 
 import { type RecvBatch, UdpSocket, WouldBlock } from "../../lib/index.ts";
 
-/** Bytes a datagram. */
+/** The length of a datagram. */
 export const DATAGRAM_BYTES = 1200;
 
 const HOSTNAME = "127.0.0.1";
 
-/** As many payloads as a batch has. */
+/** Returns the payloads of a batch. */
 export function makePayloads(datagrams: number): Uint8Array[] {
   return Array.from({ length: datagrams }, (_, i) =>
     new Uint8Array(new ArrayBuffer(DATAGRAM_BYTES)).fill(i),
   );
 }
 
-/** A socket to receive with, and one that is connected to it. */
+/** Returns a receiver, and a sender that is connected to it. */
 export async function connectedPair(): Promise<{ receiver: UdpSocket; sender: UdpSocket }> {
   const receiver = await UdpSocket.bind({ hostname: HOSTNAME });
   const { port } = receiver.localAddr;
   return { receiver, sender: await UdpSocket.connect({ hostname: HOSTNAME, port }) };
 }
 
-/** What a `try*` call did, which must not have been refused. */
-export function done(count: number | WouldBlock): number {
-  if (count === WouldBlock) throw new Error("expected datagrams to move, got WouldBlock");
+/**
+ * Returns the result of a `try*` call.
+ *
+ * @throws Error if the result is `WouldBlock`.
+ */
+export function checkDone(count: number | WouldBlock): number {
+  if (count === WouldBlock) throw new Error("expected a number of datagrams, got WouldBlock");
   return count;
 }
 
 /**
- * Receives batch by batch until `datagrams` came, and hands each batch on: how many came. Loopback
- * delivers while it sends, so they are there.
+ * Receives batches until the total is `datagrams`, calls `each` with every batch, and returns the
+ * total. Does not wait: loopback delivers datagrams during the send call.
  */
 export function drain(
   socket: UdpSocket,
@@ -39,7 +43,7 @@ export function drain(
 ): number {
   let count = 0;
   while (count < datagrams) {
-    count += done(socket.tryRecvBatch(batch));
+    count += checkDone(socket.tryRecvBatch(batch));
     each?.(batch);
   }
   return count;

@@ -1,21 +1,21 @@
 /**
- * Runs the microbenchmarks: every `*.bench.ts` of this folder in a process of its own, so that what
- * one compiles and leaves in the heap is nothing to the next. Prints mitata's tables, with the bytes
- * that an operation allocates, and in the end what was to be reached.
+ * Runs the microbenchmarks: every `*.bench.ts` of this folder. Each has a process of its own, so
+ * that compiled code and the heap of one do not affect the others. Prints mitata's tables, which
+ * include the bytes allocated per operation, and the targets.
  *
  *     npm run bench:micro [-- --json FILE] [--rounds 1] [PATTERN]
  *
- * PATTERN is a regular expression that the files' names must match; then the results are written
- * only where `--json` says. A file that checks its results throws before anything is timed.
+ * PATTERN is a regular expression for the names of the files to run. With it, the results are
+ * written only if `--json` names a file. The results of variants are checked before they are timed.
  */
 
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { commandLine, describeRun } from "../machine.ts";
 import type { Sample } from "../results.ts";
-import { judge, tableRow } from "../targets.ts";
+import { judge, printVerdicts } from "../targets.ts";
 import { slopes } from "./slope.ts";
-import { EACH_MORE, MICRO_TARGETS } from "./targets.ts";
+import { ADDITIONAL_DATAGRAM, MICRO_TARGETS } from "./targets.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -26,8 +26,8 @@ const rounds = Number(values.rounds);
 const defaultFile = positionals.length === 0 ? join(import.meta.dir, "../results/micro.json") : "";
 const resultsFile = values.json ?? defaultFile;
 
-/** The samples of one file, timed by another process. */
-async function timed(file: string): Promise<readonly Sample[]> {
+/** Times a file in another process, and returns its samples. */
+async function timeFile(file: string): Promise<readonly Sample[]> {
   let samples: readonly Sample[] | undefined;
   const timing = Bun.spawn([process.execPath, join(import.meta.dir, "timing.ts"), file], {
     stdio: ["ignore", "inherit", "inherit"],
@@ -37,7 +37,7 @@ async function timed(file: string): Promise<readonly Sample[]> {
   });
   const exitCode = await timing.exited;
   if (exitCode !== 0 || samples === undefined) {
-    throw new Error(`${file}: expected figures and exit code 0, got ${exitCode}`);
+    throw new Error(`${file}: expected samples and exit code 0, got ${exitCode}`);
   }
   return samples;
 }
@@ -49,16 +49,16 @@ const samples: Sample[] = [];
 for (let round = 0; round < rounds; round++) {
   for (const file of chosen) {
     console.log(`\n${file}`);
-    const ofFile = await timed(join(import.meta.dir, file));
-    const derived = slopes(ofFile, "steady state", EACH_MORE);
+    const ofFile = await timeFile(join(import.meta.dir, file));
+    const derived = slopes(ofFile, "steady state", ADDITIONAL_DATAGRAM);
     samples.push(...[...ofFile, ...derived].map((sample) => ({ ...sample, round })));
   }
 }
 const verdicts = MICRO_TARGETS.map((target) => judge(target, samples));
-const told = verdicts.filter(({ value }) => value !== undefined);
-if (told.length > 0) {
-  console.log("\nTargets: times, and what is allocated (bytesAllocated), a call or a datagram");
-  console.table(told.map(tableRow));
+const measured = verdicts.filter(({ value }) => value !== undefined);
+if (measured.length > 0) {
+  console.log("\nTargets, per call or per datagram:");
+  printVerdicts(measured);
 }
 if (resultsFile !== "") {
   await Bun.write(resultsFile, `${JSON.stringify({ ...run, samples }, null, 2)}\n`);

@@ -1,11 +1,11 @@
 /**
- * What each datagram more costs: from batches of two sizes, so that what is paid once a batch, such
- * as a promise, is not laid on its datagrams.
+ * Computes what each additional datagram of a batch allocates, from the results of two batch sizes.
+ * This excludes allocations per batch, such as that of a promise.
  */
 
 import type { Sample } from "../results.ts";
 
-/** The samples of `scenario` by batch size, and of each peer one without, named `name`. */
+/** Returns a sample named `name` for each peer, from its samples of `scenario` by batch size. */
 export function slopes(samples: readonly Sample[], scenario: string, name: string): Sample[] {
   const bySize = samples
     .filter((sample) => sample.scenario === scenario)
@@ -19,11 +19,12 @@ export function slopes(samples: readonly Sample[], scenario: string, name: strin
 }
 
 function slopeOf(small: Sample, large: Sample): Sample["figures"] {
-  const more = batchOf(large) - batchOf(small);
+  const additional = batchOf(large) - batchOf(small);
   const bytes = ({ figures, parameters }: Sample) =>
     Number(figures.bytesAllocated) * Number(parameters.batch);
-  // Less for more datagrams is a page here or there.
-  return { bytesAllocated: Math.max(0, Math.round((bytes(large) - bytes(small)) / more)) };
+  const slope = Math.round((bytes(large) - bytes(small)) / additional);
+  // A negative slope is noise: the heap grows by pages.
+  return { bytesAllocated: Math.max(0, slope) };
 }
 
 function batchOf({ parameters }: Sample): number {

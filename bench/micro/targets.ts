@@ -1,4 +1,4 @@
-/** What the microbenchmarks are to reach. */
+/** The targets of the microbenchmarks. */
 
 import type { Target } from "../targets.ts";
 
@@ -64,8 +64,8 @@ function withoutAllocation(path: string, scenario: string, ours: string): Target
   };
 }
 
-/** What the steady state allocates for each datagram that a batch has more (slope.ts). */
-export const EACH_MORE = "steady state, each datagram more";
+/** The scenario of slope.ts: what each additional datagram of a batch allocates. */
+export const ADDITIONAL_DATAGRAM = "steady state, each datagram more";
 
 const ALLOCATIONS: readonly Target[] = [
   withoutAllocation("tryAddPrefix and advance, allocated", "prefix alone", HEADROOM),
@@ -76,7 +76,7 @@ const ALLOCATIONS: readonly Target[] = [
     "sendMany, recvMany: one promise each a batch",
     "trySendBatch, tryRecvBatch",
     "relay by batches, 8 bytes of prefix",
-  ].map((ours) => withoutAllocation("allocated for each datagram", EACH_MORE, ours)),
+  ].map((ours) => withoutAllocation("allocated for each datagram", ADDITIONAL_DATAGRAM, ours)),
 ];
 
 export const MICRO_TARGETS: readonly Target[] = [...TIMES, ...ALLOCATIONS];

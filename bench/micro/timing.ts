@@ -1,6 +1,6 @@
 /**
- * Times the ways of one file by mitata, in a process of its own, and hands the figures to the
- * process that started it.
+ * Times the variants of a file with mitata, in a process of its own, and sends the samples to the
+ * parent process.
  *
  *     bun bench/micro/timing.ts FILE
  */
@@ -10,10 +10,10 @@ import type { Sample } from "../results.ts";
 import { type Allocations, allocationsOf } from "./allocation.ts";
 import { type Comparison, idOf, loadComparisons, titleOf } from "./comparison.ts";
 
-/** mitata's trial; its types leave out the group. */
+/** The result of mitata for one variant. */
 type Trial = Awaited<ReturnType<typeof run>>["benchmarks"][number];
 
-/** What each of mitata's trials is, in the order in which they are registered. */
+/** A variant that was registered with mitata, which reports trials in the same order. */
 interface Registered {
   readonly comparison: Comparison;
   readonly name: string;
@@ -24,15 +24,15 @@ function register(comparisons: readonly Comparison[]): Registered[] {
   for (const comparison of comparisons) {
     group(titleOf(comparison), () => {
       summary(() => {
-        for (const way of comparison.ways) {
+        for (const variant of comparison.variants) {
           const timed =
-            "run" in way
-              ? bench(way.name, way.run)
-              : bench(way.name, function* () {
-                  yield { manual: way.runTimed };
+            "run" in variant
+              ? bench(variant.name, variant.run)
+              : bench(variant.name, function* () {
+                  yield { manual: variant.runTimed };
                 });
-          timed.baseline(way === comparison.ways[0]);
-          registered.push({ comparison, name: way.name });
+          timed.baseline(variant === comparison.variants[0]);
+          registered.push({ comparison, name: variant.name });
         }
       });
     });
@@ -41,10 +41,10 @@ function register(comparisons: readonly Comparison[]): Registered[] {
 }
 
 /**
- * Puts what a run allocates where mitata shows the heap. Its own figure is the growth of the whole
- * process on Bun, in which a few bytes cannot be seen.
+ * Replaces mitata's heap figure by the bytes that a run allocates. On Bun, mitata uses the growth
+ * of the process, which does not show a few bytes.
  */
-function showAllocation(trial: Trial, bytes: number | undefined): void {
+function replaceHeapFigure(trial: Trial, bytes: number | undefined): void {
   for (const { stats } of trial.runs) {
     if (stats === undefined) continue;
     if (bytes === undefined) delete stats.heap;
@@ -76,17 +76,17 @@ function sampleOf(
 }
 
 const [path] = process.argv.slice(2);
-if (path === undefined) throw new Error("a file to time is expected");
+if (path === undefined) throw new Error("expected the path of a file to time");
 const allocations = allocationsOf(path);
 const registered = register(await loadComparisons(path));
 const samples: Sample[] = [];
 await run({
   observe(trial) {
     const one = registered[samples.length];
-    if (one === undefined) throw new Error(`${trial.alias}: a trial that nobody registered`);
+    if (one === undefined) throw new Error(`${trial.alias}: a trial that was not registered`);
     samples.push(sampleOf(one, trial, allocations));
     const bytes = allocations[idOf(one.comparison, one)];
-    showAllocation(trial, bytes && bytes * (one.comparison.operations ?? 1));
+    replaceHeapFigure(trial, bytes && bytes * (one.comparison.operations ?? 1));
     return trial;
   },
 });

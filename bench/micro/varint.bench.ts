@@ -1,6 +1,6 @@
 /**
- * QUIC varints beside the obvious way to write them: all in `bigint`, byte by byte. Each run does 64
- * different values of one length, as a batch has them; figures are for one.
+ * QUIC varints, compared with a naive implementation that uses `bigint` for all values. Each run
+ * processes 64 different values of one length, as a batch would contain.
  */
 
 import { decodeVarint, encodeVarint, varintLength } from "../../lib/index.ts";
@@ -9,7 +9,7 @@ import type { Comparison } from "./comparison.ts";
 const COUNT = 64;
 const LENGTH_MAX = 8;
 
-/** Values that take 1, 2, 4 and 8 bytes, and those that are too large for a `number`. */
+/** Values of 1, 2, 4 and 8 bytes, and values that exceed the safe integers of `number`. */
 const KINDS: readonly { readonly name: string; readonly values: readonly (number | bigint)[] }[] = [
   { name: "varint of 1 byte", values: spread(0, 63) },
   { name: "varint of 2 bytes", values: spread(64, 2 ** 14 - 1) },
@@ -21,13 +21,13 @@ const KINDS: readonly { readonly name: string; readonly values: readonly (number
   },
 ];
 
-/** Integers from `first` to `last`, evenly. */
+/** Returns `COUNT` integers, evenly spaced from `first` to `last`. */
 function spread(first: number, last: number): number[] {
   const step = (last - first) / (COUNT - 1);
   return Array.from({ length: COUNT }, (_, i) => Math.floor(first + i * step));
 }
 
-/** As RFC 9000, section 16, tells it. */
+/** Implements RFC 9000, section 16 literally. */
 function encodeNaively(value: bigint, bytes: Uint8Array, offset: number): number {
   const exponent = value < 1n << 6n ? 0n : value < 1n << 14n ? 1n : value < 1n << 30n ? 2n : 3n;
   const length = 1n << exponent;
@@ -45,7 +45,7 @@ function decodeNaively(bytes: Uint8Array, offset: number): bigint {
   return value;
 }
 
-/** Both encode and decode them alike, or there is nothing to compare. */
+/** @throws Error if the two implementations do not agree. */
 function checkSame(values: readonly (number | bigint)[]): void {
   const [ours, naive] = [new Uint8Array(LENGTH_MAX), new Uint8Array(LENGTH_MAX)];
   for (const value of values) {
@@ -59,7 +59,7 @@ function checkSame(values: readonly (number | bigint)[]): void {
   }
 }
 
-/** Answers are a sum over the values: of lengths, or how many of them came out of decoding. */
+/** The results of runs are the sum of the lengths, or the number of correctly decoded values. */
 function comparisonsOf(name: string, values: readonly (number | bigint)[]): Comparison[] {
   checkSame(values);
   const wide = values.map(BigInt);
@@ -72,7 +72,7 @@ function comparisonsOf(name: string, values: readonly (number | bigint)[]): Comp
       ...common,
       scenario: `encode, ${name}`,
       expected: lengths,
-      ways: [
+      variants: [
         {
           name: "encodeVarint",
           run() {
@@ -99,7 +99,7 @@ function comparisonsOf(name: string, values: readonly (number | bigint)[]): Comp
       ...common,
       scenario: `decode, ${name}`,
       expected: COUNT,
-      ways: [
+      variants: [
         {
           name: "decodeVarint",
           run() {
@@ -126,7 +126,7 @@ function comparisonsOf(name: string, values: readonly (number | bigint)[]): Comp
       ...common,
       scenario: `length, ${name}`,
       expected: lengths,
-      ways: [
+      variants: [
         {
           name: "varintLength",
           run() {

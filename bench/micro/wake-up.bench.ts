@@ -1,26 +1,26 @@
 /**
- * From sending to whoever waits for the datagram, in one process: the receiver has been idle for a
- * while. Sending is part of the time, for all alike.
+ * The time from sending a datagram until an idle receiver in the same process is resumed. Includes
+ * the time of the send call.
  */
 
 import { UnixDatagram } from "../../lib/index.ts";
-import type { Comparison, SelfTimedWay } from "./comparison.ts";
+import type { Comparison, SelfTimedVariant } from "./comparison.ts";
 import { connectedPair } from "./loopback.ts";
 
-/** Long enough for a socket to have nothing to do any more. */
+/** Long enough for a receiver to stop spinning, so that epoll wakes it. */
 const GAP_MS = 2;
-/** Without a gap, until all is compiled: an idle socket would take very long to get there. */
+/** Round trips without a gap before the measurement, until the code is compiled. */
 const WARM_UP_TRIPS = 3000;
 const DATAGRAM = new Uint8Array(new ArrayBuffer(100));
 const TARGET = new Uint8Array(new ArrayBuffer(DATAGRAM.length));
 
-/** Two ends of a line. */
-interface Line {
+/** A sender, and the receiver of what it sends. */
+interface Channel {
   receive(): Promise<unknown>;
   send(): unknown;
 }
 
-async function wayOf(name: string, { receive, send }: Line): Promise<SelfTimedWay> {
+async function variantOf(name: string, { receive, send }: Channel): Promise<SelfTimedVariant> {
   for (let i = 0; i < WARM_UP_TRIPS; i++) {
     const received = receive();
     send();
@@ -39,7 +39,7 @@ async function wayOf(name: string, { receive, send }: Line): Promise<SelfTimedWa
   };
 }
 
-async function bunLine(): Promise<Line> {
+async function bunChannel(): Promise<Channel> {
   let wake = () => {};
   const hostname = "127.0.0.1";
   const receiver = await Bun.udpSocket({ hostname, socket: { data: () => wake() } });
@@ -53,12 +53,12 @@ async function bunLine(): Promise<Line> {
   };
 }
 
-async function udpLine(): Promise<Line> {
+async function udpChannel(): Promise<Channel> {
   const { receiver, sender } = await connectedPair();
   return { receive: () => receiver.recv(TARGET), send: () => sender.trySend(DATAGRAM) };
 }
 
-async function unixLine(): Promise<Line> {
+async function unixChannel(): Promise<Channel> {
   const [left, right] = await UnixDatagram.pair();
   return { receive: () => right.recv(TARGET), send: () => left.trySend(DATAGRAM) };
 }
@@ -67,10 +67,10 @@ export const comparisons: readonly Comparison[] = [
   {
     scenario: "wake-up of an idle socket",
     parameters: {},
-    ways: [
-      await wayOf("Bun.udpSocket: send to an awaited data callback", await bunLine()),
-      await wayOf("UdpSocket: trySend to the awaited recv", await udpLine()),
-      await wayOf("UnixDatagram: trySend to the awaited recv", await unixLine()),
+    variants: [
+      await variantOf("Bun.udpSocket: send to an awaited data callback", await bunChannel()),
+      await variantOf("UdpSocket: trySend to the awaited recv", await udpChannel()),
+      await variantOf("UnixDatagram: trySend to the awaited recv", await unixChannel()),
     ],
   },
 ];

@@ -1,4 +1,4 @@
-/** Who takes part in the network benchmarks, and what starts them. */
+/** The programs that take part in the network benchmarks, and the commands that start them. */
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -7,16 +7,16 @@ import { MEMORY_VARIABLE } from "./datagrams.ts";
 import type { Program } from "./processes.ts";
 import { peerBundle, peerSource, referencePath } from "./programs.ts";
 
-/** A program with a name in tables. */
+/** A program with a name for tables. */
 export interface Contender extends Program {
   readonly name: string;
-  /** Why it cannot take part here; absent: it can. */
+  /** Why it cannot run on this machine. Absent if it can. */
   readonly missing?: string;
 }
 
 const onBun = (file: string) => () => [process.execPath, peerSource(file)];
 
-/** `recvMany` and `sendMany`, and all defaults. */
+/** `recvMany` and `sendMany` with all defaults. */
 export const DEFAULTS: Contender = {
   name: "datagram-socket",
   command: onBun("datagram-socket.ts"),
@@ -28,7 +28,7 @@ export const BATCHES: Contender = {
   name: "datagram-socket, batches",
   command: onBun("datagram-socket-batch.ts"),
 };
-/** Sends what lies in one buffer, one datagram behind the other, as the C programs do. */
+/** `sendMany` of datagrams that are adjacent in one buffer, as in the C programs. */
 export const ONE_BUFFER: Contender = {
   ...DEFAULTS,
   name: "datagram-socket, one buffer",
@@ -44,7 +44,7 @@ export const PORTABLE: Contender = {
   name: "datagram-socket, portable",
   env: { DATAGRAM_SOCKET_BACKEND: "portable" },
 };
-/** Where Bun's event loop cannot be joined. */
+/** The readiness mode for systems where Bun's event loop cannot watch the epoll instance. */
 export const THREAD: Contender = {
   ...DEFAULTS,
   name: "datagram-socket, helper thread",
@@ -59,21 +59,21 @@ export const DGRAM_ON_BUN: Contender = {
 export const DGRAM_ON_NODE: Contender = {
   name: "node:dgram on Node",
   command: () => ["node", peerBundle("node-dgram.ts")],
-  ...absentUnless(Bun.which("node"), "node is not installed"),
+  ...missingUnless(Bun.which("node"), "node is not installed"),
 };
 
 const deno = installed("deno");
 export const DENO: Contender = {
   name: "Deno.listenDatagram",
   command: () => [deno ?? "deno", "run", "--quiet", "-A", "--unstable-net", peerBundle("deno.ts")],
-  ...absentUnless(deno, "run npm install --prefix bench"),
+  ...missingUnless(deno, "run npm install --prefix bench"),
 };
 export const UNIX_DGRAM: Contender = {
   name: "unix-dgram on Node",
   command: () => ["node", peerBundle("unix-dgram.ts")],
-  ...absentUnless(
+  ...missingUnless(
     existsSync(join(import.meta.dir, "../node_modules/unix-dgram/build/Release/unix_dgram.node")),
-    "its addon is not built: npm install --prefix bench, with a C++ compiler at hand",
+    "its addon is not built: run npm install --prefix bench, which needs a C++ compiler",
   ),
 };
 
@@ -90,9 +90,9 @@ export const C_UNIX: Contender = {
   command: (bytes) => [referencePath(bytes), "unix"],
 };
 
-/** Those that are not this library, nor C. */
+/** The UDP APIs of JavaScript runtimes that this library is compared with. */
 export const JAVASCRIPT: readonly Contender[] = [BUN, DGRAM_ON_BUN, DGRAM_ON_NODE, DENO];
 
-function absentUnless(there: unknown, missing: string): { readonly missing?: string } {
-  return there ? {} : { missing };
+function missingUnless(condition: unknown, missing: string): { readonly missing?: string } {
+  return condition ? {} : { missing };
 }

@@ -1,40 +1,40 @@
 /**
- * The datagrams of the network benchmarks: 64 different ones, the same in C (reference.c), so that
- * whoever receives one can tell whether it is as it was sent. Their length and how many go in a
- * batch, the environment says.
+ * The datagrams of the network benchmarks: 64 different ones, the same as in
+ * reference/datagrams.c, so that a receiver can check that they are unaltered. Environment
+ * variables set their length and the batch size.
  */
 
 import process from "node:process";
 
-/** Variables of a peer's environment. */
+/** Environment variables of peers. */
 export const BYTES_VARIABLE = "DATAGRAM_BENCH_BYTES";
 export const BATCH_VARIABLE = "DATAGRAM_BENCH_BATCH";
 export const MEMORY_VARIABLE = "DATAGRAM_BENCH_MEMORY";
 
-/** Their length where nobody says one. */
+/** The length of a datagram if the environment does not set one. */
 export const DEFAULT_DATAGRAM_BYTES = 1200;
-/** Datagrams a batch where nobody says how many. */
+/** The number of datagrams per batch if the environment does not set one. */
 export const DEFAULT_BATCH = 64;
 
-/** Their length. */
+/** The length of a datagram. */
 export const DATAGRAM_BYTES: number = Number(process.env[BYTES_VARIABLE] ?? DEFAULT_DATAGRAM_BYTES);
 
-/** Datagrams a batch. */
+/** The number of datagrams per batch. */
 export const BATCH: number = Number(process.env[BATCH_VARIABLE] ?? DEFAULT_BATCH);
 
-/** Room for a datagram and what a relay puts in front of it. */
+/** The size of a buffer for a datagram and the prefix of a relay. */
 export const SLOT_BYTES: number = DATAGRAM_BYTES + 64;
 
-/** What a relay puts in front of each. */
+/** The prefix that a relay adds. */
 export const PREFIX: Uint8Array<ArrayBuffer> = Uint8Array.from({ length: 8 }, (_, i) => 0xc0 + i);
 
-/** How many different ones there are. */
+/** The number of different datagrams. */
 const DIFFERENT = 64;
 
 const isOneBuffer = process.env[MEMORY_VARIABLE] === "one buffer";
 const oneBuffer = new Uint8Array(isOneBuffer ? BATCH * DATAGRAM_BYTES : 0);
 
-/** A batch: each in memory of its own, or ("one buffer") cut from one, one behind the other. */
+/** A batch. Each datagram has its own memory, or all are adjacent in one buffer. */
 export const datagrams: readonly Uint8Array<ArrayBuffer>[] = Array.from(
   { length: BATCH },
   (_, i) => {
@@ -50,15 +50,18 @@ const expected = Array.from({ length: DIFFERENT }, (_, i) =>
   Uint8Array.from({ length: DATAGRAM_BYTES }, (_, at) => i + 7 * at),
 );
 
-/** Datagrams of a message that the C programs send by GSO: 65,507 bytes is the most IPv4 takes. */
+/**
+ * Returns the number of datagrams per GSO message of the C programs: 64, or as many as fit in
+ * 65,507 bytes, the maximum UDP payload over IPv4.
+ */
 export function segmentsOf(bytes: number): number {
   return Math.min(DIFFERENT, Math.floor(65_507 / bytes));
 }
 
-/** @throws Error when `bytes` are none of them. */
+/** @throws Error if `bytes` is not equal to one of the datagrams. */
 export function checkDatagram(bytes: Uint8Array): void {
   const sent = expected[bytes[0] ?? DIFFERENT];
   if (sent === undefined || Buffer.compare(bytes, sent) !== 0) {
-    throw new Error(`received ${bytes.length} bytes that nobody sent`);
+    throw new Error(`received ${bytes.length} bytes that are not one of the datagrams sent`);
   }
 }

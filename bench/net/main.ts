@@ -1,12 +1,12 @@
 /**
- * The network benchmarks: every datagram socket there is for JavaScript, and C as the limit, in
- * one run. Fresh processes on processors of their own, in turn, for several rounds; who receives
- * checks what comes before anything is timed.
+ * The network benchmarks: measures the datagram sockets of JavaScript runtimes, and C as the upper
+ * limit. Every sample runs in new processes on processors of their own. Contenders alternate, for
+ * several rounds, and check what they receive before they are timed.
  *
  *     npm run bench:net [-- --quick --growth --only SCENARIO,SUITE --peers PART_OF_NAME,PART
  *                        --rounds 3 --seconds 0.4 --json FILE]
  *
- * Quick: a look, of datagrams of 1200 bytes in one short round, of which nothing is kept.
+ * `--quick` measures datagrams of 1200 bytes in one short round, and does not replace the results.
  */
 
 import { mkdirSync } from "node:fs";
@@ -16,17 +16,17 @@ import { commandLine, describeRun } from "../machine.ts";
 import type { Results, Sample } from "../results.ts";
 import type { Contender } from "./contenders.ts";
 import { DEFAULT_DATAGRAM_BYTES } from "./datagrams.ts";
-import { GROWTH } from "./growth/scenarios.ts";
+import { GROWTH_SCENARIOS } from "./growth/scenarios.ts";
 import { raisePriority } from "./processes.ts";
-import { makePrograms } from "./programs.ts";
+import { buildPrograms } from "./programs.ts";
 import { Sampler } from "./sampling.ts";
-import type { Effort, Place, Scenario } from "./scenario.ts";
-import { PATHS } from "./scenarios.ts";
+import type { Effort, Point, Scenario } from "./scenario.ts";
+import { SCENARIOS } from "./scenarios.ts";
 import { printScenario, printTargets } from "./tables.ts";
 
 const RESULTS_FILE = join(import.meta.dir, "../results/net.json");
 
-/** How long samples are taken again, in all: the run is to be over in 10 minutes, or in 2. */
+/** The total time for repeated samples, so that a run takes about 10 minutes, or 2 if quick. */
 const REPEAT_SECONDS = 30;
 const QUICK_REPEAT_SECONDS = 8;
 
@@ -52,20 +52,20 @@ const effort: Effort = {
 const head = describeRun(commandLine("bench:net"));
 const startMs = performance.now();
 const scenarios = chosenScenarios();
-await makePrograms(
-  scenarios.flatMap(({ places }) => places.map(({ bytes }) => bytes ?? [])).flat(),
+await buildPrograms(
+  scenarios.flatMap(({ points }) => points.map(({ bytes }) => bytes ?? [])).flat(),
 );
 raisePriority();
-tellMissing();
+printMissing();
 
 const sampler = new Sampler(values.quick ? QUICK_REPEAT_SECONDS : REPEAT_SECONDS);
 const samples: Sample[] = [];
-/** Samples of which every attempt failed. */
+/** The number of samples whose attempts all failed. */
 let unmeasured = 0;
 const roundsOf = (scenario: Scenario) => scenario.rounds?.(rounds) ?? rounds;
 for (let round = 0; round < Math.max(...scenarios.map(roundsOf)); round++) {
   for (const scenario of scenarios.filter((scenario) => round < roundsOf(scenario))) {
-    progress(`round ${round + 1} of ${roundsOf(scenario)}: ${scenario.name}`);
+    printProgress(`round ${round + 1} of ${roundsOf(scenario)}: ${scenario.name}`);
     await measureRound(scenario, round);
   }
 }
@@ -78,48 +78,48 @@ const minutes = ((performance.now() - startMs) / 60e3).toFixed(1);
 console.log(`\n${head.machine.cpu}, ${head.machine.cores} processors, ${minutes} minutes`);
 
 const { quick, growth, only, peers } = values;
-const isPart = quick || growth || only !== undefined || peers !== undefined;
-await writeResults(values.json ?? (isPart ? undefined : RESULTS_FILE), {
+const isPartial = quick || growth || only !== undefined || peers !== undefined;
+// The results of a partial run would replace those of a full run, so they need an explicit file.
+await writeResults(values.json ?? (isPartial ? undefined : RESULTS_FILE), {
   ...head,
   samples: marked,
 });
 process.exit(unmeasured > 0 ? 1 : 0);
 
-/** A part of a run takes the place of a whole one only where somebody says so. */
 async function writeResults(file: string | undefined, results: Results): Promise<void> {
-  if (file === undefined) return console.log("not written: --json FILE says where to");
+  if (file === undefined) return console.log("results not written: use --json FILE");
   mkdirSync(dirname(file), { recursive: true });
   await Bun.write(file, `${JSON.stringify(results, null, 2)}\n`);
   console.log(`written to ${file}`);
 }
 
-/** All of a scenario's contenders at each place, next to one another in time. */
+/** Measures a scenario point by point, so that the contenders of a point are close in time. */
 async function measureRound(scenario: Scenario, round: number): Promise<void> {
   const { suite, name } = scenario;
-  const isLookedAt = ({ bytes }: Place) => !values.quick || bytes === DEFAULT_DATAGRAM_BYTES;
-  for (const place of scenario.places.filter(isLookedAt)) {
-    const takers = scenario.contenders.filter(
-      (contender) => isChosen(contender) && scenario.takesPart?.(contender, place) !== false,
+  const isIncluded = ({ bytes }: Point) => !values.quick || bytes === DEFAULT_DATAGRAM_BYTES;
+  for (const point of scenario.points.filter(isIncluded)) {
+    const takingPart = scenario.contenders.filter(
+      (contender) => isChosen(contender) && scenario.takesPart?.(contender, point) !== false,
     );
-    const inOrder = round % 2 === 0 ? takers : takers.toReversed();
+    const inOrder = round % 2 === 0 ? takingPart : takingPart.toReversed();
     const groups = scenario.isTogether ? [inOrder] : inOrder.map((contender) => [contender]);
     for (const group of groups) {
       const peers = group.map((contender) => contender.name);
-      const what = `${name}, ${peers.join(", ")}, ${JSON.stringify(place)}`;
-      const taken = await sampler.take(what, () => scenario.measure(group, place, effort));
+      const label = `${name}, ${peers.join(", ")}, ${JSON.stringify(point)}`;
+      const taken = await sampler.take(label, () => scenario.measure(group, point, effort));
       if (taken === undefined) unmeasured += group.length;
       for (const [i, figures] of (taken ?? []).entries()) {
         const peer = peers[i] as string;
-        samples.push({ suite, scenario: name, peer, parameters: place, round, figures });
+        samples.push({ suite, scenario: name, peer, parameters: point, round, figures });
       }
     }
   }
 }
 
-/** Curves are for whoever asks for them or has the time. */
+/** Returns the scenarios that the options select. A quick run leaves out the growth scenarios. */
 function chosenScenarios(): readonly Scenario[] {
-  if (values.growth) return GROWTH;
-  const all = values.quick && !values.only ? PATHS : [...PATHS, ...GROWTH];
+  if (values.growth) return GROWTH_SCENARIOS;
+  const all = values.quick && !values.only ? SCENARIOS : [...SCENARIOS, ...GROWTH_SCENARIOS];
   if (values.only === undefined) return all;
   const names = values.only.split(",");
   const isNamed = ({ name, suite }: Scenario) =>
@@ -136,14 +136,14 @@ function isChosen({ name, missing }: Contender): boolean {
   return wanted?.some((part) => name.toLowerCase().includes(part.trim())) ?? true;
 }
 
-function tellMissing(): void {
+function printMissing(): void {
   const all = new Set(scenarios.flatMap(({ contenders }) => contenders));
   for (const { name, missing } of all) {
     if (missing !== undefined) console.log(`without ${name}: ${missing}`);
   }
 }
 
-function progress(text: string): void {
+function printProgress(text: string): void {
   const seconds = ((performance.now() - startMs) / 1e3).toFixed(0);
   console.error(`${seconds.padStart(4)} s  ${text}`);
 }

@@ -1,4 +1,4 @@
-/** Runs one contender in one role, with what it needs on the other side, and hands its figures on. */
+/** Measures one contender in one role: runs it together with its load, and returns its figures. */
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,55 +9,60 @@ import {
   type Program,
   type Running,
   runLoad,
-  startEverywhere,
   startLoad,
+  startOnAllProcessors,
   startRole,
 } from "./processes.ts";
 import { type Usage, usageOf, usedBetween } from "./usage.ts";
 
-/** Figures by name, the unit last: see bench/results.ts. */
+/** Figures by name, with the unit last: see bench/results.ts. */
 export type Figures = Record<string, number>;
 
-/** What is measured, and for how long. */
-export interface Where {
-  /** Of a datagram. */
+/** The length of the datagrams, and the length of the measurement. */
+export interface TimedOptions {
   readonly bytes: number;
   readonly seconds: number;
 }
 
-/** Round trips that a server answers before it is measured: at once, and after pauses. */
+/** The length of the datagrams, and the number of times that the queue is filled and emptied. */
+export interface DrainOptions {
+  readonly bytes: number;
+  readonly laps: number;
+}
+
+/** Round trips before a server is measured: without pauses, and with pauses of `WARM_UP_GAP_US`. */
 const WARM_UP_TRIPS = 10_000;
 const WARM_UP_IDLE_TRIPS = 1500;
 const WARM_UP_GAP_US = 300;
-/** The receive buffer that a socket has by default. */
+/** Requests the default receive buffer size. */
 export const DEFAULT_RECEIVE_BYTES = 0;
-/** Bytes of the receive buffer of relays and sinks: with the default, 3 messages by GSO fill it. */
+/** The receive buffer size of relays and sinks. Three GSO messages would fill the default one. */
 const FLOOD_RECEIVE_BYTES = 2 ** 20;
-/** Bytes of the receive buffer that many flows share, or that a queue is filled in. */
+/** The receive buffer size for drains, and for the many flows of an echo scenario. */
 const LONG_RECEIVE_BYTES = 4 * 2 ** 20;
-/** What a datagram takes of it beside its bytes, as the kernel counts, at the most. */
+/** The maximum that the kernel charges a receive buffer per datagram, in addition to its bytes. */
 const OVERHEAD_BYTES = 1360;
 const DRAIN_MESSAGES_MAX = 60;
 
-const BYTES_A_MIB = 2 ** 20;
+const BYTES_PER_MIB = 2 ** 20;
 
-/** A sender is measured for this part of its receiver's time, so that it is done before. */
-const SENDER_PART = 0.6;
+/** A Unix sender is timed for this fraction of its receiver's time, so that it finishes first. */
+const SENDER_FRACTION = 0.6;
 
-/** What a contender receives of a flood by GSO, for so long. */
+/** Measures receiving from a GSO flood. */
 export async function measureSink(
   contender: Program,
-  where: Where,
+  options: TimedOptions,
   receiveBytes: number = FLOOD_RECEIVE_BYTES,
 ): Promise<Figures> {
-  await using sink = startRole(contender, where, "sink", where.seconds, receiveBytes);
-  return throughput(await flooded(sink, where.bytes), where.bytes);
+  await using sink = startRole(contender, options, "sink", options.seconds, receiveBytes);
+  return throughput(await resultUnderFlood(sink, options.bytes), options.bytes);
 }
 
-/** What a contender receives with so many sockets, one datagram each in turn. */
+/** Measures receiving with many sockets, which get one datagram each in turn. */
 export async function measureSinks(
   contender: Program,
-  { bytes, seconds, sockets }: Where & { readonly sockets: number },
+  { bytes, seconds, sockets }: TimedOptions & { readonly sockets: number },
 ): Promise<Figures> {
   await using sink = startRole(
     contender,
@@ -72,57 +77,60 @@ export async function measureSinks(
   return throughput(await sink.next(), bytes);
 }
 
-/** What a contender relays of a flood by GSO, for so long. */
-export function measureRelay(contender: Program, where: Where): Promise<Figures> {
+/** Measures relaying a GSO flood. */
+export function measureRelay(contender: Program, options: TimedOptions): Promise<Figures> {
   const collector = { sockets: 1, prefixBytes: PREFIX.length };
-  return throughputTo(collector, where, async ([port]) => {
-    const role = ["relay", where.seconds, FLOOD_RECEIVE_BYTES, port as number];
-    await using relay = startRole(contender, where, ...role);
-    return await flooded(relay, where.bytes);
+  return throughputTo(collector, options.bytes, async ([port]) => {
+    const role = ["relay", options.seconds, FLOOD_RECEIVE_BYTES, port as number];
+    await using relay = startRole(contender, options, ...role);
+    return await resultUnderFlood(relay, options.bytes);
   });
 }
 
-/** What a contender sends for so long, to one peer or to many. */
+/** Measures sending to one peer or to many. */
 export function measureSender(
   contender: Program,
-  where: Where & { readonly peers: number },
+  options: TimedOptions & { readonly peers: number },
 ): Promise<Figures> {
-  return throughputTo({ sockets: where.peers, prefixBytes: 0 }, where, async (ports) => {
-    await using sender = startRole(contender, where, "send", where.seconds, ...ports);
+  const collector = { sockets: options.peers, prefixBytes: 0 };
+  return throughputTo(collector, options.bytes, async (ports) => {
+    await using sender = startRole(contender, options, "send", options.seconds, ...ports);
     return await sender.next();
   });
 }
 
-/** How fast a queue is emptied that is full. */
-export interface Drain {
-  readonly bytes: number;
-  readonly laps: number;
+/** Measures the time per datagram of emptying a full queue. */
+export async function measureSinkDrain(
+  contender: Program,
+  options: DrainOptions,
+): Promise<Figures> {
+  const { bytes, laps } = options;
+  const messages = drainMessages(bytes);
+  const role = ["drain", laps, LONG_RECEIVE_BYTES, messages * segmentsOf(bytes)];
+  await using sink = startRole(contender, options, ...role);
+  return (await resultOfDrain(sink, bytes, messages)).figures;
 }
 
-/** What a datagram costs that is taken out of a queue that is full. */
-export async function measureSinkDrain(contender: Program, drain: Drain): Promise<Figures> {
-  const messages = drainMessages(drain.bytes);
-  const role = ["drain", drain.laps, LONG_RECEIVE_BYTES, messages * segmentsOf(drain.bytes)];
-  await using sink = startRole(contender, drain, ...role);
-  return (await drained(sink, drain.bytes, messages)).figures;
-}
-
-/** What a datagram costs that is taken out of a queue that is full, and on to a port. */
-export async function measureRelayDrain(contender: Program, drain: Drain): Promise<Figures> {
-  const messages = drainMessages(drain.bytes);
-  const queue = [LONG_RECEIVE_BYTES, messages * segmentsOf(drain.bytes)];
+/** Measures the time per datagram of relaying a full queue to a port. */
+export async function measureRelayDrain(
+  contender: Program,
+  options: DrainOptions,
+): Promise<Figures> {
+  const { bytes, laps } = options;
+  const messages = drainMessages(bytes);
+  const queue = [LONG_RECEIVE_BYTES, messages * segmentsOf(bytes)];
   const collector = { sockets: 1, prefixBytes: PREFIX.length };
-  const { result } = await collected(collector, drain.bytes, async ([port]) => {
-    const role = ["relay-drain", drain.laps, ...queue, port as number];
-    await using relay = startRole(contender, drain, ...role);
-    return await drained(relay, drain.bytes, messages);
+  const { result } = await withCollector(collector, bytes, async ([port]) => {
+    const role = ["relay-drain", laps, ...queue, port as number];
+    await using relay = startRole(contender, options, ...role);
+    return await resultOfDrain(relay, bytes, messages);
   });
   return result.figures;
 }
 
 /**
- * Round trips to contenders that answer, `trips` to each with a pause after each: to one after the
- * other in short turns, since a wake-up takes twice as long at times, for seconds.
+ * Measures `trips` round trips to each contender, with a pause after each. The load alternates
+ * between the contenders in short blocks, since a wake-up takes twice as long for seconds at times.
  */
 export function measurePings(
   contenders: readonly Program[],
@@ -135,26 +143,27 @@ export function measurePings(
   return measureEchoes(contenders, bytes, (ports) => ["ping", trips, gapUs, ...ports]);
 }
 
-/** Round trips of many flows, each with one datagram on the way. */
+/** Measures the round trips of many flows, each with one datagram in flight. */
 export async function measureFlows(
   contender: Program,
-  { bytes, seconds, flows }: Where & { readonly flows: number },
+  { bytes, seconds, flows }: TimedOptions & { readonly flows: number },
 ): Promise<Figures> {
-  const tool = ([port]: readonly number[]) => ["flows", port as number, flows, seconds];
-  return (await measureEchoes([contender], bytes, tool))[0] as Figures;
+  const roleFor = ([port]: readonly number[]) => ["flows", port as number, flows, seconds];
+  return (await measureEchoes([contender], bytes, roleFor))[0] as Figures;
 }
 
-/** What two processes of a contender move over a Unix socket: one sends, one receives. */
-export async function measureUnix(contender: Program, where: Where): Promise<Figures> {
+/** Measures two processes of a contender that use a Unix socket: one sends, the other receives. */
+export async function measureUnix(contender: Program, options: TimedOptions): Promise<Figures> {
+  const { bytes, seconds } = options;
   const folder = mkdtempSync(join(tmpdir(), "datagram-bench-"));
   const path = join(folder, "socket");
   try {
-    await using sink = startRole(contender, where, "unix-sink", where.seconds, path);
+    await using sink = startRole(contender, options, "unix-sink", seconds, path);
     await sink.next();
-    const role = ["unix-send", where.seconds * SENDER_PART, path];
-    await using sender = startRole(contender, { ...where, half: "load" }, ...role);
-    const sent = throughput(await sender.next(), where.bytes);
-    const received = throughput(await sink.next(), where.bytes);
+    const role = ["unix-send", seconds * SENDER_FRACTION, path];
+    await using sender = startRole(contender, { bytes, half: "load" }, ...role);
+    const sent = throughput(await sender.next(), bytes);
+    const received = throughput(await sink.next(), bytes);
     const sum = (name: "userUs" | "systemUs" | "cpuUs" | "memoryGrowthBytes") =>
       (received[name] as number) + (sent[name] as number);
     return {
@@ -170,45 +179,46 @@ export async function measureUnix(contender: Program, where: Where): Promise<Fig
 }
 
 /**
- * How long a contender takes from its start to its first datagram, and the memory it has then. On
- * all processors: there is no load beside it, and runtimes load on several threads.
+ * Measures the time from the start of a contender to its first datagram, and its memory then. Uses
+ * all processors: there is no concurrent load, and runtimes start several threads.
  */
 export async function measureStart(contender: Program, bytes: number): Promise<Figures> {
-  await using started = startEverywhere(contender, bytes, "start", DEFAULT_RECEIVE_BYTES);
+  await using started = startOnAllProcessors(contender, bytes, "start", DEFAULT_RECEIVE_BYTES);
   const { port } = await started.next();
-  // More than one message would do no harm: the first ends it.
   runLoad(bytes, "fill", port as number, 1);
   const { ms, residentBytes } = await started.next();
-  return { ms: ms as number, residentMiB: (residentBytes as number) / BYTES_A_MIB };
+  return { ms: ms as number, residentMiB: (residentBytes as number) / BYTES_PER_MIB };
 }
 
-/** What `tool` measures of contenders that answer, of each. */
+/** Measures round trips to servers. `roleFor` returns the role of the load for their ports. */
 async function measureEchoes(
   contenders: readonly Program[],
   bytes: number,
-  tool: (ports: readonly number[]) => (string | number)[],
+  roleFor: (ports: readonly number[]) => (string | number)[],
 ): Promise<Figures[]> {
-  await using echoes = new AsyncDisposableStack();
-  const all: Running[] = [];
+  await using stack = new AsyncDisposableStack();
+  const servers: Running[] = [];
   const ports: number[] = [];
   for (const contender of contenders) {
-    const echo = echoes.use(startRole(contender, { bytes }, "echo", LONG_RECEIVE_BYTES));
-    const port = (await echo.next()).port as number;
-    // A server that has run for a while: what is compiled meanwhile is not what an answer costs.
+    const server = stack.use(startRole(contender, { bytes }, "echo", LONG_RECEIVE_BYTES));
+    const port = (await server.next()).port as number;
+    // Until this is done, the runtime's compiler uses CPU time that is not the cost of a reply.
     runLoad(bytes, "ping", WARM_UP_TRIPS, 0, port);
     runLoad(bytes, "ping", WARM_UP_IDLE_TRIPS, WARM_UP_GAP_US, port);
-    all.push(echo);
+    servers.push(server);
     ports.push(port);
   }
-  const before = all.map(({ pid }) => usageOf(pid));
-  const answers = runLoad(bytes, ...tool(ports));
-  return all.map(({ pid }, i) => echoFigures(answers[i] ?? {}, before[i] as Usage, usageOf(pid)));
+  const before = servers.map(({ pid }) => usageOf(pid));
+  const results = runLoad(bytes, ...roleFor(ports));
+  return servers.map(({ pid }, i) =>
+    echoFigures(results[i] ?? {}, before[i] as Usage, usageOf(pid)),
+  );
 }
 
-function echoFigures(answers: Line, before: Usage, after: Usage): Figures {
+function echoFigures(result: Line, before: Usage, after: Usage): Figures {
   const used = usedBetween(before, after);
-  // Some are answered before the time starts, and cost as much.
-  const { all = 0, trips = 0, lost = 0, seconds = 1, p50Us, p99Us, p999Us } = answers;
+  // The CPU time includes round trips of the warm-up, so it is divided by all of them.
+  const { all = 0, trips = 0, lost = 0, seconds = 1, p50Us, p99Us, p999Us } = result;
   return {
     p50Us: p50Us as number,
     p99Us: p99Us as number,
@@ -222,15 +232,15 @@ function echoFigures(answers: Line, before: Usage, after: Usage): Figures {
   };
 }
 
-/** The result of a receiver that is sent to as fast as it goes, until it has what it wants. */
-async function flooded(receiver: Running, bytes: number, sockets = 1): Promise<Line> {
+/** Floods a receiver until it prints its result. */
+async function resultUnderFlood(receiver: Running, bytes: number, sockets = 1): Promise<Line> {
   const { port } = await receiver.next();
   await using _flood = startLoad(bytes, "flood", port as number, sockets);
   return await receiver.next();
 }
 
-/** Fills the queue of a receiver whenever it asks for it, and takes its results. */
-async function drained(
+/** Fills the queue of a receiver each time that it prints its port, until it prints its results. */
+async function resultOfDrain(
   receiver: Running,
   bytes: number,
   messages: number,
@@ -243,50 +253,57 @@ async function drained(
       return { figures: { ...costs, ns: ns as number }, total: line.total as number };
     }
     runLoad(bytes, "fill", line.port, messages);
-    receiver.answer();
+    receiver.resume();
   }
 }
 
-/** What receives and checks what is sent. */
+/** The receiver that checks what a contender sends. */
 interface Collector {
   readonly sockets: number;
   readonly prefixBytes: number;
 }
 
+/** Returns the figures of `send`, which sends to the collector, and the fraction that arrived. */
 async function throughputTo(
   collector: Collector,
-  { bytes }: Where,
-  use: (ports: readonly number[]) => Promise<Line>,
+  bytes: number,
+  send: (ports: readonly number[]) => Promise<Line>,
 ): Promise<Figures> {
-  const { result, datagrams } = await collected(collector, bytes, use);
+  const { result, datagrams } = await withCollector(collector, bytes, send);
   return { ...throughput(result, bytes), arrived: datagrams / Number(result.total) };
 }
 
-/** What `use` answered that sent to the ports it got, and how many datagrams arrived there. */
-async function collected<Result>(
+/**
+ * Calls `send` with the ports of a collector. Returns its result, and the number of datagrams that
+ * arrived.
+ *
+ * @throws Error if any datagram was altered, or none arrived.
+ */
+async function withCollector<Result>(
   { sockets, prefixBytes }: Collector,
   bytes: number,
-  use: (ports: readonly number[]) => Promise<Result>,
+  send: (ports: readonly number[]) => Promise<Result>,
 ): Promise<{ readonly result: Result; readonly datagrams: number }> {
   await using collector = startLoad(bytes, "collect", sockets, prefixBytes);
-  const result = await use((await collector.next<{ ports: number[] }>()).ports);
+  const result = await send((await collector.next<{ ports: number[] }>()).ports);
   collector.endInput();
   const { datagrams = 0, bad } = await collector.next();
   if (bad !== 0 || datagrams === 0) {
-    throw new Error(`${datagrams} datagrams arrived, ${bad} of them not as they were sent`);
+    throw new Error(`${datagrams} datagrams arrived, of which ${bad} were altered`);
   }
   return { result, datagrams };
 }
 
-/** How many messages fit in the receive buffer that the kernel grants (socket(7)). */
+/** Returns the number of messages that fit in the receive buffer that is granted (socket(7)). */
 function drainMessages(bytes: number): number {
   const granted = Number(readFileSync("/proc/sys/net/core/rmem_max", "utf8"));
+  // The kernel doubles the requested value.
   const room = 2 * Math.min(LONG_RECEIVE_BYTES, granted);
   const fitting = Math.floor(room / (segmentsOf(bytes) * (bytes + OVERHEAD_BYTES)));
   return Math.max(1, Math.min(fitting, DRAIN_MESSAGES_MAX));
 }
 
-/** The figures of what peers/meter.ts and reference.c print. */
+/** Returns the figures of a result that peers/meter.ts or reference/measurement.c printed. */
 export function throughput(line: Line, bytes: number): Figures {
   const { datagrams = 0, calls, seconds = 0, userSeconds = 0, systemSeconds = 0 } = line;
   if (datagrams === 0) throw new Error(`expected datagrams of ${bytes} bytes, got none`);

@@ -1,25 +1,25 @@
-/** The processes of the network benchmarks: started, heard line by line, and ended. */
+/** Starts the processes of the network benchmarks, reads what they print, and ends them. */
 
 import { setPriority } from "node:os";
 import { BYTES_VARIABLE } from "./datagrams.ts";
 import { referencePath } from "./programs.ts";
 
-/** What a program prints: a JSON object a line. */
+/** A JSON object that a program prints on a line. */
 export type Line = Record<string, number>;
 
-/** A program that takes the roles of peers/peer.ts. */
+/** A program that has the roles of peers/run-peer.ts. */
 export interface Program {
-  /** What starts it, for datagrams of so many bytes. */
+  /** Returns the command that starts it for datagrams of `bytes` bytes. */
   readonly command: (bytes: number) => readonly string[];
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** What a benchmark runs at, where it may: other programs of the machine disturb it less then. */
+/** The priority of a benchmark, if permitted, so that other programs disturb it less. */
 const NICE = -15;
-/** What takes longer does not come: no role is silent for so long, no tool runs for so long. */
+/** A program that prints nothing for this long is killed. */
 const TIMEOUT_MS = 30_000;
 
-/** Lets this process and those it starts go before others, if it may: whether it may. */
+/** Raises the priority of this process and its children. Returns whether that is permitted. */
 export function raisePriority(): boolean {
   try {
     setPriority(NICE);
@@ -32,24 +32,28 @@ export function raisePriority(): boolean {
 /** A running process. */
 export interface Running extends AsyncDisposable {
   readonly pid: number;
-  /** The next line it prints. @throws Error when it ends, or stays silent for too long. */
+  /**
+   * Waits for the next line that it prints.
+   *
+   * @throws Error if it exits, or prints nothing for `TIMEOUT_MS`.
+   */
   next<Printed = Line>(): Promise<Printed>;
-  /** Answers it, on its standard input. */
-  answer(): void;
-  /** Ends its standard input. */
+  /** Writes a line to its standard input. */
+  resume(): void;
+  /** Closes its standard input. */
   endInput(): void;
-  /** Ends it, if it still runs, and waits until it is gone. */
+  /** Kills it, unless it has exited, and waits for its end. */
   kill(): Promise<void>;
 }
 
-/** Those that run: some would do so for ever. */
+/** The running processes. Killed when this process exits, since some would never exit. */
 const running = new Set<Bun.Subprocess>();
 process.on("exit", () => {
   for (const child of running) child.kill();
 });
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
 
-/** Starts a program that prints JSON objects, one a line. */
+/** Starts a program that prints JSON objects, one per line. */
 function start(command: readonly string[], env: Readonly<Record<string, string>>): Running {
   const child = Bun.spawn([...command], {
     stdin: "pipe",
@@ -70,10 +74,10 @@ function start(command: readonly string[], env: Readonly<Record<string, string>>
       const timer = setTimeout(() => child.kill("SIGKILL"), TIMEOUT_MS);
       const { value, done } = await lines.next();
       clearTimeout(timer);
-      if (done) throw new Error(`${command.slice(3).join(" ")} ended or hung without a result`);
+      if (done) throw new Error(`${command.slice(3).join(" ")} exited or hung without a result`);
       return JSON.parse(value) as Printed;
     },
-    answer: () => {
+    resume: () => {
       child.stdin.write("\n");
       child.stdin.flush();
     },
@@ -83,21 +87,21 @@ function start(command: readonly string[], env: Readonly<Record<string, string>>
   };
 }
 
-/** Where something runs: contenders and loads have a half of the processors each. */
+/** The half of the processors that a program runs on. */
 type Half = "contender" | "load";
 
-/** Starts a program in a role, on its half of the processors. */
+/** Starts a program in a role, on one half of the processors. */
 export function startRole(
   { command, env }: Program,
   { bytes, half = "contender" }: { readonly bytes: number; readonly half?: Half },
   ...role: (string | number)[]
 ): Running {
-  const whole = [...on(half), ...command(bytes), ...role.map(String)];
-  return start(whole, { [BYTES_VARIABLE]: String(bytes), ...env });
+  const pinned = [...pinnedTo(half), ...command(bytes), ...role.map(String)];
+  return start(pinned, { [BYTES_VARIABLE]: String(bytes), ...env });
 }
 
-/** Starts a program that needs all processors. */
-export function startEverywhere(
+/** Starts a program in a role, on all processors. */
+export function startOnAllProcessors(
   { command, env = {} }: Program,
   bytes: number,
   ...role: (string | number)[]
@@ -108,29 +112,29 @@ export function startEverywhere(
   });
 }
 
-/** Starts the C program as a tool that is a contender's load. */
-export function startLoad(bytes: number, ...tool: (string | number)[]): Running {
-  return startRole(REFERENCE, { bytes, half: "load" }, ...tool);
+/** Starts the C program as the load of a contender. */
+export function startLoad(bytes: number, ...role: (string | number)[]): Running {
+  return startRole(REFERENCE, { bytes, half: "load" }, ...role);
 }
 
-/** Runs the C program as a load to its end: what it printed. */
-export function runLoad(bytes: number, ...tool: (string | number)[]): readonly Line[] {
-  return run([...on("load"), referencePath(bytes), ...tool.map(String)]);
+/** Runs the C program as the load of a contender until it exits, and returns what it printed. */
+export function runLoad(bytes: number, ...role: (string | number)[]): readonly Line[] {
+  return run([...pinnedTo("load"), referencePath(bytes), ...role.map(String)]);
 }
 
-/** Microseconds that a fixed piece of work takes on this machine now. */
+/** Returns the time that a fixed amount of work takes on this machine now, in microseconds. */
 export function readGauge(): number {
   return run([referencePath(), "gauge"])[0]?.gaugeUs as number;
 }
 
-/** Microseconds that a process and all its threads, ended ones too, have had a processor. */
+/** Returns the CPU time of all threads of a process, including exited ones, in microseconds. */
 export function readProcessorClock(pid: number): number {
   return run([referencePath(), "clock", String(pid)])[0]?.cpuUs as number;
 }
 
 const REFERENCE: Program = { command: (bytes) => [referencePath(bytes)] };
 
-function on(half: Half): readonly string[] {
+function pinnedTo(half: Half): readonly string[] {
   return [referencePath(), "on", half];
 }
 
@@ -146,7 +150,7 @@ async function* readLines(stream: ReadableStream<Uint8Array>): AsyncGenerator<st
   }
 }
 
-/** Runs a program to its end: the JSON it printed. */
+/** Runs a program until it exits, and returns the JSON objects that it printed. */
 function run(command: readonly string[]): readonly Line[] {
   const { exitCode, stdout } = Bun.spawnSync([...command], {
     stderr: "inherit",

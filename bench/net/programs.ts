@@ -1,26 +1,31 @@
-/** Makes the programs of the network benchmarks: the C references, and peers that Node can read. */
+/** Builds the programs of the network benchmarks: the C program, and bundles for Node and Deno. */
 
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { DEFAULT_DATAGRAM_BYTES } from "./datagrams.ts";
 
-const REFERENCE_FILES = [
-  "reference.c",
+const REFERENCE_SOURCES = [
+  "main.c",
   "load.c",
-  "collect.c",
+  "collector.c",
   "gauge.c",
-  "contender.c",
-  "unix.c",
-].map((file) => join(import.meta.dir, file));
+  "udp-contender.c",
+  "unix-contender.c",
+  "datagrams.c",
+  "measurement.c",
+  "processors.c",
+  "sockets.c",
+  "support.c",
+].map((file) => join(import.meta.dir, "reference", file));
 
-/** Peers that run on Node and Deno, and so are bundled: Node 20 reads no TypeScript. */
+/** The peers that run on Node and Deno. Bundled, since Node 20 does not run TypeScript. */
 const BUNDLED = ["node-dgram.ts", "deno.ts", "unix-dgram.ts"];
 
-/** Below node_modules, so that bundles find what is installed there. */
+/** Inside node_modules, so that bundles resolve the packages that are installed there. */
 const folder = join(import.meta.dir, "../node_modules/.cache/datagram-bench", String(process.pid));
 
-/** Compiles the C program for datagrams of each of these lengths, and bundles peers. */
-export async function makePrograms(sizes: readonly number[]): Promise<void> {
+/** Compiles the C program once for each datagram length of `sizes`, and bundles the peers. */
+export async function buildPrograms(sizes: readonly number[]): Promise<void> {
   mkdirSync(folder, { recursive: true });
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
   const lengths = new Set([DEFAULT_DATAGRAM_BYTES, ...sizes]);
@@ -31,26 +36,27 @@ export async function makePrograms(sizes: readonly number[]): Promise<void> {
     naming: "[name].mjs",
     outdir: folder,
   });
-  if (!success) throw new AggregateError(logs, "peers expected to be bundled");
+  if (!success) throw new AggregateError(logs, "the peers cannot be bundled");
 }
 
-/** The path of the C program for datagrams of so many bytes. */
+/** Returns the path of the C program for datagrams of `bytes` bytes. */
 export function referencePath(bytes: number = DEFAULT_DATAGRAM_BYTES): string {
   return join(folder, `reference-${bytes}`);
 }
 
-/** The path of a peer's source, which Bun runs. */
+/** Returns the path of a peer's source, for Bun. */
 export function peerSource(file: string): string {
   return join(import.meta.dir, "peers", file);
 }
 
-/** The path of a bundled peer. */
+/** Returns the path of a bundled peer, for Node and Deno. */
 export function peerBundle(file: string): string {
   return join(folder, file.replace(/\.ts$/, ".mjs"));
 }
 
 async function compile(bytes: number): Promise<void> {
-  const options = ["-O2", `-DDATAGRAM_BYTES=${bytes}`, "-o", referencePath(bytes)];
-  const gcc = Bun.spawn(["gcc", ...options, ...REFERENCE_FILES], { stderr: "inherit" });
+  const defines = ["-D_GNU_SOURCE", `-DDATAGRAM_BYTES=${bytes}`];
+  const options = ["-O2", ...defines, "-o", referencePath(bytes)];
+  const gcc = Bun.spawn(["gcc", ...options, ...REFERENCE_SOURCES], { stderr: "inherit" });
   if ((await gcc.exited) !== 0) throw new Error(`gcc expected exit code 0, got ${gcc.exitCode}`);
 }

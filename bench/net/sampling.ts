@@ -1,25 +1,25 @@
 /**
- * Takes samples on a machine that is not always as fast: each between two looks at a gauge, and
- * again when that tells of a slow spell, or when other programs ran beside it. A sample that fails
- * is taken again as well.
+ * Takes samples on a machine whose speed varies. The machine is measured before and after each
+ * sample. A sample is repeated if the machine was slow, if other programs ran at the same time, or
+ * if it failed.
  */
 
 import type { Figures } from "./measures.ts";
 import { readGauge } from "./processes.ts";
 import { othersTicks } from "./usage.ts";
 
-/** How many times a sample is taken, at the most. */
+/** The maximum number of attempts per sample. */
 const ATTEMPTS_MAX = 3;
-/** After so many failures nothing better is to be expected. */
+/** After this number of failed attempts a sample is given up. */
 const FAILURES_MAX = 2;
-/** A gauge this much above a good one of the run tells of a slow spell. */
+/** The machine is slow if the gauge exceeds a good value of the run by this factor. */
 const SLOW_GAUGE = 1.15;
-/** Other programs may have this part of a processor: more disturbs. */
+/** A sample is disturbed if other programs use more than this fraction of a processor. */
 const OTHERS_MAX = 0.1;
-/** USER_HZ of Linux is 100 everywhere. */
-const MS_A_TICK = 10;
-/** Looks at the gauge before the first sample. */
-const FIRST_LOOKS = 10;
+/** The length of a clock tick: USER_HZ is 100 on x86-64 and arm64 (time(7)). */
+const MS_PER_TICK = 10;
+/** The number of gauge readings before the first sample. */
+const INITIAL_READINGS = 10;
 
 interface Attempt {
   readonly figures: readonly Figures[];
@@ -33,39 +33,39 @@ export class Sampler {
   readonly #failures: string[] = [];
   #repeatMsLeft: number;
 
-  /** Takes samples again for so long in all, and no longer. */
+  /** @param repeatSeconds the total time that may be spent on repeated samples. */
   constructor(repeatSeconds: number) {
     this.#repeatMsLeft = repeatSeconds * 1e3;
-    for (let look = 0; look < FIRST_LOOKS; look++) this.#gauge();
+    for (let reading = 0; reading < INITIAL_READINGS; reading++) this.#gauge();
   }
 
-  /** What went wrong, whether or not another attempt went better. */
+  /** The errors of all failed attempts, including those that were repeated successfully. */
   get failures(): readonly string[] {
     return this.#failures;
   }
 
   /**
-   * A gauge above this tells of a slow spell. What is good is the lower quartile of all so far:
-   * the very best is a lucky moment, which would make everything else look slow.
+   * The gauge value above which the machine is slow. It derives from the lower quartile of all
+   * readings so far, since the minimum is an outlier, compared with which most samples look slow.
    */
   get #slowGaugeUs(): number {
     const sorted = this.#gauges.toSorted((a, b) => a - b);
     return SLOW_GAUGE * (sorted[Math.floor(sorted.length / 4)] as number);
   }
 
-  /** Adds `slow` to figures: 1 where even the best attempt was disturbed, 0 elsewhere. */
+  /** Adds `slow` to the figures of a sample: 1 if its best attempt was disturbed, otherwise 0. */
   mark(figures: Figures): Figures {
     const { gaugeUs = 0, others = 0 } = figures;
     return { ...figures, slow: Number(this.#isDisturbed({ gaugeUs, others })) };
   }
 
   /**
-   * What `measure` answers, of one contender or of several, with what is known of the attempt among
-   * the figures of each: `gaugeUs`, `others` (processors that other programs used) and `attempts`.
-   * Of several attempts the best one. Undefined where every attempt failed.
+   * Returns the results of the least disturbed call of `measure`, or undefined if all calls failed.
+   * Adds to the figures of each contender: `gaugeUs`, `others` (the number of processors that other
+   * programs used) and `attempts`.
    */
   async take(
-    what: string,
+    label: string,
     measure: () => Promise<readonly Figures[]>,
   ): Promise<readonly Figures[] | undefined> {
     let best: Attempt | undefined;
@@ -74,7 +74,7 @@ export class Sampler {
     while (attempts < ATTEMPTS_MAX && failed < FAILURES_MAX) {
       if (best !== undefined && this.#repeatMsLeft <= 0) break;
       const startMs = performance.now();
-      const attempt = await this.#attempt(what, measure);
+      const attempt = await this.#attempt(label, measure);
       if (attempts++ > 0) this.#repeatMsLeft -= performance.now() - startMs;
       if (attempt === undefined) failed++;
       else if (best === undefined || disturbance(attempt) < disturbance(best)) best = attempt;
@@ -90,7 +90,7 @@ export class Sampler {
   }
 
   async #attempt(
-    what: string,
+    label: string,
     measure: () => Promise<readonly Figures[]>,
   ): Promise<Attempt | undefined> {
     const before = this.#gauge();
@@ -99,10 +99,10 @@ export class Sampler {
     try {
       const figures = await measure();
       const ticks = Math.max(0, othersTicks() - startTicks);
-      const others = (ticks * MS_A_TICK) / (performance.now() - startMs);
+      const others = (ticks * MS_PER_TICK) / (performance.now() - startMs);
       return { figures, gaugeUs: Math.max(before, this.#gauge()), others };
     } catch (error) {
-      this.#failures.push(`${what}: ${(error as Error).message}`);
+      this.#failures.push(`${label}: ${(error as Error).message}`);
       return undefined;
     }
   }
@@ -114,7 +114,7 @@ export class Sampler {
   }
 }
 
-/** How much a sample was disturbed, to compare attempts. */
+/** Returns how much an attempt was disturbed, for comparison with other attempts. */
 function disturbance({ gaugeUs, others }: Attempt): number {
   return gaugeUs * (1 + others);
 }

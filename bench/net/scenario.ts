@@ -1,56 +1,61 @@
-/** What a scenario of the network benchmarks is, and how much effort goes into each. */
+/** The parts of a network benchmark scenario. */
 
 import type { Sample } from "../results.ts";
 import type { Contender } from "./contenders.ts";
 import type { Figures } from "./measures.ts";
 
-/** Where on a scenario's axes something is measured. */
-export type Place = Readonly<Record<string, number>>;
+/** The parameters of a sample: one point on the axes of a scenario. */
+export type Point = Sample["parameters"];
 
-/** How long everything takes: short for a look, long for figures. */
+/** How long measurements take: short for `--quick`, longer for results that are kept. */
 export interface Effort {
   readonly seconds: number;
-  /** Of a drain. */
+  /** The number of times that a drain fills and empties the queue. */
   readonly laps: number;
   readonly idleTrips: number;
   readonly pingPongTrips: number;
 }
 
-/** A thing to measure, of whom and where. */
+/** What to measure, of which contenders, at which points. */
 export interface Scenario {
   readonly suite: Exclude<Sample["suite"], "micro">;
   readonly name: string;
-  readonly places: readonly Place[];
+  readonly points: readonly Point[];
   readonly contenders: readonly Contender[];
-  /** Not everyone can everywhere, or is worth the time. */
-  takesPart?(contender: Contender, place: Place): boolean;
-  /** How many rounds it takes part in of a run of so many; absent: in all. */
+  /** Returns whether a contender is measured at a point. Absent: all are. */
+  takesPart?(contender: Contender, point: Point): boolean;
+  /** Returns the number of rounds of this scenario in a run of `ofRun` rounds. Absent: all. */
   rounds?(ofRun: number): number;
-  /** Whether all that take part are measured together, or each by itself. */
+  /** Whether one call of `measure` takes all contenders, instead of one call for each. */
   readonly isTogether?: boolean;
-  /** The figures of each, in their order. */
+  /** Returns the figures of each contender, in the same order. */
   measure(
     contenders: readonly Contender[],
-    place: Place,
+    point: Point,
     effort: Effort,
   ): Promise<readonly Figures[]>;
 }
 
-/** Measures one after the other. */
-export function each(
-  measure: (contender: Contender, place: Place, effort: Effort) => Promise<Figures>,
+/** Makes a `Scenario["measure"]` that measures one contender after the other. */
+export function measureEach(
+  measure: (contender: Contender, point: Point, effort: Effort) => Promise<Figures>,
 ): Scenario["measure"] {
-  return async (contenders, place, effort) => {
+  return async (contenders, point, effort) => {
     const all: Figures[] = [];
-    for (const contender of contenders) all.push(await measure(contender, place, effort));
+    for (const contender of contenders) all.push(await measure(contender, point, effort));
     return all;
   };
 }
 
-/** A coordinate of a place. */
-export function at(place: Place, axis: string): number {
-  const value = place[axis];
-  if (value === undefined)
-    throw new Error(`place expected "${axis}", got ${JSON.stringify(place)}`);
+/**
+ * Returns a parameter of a point.
+ *
+ * @throws Error if the scenario has no such parameter.
+ */
+export function parameterOf(point: Point, name: string): number {
+  const value = point[name];
+  if (value === undefined) {
+    throw new Error(`point expected "${name}", got ${JSON.stringify(point)}`);
+  }
   return value;
 }

@@ -1,69 +1,85 @@
-/** The paths through a datagram socket: what is measured, and who goes it. */
+/** The scenarios of the network benchmarks, except the growth scenarios. */
 
-import * as who from "./contenders.ts";
+import {
+  BATCHES,
+  BUN,
+  C_OFFLOAD,
+  C_PLAIN,
+  C_UNIX,
+  type Contender,
+  DEFAULTS,
+  DENO,
+  JAVASCRIPT,
+  OFFLOAD_OFF,
+  ONE_BUFFER,
+  PORTABLE,
+  THREAD,
+  UNIX_DGRAM,
+} from "./contenders.ts";
 import { DEFAULT_BATCH, DEFAULT_DATAGRAM_BYTES } from "./datagrams.ts";
 import * as measures from "./measures.ts";
-import { at, each, type Place, type Scenario } from "./scenario.ts";
+import { measureEach, type Point, parameterOf, type Scenario } from "./scenario.ts";
 
-/** A flow's question, or a small frame; a QUIC packet; a jumbo frame. */
-const SIZES: readonly Place[] = [{ bytes: 64 }, { bytes: 1200 }, { bytes: 9000 }];
-const ONE_SIZE: readonly Place[] = [{ bytes: DEFAULT_DATAGRAM_BYTES }];
+/** A small datagram, a QUIC packet, and a jumbo frame. */
+const SIZES: readonly Point[] = [{ bytes: 64 }, { bytes: 1200 }, { bytes: 9000 }];
+const ONE_SIZE: readonly Point[] = [{ bytes: DEFAULT_DATAGRAM_BYTES }];
 
-/** Ways through this library that are slower by design: measured at one size. */
-const FALLBACKS = [who.OFFLOAD_OFF, who.PORTABLE, who.THREAD];
-const REFERENCES = [who.C_PLAIN, who.C_OFFLOAD];
-const MOVERS = [
-  ...who.JAVASCRIPT,
+/** Configurations of this library that are not the default. Measured at one size. */
+const FALLBACKS = [OFFLOAD_OFF, PORTABLE, THREAD];
+const REFERENCES = [C_PLAIN, C_OFFLOAD];
+/** The contenders that send, receive and relay. */
+const THROUGHPUT_CONTENDERS = [
+  ...JAVASCRIPT,
   ...REFERENCES,
-  who.OFFLOAD_OFF,
-  who.PORTABLE,
-  who.BATCHES,
-  who.DEFAULTS,
+  OFFLOAD_OFF,
+  PORTABLE,
+  BATCHES,
+  DEFAULTS,
 ];
 
-/** A relay takes several times as long to drain a queue, and its figures need fewer laps. */
-const RELAY_LAPS_PART = 4;
+/** A drain of a relay takes several times as long as that of a sink, so it has fewer laps. */
+const RELAY_LAPS_DIVISOR = 4;
 
-/** Between two round trips of an idle peer. */
+/** The pause between two round trips to an idle peer. */
 const IDLE_GAP_US = 300;
 
-const isNoFallback = (contender: who.Contender, { bytes }: Place) =>
-  bytes === DEFAULT_DATAGRAM_BYTES || !FALLBACKS.includes(contender);
+/** Contenders whose results are nearly equal need more rounds to be distinguished. */
+const CLOSE_ROUNDS_FACTOR = 2;
 
-/** A datagram that is nothing but a system call: what is level is told apart by many rounds. */
-const LEVEL_ROUNDS = 2;
+const isMeasuredAtSize = (contender: Contender, { bytes }: Point) =>
+  bytes === DEFAULT_DATAGRAM_BYTES || !FALLBACKS.includes(contender);
 
 const send: Scenario = {
   suite: "net",
   name: "send",
-  places: SIZES,
-  contenders: [...MOVERS, who.ONE_BUFFER],
-  takesPart: isNoFallback,
-  measure: each((contender, place, { seconds }) =>
-    measures.measureSender(contender, { bytes: at(place, "bytes"), seconds, peers: 1 }),
+  points: SIZES,
+  contenders: [...THROUGHPUT_CONTENDERS, ONE_BUFFER],
+  takesPart: isMeasuredAtSize,
+  measure: measureEach((contender, point, { seconds }) =>
+    measures.measureSender(contender, { bytes: parameterOf(point, "bytes"), seconds, peers: 1 }),
   ),
 };
 
-/** Filled by GSO, so that the receiver is the limit and not its sender. */
+/** The load uses GSO, so that the receiver is the bottleneck, not the sender. */
 const receive: Scenario = {
   ...send,
-  contenders: MOVERS,
+  contenders: THROUGHPUT_CONTENDERS,
   name: "receive",
-  measure: each((contender, place, { seconds }) =>
-    measures.measureSink(contender, { bytes: at(place, "bytes"), seconds }),
+  measure: measureEach((contender, point, { seconds }) =>
+    measures.measureSink(contender, { bytes: parameterOf(point, "bytes"), seconds }),
   ),
 };
 
-/** From the short queue that a socket has when nobody asks for another. */
+/** With the default receive buffer, which holds few datagrams. */
 const receiveDefault: Scenario = {
   suite: "net",
   name: "receive, default queue",
-  places: ONE_SIZE,
-  contenders: [...who.JAVASCRIPT, who.C_PLAIN, ...FALLBACKS, who.DEFAULTS],
-  measure: each((contender, place, { seconds }) =>
+  points: ONE_SIZE,
+  contenders: [...JAVASCRIPT, C_PLAIN, ...FALLBACKS, DEFAULTS],
+  measure: measureEach((contender, point, { seconds }) =>
     measures.measureSink(
       contender,
-      { bytes: at(place, "bytes"), seconds },
+      { bytes: parameterOf(point, "bytes"), seconds },
       measures.DEFAULT_RECEIVE_BYTES,
     ),
   ),
@@ -72,29 +88,32 @@ const receiveDefault: Scenario = {
 const relay: Scenario = {
   ...receive,
   name: "relay",
-  measure: each((contender, place, { seconds }) =>
-    measures.measureRelay(contender, { bytes: at(place, "bytes"), seconds }),
+  measure: measureEach((contender, point, { seconds }) =>
+    measures.measureRelay(contender, { bytes: parameterOf(point, "bytes"), seconds }),
   ),
 };
 
-/** Deno has no option for the length of the queue, and the portable backend keeps one of its own. */
+/**
+ * Without Deno, which has no option for the receive buffer size, and without the portable backend,
+ * which moves datagrams to a queue of its own.
+ */
 const receiveDrain: Scenario = {
   suite: "net",
   name: "receive, drain",
-  places: ONE_SIZE,
-  contenders: [who.BUN, ...REFERENCES, who.OFFLOAD_OFF, who.BATCHES, who.DEFAULTS],
-  measure: each((contender, place, { laps }) =>
-    measures.measureSinkDrain(contender, { bytes: at(place, "bytes"), laps }),
+  points: ONE_SIZE,
+  contenders: [BUN, ...REFERENCES, OFFLOAD_OFF, BATCHES, DEFAULTS],
+  measure: measureEach((contender, point, { laps }) =>
+    measures.measureSinkDrain(contender, { bytes: parameterOf(point, "bytes"), laps }),
   ),
 };
 
 const relayDrain: Scenario = {
   ...receiveDrain,
   name: "relay, drain",
-  measure: each((contender, place, { laps }) =>
+  measure: measureEach((contender, point, { laps }) =>
     measures.measureRelayDrain(contender, {
-      bytes: at(place, "bytes"),
-      laps: Math.ceil(laps / RELAY_LAPS_PART),
+      bytes: parameterOf(point, "bytes"),
+      laps: Math.ceil(laps / RELAY_LAPS_DIVISOR),
     }),
   ),
 };
@@ -102,12 +121,12 @@ const relayDrain: Scenario = {
 const echoIdle: Scenario = {
   suite: "net",
   name: "echo, idle",
-  places: ONE_SIZE,
-  contenders: [...who.JAVASCRIPT, who.C_PLAIN, ...FALLBACKS, who.DEFAULTS],
+  points: ONE_SIZE,
+  contenders: [...JAVASCRIPT, C_PLAIN, ...FALLBACKS, DEFAULTS],
   isTogether: true,
-  measure: (contenders, place, { idleTrips }) =>
+  measure: (contenders, point, { idleTrips }) =>
     measures.measurePings(contenders, {
-      bytes: at(place, "bytes"),
+      bytes: parameterOf(point, "bytes"),
       trips: idleTrips,
       gapUs: IDLE_GAP_US,
     }),
@@ -116,9 +135,9 @@ const echoIdle: Scenario = {
 const echoPingPong: Scenario = {
   ...echoIdle,
   name: "echo, ping-pong",
-  measure: (contenders, place, { pingPongTrips }) =>
+  measure: (contenders, point, { pingPongTrips }) =>
     measures.measurePings(contenders, {
-      bytes: at(place, "bytes"),
+      bytes: parameterOf(point, "bytes"),
       trips: pingPongTrips,
       gapUs: 0,
     }),
@@ -127,28 +146,28 @@ const echoPingPong: Scenario = {
 const echoFlows: Scenario = {
   suite: "net",
   name: "echo, many flows",
-  places: [{ bytes: DEFAULT_DATAGRAM_BYTES, flows: 1000 }],
-  contenders: [...who.JAVASCRIPT, who.C_PLAIN, who.PORTABLE, who.DEFAULTS],
-  measure: each((contender, place, { seconds }) =>
+  points: [{ bytes: DEFAULT_DATAGRAM_BYTES, flows: 1000 }],
+  contenders: [...JAVASCRIPT, C_PLAIN, PORTABLE, DEFAULTS],
+  measure: measureEach((contender, point, { seconds }) =>
     measures.measureFlows(contender, {
-      bytes: at(place, "bytes"),
-      flows: at(place, "flows"),
+      bytes: parameterOf(point, "bytes"),
+      flows: parameterOf(point, "flows"),
       seconds,
     }),
   ),
 };
 
-/** One datagram each: nothing goes together. */
+/** Each datagram has another destination, so GSO does not apply. */
 const sendToMany: Scenario = {
   suite: "net",
   name: "send to many peers",
-  rounds: (ofRun) => LEVEL_ROUNDS * ofRun,
-  places: [{ bytes: DEFAULT_DATAGRAM_BYTES, peers: DEFAULT_BATCH }],
-  contenders: [...who.JAVASCRIPT, who.C_PLAIN, who.PORTABLE, who.DEFAULTS],
-  measure: each((contender, place, { seconds }) =>
+  rounds: (ofRun) => CLOSE_ROUNDS_FACTOR * ofRun,
+  points: [{ bytes: DEFAULT_DATAGRAM_BYTES, peers: DEFAULT_BATCH }],
+  contenders: [...JAVASCRIPT, C_PLAIN, PORTABLE, DEFAULTS],
+  measure: measureEach((contender, point, { seconds }) =>
     measures.measureSender(contender, {
-      bytes: at(place, "bytes"),
-      peers: at(place, "peers"),
+      bytes: parameterOf(point, "bytes"),
+      peers: parameterOf(point, "peers"),
       seconds,
     }),
   ),
@@ -157,23 +176,25 @@ const sendToMany: Scenario = {
 const unix: Scenario = {
   suite: "net",
   name: "Unix datagrams",
-  places: ONE_SIZE,
-  contenders: [who.UNIX_DGRAM, who.DENO, who.C_UNIX, who.DEFAULTS],
-  measure: each((contender, place, { seconds }) =>
-    measures.measureUnix(contender, { bytes: at(place, "bytes"), seconds }),
+  points: ONE_SIZE,
+  contenders: [UNIX_DGRAM, DENO, C_UNIX, DEFAULTS],
+  measure: measureEach((contender, point, { seconds }) =>
+    measures.measureUnix(contender, { bytes: parameterOf(point, "bytes"), seconds }),
   ),
 };
 
 const start: Scenario = {
   suite: "start",
   name: "start",
-  places: ONE_SIZE,
-  contenders: [...who.JAVASCRIPT, who.PORTABLE, who.DEFAULTS],
-  measure: each((contender, place) => measures.measureStart(contender, at(place, "bytes"))),
+  points: ONE_SIZE,
+  contenders: [...JAVASCRIPT, PORTABLE, DEFAULTS],
+  measure: measureEach((contender, point) =>
+    measures.measureStart(contender, parameterOf(point, "bytes")),
+  ),
 };
 
-/** In the order they are measured. */
-export const PATHS: readonly Scenario[] = [
+/** In the order in which they are measured. */
+export const SCENARIOS: readonly Scenario[] = [
   send,
   receive,
   receiveDefault,

@@ -1,39 +1,24 @@
-/** Prints what the network benchmarks measured: medians of rounds, a row for each contender and place. */
+/** Prints the results of the network benchmarks to the console: medians of all rounds. */
 
+import { FIGURES } from "../figures.ts";
 import type { Sample } from "../results.ts";
 import { median } from "../statistics.ts";
-import { tableRow } from "../targets.ts";
+import { printVerdicts } from "../targets.ts";
 import type { Scenario } from "./scenario.ts";
 import { judgeAll } from "./targets.ts";
 
-/** Columns: the figure, how it is headed, and how it is written. */
-const COLUMNS: readonly (readonly [string, string, (value: number) => string])[] = [
-  ["rate", "k/s", (value) => (value / 1e3).toFixed(value < 1e5 ? 1 : 0)],
-  ["gbitPerS", "Gbit/s", (value) => value.toFixed(2)],
-  ["ns", "ns", (value) => value.toFixed(0)],
-  ["p50Us", "p50 us", (value) => value.toFixed(1)],
-  ["p99Us", "p99 us", (value) => value.toFixed(0)],
-  ["p999Us", "p99.9 us", (value) => value.toFixed(0)],
-  ["userUs", "user us", (value) => value.toFixed(3)],
-  ["systemUs", "system us", (value) => value.toFixed(3)],
-  ["datagramsPerCall", "per call", (value) => value.toFixed(1)],
-  ["arrived", "arrived %", (value) => (100 * value).toFixed(1)],
-  ["ms", "ms", (value) => value.toFixed(1)],
-  ["residentMiB", "MiB", (value) => value.toFixed(1)],
-  ["memoryGrowthBytes", "growth KiB", (value) => (value / 1024).toFixed(0)],
-];
-
+/** Prints a table with a row for each point and contender of a scenario that was measured. */
 export function printScenario(
-  { name, contenders, places }: Scenario,
+  { name, contenders, points }: Scenario,
   samples: readonly Sample[],
 ): void {
   const rows: Record<string, string | number>[] = [];
-  for (const place of places) {
+  for (const point of points) {
     for (const { name: peer } of contenders) {
-      const of = samples.filter(
-        (sample) => sample.scenario === name && sample.peer === peer && sample.parameters === place,
+      const found = samples.filter(
+        (sample) => sample.scenario === name && sample.peer === peer && sample.parameters === point,
       );
-      if (of.length > 0) rows.push({ peer, ...place, ...medians(of) });
+      if (found.length > 0) rows.push({ peer, ...point, ...cellsOf(found) });
     }
   }
   if (rows.length === 0) return;
@@ -41,9 +26,9 @@ export function printScenario(
   console.table(rows);
 }
 
-function medians(samples: readonly Sample[]): Record<string, string> {
-  const cells = COLUMNS.flatMap(([figure, heading, write]) => {
-    const values = samples.flatMap(({ figures }) => figures[figure] ?? []);
+function cellsOf(samples: readonly Sample[]): Record<string, string> {
+  const cells = FIGURES.flatMap(({ name, heading, write }) => {
+    const values = samples.flatMap(({ figures }) => figures[name] ?? []);
     return values.length === 0 ? [] : [[heading, write(median(values))] as const];
   });
   const slow = samples.filter(({ figures }) => figures.slow === 1).length;
@@ -53,12 +38,14 @@ function medians(samples: readonly Sample[]): Record<string, string> {
   };
 }
 
+/** Prints the targets that `samples` allow to judge. */
 export function printTargets(samples: readonly Sample[]): void {
   const verdicts = judgeAll(samples);
   if (verdicts.length === 0) return;
   const missed = verdicts.filter(({ isMet }) => isMet === false).length;
-  console.log(`\nTargets: ${verdicts.length - missed} met, ${missed} not. "ratio" is ours over the
-other's, "speed-up" the other's over ours, "difference" ours less the other's: medians of
-rounds. "slow": the machine was disturbed in all of them, by a slow spell or by other programs.`);
-  console.table(verdicts.map(tableRow));
+  console.log(`\nTargets: ${verdicts.length - missed} met, ${missed} missed.
+Values are medians of rounds. "ratio": ours divided by the other's, "speed-up": the other's divided
+by ours, "difference": ours minus the other's. "slow": the machine was slow, or other programs ran,
+in every round.`);
+  printVerdicts(verdicts);
 }

@@ -1,47 +1,47 @@
-/** What processes have used so far, as the kernel tells from outside: proc(5). */
+/** CPU time and memory of processes, read from /proc (proc(5)). */
 
 import { readFileSync } from "node:fs";
 import { readProcessorClock } from "./processes.ts";
 
-/** Numbers of /proc/PID/stat behind the program's name. */
+/** Indices of the fields of /proc/PID/stat, counted from the first field after the program name. */
 const UTIME = 11;
 const STIME = 12;
-/** The same of children that have ended. */
+/** The same of child processes that have exited. */
 const CUTIME = 13;
 const CSTIME = 14;
-/** Numbers of the first line of /proc/stat: nobody's time. */
+/** Indices of the fields of the first line of /proc/stat in which no process of this system ran. */
 const IDLE = 3;
 const IOWAIT = 4;
 const STEAL = 7;
-/** From here on they are parts of others. */
+/** The fields from this index on are included in others. */
 const GUEST = 8;
 
-/** Processor time and memory of a process. */
+/** The CPU time and the memory of a process. */
 export interface Usage {
-  /** Microseconds of all threads, also of those that have ended: exact. */
+  /** The exact CPU time of all threads, including those that have exited. */
   readonly cpuUs: number;
-  /** Ticks of the clock that found it in the program, and in the kernel: samples, in effect. */
+  /** Clock ticks at which the process ran in user mode and in the kernel, respectively: samples. */
   readonly userTicks: number;
   readonly systemTicks: number;
   readonly residentBytes: number;
 }
 
+/** Reads the usage of a process since its start. */
 export function usageOf(pid: number): Usage {
   const read = (file: string) => readFileSync(`/proc/${pid}/${file}`, "utf8");
-  const stat = read("stat");
-  const numbers = stat
-    .slice(stat.lastIndexOf(")") + 2)
-    .split(" ")
-    .map(Number);
+  const fields = fieldsOf(read("stat"));
   return {
     cpuUs: readProcessorClock(pid),
-    userTicks: numbers[UTIME] as number,
-    systemTicks: numbers[STIME] as number,
+    userTicks: fields[UTIME] as number,
+    systemTicks: fields[STIME] as number,
     residentBytes: Number(/^VmRSS:\s+(\d+) kB$/m.exec(read("status"))?.[1] ?? 0) * 1024,
   };
 }
 
-/** Microseconds between two looks: in the program, in the kernel, both. */
+/**
+ * Returns the CPU time between two readings. The exact total is divided into user and system time
+ * by the ratio of the ticks.
+ */
 export function usedBetween(
   before: Usage,
   after: Usage,
@@ -53,19 +53,19 @@ export function usedBetween(
   return { userUs, systemUs: cpuUs - userUs, cpuUs };
 }
 
-/** Ticks so far that processors spent on anything but this process and its children that ended. */
+/** Returns the CPU time of other processes, in ticks: all but this one and its exited children. */
 export function othersTicks(): number {
   const [, ...all] = (readFileSync("/proc/stat", "utf8").split("\n")[0] as string).split(/ +/);
   const busy = all
     .slice(0, GUEST)
     .map((ticks, i) => ([IDLE, IOWAIT, STEAL].includes(i) ? 0 : +ticks));
-  const mine = numbersOf(readFileSync("/proc/self/stat", "utf8"));
-  const own = [UTIME, STIME, CUTIME, CSTIME].map((i) => mine[i] as number);
+  const fields = fieldsOf(readFileSync("/proc/self/stat", "utf8"));
+  const own = [UTIME, STIME, CUTIME, CSTIME].map((i) => fields[i] as number);
   return sum(busy) - sum(own);
 }
 
-/** The numbers of /proc/PID/stat behind the program's name, which may have any characters. */
-function numbersOf(stat: string): number[] {
+/** Returns the fields of /proc/PID/stat after the program name, which may contain any character. */
+function fieldsOf(stat: string): number[] {
   return stat
     .slice(stat.lastIndexOf(")") + 2)
     .split(" ")

@@ -1,18 +1,18 @@
-/** What moved between two runs, beyond what the rounds of each differ among themselves. */
+/** Compares two runs: finds the figures that changed by more than the noise of the rounds. */
 
+import { digits, figureOf } from "../figures.ts";
 import type { Sample } from "../results.ts";
-import { digits, figureOf } from "./figures.ts";
-import { keyOf, placeOf, type Series, seriesOf } from "./series.ts";
+import { describeParameters, keyOf, type Series, seriesOf } from "./series.ts";
 
-/** Less is noise, however alike the rounds are. */
+/** Smaller relative changes count as noise, even if the rounds of each run agree. */
 const CHANGE_MIN = 0.05;
-/** What a figure of one round can be off by. */
+/** The assumed noise of a figure that has only one round. */
 const SINGLE_ROUND_NOISE = 0.15;
 
-/** A figure that is not what it was. */
+/** A figure that changed between two runs. */
 export interface Move {
   readonly scenario: string;
-  readonly place: string;
+  readonly parameters: string;
   readonly peer: string;
   readonly figure: string;
   readonly old: number;
@@ -20,7 +20,7 @@ export interface Move {
   readonly isBetter: boolean;
 }
 
-/** The moves from `before` to `after`, the worst first. */
+/** Returns the figures that changed from `before` to `after`, the largest deterioration first. */
 export function movesBetween(before: readonly Sample[], after: readonly Sample[]): Move[] {
   const old = new Map(seriesOf(before).map((series) => [keyOf(series), series]));
   const moves = seriesOf(after).flatMap((series) => {
@@ -32,7 +32,8 @@ export function movesBetween(before: readonly Sample[], after: readonly Sample[]
 }
 
 function movesOf(before: Series, after: Series): Move[] {
-  const { scenario, parameters, peer } = after;
+  const { scenario, peer } = after;
+  const parameters = describeParameters(after.parameters);
   return Object.entries(after.medians).flatMap(([name, value]) => {
     const figure = figureOf(name);
     const old = before.medians[name];
@@ -41,32 +42,32 @@ function movesOf(before: Series, after: Series): Move[] {
     const noise = spread(before.rounds[name]) + spread(after.rounds[name]);
     if (Math.abs(change(old, value)) <= Math.max(CHANGE_MIN, noise)) return [];
     const isBetter = value > old === (figure.better === "more");
-    return { scenario, place: placeOf(parameters), peer, figure: name, old, new: value, isBetter };
+    return { scenario, parameters, peer, figure: name, old, new: value, isBetter };
   });
 }
 
-/** By what part of the larger one two values differ: symmetric, and fine with zeros. */
+/** Returns the difference relative to the larger value: symmetric, and defined for zeros. */
 function change(old: number, value: number): number {
   const larger = Math.max(Math.abs(old), Math.abs(value));
   return larger === 0 ? 0 : (value - old) / larger;
 }
 
-/** How far rounds are from the middle, as a part of the largest; for one round, a guess. */
+/** Returns half the relative range of the rounds, or the assumed noise if there is only one. */
 function spread(rounds: readonly number[] = []): number {
   if (rounds.length < 2) return SINGLE_ROUND_NOISE / 2;
   return Math.abs(change(Math.min(...rounds), Math.max(...rounds))) / 2;
 }
 
-/** Prints them. */
+/** Prints a table of moves to the console. */
 export function printMoves(moves: readonly Move[]): void {
   if (moves.length === 0) {
-    console.log("nothing moved beyond noise");
+    console.log("no figure changed by more than noise");
     return;
   }
   console.table(
-    moves.map(({ scenario, place, peer, figure, old, new: now, isBetter }) => ({
+    moves.map(({ scenario, parameters, peer, figure, old, new: now, isBetter }) => ({
       scenario,
-      at: place,
+      at: parameters,
       peer,
       figure,
       old: digits(old),

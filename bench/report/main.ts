@@ -1,8 +1,7 @@
 /**
- * Makes what is shown of the results in bench/results: the README's tables of what matters most and
- * of the targets, the plots in bench/plots, and the complete tables of bench/README.md. With
- * `--compare` it prints instead what moved since an older run. Drawing needs
- * `npm install --prefix bench`.
+ * Makes the report from the results in bench/results: the tables of README.md (overview and
+ * targets), the plots in bench/plots, and the complete tables of bench/README.md. With `--compare`,
+ * prints the changes since an older run instead. Drawing needs `npm install --prefix bench`.
  *
  *     npm run bench:report [-- --compare OLD.json --results FOLDER --readme FILE --tables FILE
  *                           --plots FOLDER]
@@ -13,7 +12,7 @@ import { parseArgs } from "node:util";
 import { movesBetween, printMoves } from "./compare.ts";
 import { draw } from "./draw.ts";
 import { replaceMarked } from "./markdown.ts";
-import { machineOf, overview } from "./overview.ts";
+import { describeMachine, overview } from "./overview.ts";
 import { type Plot, plotsOf } from "./plots.ts";
 import { latestSamples, loadFile, loadFolder, type ResultsFile, seriesOf } from "./series.ts";
 import { completeTables, targetTable, verdictsOf, wrongReasons } from "./tables.ts";
@@ -33,6 +32,7 @@ const files = await loadFolder(values.results);
 if (values.compare === undefined) await report(files);
 else await compare(files, await loadFile(values.compare));
 
+/** Writes the tables and plots. */
 async function report(files: readonly ResultsFile[]): Promise<void> {
   const samples = latestSamples(files);
   const plots = plotsOf(seriesOf(samples));
@@ -40,12 +40,12 @@ async function report(files: readonly ResultsFile[]): Promise<void> {
   const verdicts = verdictsOf(samples);
   const outcome = [
     ...plots.map((plot) => `![${plot.title}](${relative(dirname(values.readme), pathOf(plot))})`),
-    "What was to be reached: a ratio is ours over the other's, a speed-up the other's over ours, a " +
-      "difference ours less the other's.",
+    "Targets: a ratio is ours divided by the other's, a speed-up the other's divided by ours, a " +
+      "difference ours minus the other's.",
     targetTable(verdicts),
   ];
   const all = [
-    ...files.map((file) => `\`${file.command}\`, commit ${file.commit}: ${machineOf(file)}`),
+    ...files.map((file) => `\`${file.command}\`, commit ${file.commit}: ${describeMachine(file)}`),
     completeTables(samples),
   ];
   const newest = files.at(-1) as ResultsFile;
@@ -59,13 +59,14 @@ async function report(files: readonly ResultsFile[]): Promise<void> {
   for (const wrong of wrongReasons(verdicts)) console.log(wrong);
 }
 
-/** Replaces the marked parts of a file by name. */
+/** Replaces the generated parts of a file, which are given by the names of their markers. */
 async function write(path: string, parts: Readonly<Record<string, string>>): Promise<void> {
   let text = await Bun.file(path).text();
   for (const [name, content] of Object.entries(parts)) text = replaceMarked(text, name, content);
   await Bun.write(path, text);
 }
 
+/** Prints the changes since `old`. */
 async function compare(files: readonly ResultsFile[], old: ResultsFile): Promise<void> {
   const newer = files.filter(({ path }) => path !== old.path);
   const [machine, other] = [old.machine, newer.at(-1)?.machine].map((one) => JSON.stringify(one));

@@ -1,11 +1,11 @@
-/** Markdown: tables, and the marked parts of a file that are made by a program. */
+/** Markdown: tables, and the generated parts of a file. */
 
-/** A cell's text: a bar would end the cell. */
+/** Escapes the text of a cell: a bar would end the cell. */
 function cell(text: string): string {
   return text.replaceAll("|", "\\|");
 }
 
-/** A table; columns after the first `leftColumns` are numbers, to the right. */
+/** Makes a table. Columns after the first `leftColumns` are aligned to the right, for numbers. */
 export function table(
   headings: readonly string[],
   rows: readonly (readonly string[])[],
@@ -16,22 +16,22 @@ export function table(
   return [line(headings), `|${rule.join("|")}|`, ...rows.map(line)].join("\n");
 }
 
-/** Text behind a line that opens it. */
+/** Makes text that is collapsed under a summary. */
 export function details(summary: string, text: string): string {
   return `<details>\n<summary>${summary}</summary>\n\n${text}\n\n</details>`;
 }
 
 /**
- * Replaces what lies between `<!-- name -->` and `<!-- /name -->`.
+ * Replaces the text between `<!-- name -->` and `<!-- /name -->`.
  *
- * @throws Error when the two are not there, each once and in this order.
+ * @throws Error unless each marker occurs once, in this order.
  */
 export function replaceMarked(text: string, name: string, content: string): string {
   const [start, end] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
   const parts = text.split(start);
-  const rest = parts[1]?.split(end);
-  if (parts.length !== 2 || rest?.length !== 2) {
-    throw new Error(`expected ${start} and ${end} behind it, once each`);
+  const tail = parts[1]?.split(end);
+  if (parts.length !== 2 || tail?.length !== 2) {
+    throw new Error(`expected ${start} followed by ${end}, once each`);
   }
-  return `${parts[0]}${start}\n${content}\n${end}${rest[1]}`;
+  return `${parts[0]}${start}\n${content}\n${end}${tail[1]}`;
 }

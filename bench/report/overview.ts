@@ -1,18 +1,19 @@
-/** The README's first screen: what matters most, ours beside what Bun has and beside C. */
+/** The table at the top of README.md: this library, `Bun.udpSocket` and C side by side. */
 
+import { digits, figureOf } from "../figures.ts";
 import type { Results, Sample } from "../results.ts";
 import { judge } from "../targets.ts";
-import { digits, figureOf } from "./figures.ts";
 import { table } from "./markdown.ts";
-import { placeOf, type Series, seriesOf } from "./series.ts";
+import { describeParameters, type Series, seriesOf } from "./series.ts";
 
-/** A line of it. */
+/** A row of the table. */
 interface Row {
-  readonly what: string;
+  readonly label: string;
   readonly scenario: string;
-  readonly parameters: Readonly<Record<string, number>>;
+  readonly parameters: Sample["parameters"];
   readonly figure: string;
   readonly unit: string;
+  /** The peers of the columns. */
   readonly ours: string;
   readonly bun: string;
   readonly c?: string;
@@ -29,27 +30,27 @@ const rate = { parameters: BYTES, figure: "rate", unit: "M/s", bun: BUN } as con
 const trip = { parameters: BYTES, figure: "p50Us", unit: "µs", bun: BUN, c: C_PLAIN } as const;
 
 const ROWS: readonly Row[] = [
-  { ...rate, what: "send to one peer, `sendMany`", scenario: "send", ours: OURS, c: C_OFFLOAD },
-  { ...rate, what: "receive, `recvMany`", scenario: "receive", ours: OURS, c: C_OFFLOAD },
+  { ...rate, label: "send to one peer, `sendMany`", scenario: "send", ours: OURS, c: C_OFFLOAD },
+  { ...rate, label: "receive, `recvMany`", scenario: "receive", ours: OURS, c: C_OFFLOAD },
   {
     ...rate,
-    what: "relay with an 8-byte prefix, `recvBatch`, `sendBatch`",
+    label: "relay with an 8-byte prefix, `recvBatch`, `sendBatch`",
     scenario: "relay",
     ours: BATCHES,
     c: C_OFFLOAD,
   },
   {
     ...rate,
-    what: "send to 64 peers, one each",
+    label: "send to 64 peers, one each",
     parameters: { ...BYTES, peers: 64 },
     scenario: "send to many peers",
     ours: OURS,
     c: C_PLAIN,
   },
-  { ...trip, what: "round trip, ping-pong, p50", scenario: "echo, ping-pong", ours: OURS },
-  { ...trip, what: "round trip, idle, p50", scenario: "echo, idle", ours: OURS },
+  { ...trip, label: "round trip, ping-pong, p50", scenario: "echo, ping-pong", ours: OURS },
+  { ...trip, label: "round trip, idle, p50", scenario: "echo, idle", ours: OURS },
   {
-    what: "payload into a pooled buffer, prefix in front; `Buffer.concat`",
+    label: "payload into a pooled buffer, prefix in front; `Buffer.concat`",
     scenario: "prefix, pooled",
     parameters: BYTES,
     figure: "ns",
@@ -59,39 +60,41 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-const HOW =
-  "Medians of several rounds. The last two columns say how many times as good: the median of what " +
-  "each round says. Absolute figures move from machine to machine; these are made by " +
-  "`npm run bench:net`, `npm run bench:micro` and `npm run bench:report`. More: [figures](#figures).";
+const NOTE =
+  "Medians of several rounds. The last two columns compare this library with Bun and with C " +
+  "(more than 1 is better): the median of the ratios within each round. Absolute values depend " +
+  "on the machine. Made by `npm run bench:net`, `npm run bench:micro` and `npm run " +
+  "bench:report`. More: [figures](#figures).";
 
-/** The table, and what it was measured on. Lines that nobody measured are left out. */
+/** Returns the table, with the machine that it was measured on. Leaves out unmeasured rows. */
 export function overview(samples: readonly Sample[], latest: Results): string {
   const series = seriesOf(samples);
   const rows = ROWS.flatMap((row) => {
-    const line = cells(row, samples, series);
-    return line === undefined ? [] : [line];
+    const cells = cellsOf(row, samples, series);
+    return cells === undefined ? [] : [cells];
   });
   if (rows.length === 0) throw new Error("no line of the overview was measured: run bench:net");
-  const headings = [`${placeOf(BYTES)}, loopback`, "Bun", OURS, "C", "times Bun", "of C"];
-  return `${table(headings, rows)}\n\n${machineOf(latest)} ${HOW}`;
+  const parameters = describeParameters(BYTES);
+  const headings = [`${parameters}, loopback`, "Bun", OURS, "C", "times Bun", "of C"];
+  return `${table(headings, rows)}\n\n${describeMachine(latest)} ${NOTE}`;
 }
 
-function cells(
+function cellsOf(
   row: Row,
   samples: readonly Sample[],
   series: readonly Series[],
 ): string[] | undefined {
-  const { what, ours, bun, c, unit, figure } = row;
+  const { label, ours, bun, c, unit, figure } = row;
   const show = (peer: string | undefined) => {
     const value = medianOf(row, peer, series);
     return value === undefined ? "" : `${figureOf(figure)?.write(value)} ${unit}`;
   };
   if (show(ours) === "") return undefined;
-  const than = (against: string | undefined) => {
+  const compare = (against: string | undefined) => {
     const value = against && timesAsGood(row, against, samples);
     return value === undefined || value === "" ? "" : digits(value);
   };
-  return [what, show(bun), `**${show(ours)}**`, show(c), than(bun), than(c)];
+  return [label, show(bun), `**${show(ours)}**`, show(c), compare(bun), compare(c)];
 }
 
 function medianOf(
@@ -99,17 +102,20 @@ function medianOf(
   peer: string | undefined,
   series: readonly Series[],
 ): number | undefined {
-  const place = placeOf(parameters);
+  const wanted = describeParameters(parameters);
   const found = series.find(
-    (one) => one.scenario === scenario && one.peer === peer && placeOf(one.parameters) === place,
+    (one) =>
+      one.scenario === scenario &&
+      one.peer === peer &&
+      describeParameters(one.parameters) === wanted,
   );
   return found?.medians[figure];
 }
 
-/** How many times as good as another ours is: the median of the rounds' ratios. */
+/** Returns the factor by which this library is better than `against`. */
 function timesAsGood(row: Row, against: string, samples: readonly Sample[]): number | undefined {
   const comparison = figureOf(row.figure)?.better === "more" ? "ratio" : "speed-up";
-  const { what: path, scenario, parameters, figure, ours } = row;
+  const { label: path, scenario, parameters, figure, ours } = row;
   const target = {
     path,
     scenario,
@@ -123,8 +129,8 @@ function timesAsGood(row: Row, against: string, samples: readonly Sample[]): num
   return judge(target, samples).value;
 }
 
-/** Which machine, which software and when. */
-export function machineOf({ machine, versions, startedAt }: Results): string {
+/** Returns the machine, the software versions and the date of a run as text. */
+export function describeMachine({ machine, versions, startedAt }: Results): string {
   const { cpu, cores, memoryGiB, kernel } = machine;
   const software = Object.entries(versions)
     .filter(([name]) => name !== "library" && name !== "mitata")

@@ -1,22 +1,23 @@
-/** The plots: what is drawn of the measurements, as Vega-Lite says it. */
+/** The plots of the report, as Vega-Lite specifications. */
 
 import type { TopLevelSpec } from "vega-lite";
 import { BATCHES, C_OFFLOAD, C_PLAIN, DEFAULTS, JAVASCRIPT } from "../net/contenders.ts";
+import { logAxis, roundTicks, ticksAt } from "./log-axis.ts";
 import type { Series } from "./series.ts";
 import { LIMIT, OTHERS, OURS, OURS_ALSO } from "./theme.ts";
 
-/** A drawing with the name of its file and what it shows in words. */
+/** A plot, the name of its file, and its description. */
 export interface Plot {
   readonly name: string;
   readonly title: string;
   readonly spec: TopLevelSpec;
 }
 
-/** What a bar or a point is drawn of. */
+/** The data of a bar, point or label. */
 type Datum = Readonly<Record<string, string | number>>;
 
 const BYTES = 1200;
-/** Who is drawn, from the top: this library, what else there is for JavaScript, C. */
+/** The peers that are drawn, from the top: this library, JavaScript runtimes, C. */
 const PEERS = [DEFAULTS, BATCHES, ...JAVASCRIPT, C_PLAIN, C_OFFLOAD].map(({ name }) => name);
 const COLORS = [
   OURS,
@@ -24,13 +25,12 @@ const COLORS = [
   ...JAVASCRIPT.map(() => OTHERS),
   ...[C_PLAIN, C_OFFLOAD].map(() => LIMIT),
 ];
-const peerColor = { field: "peer", scale: { domain: PEERS, range: COLORS }, legend: null } as const;
-const peerAxis = { field: "peer", sort: PEERS, title: null, axis: { labelLimit: 240 } } as const;
+const PEER_SCALE = { domain: PEERS, range: COLORS } as const;
 
-/** Panels side by side, each with a scale of its own. */
-const PANELS = { bounds: "flush", spacing: 45, resolve: { scale: { x: "independent" } } } as const;
+/** The size of a panel of a plot, in pixels. */
+const PANEL_WIDTH = 190;
 
-/** Every plot that there are measurements for. */
+/** Returns all plots that there are results for. */
 export function plotsOf(series: readonly Series[]): Plot[] {
   const all = [
     throughput(series),
@@ -42,7 +42,19 @@ export function plotsOf(series: readonly Series[]): Plot[] {
   return all.filter((plot) => plot !== undefined);
 }
 
-/** Series of these scenarios at the usual size, of peers that are drawn. */
+// --------------------------------------------------------- panels by scenario, rows by peer ----
+
+/** The encodings of the peer of a datum: its row, and its colour. */
+const peerRow = {
+  field: "peer",
+  type: "nominal",
+  sort: PEERS,
+  title: null,
+  axis: { labelLimit: 240 },
+} as const;
+const peerColor = { field: "peer", type: "nominal", scale: PEER_SCALE, legend: null } as const;
+
+/** Returns the series of these scenarios that are drawn: one datagram size, and `PEERS`. */
 function drawn(series: readonly Series[], scenarios: readonly string[]): Series[] {
   return series.filter(
     ({ scenario, peer, parameters }) =>
@@ -50,10 +62,31 @@ function drawn(series: readonly Series[], scenarios: readonly string[]): Series[
   );
 }
 
-const THROUGH = ["send", "receive", "relay"];
+type Panel = Extract<TopLevelSpec, { readonly facet: unknown }>["spec"];
+
+const PEER_PANEL = { width: PANEL_WIDTH, height: { step: 20 } } as const;
+
+/** Returns a plot of one panel per scenario, side by side, each with a scale of its own. */
+function panelsByScenario(
+  scenarios: readonly string[],
+  values: Datum[],
+  panel: Panel,
+): TopLevelSpec {
+  return {
+    data: { values },
+    facet: { column: { field: "scenario", sort: [...scenarios], title: null } },
+    spec: panel,
+    bounds: "flush",
+    spacing: 45,
+    resolve: { scale: { x: "independent" } },
+  };
+}
+
+const THROUGHPUT_SCENARIOS = ["send", "receive", "relay"];
 
 function throughput(series: readonly Series[]): Plot | undefined {
-  const values = drawn(series, THROUGH).flatMap(({ scenario, peer, medians }): Datum[] =>
+  const shown = drawn(series, THROUGHPUT_SCENARIOS);
+  const values = shown.flatMap(({ scenario, peer, medians }): Datum[] =>
     medians.rate === undefined ? [] : [{ scenario, peer, rate: medians.rate / 1e6 }],
   );
   if (values.length === 0) return undefined;
@@ -62,31 +95,20 @@ function throughput(series: readonly Series[]): Plot | undefined {
   return {
     name: "throughput",
     title: `Datagrams of ${BYTES} bytes a second: send, receive, relay with a prefix`,
-    spec: {
-      data: { values },
-      facet: { column: { field: "scenario", sort: THROUGH, title: null } },
-      spec: {
-        width: 190,
-        height: { step: 20 },
-        encoding: { y: { ...peerAxis, type: "nominal" } },
-        layer: [
-          {
-            mark: "bar",
-            encoding: {
-              x: { ...x, axis: { tickCount: 4 } },
-              color: { ...peerColor, type: "nominal" },
-            },
-          },
-          { mark: { type: "text", align: "left", dx: 3 }, encoding: { x, text: label } },
-        ],
-      },
-      ...PANELS,
-    },
+    spec: panelsByScenario(THROUGHPUT_SCENARIOS, values, {
+      ...PEER_PANEL,
+      encoding: { y: peerRow },
+      layer: [
+        { mark: "bar", encoding: { x: { ...x, axis: { tickCount: 4 } }, color: peerColor } },
+        { mark: { type: "text", align: "left", dx: 3 }, encoding: { x, text: label } },
+      ],
+    }),
   };
 }
 
 function processor(series: readonly Series[]): Plot | undefined {
-  const values = drawn(series, THROUGH).flatMap(({ scenario, peer, medians }): Datum[] => {
+  const shown = drawn(series, THROUGHPUT_SCENARIOS);
+  const values = shown.flatMap(({ scenario, peer, medians }): Datum[] => {
     const { userUs, systemUs } = medians;
     if (userUs === undefined || systemUs === undefined) return [];
     return [
@@ -95,195 +117,154 @@ function processor(series: readonly Series[]): Plot | undefined {
     ];
   });
   if (values.length === 0) return undefined;
+  const x = {
+    field: "us",
+    type: "quantitative",
+    title: "µs a datagram",
+    axis: { tickCount: 4 },
+  } as const;
+  const opacity = {
+    field: "mode",
+    type: "ordinal",
+    scale: { domain: ["user", "system"], range: [1, 0.45] },
+    legend: null,
+  } as const;
+  const order = { field: "mode", sort: "descending" } as const;
   return {
     name: "processor-time",
     title: `Processor time of a datagram of ${BYTES} bytes: user (full) and system (pale)`,
-    spec: {
-      data: { values },
-      facet: { column: { field: "scenario", sort: THROUGH, title: null } },
-      spec: {
-        width: 190,
-        height: { step: 20 },
-        mark: "bar",
-        encoding: {
-          y: { ...peerAxis, type: "nominal" },
-          x: {
-            field: "us",
-            type: "quantitative",
-            title: "µs a datagram",
-            axis: { tickCount: 4 },
-          },
-          color: { ...peerColor, type: "nominal" },
-          opacity: {
-            field: "mode",
-            type: "ordinal",
-            scale: { domain: ["user", "system"], range: [1, 0.45] },
-            legend: null,
-          },
-          order: { field: "mode", sort: "descending" },
-        },
-      },
-      ...PANELS,
-    },
+    spec: panelsByScenario(THROUGHPUT_SCENARIOS, values, {
+      ...PEER_PANEL,
+      mark: "bar",
+      encoding: { y: peerRow, x, color: peerColor, opacity, order },
+    }),
   };
 }
 
-const TRIPS = ["echo, ping-pong", "echo, idle", "echo, many flows"];
+const ECHO_SCENARIOS = ["echo, ping-pong", "echo, idle", "echo, many flows"];
 
 function latency(series: readonly Series[]): Plot | undefined {
-  const values = drawn(series, TRIPS).flatMap(({ scenario, peer, medians }): Datum[] => {
+  const shown = drawn(series, ECHO_SCENARIOS);
+  const values = shown.flatMap(({ scenario, peer, medians }): Datum[] => {
     const { p50Us, p99Us } = medians;
     return p50Us === undefined || p99Us === undefined ? [] : [{ scenario, peer, p50Us, p99Us }];
   });
   if (values.length === 0) return undefined;
   const scale = { type: "log", nice: true } as const;
   const x = { field: "p50Us", type: "quantitative", title: "µs, log: p50 to p99", scale } as const;
-  const color = { ...peerColor, type: "nominal" } as const;
   const label = { field: "p50Us", type: "quantitative", format: ".3~s" } as const;
   return {
     name: "latency",
     title: `Round trips of ${BYTES} bytes: from the median to the slowest in a hundred`,
-    spec: {
-      data: { values },
-      facet: { column: { field: "scenario", sort: TRIPS, title: null } },
-      spec: {
-        width: 190,
-        height: { step: 20 },
-        encoding: { y: { ...peerAxis, type: "nominal" } },
-        layer: [
-          {
-            mark: { type: "rule", strokeWidth: 2, opacity: 0.5 },
-            encoding: {
-              x: { ...x, axis: { tickCount: 4, grid: false } },
-              x2: { field: "p99Us" },
-              color,
-            },
+    spec: panelsByScenario(ECHO_SCENARIOS, values, {
+      ...PEER_PANEL,
+      encoding: { y: peerRow },
+      layer: [
+        {
+          mark: { type: "rule", strokeWidth: 2, opacity: 0.5 },
+          encoding: {
+            x: { ...x, axis: { tickCount: 4, grid: false } },
+            x2: { field: "p99Us" },
+            color: peerColor,
           },
-          { mark: { type: "point", filled: true, size: 60, opacity: 1 }, encoding: { x, color } },
-          { mark: { type: "text", dy: -9 }, encoding: { x, text: label } },
-        ],
-      },
-      ...PANELS,
-    },
+        },
+        {
+          mark: { type: "point", filled: true, size: 60, opacity: 1 },
+          encoding: { x, color: peerColor },
+        },
+        { mark: { type: "text", dy: -9 }, encoding: { x, text: label } },
+      ],
+    }),
   };
 }
 
-/** A curve: what grows, and the figure that tells what a datagram costs. */
+// --------------------------------------------------------------------------- cost curves ----
+
+const CURVE = { type: "line", point: true } as const;
+const CURVE_LEGEND = { title: null, orient: "bottom", labelLimit: 240 } as const;
+
+/** A growth scenario: the parameter that grows, and the figure of the cost per datagram. */
 interface Curve {
   readonly scenario: string;
-  readonly axis: string;
+  readonly parameter: string;
   readonly figure: string;
   readonly title: string;
 }
 
 const CURVES: readonly Curve[] = [
-  { scenario: "send, batch size", axis: "batch", figure: "cpuUs", title: "CPU µs to send one" },
-  { scenario: "receive, batch size", axis: "batch", figure: "ns", title: "ns to receive one" },
+  {
+    scenario: "send, batch size",
+    parameter: "batch",
+    figure: "cpuUs",
+    title: "CPU µs to send one",
+  },
+  { scenario: "receive, batch size", parameter: "batch", figure: "ns", title: "ns to receive one" },
   {
     scenario: "receive, sockets",
-    axis: "sockets",
+    parameter: "sockets",
     figure: "cpuUs",
     title: "CPU µs to receive one",
   },
-  { scenario: "flow table", axis: "flows", figure: "ns", title: "ns to find a flow" },
+  { scenario: "flow table", parameter: "flows", figure: "ns", title: "ns to find a flow" },
   {
     scenario: "receive, workers with reusePort",
-    axis: "workers",
+    parameter: "workers",
     figure: "cpuUs",
     title: "CPU µs to receive one",
   },
 ];
 
 function growth(series: readonly Series[]): Plot | undefined {
-  const drawn = CURVES.map((curve) => ({ curve, values: curveOf(curve, series) })).filter(
+  const drawn = CURVES.map((curve) => ({ curve, values: pointsOf(curve, series) })).filter(
     ({ values }) => values.length > 0,
   );
   if (drawn.length === 0) return undefined;
   const peers = new Set(drawn.flatMap(({ values }) => values.map(({ peer }) => peer)));
   const legend = PEERS.filter((peer) => peers.has(peer));
-  const curves = drawn.map(({ curve, values }) => curvePanel(curve, values, legend));
+  const panels = drawn.map(({ curve, values }) => curvePanel(curve, values, legend));
   return {
     name: "growth",
     title: "What a datagram costs as things grow, both axes logarithmic",
-    spec: { columns: 3, concat: curves, spacing: 30 },
+    spec: { columns: 3, concat: panels, spacing: 30 },
   };
 }
 
-interface Point {
+interface CurvePoint {
   readonly peer: string;
   readonly at: number;
   readonly cost: number;
 }
 
-function curveOf({ scenario, axis, figure }: Curve, series: readonly Series[]): Point[] {
+function pointsOf({ scenario, parameter, figure }: Curve, series: readonly Series[]): CurvePoint[] {
   return series.flatMap((one) => {
-    const [at, cost] = [one.parameters[axis], one.medians[figure]];
+    const [at, cost] = [one.parameters[parameter], one.medians[figure]];
     if (one.scenario !== scenario || at === undefined || cost === undefined) return [];
     return [{ peer: one.peer, at, cost }];
   });
 }
 
-function curvePanel({ axis, title }: Curve, values: Point[], legend: string[]) {
+function curvePanel({ parameter, title }: Curve, values: CurvePoint[], legend: string[]) {
   return {
     data: { values },
-    width: 190,
+    width: PANEL_WIDTH,
     height: 150,
-    mark: { type: "line", point: true },
+    mark: CURVE,
     encoding: {
-      x: logAxis(
-        "at",
-        axis,
-        values.map(({ at }) => at),
-        true,
-      ),
-      y: logAxis(
-        "cost",
-        title,
-        values.map(({ cost }) => cost),
-      ),
+      x: logAxis("at", parameter, ticksAt(values.map(({ at }) => at))),
+      y: logAxis("cost", title, roundTicks(values.map(({ cost }) => cost))),
       color: {
         field: "peer",
         type: "nominal",
-        scale: { domain: PEERS, range: COLORS },
-        legend: { title: null, orient: "bottom", labelLimit: 240, values: legend },
+        scale: PEER_SCALE,
+        legend: { ...CURVE_LEGEND, values: legend },
       },
     },
   } as const;
 }
 
-/** How Vega is to write a tick: 0.5, 1,024, 65k. */
-const TICK_LABEL =
-  "format(datum.value, datum.value < 1 ? '~g' : datum.value < 10000 ? ',' : '.2~s')";
-
-/** A logarithmic axis from 1, 2 or 5 to 1, 2 or 5; or with ticks where the values are. */
-function logAxis(field: string, title: string, values: readonly number[], isExact = false) {
-  const ticks = isExact ? [...new Set(values)].sort((a, b) => a - b) : roundTicks(values);
-  const domain = [ticks.at(0) as number, ticks.at(-1) as number];
-  return {
-    field,
-    title,
-    type: "quantitative",
-    scale: { type: "log", domain, nice: false },
-    axis: { values: ticks, labelExpr: TICK_LABEL, labelFlush: false, labelOverlap: false },
-  } as const;
-}
-
-/** Powers of ten, those between which the values lie; where these are few, twice and 5 times too. */
-function roundTicks(values: readonly number[]): number[] {
-  const [least, most] = [Math.min(...values), Math.max(...values)];
-  const steps = most / least > 50 ? [1] : [1, 2, 5];
-  const ticks: number[] = [];
-  for (let power = Math.floor(Math.log10(least)); 10 ** power <= most; power++) {
-    ticks.push(...steps.map((step) => Number((step * 10 ** power).toPrecision(1))));
-  }
-  ticks.push(10 ** Math.ceil(Math.log10(most)));
-  const first = ticks.findLastIndex((tick) => tick <= least);
-  const last = ticks.findIndex((tick) => tick >= most);
-  return [...new Set(ticks.slice(first, last + 1))];
-}
-
-const PREFIXES = ["prefix alone", "prefix, pooled", "prefix, fresh"];
-const WAYS: Readonly<Record<string, string>> = {
+const PREFIX_SCENARIOS = ["prefix alone", "prefix, pooled", "prefix, fresh"];
+/** The variants that are drawn, by peer: which line each belongs to. */
+const PREFIX_LINES: Readonly<Record<string, string>> = {
   headroom: "headroom",
   "headroom: tryAddPrefix, advance": "headroom",
   splice: "splice",
@@ -296,9 +277,11 @@ const WAYS: Readonly<Record<string, string>> = {
 
 function prefix(series: readonly Series[]): Plot | undefined {
   const values = series.flatMap(({ scenario, peer, parameters, medians }): Datum[] => {
-    const [way, bytes, ns] = [WAYS[peer], parameters.bytes, medians.ns];
-    const isOne = PREFIXES.includes(scenario) && way !== undefined;
-    return isOne && bytes !== undefined && ns !== undefined ? [{ scenario, way, bytes, ns }] : [];
+    const [line, bytes, ns] = [PREFIX_LINES[peer], parameters.bytes, medians.ns];
+    const isDrawn = PREFIX_SCENARIOS.includes(scenario) && line !== undefined;
+    return isDrawn && bytes !== undefined && ns !== undefined
+      ? [{ scenario, line, bytes, ns }]
+      : [];
   });
   if (values.length === 0) return undefined;
   return {
@@ -306,21 +289,21 @@ function prefix(series: readonly Series[]): Plot | undefined {
     title: "Eight bytes in front of a payload, both axes logarithmic",
     spec: {
       data: { values },
-      width: 190,
+      width: PANEL_WIDTH,
       height: 170,
-      mark: { type: "line", point: true },
+      mark: CURVE,
       encoding: {
-        column: { field: "scenario", sort: PREFIXES, type: "nominal", title: null },
-        x: logAxis("bytes", "bytes of payload", valuesOf(values, "bytes")),
-        y: logAxis("ns", "ns", valuesOf(values, "ns")),
+        column: { field: "scenario", sort: PREFIX_SCENARIOS, type: "nominal", title: null },
+        x: logAxis("bytes", "bytes of payload", roundTicks(valuesOf(values, "bytes"))),
+        y: logAxis("ns", "ns", roundTicks(valuesOf(values, "ns"))),
         color: {
-          field: "way",
+          field: "line",
           type: "nominal",
           scale: {
-            domain: [...new Set(Object.values(WAYS))],
+            domain: [...new Set(Object.values(PREFIX_LINES))],
             range: [OURS, OURS_ALSO, OTHERS, "#3aa675", LIMIT],
           },
-          legend: { title: null, orient: "bottom", labelLimit: 240 },
+          legend: CURVE_LEGEND,
         },
       },
     },

@@ -1,58 +1,57 @@
 /**
- * Why a target is missed, for the table of targets, and what is to be known of a scenario: all that
- * people write there. Whether each missed target has a reason, and each reason a target that is
- * missed, bench:report tells.
+ * The text of the report that is written by hand: why targets are missed, and remarks on
+ * scenarios. bench:report warns about missed targets without a reason, and about reasons for
+ * targets that are not missed.
  */
 
 import type { Target } from "../targets.ts";
 
-/** Of all targets of a path, or of those among them that also have what else is said. */
+/** A reason for all targets that match the given fields. */
 export interface Reason {
-  /** The target's path; of a worst place, without the place: `receive, worst`. */
+  /** The target's path. Of a worst case, the part before the colon: `receive, worst`. */
   readonly path: string;
   readonly ours?: string;
   readonly figure?: string;
   readonly against?: string;
-  /** What stands behind "missed:" in the table. */
+  /** The text after "missed:" in the table. */
   readonly reason: string;
 }
 
 const FLOODED =
-  "the receiver is faster than what floods it: a call finds some ten datagrams, or the queue empty, " +
-  "and its own cost is theirs";
+  "the receiver is faster than the flood, so that a receive finds about ten datagrams, or none, " +
+  "and the cost of the call is divided by few datagrams";
 
-const WITHIN_NOISE = "at the limit: above it in some runs, below in others";
+const WITHIN_NOISE = "at the limit: above it in some runs, below it in others";
 
 export const REASONS: readonly Reason[] = [
   {
     path: "receive, offload off",
     against: "Bun.udpSocket",
     reason:
-      "nearly all of a datagram's cost is the kernel's, which is the same for both; C itself is not " +
-      "twice as fast as Bun here, nor is what the flood sends",
+      "nearly all of the cost per datagram is in the kernel, and the same for both. C is not " +
+      "twice as fast as Bun either, and the load does not send twice as much as Bun receives",
   },
   { path: "receive, offload off", against: "C, recvmmsg/sendmmsg", reason: WITHIN_NOISE },
   { path: "receive, flood", figure: "userUs", reason: FLOODED },
   {
     path: "receive, full queue",
     figure: "userUs",
-    reason:
-      "0.076 after six times as many laps: compilers are at work in the background until then",
+    reason: "0.076 after six times as many laps, when the compiler threads of the runtime are idle",
   },
   {
     path: "receive, full queue",
     ours: "datagram-socket",
     figure: "ns",
     reason:
-      "the kernel leaves coalesced datagrams in one piece: copying each of 1,200 bytes to a buffer " +
-      "of the caller's takes 25 ns, half of all that C does; scattering them by the kernel takes more",
+      "GRO delivers the datagrams as one message. Copying each of 1,200 bytes to a buffer of " +
+      "the caller takes 25 ns, half of the total time of C. Scattering by the kernel takes longer",
   },
   { path: "idle", figure: "p99Us", reason: WITHIN_NOISE },
   {
     path: "echo, idle, worst",
     figure: "cpuUs",
     reason:
-      "an answer that is waited for costs a promise, and a wake-up the look at two epoll instances " +
+      "waiting for a datagram costs a promise, and a wake-up involves two epoll instances " +
       "instead of one",
   },
   {
@@ -60,26 +59,26 @@ export const REASONS: readonly Reason[] = [
     ours: "datagram-socket",
     against: "C, GRO/GSO",
     reason:
-      "gathering 64 buffers takes the kernel more than sending one flat one, in C as well (0.82); " +
-      "buffers that lie one behind the other go as one: see the next line",
+      "the kernel needs more time to gather 64 buffers than to send one, also in C (0.82). " +
+      "Adjacent buffers are sent as one: see the next line",
   },
   {
     path: "start",
     figure: "ms",
     reason:
-      "loading some sixty modules is half of it, compiling the shim a sixth; bundled into one file " +
-      "it takes 3 to 6 ms less",
+      "half of it is loading about sixty modules, a sixth is compiling the shim. A bundle of the " +
+      "program starts 3 to 6 ms faster",
   },
 ];
 
-/** By scenario, what its table does not tell. */
+/** Remarks on the tables of scenarios, by name. */
 export const REMARKS: Readonly<Record<string, string>> = {
   "receive, workers with reusePort":
-    "What floods them runs on the same processors: where there are two, a second worker takes " +
-    "from the flood what it would receive.",
+    "The load runs on the same processors. If there are two, a second worker slows down the load " +
+    "that it receives from.",
 };
 
-/** The first that fits a target. */
+/** Returns the first reason that matches a target. */
 export function reasonOf(target: Target): Reason | undefined {
   return REASONS.find(
     ({ path, ours, figure, against }) =>

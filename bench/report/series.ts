@@ -1,29 +1,29 @@
-/** What the result files say: every scenario, place and peer with its figures, medians of the rounds. */
+/** Reads result files, and combines the rounds of each scenario, contender and parameters. */
 
 import { join } from "node:path";
 import type { Results, Sample } from "../results.ts";
 import { median } from "../statistics.ts";
 
-/** What one contender did at one place of a scenario, in all rounds. */
+/** The results of one contender with the same parameters of a scenario, of all rounds. */
 export interface Series {
   readonly suite: Sample["suite"];
   readonly scenario: string;
   readonly peer: string;
-  readonly parameters: Readonly<Record<string, number>>;
-  /** Whether all its samples are of slow spells of the machine; of others these do not count. */
+  readonly parameters: Sample["parameters"];
+  /** Whether the machine was disturbed in all rounds. Otherwise disturbed rounds are left out. */
   readonly isSlow: boolean;
-  /** By figure, a value for each round. */
+  /** The values of each figure, one per round. */
   readonly rounds: Readonly<Record<string, readonly number[]>>;
-  /** By figure, the median of them. */
+  /** The median of each figure. */
   readonly medians: Readonly<Record<string, number>>;
 }
 
-/** One file of results. */
+/** A result file. */
 export interface ResultsFile extends Results {
   readonly path: string;
 }
 
-/** The result files of a folder, the oldest first. */
+/** Reads the result files of a folder, the oldest run first. */
 export async function loadFolder(folder: string): Promise<ResultsFile[]> {
   const names = await Array.fromAsync(new Bun.Glob("*.json").scan(folder)).catch(() => []);
   if (names.length === 0) throw new Error(`no results in ${folder}: run the benchmarks first`);
@@ -33,7 +33,11 @@ export async function loadFolder(folder: string): Promise<ResultsFile[]> {
   );
 }
 
-/** @throws Error when it is no file of results. */
+/**
+ * Reads a result file.
+ *
+ * @throws Error if the file does not contain results, or a figure is not a finite number.
+ */
 export async function loadFile(path: string): Promise<ResultsFile> {
   const results = (await Bun.file(path).json()) as Partial<Results>;
   const { samples, machine, versions, startedAt } = results;
@@ -49,32 +53,32 @@ export async function loadFile(path: string): Promise<ResultsFile> {
   return { ...(results as Results), path };
 }
 
-/** The samples of all files. What several have measured is taken from the latest of them. */
+/** Returns the samples of all files. If several files have the same series, the last one counts. */
 export function latestSamples(files: readonly ResultsFile[]): Sample[] {
   const latest = new Map<string, readonly Sample[]>();
   for (const { samples } of files) {
-    for (const [key, of] of Map.groupBy(samples, keyOf)) latest.set(key, of);
+    for (const [key, ofSeries] of Map.groupBy(samples, keyOf)) latest.set(key, ofSeries);
   }
   return [...latest.values()].flat();
 }
 
-/** Samples put together by who, what and where, in the order in which these first come. */
+/** Groups samples into series, in the order of their first samples. */
 export function seriesOf(samples: readonly Sample[]): Series[] {
   return [...Map.groupBy(samples, keyOf).values()].map((all) => {
     const { suite, scenario, peer, parameters } = all[0] as Sample;
-    const fast = all.filter(({ figures }) => figures.slow !== 1);
-    const isSlow = fast.length === 0;
-    const of = isSlow ? all : fast;
-    const names = [...new Set(of.flatMap(({ figures }) => Object.keys(figures)))];
+    const undisturbed = all.filter(({ figures }) => figures.slow !== 1);
+    const isSlow = undisturbed.length === 0;
+    const counted = isSlow ? all : undisturbed;
+    const names = [...new Set(counted.flatMap(({ figures }) => Object.keys(figures)))];
     const rounds = Object.fromEntries(
-      names.map((name) => [name, of.flatMap(({ figures }) => figures[name] ?? [])]),
+      names.map((name) => [name, counted.flatMap(({ figures }) => figures[name] ?? [])]),
     );
     const medians = Object.fromEntries(names.map((name) => [name, median(rounds[name] ?? [])]));
     return { suite, scenario, peer, parameters, isSlow, rounds, medians };
   });
 }
 
-/** Who, what and where, as a key. */
+/** Returns the key of the series that a sample belongs to. */
 export function keyOf({
   suite,
   scenario,
@@ -84,12 +88,12 @@ export function keyOf({
   return JSON.stringify([suite, scenario, peer, Object.entries(parameters).sort()]);
 }
 
-/** The places of a scenario in words: `1,200 bytes, 64 peers`, `1,200 bytes, batch 64`. */
-export function placeOf(parameters: Sample["parameters"]): string {
+/** Returns parameters as text: `1,200 bytes, 64 peers`, `1,200 bytes, batch 64`. */
+export function describeParameters(parameters: Sample["parameters"]): string {
   return Object.entries(parameters)
-    .map(([axis, value]) => {
+    .map(([name, value]) => {
       const number = value.toLocaleString("en-US");
-      return axis === "batch" ? `${axis} ${number}` : `${number} ${axis}`;
+      return name === "batch" ? `${name} ${number}` : `${number} ${name}`;
     })
     .join(", ");
 }

@@ -1,12 +1,12 @@
-/** How plots look: one drawing for light and for dark pages, on whatever is behind it. */
+/** The look of plots: one drawing with a transparent background, for light and dark pages. */
 
 import type { Config } from "vega-lite";
 
-/** What has another colour on a dark page. */
+/** Colours that differ between light and dark pages. */
 const INK = { light: "#1f2328", dark: "#e6edf3" };
 const FAINT = { light: "#d1d9e0", dark: "#3d444d" };
 
-/** Colours of marks: far enough from white and from black. */
+/** Colours of marks, with enough contrast to both white and black. */
 export const OURS = "#e8590c";
 export const OURS_ALSO = "#f2a154";
 export const OTHERS = "#4a90d9";
@@ -33,8 +33,8 @@ export const THEME: Config = {
 };
 
 /**
- * Makes a plot follow the page: rules of a style sheet go before an element's own colours. Readers
- * that do not see get the title alone; Vega's roles for hundreds of lines and marks say no more.
+ * Adds a title and a style sheet for dark pages, whose rules override colour attributes. Removes
+ * ARIA roles, so that screen readers read the title instead of hundreds of lines and marks.
  */
 export function finish(svg: string, title: string): string {
   const rules = [INK, FAINT].flatMap(({ light, dark }) =>

@@ -1,4 +1,4 @@
-/** The command line: what may be said, and what each mistake is answered with. */
+/** Parses and checks the command line. */
 
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
@@ -10,32 +10,32 @@ export const HELP = `Multiplexes the UDP flows of many clients over one socket.
   clients <-> ingress <== tunnel ==> egress <-> upstream
 
 Usage:
-  main.ts                                     all of it on loopback, every answer checked
-  main.ts ingress --listen A --tunnel B       the clients' half; B is where the egress listens
-  main.ts egress --listen B --upstream C      the upstream's half
-  main.ts origin --listen C                   an upstream that sends everything back
-  main.ts load --target A                     asks an ingress, and checks every answer
+  main.ts                                     runs all roles on loopback, as a demo
+  main.ts ingress --listen A --tunnel B       receives from clients at A, sends to an egress at B
+  main.ts egress --listen B --upstream C      receives from ingresses at B, sends to the upstream C
+  main.ts origin --listen C                   runs an echo server as the upstream
+  main.ts load --target A                     sends requests to an ingress, checks every reply
 
-Addresses are host:port or [IPv6]:port. Listening on port 0 takes a free one and prints it.
+Addresses are host:port or [IPv6]:port. With --listen, port 0 selects a free port, which is printed.
 
 Options:
-  --listen, --tunnel, --upstream, --target    as above
-  --max-flows N      flows at the same time, 1..30000 (default 4096); ingress, egress
-  --idle-timeout S   seconds until an idle flow is forgotten (default 30); ingress, egress
-  --clients N        clients of the load generator, 1..10000 (default 64)
-  --duration S       seconds to run (default: 5 with load, else until SIGINT or SIGTERM)
+  --listen, --tunnel, --upstream, --target    addresses, see above
+  --max-flows N      maximum number of flows, 1..30000 (default 4096); ingress, egress, demo
+  --idle-timeout S   seconds until an idle flow is removed (default 30); ingress, egress, demo
+  --clients N        number of clients, 1..10000 (default 64); load, demo
+  --duration S       seconds to run (default: load, demo 5; others until SIGINT or SIGTERM)
   --backend NAME     native or portable (default: native where it works)
-  --json             prints the summary as JSON
-  --help             prints this
+  --json             print the summary as JSON
+  --help             print this help
 
-Exit codes: 0 all well; 1 an answer was altered, went to the wrong client, or none came at all;
-2 bad configuration.
+Exit codes: 0 success; 1 load, demo: a reply was altered, a reply reached the wrong client, or no
+valid reply was received; 2 bad configuration.
 `;
 
-/** A mistake of the user's, said in one line. */
+/** An error of the user. The message is one line. */
 export class UsageError extends Error {}
 
-/** What the process is to be. */
+/** The part of the setup that the process runs, or `demo` for all of them. */
 export type Role = "demo" | "ingress" | "egress" | "origin" | "load";
 
 /** A checked command line, with host names resolved. */
@@ -48,7 +48,7 @@ export interface Config {
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
   readonly clients: number;
-  /** Absent: until a signal. */
+  /** How long to run. Absent: until a signal. */
   readonly durationMs: number | undefined;
   readonly backend: Backend | undefined;
   readonly json: boolean;
@@ -74,72 +74,75 @@ type Option = keyof typeof OPTIONS;
 
 const COMMON: readonly Option[] = ["duration", "backend", "json", "help"];
 
-/** What each role needs, and what else it takes. */
-const ROLES: Record<Role, { needs: readonly AddressOption[]; takes: readonly Option[] }> = {
-  demo: { needs: [], takes: ["clients", "max-flows", "idle-timeout"] },
-  ingress: { needs: ["listen", "tunnel"], takes: ["max-flows", "idle-timeout"] },
-  egress: { needs: ["listen", "upstream"], takes: ["max-flows", "idle-timeout"] },
-  origin: { needs: ["listen"], takes: [] },
-  load: { needs: ["target"], takes: ["clients"] },
+/** The required addresses of each role, and the other options it accepts. */
+const ROLES: Record<Role, { required: readonly AddressOption[]; optional: readonly Option[] }> = {
+  demo: { required: [], optional: ["clients", "max-flows", "idle-timeout"] },
+  ingress: { required: ["listen", "tunnel"], optional: ["max-flows", "idle-timeout"] },
+  egress: { required: ["listen", "upstream"], optional: ["max-flows", "idle-timeout"] },
+  origin: { required: ["listen"], optional: [] },
+  load: { required: ["target"], optional: ["clients"] },
 };
 
-/** Seconds of load when nothing is said. */
+/** The default duration of roles with load. */
 const LOAD_SECONDS = 5;
-/** A thread has room for 32768 sockets of the library. */
+/**
+ * Each flow of an egress has a socket with an ephemeral port, of which Linux has 28,232 by default
+ * (`ip_local_port_range` in ip(7)).
+ */
 const FLOWS_MAX = 30_000;
 const CLIENTS_MAX = 10_000;
-/** Timers take no more milliseconds than 2^31-1. */
+/** The delay of a timer is limited to 2^31-1 ms. */
 const SECONDS_MAX = 2_000_000;
 
-const NOWHERE: HostAndPort = { hostname: "127.0.0.1", port: 0 };
+/** The value of the addresses that a role does not use. */
+const NO_ADDRESS: HostAndPort = { hostname: "127.0.0.1", port: 0 };
 
 /**
- * Reads the command line: the configuration, or `"help"`.
+ * Returns the configuration, or `"help"` if help is requested.
  *
- * @throws UsageError with one line that says what is wrong.
+ * @throws UsageError if the command line is wrong.
  */
 export async function readCommandLine(args: readonly string[]): Promise<Config | "help"> {
-  const { values, positionals } = parse(args);
+  const { values, positionals } = parseOptions(args);
   if (values.help) return "help";
   const role = roleOf(positionals, values);
   checkOptions(role, values);
   const addresses: Record<AddressOption, HostAndPort> = {
-    listen: NOWHERE,
-    tunnel: NOWHERE,
-    upstream: NOWHERE,
-    target: NOWHERE,
+    listen: NO_ADDRESS,
+    tunnel: NO_ADDRESS,
+    upstream: NO_ADDRESS,
+    target: NO_ADDRESS,
   };
   for (const name of ADDRESSES) {
     const text = values[name];
-    if (text !== undefined) addresses[name] = await address(name, text);
+    if (text !== undefined) addresses[name] = await parseAddress(name, text);
   }
   const hasLoad = role === "demo" || role === "load";
-  const durationMs = seconds(values, "duration", hasLoad ? LOAD_SECONDS : undefined);
   return {
     role,
     ...addresses,
-    flowsMax: integer(values, "max-flows", { fallback: 4096, max: FLOWS_MAX }),
-    idleTimeoutMs: seconds(values, "idle-timeout", 30) as number,
-    clients: integer(values, "clients", { fallback: 64, max: CLIENTS_MAX }),
-    durationMs,
-    backend: backend(values.backend ?? process.env.DATAGRAM_SOCKET_BACKEND),
+    durationMs: parseSeconds(values, "duration", hasLoad ? LOAD_SECONDS : undefined),
+    flowsMax: parseInteger(values, "max-flows", { fallback: 4096, max: FLOWS_MAX }),
+    idleTimeoutMs: parseSeconds(values, "idle-timeout", 30) as number,
+    clients: parseInteger(values, "clients", { fallback: 64, max: CLIENTS_MAX }),
+    backend: parseBackend(values.backend ?? process.env.DATAGRAM_SOCKET_BACKEND),
     json: values.json ?? false,
   };
 }
 
-function parse(args: readonly string[]) {
+function parseOptions(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
   } catch (error) {
-    // The first sentence says what is wrong, the rest how parseArgs would have it.
-    const [what] = String((error as Error).message).split(/\.\s|\n/);
-    throw new UsageError(`${what}; --help says what there is`);
+    // The first sentence is the error. The others are hints about the syntax of parseArgs.
+    const [firstSentence] = String((error as Error).message).split(/\.\s|\n/);
+    throw new UsageError(`${firstSentence}; see --help`);
   }
 }
 
-type Values = ReturnType<typeof parse>["values"];
+type Values = ReturnType<typeof parseOptions>["values"];
 
-/** The first word; without one, what the addresses given are for. */
+/** Returns the role named by the first argument, or else implied by the addresses. */
 function roleOf(positionals: readonly string[], values: Values): Role {
   const [word, extra] = positionals;
   if (extra !== undefined) throw new UsageError(`unexpected argument "${extra}"`);
@@ -149,23 +152,23 @@ function roleOf(positionals: readonly string[], values: Values): Role {
   }
   const given = ADDRESSES.filter((name) => values[name] !== undefined).join();
   for (const role of ["demo", "ingress", "egress"] as const) {
-    if (ROLES[role].needs.join() === given) return role;
+    if (ROLES[role].required.join() === given) return role;
   }
-  throw new UsageError("which half is it? Say ingress or egress first");
+  throw new UsageError("cannot infer the role from the addresses: start with ingress or egress");
 }
 
 function checkOptions(role: Role, values: Values): void {
-  const { needs, takes } = ROLES[role];
+  const { required, optional } = ROLES[role];
   for (const name of Object.keys(values) as Option[]) {
-    const isKnown = [...needs, ...takes, ...COMMON].includes(name);
-    if (!isKnown) throw new UsageError(`--${name} does not go with ${role}`);
+    const isAccepted = [...required, ...optional, ...COMMON].includes(name);
+    if (!isAccepted) throw new UsageError(`--${name} is not an option of ${role}`);
   }
-  for (const name of needs) {
-    if (values[name] === undefined) throw new UsageError(`${role} needs --${name} host:port`);
+  for (const name of required) {
+    if (values[name] === undefined) throw new UsageError(`${role} requires --${name} host:port`);
   }
 }
 
-async function address(name: AddressOption, text: string): Promise<HostAndPort> {
+async function parseAddress(name: AddressOption, text: string): Promise<HostAndPort> {
   const match = /^(?:\[([^[\]]+)\]|([^:[\]]+)):(\d+)$/.exec(text);
   const host = match?.[1] ?? match?.[2];
   if (host === undefined) {
@@ -176,10 +179,10 @@ async function address(name: AddressOption, text: string): Promise<HostAndPort> 
   if (port < portMin || port > 65_535) {
     throw new UsageError(`--${name} expected port ${portMin}..65535, got ${match?.[3]}`);
   }
-  return { hostname: await resolve(name, host), port };
+  return { hostname: await resolveHost(name, host), port };
 }
 
-async function resolve(name: AddressOption, host: string): Promise<string> {
+async function resolveHost(name: AddressOption, host: string): Promise<string> {
   if (isIP(host.split("%", 1)[0] as string) !== 0) return host;
   try {
     return (await lookup(host)).address;
@@ -189,7 +192,7 @@ async function resolve(name: AddressOption, host: string): Promise<string> {
   }
 }
 
-function integer(
+function parseInteger(
   values: Values,
   name: "max-flows" | "clients",
   { fallback, max }: { fallback: number; max: number },
@@ -201,8 +204,8 @@ function integer(
   throw new UsageError(`--${name} expected integer 1..${max}, got "${text}"`);
 }
 
-/** In milliseconds. */
-function seconds(
+/** Returns the value in milliseconds. */
+function parseSeconds(
   values: Values,
   name: "idle-timeout" | "duration",
   fallback: number | undefined,
@@ -214,8 +217,8 @@ function seconds(
   throw new UsageError(`--${name} expected seconds above 0, at most ${SECONDS_MAX}, got "${text}"`);
 }
 
-function backend(text: string | undefined): Backend | undefined {
-  // The variable is the library's own, which takes the empty one for absent too.
+function parseBackend(text: string | undefined): Backend | undefined {
+  // The library reads the same environment variable, and also ignores it if it is empty.
   if (text === undefined || text === "") return undefined;
   if (text === "native" || text === "portable") return text;
   throw new UsageError(

@@ -1,46 +1,47 @@
 /**
- * The upstream's half: takes all flows out of the tunnel, keeps one connected upstream socket for
- * each, and sends the answers back with the flow ID in front.
+ * The tunnel endpoint of the upstream: receives the datagrams of all flows from the tunnel, sends
+ * those of each flow through an upstream socket of its own, and returns the replies with their flow
+ * ID through the tunnel.
  *
- * It serves any number of ingresses; flows of two of them are apart, whatever their IDs. It does
- * not ask who they are: like its upstream, the tunnel's port is for a network that is trusted.
+ * Serves any number of ingresses: a flow is identified by the address of its ingress and its flow
+ * ID. Ingresses are not authenticated, so the tunnel belongs in a trusted network.
  */
 
 import {
   AddressMap,
   type Backend,
-  decodeVarint,
   type HostAndPort,
   SendBatch,
   type SocketAddress,
+  type SocketCounters,
   SocketError,
   type UdpSocket,
 } from "../../lib/index.ts";
-import { Receiver, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./batch.ts";
 import {
   addCounters,
-  type HalfCounts,
-  type HalfSnapshot,
-  newHalfCounts,
+  type EndpointCounters,
+  type EndpointSnapshot,
+  newEndpointCounters,
   snapshotOf,
   sumCounters,
-} from "./counts.ts";
-import { type FlowId, flowIdLength } from "./flow-id.ts";
+} from "./counters.ts";
 import { FlowTable } from "./flow-table.ts";
-import { openSocket } from "./open.ts";
-import { Outbox } from "./outbox.ts";
-import { UpstreamFlow } from "./upstream-flow.ts";
+import { Forwarder, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
+import { openSocket } from "./open-socket.ts";
+import { ReplyQueue } from "./reply-queue.ts";
+import { type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
+import { type FlowContext, UpstreamFlow } from "./upstream-flow.ts";
 
-/** Asked for each upstream socket, which carries one client's datagrams. */
+/** The buffer size to request for an upstream socket, which carries the traffic of one client. */
 const UPSTREAM_BUFFER_BYTES = 2 ** 18;
 
-/** Flows that are sent to together, each by a batch of its own. */
+/** The maximum number of flows with a send batch: the flows that one flush sends to. */
 const SENDING_FLOWS_MAX = 64;
-/** Datagrams that are sent to a flow together. */
+/** The maximum number of datagrams in a send batch of a flow. */
 const FLOW_BATCH_DATAGRAMS = 64;
 
 export interface EgressOptions {
-  /** Where ingresses send to. Port 0: the system's choice, see `localAddr`. */
+  /** The address for the ingresses. Port 0: chosen by the system, see `localAddr`. */
   readonly listen: HostAndPort;
   readonly upstream: HostAndPort;
   readonly flowsMax: number;
@@ -54,85 +55,90 @@ type FlowsById = Map<FlowId, UpstreamFlow>;
 /** A running egress. */
 export class Egress {
   readonly #options: EgressOptions;
-  readonly #counts: HalfCounts = newHalfCounts();
-  readonly #tunnel: UdpSocket;
+  readonly #counters: EndpointCounters = newEndpointCounters();
+  readonly #tunnelSocket: UdpSocket;
   readonly #flows: FlowTable<UpstreamFlow>;
-  readonly #byIngress = new AddressMap<FlowsById>();
-  readonly #outbox: Outbox;
-  readonly #expiry: ReturnType<typeof setInterval>;
-  /** Upstream sockets, and the sum of those that are closed. */
-  readonly #open = new Set<UdpSocket>();
-  readonly #closedCounters;
-  /** The first `#sendingCount` have a batch each, the one at the same index. */
-  readonly #sending: UpstreamFlow[] = [];
+  readonly #flowsByIngress = new AddressMap<FlowsById>();
+  readonly #flowContext: FlowContext;
+  readonly #expiryTimer: ReturnType<typeof setInterval>;
+  /** The open upstream sockets, and the sum of the counters of the closed ones. */
+  readonly #upstreamSockets = new Set<UdpSocket>();
+  readonly #closedCounters: SocketCounters;
+  /** The first `#sendingCount` flows have the send batch at the same index. */
+  readonly #sendingFlows: UpstreamFlow[] = [];
   readonly #sendBatches: SendBatch[] = [];
   #sendingCount = 0;
 
-  private constructor(tunnel: UdpSocket, options: EgressOptions) {
+  private constructor(tunnelSocket: UdpSocket, options: EgressOptions) {
     this.#options = options;
-    this.#tunnel = tunnel;
-    this.#outbox = new Outbox(tunnel, this.#counts);
-    this.#closedCounters = tunnel.counters;
+    this.#tunnelSocket = tunnelSocket;
+    this.#flowContext = {
+      counters: this.#counters,
+      replies: new ReplyQueue(tunnelSocket, this.#counters),
+      openSocket: () => this.#openUpstreamSocket(),
+      onReply: (flow, nowMs) => this.#flows.touch(flow, nowMs),
+    };
+    // A copy of the counters of a new socket: all zero.
+    this.#closedCounters = tunnelSocket.counters;
     this.#flows = new FlowTable({ ...options, onRemove: (flow) => this.#onRemove(flow) });
-    this.#expiry = this.#flows.expireRegularly();
-    new Receiver(tunnel, {
-      sink: this.#up(),
-      counts: this.#counts,
+    this.#expiryTimer = this.#flows.startExpiryTimer();
+    new Forwarder(tunnelSocket, {
+      sink: this.#sinkToUpstream(),
+      counters: this.#counters,
       datagramBytesMax: TUNNEL_DATAGRAM_BYTES_MAX,
     }).run();
   }
 
-  /** @throws SocketError when the socket cannot be opened. */
+  /** @throws SocketError if the tunnel socket cannot be opened. */
   static async open(options: EgressOptions): Promise<Egress> {
     const { listen, backend } = options;
     return new Egress(await openSocket({ ...listen, backend }), options);
   }
 
-  /** Where ingresses send to. */
+  /** The address that ingresses send to. */
   get localAddr(): SocketAddress {
-    return this.#tunnel.localAddr;
+    return this.#tunnelSocket.localAddr;
   }
 
-  /** Which engine drives its sockets. */
+  /** The backend of the sockets. */
   get backend(): Backend {
-    return this.#tunnel.backend;
+    return this.#tunnelSocket.backend;
   }
 
-  snapshot(): HalfSnapshot {
-    const open = Array.from(this.#open, (socket) => socket.counters);
-    const upstream = sumCounters([this.#closedCounters, ...open]);
-    const sockets = { up: upstream, down: this.#tunnel.counters };
-    return snapshotOf("egress", this.#flows, this.#counts, sockets);
+  snapshot(): EndpointSnapshot {
+    const openCounters = Array.from(this.#upstreamSockets, (socket) => socket.counters);
+    const toUpstream = sumCounters([this.#closedCounters, ...openCounters]);
+    const toClients = this.#tunnelSocket.counters;
+    return snapshotOf("egress", this.#flows, this.#counters, { toUpstream, toClients });
   }
 
   close(): void {
-    clearInterval(this.#expiry);
+    clearInterval(this.#expiryTimer);
     this.#flows.clear();
-    this.#tunnel.close();
+    this.#tunnelSocket.close();
   }
 
-  /** Tunnel to upstream: a batch is grouped by flow, since each has a socket of its own. */
-  #up(): Sink {
-    const { drops } = this.#counts;
+  // ------------------------------------------------------------------ tunnel to upstream ----
+
+  /** Groups the datagrams of a received batch by flow: each flow has its own socket. */
+  #sinkToUpstream(): Sink {
+    const { drops } = this.#counters;
+    const datagram = new TunnelDatagram();
     return {
+      // There is always room: a flow whose batch is full sends it first.
       isFull: false,
-      take: (batch, i, nowMs) => {
-        const { bytes } = batch;
-        const offset = batch.offsetAt(i);
-        const length = batch.lengthAt(i);
-        const idLength = flowIdLength(bytes, offset, length);
-        if (idLength === 0) {
+      write: (batch, i, nowMs) => {
+        if (!datagram.parse(batch, i)) {
           drops.malformed++;
           return;
         }
-        const id = decodeVarint(bytes, offset);
-        const flow = this.#flowOf(batch.peerAt(i) as SocketAddress, id, nowMs);
+        const flow = this.#useFlow(batch.peerAt(i) as SocketAddress, datagram.flowId, nowMs);
         if (flow === undefined) {
           drops.refused++;
           return;
         }
-        if (flow.needsBatch) this.#lend(flow);
-        flow.add(bytes, offset + idLength, length - idLength);
+        if (flow.needsBatch) this.#attachBatch(flow);
+        flow.push(batch.bytes, datagram.payloadOffset, datagram.payloadLength);
       },
       flush: () => {
         this.#flush();
@@ -141,45 +147,38 @@ export class Egress {
     };
   }
 
-  /** Gives a flow a batch to send by, until the next flush. */
-  #lend(flow: UpstreamFlow): void {
+  /** Attaches a send batch to a flow until the next flush. */
+  #attachBatch(flow: UpstreamFlow): void {
     if (this.#sendingCount === SENDING_FLOWS_MAX) this.#flush();
     const i = this.#sendingCount++;
     this.#sendBatches[i] ??= new SendBatch({ datagrams: FLOW_BATCH_DATAGRAMS, prefixBytes: 0 });
-    this.#sending[i] = flow;
-    flow.lend(this.#sendBatches[i]);
+    this.#sendingFlows[i] = flow;
+    flow.attachBatch(this.#sendBatches[i]);
   }
 
   #flush(): void {
-    for (let i = 0; i < this.#sendingCount; i++) (this.#sending[i] as UpstreamFlow).giveBack();
+    for (let i = 0; i < this.#sendingCount; i++) (this.#sendingFlows[i] as UpstreamFlow).flush();
     this.#sendingCount = 0;
   }
 
-  #flowOf(ingress: SocketAddress, id: FlowId, nowMs: number): UpstreamFlow | undefined {
-    const flows = this.#byIngress.get(ingress);
-    const known = flows?.get(id);
+  // ------------------------------------------------------------------------------- flows ----
+
+  /** Returns the flow with that key, a new one if necessary; `undefined` if the table is full. */
+  #useFlow(ingress: SocketAddress, id: FlowId, nowMs: number): UpstreamFlow | undefined {
+    const known = this.#flowsByIngress.get(ingress)?.get(id);
     if (known !== undefined) {
       this.#flows.touch(known, nowMs);
       return known;
     }
     if (!this.#flows.admit(nowMs)) return undefined;
-    const flow = new UpstreamFlow(ingress, id, this.#surroundings);
-    // What `admit` evicted may have been the last of this ingress.
-    const siblings = this.#byIngress.get(ingress) ?? new Map<FlowId, UpstreamFlow>();
-    siblings.set(id, flow);
-    this.#byIngress.set(ingress, siblings);
+    const flow = new UpstreamFlow({ ingress, id }, this.#flowContext);
+    // Looked up after `admit`, which removes the map of an ingress with the ingress's last flow.
+    const flowsById = this.#flowsByIngress.get(ingress) ?? new Map<FlowId, UpstreamFlow>();
+    flowsById.set(id, flow);
+    this.#flowsByIngress.set(ingress, flowsById);
     this.#flows.add(flow, nowMs);
     void this.#openFlow(flow);
     return flow;
-  }
-
-  get #surroundings() {
-    return {
-      counts: this.#counts,
-      outbox: this.#outbox,
-      openUpstream: () => this.#openUpstream(),
-      touch: (flow: UpstreamFlow, nowMs: number) => this.#flows.touch(flow, nowMs),
-    };
   }
 
   async #openFlow(flow: UpstreamFlow): Promise<void> {
@@ -187,26 +186,27 @@ export class Egress {
       await flow.open();
     } catch (error) {
       if (!(error instanceof SocketError)) throw error;
-      // No descriptor is left, or the like: the flow's next datagram tries again.
-      this.#counts.socketErrors++;
+      // For example, no file descriptor is left. The next datagram of the flow tries again.
+      this.#counters.socketErrors++;
       this.#flows.remove(flow);
     }
   }
 
-  async #openUpstream(): Promise<UdpSocket> {
+  async #openUpstreamSocket(): Promise<UdpSocket> {
     const { upstream: connect, backend } = this.#options;
     const socket = await openSocket({ connect, backend, bufferBytes: UPSTREAM_BUFFER_BYTES });
-    this.#open.add(socket);
+    this.#upstreamSockets.add(socket);
     return socket;
   }
 
   #onRemove(flow: UpstreamFlow): void {
-    const flows = this.#byIngress.get(flow.ingress);
-    flows?.delete(flow.id);
-    if (flows?.size === 0) this.#byIngress.delete(flow.ingress);
-    this.#counts.drops.failed += flow.close();
+    const { ingress, id } = flow.key;
+    const flowsById = this.#flowsByIngress.get(ingress);
+    flowsById?.delete(id);
+    if (flowsById?.size === 0) this.#flowsByIngress.delete(ingress);
+    this.#counters.drops.failed += flow.close();
     if (flow.socket === undefined) return;
-    this.#open.delete(flow.socket);
+    this.#upstreamSockets.delete(flow.socket);
     addCounters(this.#closedCounters, flow.socket.counters);
   }
 }

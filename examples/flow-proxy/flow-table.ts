@@ -1,17 +1,17 @@
 /**
- * The flows of one half of the proxy, in the order of their last use: a bounded number of them,
- * and none for longer than the idle timeout without a datagram.
+ * The flows of an endpoint, ordered by last use. Their number is limited, and a flow without
+ * datagrams is removed after the idle timeout.
  *
- * When the table is full, a new flow takes the place of the one that was idle the longest, but
- * only if that was idle for `EVICTABLE_AFTER_MS`; otherwise the new flow is refused. So a flood of
- * new addresses (which is how spoofed sources look) cannot push out flows that are in use, and
- * flows that merely linger do not keep new ones out. Both are counted.
+ * If the table is full, a new flow replaces the one that has been idle for longest, provided that
+ * this is at least `EVICTABLE_AFTER_MS`. Otherwise the new flow is refused. A flood of new source
+ * addresses, as with spoofed packets, therefore cannot evict flows in use, and idle flows do not
+ * keep new ones out. Evictions and refusals are counted.
  */
 
-/** How long a flow must have been idle to be evicted for a new one. */
+/** The minimum idle time of a flow that a new one may replace, unless the timeout is shorter. */
 export const EVICTABLE_AFTER_MS = 1000;
 
-/** What every flow has: its place in the order of use. The table writes it, nobody else. */
+/** The base class of flows: a node of the table's linked list. Only the table writes to it. */
 export abstract class FlowEntry {
   lastUsedMs = 0;
   older: FlowEntry | undefined = undefined;
@@ -19,28 +19,28 @@ export abstract class FlowEntry {
 }
 
 export interface FlowTableOptions<F> {
-  /** Flows at the same time, at the most. */
+  /** The maximum number of flows. */
   readonly flowsMax: number;
-  /** A flow without a datagram for this long is removed. */
+  /** How long a flow is kept without a datagram. */
   readonly idleTimeoutMs: number;
-  /** Called once for each flow that leaves the table, for whatever reason. */
+  /** Called once for each flow that is removed, for any reason. */
   readonly onRemove: (flow: F) => void;
 }
 
-/** What became of the flows, in totals. */
-export interface FlowCounts {
+/** Totals since the table was created. */
+export interface FlowCounters {
   opened: number;
   /** Removed after the idle timeout. */
   expired: number;
-  /** Removed for a new one while the table was full. */
+  /** Replaced by a new flow when the table was full. */
   evicted: number;
-  /** Not taken, as the table was full of flows in use. */
+  /** Refusals of a new flow when the table was full of flows in use: one per datagram. */
   refused: number;
 }
 
-/** A linked list from the flow idle the longest to the one used last; all steps take O(1). */
+/** A linked list from the least to the most recently used flow. All operations are O(1). */
 export class FlowTable<F extends FlowEntry> {
-  readonly counts: FlowCounts = { opened: 0, expired: 0, evicted: 0, refused: 0 };
+  readonly counters: FlowCounters = { opened: 0, expired: 0, evicted: 0, refused: 0 };
   readonly #flowsMax: number;
   readonly #idleTimeoutMs: number;
   readonly #evictableAfterMs: number;
@@ -56,32 +56,32 @@ export class FlowTable<F extends FlowEntry> {
     this.#onRemove = onRemove;
   }
 
-  /** How many flows there are. */
+  /** The number of flows. */
   get size(): number {
     return this.#size;
   }
 
-  /** Makes room for one more flow, if it may: whether there is room. */
+  /** Makes room for a new flow, if necessary and possible. Returns whether there is room. */
   admit(nowMs: number): boolean {
     if (this.#size < this.#flowsMax) return true;
     const oldest = this.#oldest;
     if (oldest === undefined || nowMs - oldest.lastUsedMs < this.#evictableAfterMs) {
-      this.counts.refused++;
+      this.counters.refused++;
       return false;
     }
-    this.counts.evicted++;
+    this.counters.evicted++;
     this.remove(oldest);
     return true;
   }
 
-  /** Takes a flow in, after `admit` said so. */
+  /** Adds a flow. To be called after `admit` returned true. */
   add(flow: F, nowMs: number): void {
-    this.counts.opened++;
+    this.counters.opened++;
     this.#size++;
     this.#append(flow, nowMs);
   }
 
-  /** Tells that a datagram of the flow passed. */
+  /** Marks a flow as used: a datagram of it was forwarded. */
   touch(flow: F, nowMs: number): void {
     flow.lastUsedMs = nowMs;
     if (flow === this.#newest) return;
@@ -89,30 +89,30 @@ export class FlowTable<F extends FlowEntry> {
     this.#append(flow, nowMs);
   }
 
-  /** Removes a flow of the table. */
+  /** Removes a flow. It must be in the table. */
   remove(flow: F): void {
     this.#unlink(flow);
     this.#size--;
     this.#onRemove(flow);
   }
 
-  /** Removes the flows whose idle time is up. */
+  /** Removes the flows that have reached the idle timeout. */
   expire(nowMs: number): void {
     for (;;) {
       const oldest = this.#oldest;
       if (oldest === undefined || nowMs - oldest.lastUsedMs < this.#idleTimeoutMs) return;
-      this.counts.expired++;
+      this.counters.expired++;
       this.remove(oldest);
     }
   }
 
-  /** Calls `expire` now and then, until the timer is cleared. */
-  expireRegularly(): ReturnType<typeof setInterval> {
+  /** Starts a timer that calls `expire`. The caller clears it. */
+  startExpiryTimer(): ReturnType<typeof setInterval> {
     const intervalMs = expiryIntervalMs(this.#idleTimeoutMs);
     return setInterval(() => this.expire(performance.now()), intervalMs);
   }
 
-  /** Removes all flows, uncounted. */
+  /** Removes all flows, without counting them. */
   clear(): void {
     while (this.#oldest !== undefined) this.remove(this.#oldest);
   }
@@ -127,7 +127,7 @@ export class FlowTable<F extends FlowEntry> {
   }
 
   #unlink(flow: F): void {
-    // Neighbours are of this table, so they are `F`.
+    // Only `#append` links flows, so the neighbors of a flow are of type `F`.
     const { older, newer } = flow as { older: F | undefined; newer: F | undefined };
     if (older === undefined) this.#oldest = newer;
     else older.newer = newer;
@@ -137,7 +137,10 @@ export class FlowTable<F extends FlowEntry> {
   }
 }
 
-/** How often to call `expire`: often enough that no flow stays a quarter too long. */
+/**
+ * Returns the interval at which to call `expire`: a quarter of the idle timeout, limited to
+ * 10..1000 ms.
+ */
 export function expiryIntervalMs(idleTimeoutMs: number): number {
   return Math.min(1000, Math.max(10, idleTimeoutMs / 4));
 }

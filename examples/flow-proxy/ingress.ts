@@ -1,43 +1,48 @@
 /**
- * The clients' half: gives every client address a flow ID, puts it in front of what the client
- * sends, and sends all flows through one connected socket, the tunnel. What comes back goes to
- * the client of its flow ID.
+ * The tunnel endpoint of the clients: assigns a flow ID to each client address, and forwards the
+ * datagrams of all clients with their flow IDs through one connected socket, the tunnel. Forwards
+ * replies from the tunnel to the client that their flow ID belongs to.
  *
- * Flow IDs start anywhere and are never used again, so that an answer to an expired flow, or to
- * one of an earlier run, finds nobody rather than the wrong client.
+ * Flow IDs start at a random number and are not reused. A late reply to an expired flow, or to a
+ * flow of an earlier process, is therefore dropped and does not reach the wrong client.
  */
 
 import {
   AddressMap,
   type Backend,
-  decodeVarint,
   type HostAndPort,
   MAX_DATAGRAM_SIZE,
   type SocketAddress,
   type UdpSocket,
 } from "../../lib/index.ts";
-import { newSendBatch, Receiver, type Sink, sinkInto, TUNNEL_DATAGRAM_BYTES_MAX } from "./batch.ts";
-import { type HalfCounts, type HalfSnapshot, newHalfCounts, snapshotOf } from "./counts.ts";
-import { type FlowId, flowIdLength } from "./flow-id.ts";
+import { newSendBatch } from "./batch-io.ts";
+import {
+  type EndpointCounters,
+  type EndpointSnapshot,
+  newEndpointCounters,
+  snapshotOf,
+} from "./counters.ts";
 import { FlowEntry, FlowTable } from "./flow-table.ts";
-import { openSocket } from "./open.ts";
+import { batchSink, Forwarder, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
+import { openSocket } from "./open-socket.ts";
+import { type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
 
-/** First flow IDs are below, which leaves 2^29 more to come that are 4 bytes long as well. */
+/** The first flow ID is below: 2^29 more IDs then have at most 4 bytes (RFC 9000, section 16). */
 const FIRST_FLOW_ID_MAX = 2 ** 29;
 
 export interface IngressOptions {
-  /** Where clients send to. Port 0: the system's choice, see `localAddr`. */
+  /** The address for the clients. Port 0: chosen by the system, see `localAddr`. */
   readonly listen: HostAndPort;
-  /** The egress. */
+  /** The address of the egress. */
   readonly tunnel: HostAndPort;
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
   readonly backend?: Backend | undefined;
-  /** The first flow ID. Default: a random one. */
+  /** The first flow ID. Default: random. */
   readonly firstFlowId?: number | undefined;
 }
 
-/** A client and its number. */
+/** The flow of one client. */
 class ClientFlow extends FlowEntry {
   readonly client: SocketAddress;
   readonly id: number;
@@ -51,122 +56,117 @@ class ClientFlow extends FlowEntry {
 
 /** A running ingress. */
 export class Ingress {
-  readonly #counts: HalfCounts = newHalfCounts();
-  readonly #clients: UdpSocket;
-  readonly #tunnel: UdpSocket;
+  readonly #counters: EndpointCounters = newEndpointCounters();
+  readonly #clientSocket: UdpSocket;
+  readonly #tunnelSocket: UdpSocket;
   readonly #flows: FlowTable<ClientFlow>;
-  readonly #byClient = new AddressMap<ClientFlow>();
-  readonly #byId = new Map<FlowId, ClientFlow>();
-  readonly #expiry: ReturnType<typeof setInterval>;
-  #nextId: number;
+  readonly #flowsByClient = new AddressMap<ClientFlow>();
+  readonly #flowsById = new Map<FlowId, ClientFlow>();
+  readonly #expiryTimer: ReturnType<typeof setInterval>;
+  #nextFlowId: number;
 
-  private constructor(clients: UdpSocket, tunnel: UdpSocket, options: IngressOptions) {
-    this.#clients = clients;
-    this.#tunnel = tunnel;
-    this.#nextId = options.firstFlowId ?? Math.floor(Math.random() * FIRST_FLOW_ID_MAX);
+  private constructor(clientSocket: UdpSocket, tunnelSocket: UdpSocket, options: IngressOptions) {
+    this.#clientSocket = clientSocket;
+    this.#tunnelSocket = tunnelSocket;
+    this.#nextFlowId = options.firstFlowId ?? Math.floor(Math.random() * FIRST_FLOW_ID_MAX);
     this.#flows = new FlowTable({
       ...options,
       onRemove: (flow) => {
-        this.#byClient.delete(flow.client);
-        this.#byId.delete(flow.id);
+        this.#flowsByClient.delete(flow.client);
+        this.#flowsById.delete(flow.id);
       },
     });
-    const counts = this.#counts;
-    const up = new Receiver(clients, {
-      sink: this.#up(),
-      counts,
+    this.#expiryTimer = this.#flows.startExpiryTimer();
+    new Forwarder(clientSocket, {
+      sink: this.#sinkToTunnel(),
+      counters: this.#counters,
       datagramBytesMax: MAX_DATAGRAM_SIZE,
-    });
-    const down = new Receiver(tunnel, {
-      sink: this.#down(),
-      counts,
+    }).run();
+    new Forwarder(tunnelSocket, {
+      sink: this.#sinkToClients(),
+      counters: this.#counters,
       datagramBytesMax: TUNNEL_DATAGRAM_BYTES_MAX,
-    });
-    this.#expiry = this.#flows.expireRegularly();
-    up.run();
-    down.run();
+    }).run();
   }
 
-  /** @throws SocketError when a socket cannot be opened. */
+  /** @throws SocketError if a socket cannot be opened. */
   static async open(options: IngressOptions): Promise<Ingress> {
     const { listen, tunnel: connect, backend } = options;
-    const clients = await openSocket({ ...listen, backend });
+    const clientSocket = await openSocket({ ...listen, backend });
     try {
-      return new Ingress(clients, await openSocket({ connect, backend }), options);
+      return new Ingress(clientSocket, await openSocket({ connect, backend }), options);
     } catch (error) {
-      clients.close();
+      clientSocket.close();
       throw error;
     }
   }
 
-  /** Where clients send to. */
+  /** The address that clients send to. */
   get localAddr(): SocketAddress {
-    return this.#clients.localAddr;
+    return this.#clientSocket.localAddr;
   }
 
-  /** Which engine drives its sockets. */
+  /** The backend of the sockets. */
   get backend(): Backend {
-    return this.#clients.backend;
+    return this.#clientSocket.backend;
   }
 
-  snapshot(): HalfSnapshot {
-    const sockets = { up: this.#tunnel.counters, down: this.#clients.counters };
-    return snapshotOf("ingress", this.#flows, this.#counts, sockets);
+  snapshot(): EndpointSnapshot {
+    const toUpstream = this.#tunnelSocket.counters;
+    const toClients = this.#clientSocket.counters;
+    return snapshotOf("ingress", this.#flows, this.#counters, { toUpstream, toClients });
   }
 
   close(): void {
-    clearInterval(this.#expiry);
-    this.#clients.close();
-    this.#tunnel.close();
+    clearInterval(this.#expiryTimer);
+    this.#clientSocket.close();
+    this.#tunnelSocket.close();
   }
 
-  /** Client to tunnel. */
-  #up(): Sink {
+  #sinkToTunnel(): Sink {
     const out = newSendBatch();
-    return sinkInto(this.#tunnel, out, this.#counts, (batch, i, nowMs) => {
-      const flow = this.#flowOf(batch.peerAt(i) as SocketAddress, nowMs);
+    const { drops } = this.#counters;
+    return batchSink(this.#tunnelSocket, out, this.#counters, (batch, i, nowMs) => {
+      const flow = this.#useFlow(batch.peerAt(i) as SocketAddress, nowMs);
       if (flow === undefined) {
-        this.#counts.drops.refused++;
+        drops.refused++;
         return;
       }
       out.prefixVarint(flow.id).pushSlice(batch.bytes, batch.offsetAt(i), batch.lengthAt(i));
     });
   }
 
-  #flowOf(client: SocketAddress, nowMs: number): ClientFlow | undefined {
-    const known = this.#byClient.get(client);
-    if (known !== undefined) {
-      this.#flows.touch(known, nowMs);
-      return known;
-    }
-    if (!this.#flows.admit(nowMs)) return undefined;
-    const flow = new ClientFlow(client, this.#nextId++);
-    this.#byClient.set(client, flow);
-    this.#byId.set(flow.id, flow);
-    this.#flows.add(flow, nowMs);
-    return flow;
-  }
-
-  /** Tunnel to client. */
-  #down(): Sink {
+  #sinkToClients(): Sink {
     const out = newSendBatch();
-    const { drops } = this.#counts;
-    return sinkInto(this.#clients, out, this.#counts, (batch, i, nowMs) => {
-      const { bytes } = batch;
-      const offset = batch.offsetAt(i);
-      const length = batch.lengthAt(i);
-      const idLength = flowIdLength(bytes, offset, length);
-      if (idLength === 0) {
+    const { drops } = this.#counters;
+    const datagram = new TunnelDatagram();
+    return batchSink(this.#clientSocket, out, this.#counters, (batch, i, nowMs) => {
+      if (!datagram.parse(batch, i)) {
         drops.malformed++;
         return;
       }
-      const flow = this.#byId.get(decodeVarint(bytes, offset));
+      const flow = this.#flowsById.get(datagram.flowId);
       if (flow === undefined) {
         drops.unknownFlow++;
         return;
       }
       this.#flows.touch(flow, nowMs);
-      out.pushSlice(bytes, offset + idLength, length - idLength, flow.client);
+      out.pushSlice(batch.bytes, datagram.payloadOffset, datagram.payloadLength, flow.client);
     });
+  }
+
+  /** Returns the flow of a client, a new one if necessary; `undefined` if the table is full. */
+  #useFlow(client: SocketAddress, nowMs: number): ClientFlow | undefined {
+    const known = this.#flowsByClient.get(client);
+    if (known !== undefined) {
+      this.#flows.touch(known, nowMs);
+      return known;
+    }
+    if (!this.#flows.admit(nowMs)) return undefined;
+    const flow = new ClientFlow(client, this.#nextFlowId++);
+    this.#flowsByClient.set(client, flow);
+    this.#flowsById.set(flow.id, flow);
+    this.#flows.add(flow, nowMs);
+    return flow;
   }
 }

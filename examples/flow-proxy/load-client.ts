@@ -1,6 +1,6 @@
 /**
- * One client of the load generator: keeps a window of questions open, and asks new ones in bursts
- * as answers come in. It knows of every question what became of it.
+ * A client of the load generator: keeps a window of requests outstanding, sends new ones in batches
+ * as replies arrive, and records the state of each request.
  */
 
 import {
@@ -11,127 +11,136 @@ import {
   SocketError,
   type UdpSocket,
 } from "../../lib/index.ts";
-import { QUESTION_BYTES_MAX, type Questions } from "./question.ts";
+import { REQUEST_BYTES_MAX, type RequestGenerator } from "./request.ts";
 
-/** Questions whose fate is remembered, and between the oldest open one and the latest. */
-const REMEMBERED = 4096;
-/** Datagrams moved by one call. */
+/**
+ * The number of requests whose state is stored, and the maximum distance between the oldest
+ * outstanding request and the latest one.
+ */
+const HISTORY = 4096;
+/** The maximum number of datagrams that a call sends or receives. */
 const BATCH = 32;
 const RETRY_MS = 10;
 
-/** An answer that takes longer counts as lost, until it comes after all. */
-export const ANSWER_TIMEOUT_MS = 1000;
+/** After this time without a reply, a request counts as lost. A late reply is still accepted. */
+export const REPLY_TIMEOUT_MS = 1000;
 
-const OPEN = 1;
-const ANSWERED = 2;
+/** The states of a request. */
+const OUTSTANDING = 1;
+const REPLIED = 2;
 const LOST = 3;
 
-/** What became of the questions of all clients. */
-export interface LoadCounts {
-  sent: number;
-  bytesSent: number;
-  /** Answers that came back unaltered to the right client, each question once. */
-  answered: number;
-  bytesAnswered: number;
-  /** Questions without an answer. */
+/** The counters of all clients, added up. */
+export interface LoadCounters {
+  /** Requests sent. */
+  requests: number;
+  requestBytes: number;
+  /** Valid replies: unaltered and received by the right client. Duplicates are not included. */
+  replies: number;
+  replyBytes: number;
+  /** Requests without a valid reply. */
   lost: number;
-  /** Answers (also among `answered`) that came after they were given up. */
+  /** Valid replies that arrived after the timeout. They are included in `replies`. */
   late: number;
-  /** Answers to questions that were answered before. */
+  /** Further replies to a request that had its reply. */
   duplicated: number;
-  /** Answers with other bytes than the question. */
+  /** Replies that differ from the request. */
   altered: number;
-  /** Answers to another client's question. */
+  /** Replies to a request of another client. */
   misdelivered: number;
-  /** Errors of the clients' sockets, such as a closed port. */
+  /** Errors that the clients' sockets reported, such as `ECONNREFUSED`. */
   socketErrors: number;
 }
 
 export interface LoadClientOptions {
+  /** Identifies the client in its requests. */
   readonly index: number;
   readonly socket: UdpSocket;
-  readonly questions: Questions;
-  /** Questions without an answer at a time. */
+  readonly generator: RequestGenerator;
+  /** The maximum number of outstanding requests. */
   readonly window: number;
-  /** Added to. */
-  readonly counts: LoadCounts;
-  /** Where answers are put until they are checked: shared, as nothing stays there. */
-  readonly inbox: Inbox;
+  /** Shared by all clients: each adds to it. */
+  readonly counters: LoadCounters;
+  /** Shared by all clients: replies are checked before the next receive. */
+  readonly replyBuffers: ReplyBuffers;
 }
 
-/** Room for a batch of answers. */
-export class Inbox {
+/** The buffers and metadata objects to receive a batch of replies into. */
+export class ReplyBuffers {
   readonly buffers: Buffer[] = [];
   readonly meta: RecvMeta[] = [];
 
   constructor() {
     for (let i = 0; i < BATCH; i++) {
-      this.buffers.push(Buffer.from(new ArrayBuffer(2 * QUESTION_BYTES_MAX)));
+      this.buffers.push(Buffer.from(new ArrayBuffer(2 * REQUEST_BYTES_MAX)));
       this.meta.push(new RecvMeta());
     }
   }
 }
 
-/** A client with a socket of its own. */
+/** A client with its own socket. */
 export class LoadClient {
   readonly #options: LoadClientOptions;
-  readonly #fates = new Uint8Array(REMEMBERED);
-  readonly #sequences = new Uint32Array(REMEMBERED);
-  readonly #askedAtMs = new Float64Array(REMEMBERED);
-  readonly #outgoing: DgramBuffer[];
+  /** Request `sequence` has its state, number and time at index `sequence % HISTORY`. */
+  readonly #states = new Uint8Array(HISTORY);
+  readonly #sequences = new Uint32Array(HISTORY);
+  readonly #sentAtMs = new Float64Array(HISTORY);
+  /** The requests to send next: `#batch` is the range of `#sendBuffers` that is not sent yet. */
+  readonly #sendBuffers: DgramBuffer[];
   readonly #batch = { start: 0, count: 0 };
+  /** The sequence number of the next request. */
   #next = 0;
-  /** All questions before it are answered or lost. */
+  /** No request before this one is outstanding. */
   #oldest = 0;
-  #open = 0;
-  #isAsking = true;
+  #outstanding = 0;
+  #isSending = true;
 
   constructor(options: LoadClientOptions) {
     this.#options = options;
-    this.#outgoing = Array.from({ length: Math.min(BATCH, options.window) }, () =>
-      DgramBuffer.withCapacity(QUESTION_BYTES_MAX),
+    this.#sendBuffers = Array.from({ length: Math.min(BATCH, options.window) }, () =>
+      DgramBuffer.withCapacity(REQUEST_BYTES_MAX),
     );
   }
 
-  /** Questions that have no answer yet. */
-  get open(): number {
-    return this.#open;
+  /** The number of requests that neither have a reply nor count as lost. */
+  get outstanding(): number {
+    return this.#outstanding;
   }
 
-  /** Answers in, new questions out, until there is nothing to do; its own waker. */
+  /** Receives replies and sends requests until both would block. Passes itself as the waker. */
   readonly run = (): void => {
-    const { socket, counts } = this.#options;
+    const { socket, counters } = this.#options;
     for (let errors = 0; errors < BATCH; ) {
       try {
-        const took = this.#take();
-        const asked = this.#ask();
-        if (took || asked) continue;
+        const hasReceived = this.#receive();
+        const hasSent = this.#send();
+        if (hasReceived || hasSent) continue;
         return;
       } catch (error) {
         if (isClosedError(error) || socket.isClosed) return;
         if (!(error instanceof SocketError)) throw error;
-        counts.socketErrors++;
+        counters.socketErrors++;
         errors++;
       }
     }
     setTimeout(this.run, RETRY_MS);
   };
 
-  /** Asks no more; answers are still taken. */
-  stopAsking(): void {
-    this.#isAsking = false;
+  /** Stops sending requests. Replies are still received. */
+  stopSending(): void {
+    this.#isSending = false;
   }
 
-  /** Gives up the questions that were asked before `beforeMs`, so that others can be. */
-  giveUp(beforeMs: number): void {
-    const { counts } = this.#options;
+  /** Counts outstanding requests sent before `sentBeforeMs` as lost: the window gets room. */
+  expireRequests(sentBeforeMs: number): void {
+    const { counters } = this.#options;
     for (; this.#oldest < this.#next; this.#oldest++) {
-      const slot = this.#oldest % REMEMBERED;
-      if (this.#fates[slot] !== OPEN) continue;
-      if ((this.#askedAtMs[slot] as number) > beforeMs) return;
-      this.#fates[slot] = LOST;
-      this.#open--;
-      counts.lost++;
+      const i = this.#oldest % HISTORY;
+      if (this.#states[i] !== OUTSTANDING) continue;
+      if ((this.#sentAtMs[i] as number) > sentBeforeMs) return;
+      this.#states[i] = LOST;
+      this.#outstanding--;
+      counters.lost++;
     }
   }
 
@@ -139,74 +148,85 @@ export class LoadClient {
     this.#options.socket.close();
   }
 
-  /** Takes what answers there are: whether there may be more. */
-  #take(): boolean {
-    const { socket, questions, index, inbox } = this.#options;
-    const count = socket.pollRecvMany(this.run, inbox.buffers, inbox);
+  /** Receives and checks a batch of replies. Returns whether there was any. */
+  #receive(): boolean {
+    const { socket, generator, index, counters, replyBuffers } = this.#options;
+    const { buffers, meta } = replyBuffers;
+    const count = socket.pollRecvMany(this.run, buffers, { meta });
     if (count === Pending) return false;
     for (let i = 0; i < count; i++) {
-      const length = (inbox.meta[i] as RecvMeta).datagramLength;
-      const answer = questions.check(inbox.buffers[i] as Buffer, length, index);
-      if (typeof answer === "string") this.#options.counts[answer]++;
-      else this.#settle(answer, length);
+      const length = (meta[i] as RecvMeta).datagramLength;
+      const result = generator.checkReply(buffers[i] as Buffer, length, index);
+      if (typeof result === "string") counters[result]++;
+      else this.#recordReply(result, length);
     }
     return true;
   }
 
-  #settle(sequence: number, length: number): void {
-    const { counts } = this.#options;
-    const slot = sequence % REMEMBERED;
-    const fate = this.#sequences[slot] === sequence ? this.#fates[slot] : ANSWERED;
-    if (fate !== OPEN && fate !== LOST) {
-      counts.duplicated++;
+  #recordReply(sequence: number, length: number): void {
+    const { counters } = this.#options;
+    const i = sequence % HISTORY;
+    // The state of an old request is not stored any more. Its reply counts as a duplicate.
+    const state = this.#sequences[i] === sequence ? this.#states[i] : REPLIED;
+    if (state !== OUTSTANDING && state !== LOST) {
+      counters.duplicated++;
       return;
     }
-    if (fate === OPEN) {
-      this.#open--;
+    if (state === OUTSTANDING) {
+      this.#outstanding--;
     } else {
-      counts.lost--;
-      counts.late++;
+      counters.lost--;
+      counters.late++;
     }
-    counts.answered++;
-    counts.bytesAnswered += length;
-    this.#fates[slot] = ANSWERED;
+    counters.replies++;
+    counters.replyBytes += length;
+    this.#states[i] = REPLIED;
   }
 
-  /** Sends what the window allows: whether it sent anything. */
-  #ask(): boolean {
-    const { socket, counts } = this.#options;
+  /** Sends the requests that the window allows. Returns whether any was sent. */
+  #send(): boolean {
+    const { socket, counters } = this.#options;
     const batch = this.#batch;
-    if (batch.count === 0) this.#prepare();
+    if (batch.count === 0) this.#fillBatch();
     if (batch.count === 0) return false;
-    const sent = socket.pollSendMany(this.run, this.#outgoing, batch);
+    const sent = socket.pollSendMany(this.run, this.#sendBuffers, batch);
     if (sent === Pending) return false;
     for (let i = batch.start; i < batch.start + sent; i++) {
-      counts.bytesSent += (this.#outgoing[i] as DgramBuffer).length;
+      counters.requestBytes += (this.#sendBuffers[i] as DgramBuffer).length;
     }
-    counts.sent += sent;
+    counters.requests += sent;
     batch.start += sent;
     batch.count -= sent;
     return true;
   }
 
-  #prepare(): void {
-    const { questions, index, window } = this.#options;
+  #fillBatch(): void {
+    const { generator, index, window } = this.#options;
     const batch = this.#batch;
     const nowMs = performance.now();
     batch.start = 0;
-    while (this.#isAsking && batch.count < this.#outgoing.length && this.#open < window) {
-      while (this.#oldest < this.#next && this.#fates[this.#oldest % REMEMBERED] !== OPEN) {
-        this.#oldest++;
-      }
-      if (this.#next - this.#oldest >= REMEMBERED) return;
-      const slot = this.#next % REMEMBERED;
-      this.#fates[slot] = OPEN;
-      this.#sequences[slot] = this.#next;
-      this.#askedAtMs[slot] = nowMs;
-      const buffer = this.#outgoing[batch.count++] as DgramBuffer;
+    while (
+      this.#isSending &&
+      batch.count < this.#sendBuffers.length &&
+      this.#outstanding < window &&
+      this.#hasHistory()
+    ) {
+      const i = this.#next % HISTORY;
+      this.#states[i] = OUTSTANDING;
+      this.#sequences[i] = this.#next;
+      this.#sentAtMs[i] = nowMs;
+      const buffer = this.#sendBuffers[batch.count++] as DgramBuffer;
       buffer.clear();
-      questions.write(buffer, index, this.#next++);
-      this.#open++;
+      generator.write(buffer, index, this.#next++);
+      this.#outstanding++;
     }
+  }
+
+  /** Returns whether the state of one more request can be stored. */
+  #hasHistory(): boolean {
+    while (this.#oldest < this.#next && this.#states[this.#oldest % HISTORY] !== OUTSTANDING) {
+      this.#oldest++;
+    }
+    return this.#next - this.#oldest < HISTORY;
   }
 }

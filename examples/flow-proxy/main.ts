@@ -1,4 +1,4 @@
-/** The flow-multiplexing proxy: `bun examples/flow-proxy/main.ts --help`. */
+/** The flow-multiplexing proxy. For its options: `bun examples/flow-proxy/main.ts --help`. */
 
 import { HELP, readCommandLine, UsageError } from "./cli.ts";
 import { run } from "./run.ts";
@@ -10,7 +10,7 @@ async function main(): Promise<number> {
     return 0;
   }
   const stop = new AbortController();
-  // A second signal finds no handler, and ends the process the hard way.
+  // A second signal has the default action: it terminates the process at once.
   for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
   return run(config, stop.signal);
 }

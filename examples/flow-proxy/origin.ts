@@ -1,9 +1,10 @@
-/** An upstream for demonstrations: sends every datagram back to where it came from. */
+/** An upstream server for demonstrations: sends every datagram back to its sender. */
 
 import type { Backend, HostAndPort, SocketAddress, UdpSocket } from "../../lib/index.ts";
-import { newSendBatch, Receiver, sinkInto, TUNNEL_DATAGRAM_BYTES_MAX } from "./batch.ts";
-import { newHalfCounts } from "./counts.ts";
-import { openSocket } from "./open.ts";
+import { newSendBatch } from "./batch-io.ts";
+import { newEndpointCounters } from "./counters.ts";
+import { batchSink, Forwarder, TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
+import { openSocket } from "./open-socket.ts";
 
 export interface OriginOptions {
   readonly listen: HostAndPort;
@@ -16,30 +17,31 @@ export class Origin {
 
   private constructor(socket: UdpSocket) {
     this.#socket = socket;
-    const counts = newHalfCounts();
+    const counters = newEndpointCounters();
     const out = newSendBatch();
-    const sink = sinkInto(socket, out, counts, (batch, i) => {
+    const sink = batchSink(socket, out, counters, (batch, i) => {
       out.pushSlice(batch.bytes, batch.offsetAt(i), batch.lengthAt(i), batch.peerAt(i));
     });
-    new Receiver(socket, { sink, counts, datagramBytesMax: TUNNEL_DATAGRAM_BYTES_MAX }).run();
+    new Forwarder(socket, { sink, counters, datagramBytesMax: TUNNEL_DATAGRAM_BYTES_MAX }).run();
   }
 
-  /** @throws SocketError when the socket cannot be opened. */
+  /** @throws SocketError if the socket cannot be opened. */
   static async open({ listen, backend }: OriginOptions): Promise<Origin> {
     return new Origin(await openSocket({ ...listen, backend }));
   }
 
+  /** The address that the server listens on. */
   get localAddr(): SocketAddress {
     return this.#socket.localAddr;
   }
 
-  /** Which engine drives its sockets. */
+  /** The backend of the socket. */
   get backend(): Backend {
     return this.#socket.backend;
   }
 
-  /** Datagrams sent back so far. */
-  get answered(): number {
+  /** The number of datagrams sent back. */
+  get replies(): number {
     return this.#socket.counters.datagramsSent;
   }
 

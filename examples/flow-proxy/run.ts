@@ -1,148 +1,152 @@
-/** Runs each role from opening its sockets to the summary. */
+/** Runs a role: opens its sockets, waits until it ends, and prints the summary. */
 
 import { type HostAndPort, type SocketAddress, SocketError } from "../../lib/index.ts";
 import { type Config, UsageError } from "./cli.ts";
-import type { HalfSnapshot } from "./counts.ts";
+import type { EndpointSnapshot } from "./counters.ts";
 import { Egress } from "./egress.ts";
 import { Ingress } from "./ingress.ts";
-import { LiveLine } from "./live-line.ts";
-import { isIntact, type LoadReport, runLoad } from "./load.ts";
+import { hasPassed, type LoadReport, runLoad } from "./load-generator.ts";
 import { Origin } from "./origin.ts";
+import { ProgressLine } from "./progress-line.ts";
 import { type Summary, summaryJson, summaryText } from "./summary.ts";
 
-/** What the halves and the origin have in common. */
-interface Running {
-  readonly backend: string;
+interface Closable {
   close(): void;
 }
 
-interface Half extends Running {
-  snapshot(): HalfSnapshot;
+/** An ingress or an egress. */
+interface Endpoint extends Closable {
+  readonly backend: string;
+  snapshot(): EndpointSnapshot;
 }
 
-/** Runs what the configuration says until it is done or `signal` aborts: the exit code. */
+/** Runs the configured role until it ends or `signal` aborts, and returns the exit code. */
 export async function run(config: Config, signal: AbortSignal): Promise<number> {
   switch (config.role) {
     case "demo":
       return runDemo(config, signal);
     case "load": {
-      const load = await loadOn(config.target, config, signal);
-      printSummary(config, { backend: load.backend, seconds: load.seconds, halves: [], load });
-      return isIntact(load) ? 0 : 1;
+      const load = await startLoad(config.target, config, signal);
+      printSummary(config, { backend: load.backend, seconds: load.seconds, endpoints: [], load });
+      return hasPassed(load) ? 0 : 1;
     }
     case "ingress":
-      return runHalf(config, signal, await openIngress(config));
+      return runEndpoint(config, signal, await openIngress(config));
     case "egress":
-      return runHalf(config, signal, await openEgress(config));
+      return runEndpoint(config, signal, await openEgress(config));
     case "origin": {
       const origin = await openOrigin(config);
-      await untilDone(config.durationMs, signal);
-      const { answered } = origin;
+      await untilEnd(config.durationMs, signal);
+      const { replies } = origin;
       origin.close();
-      process.stdout.write(config.json ? `{"answered":${answered}}\n` : `answered ${answered}\n`);
+      process.stdout.write(config.json ? `{"replies":${replies}}\n` : `replies ${replies}\n`);
       return 0;
     }
   }
 }
 
-/**
- * Waits for sockets to open. What the system refuses then comes from the configuration: a port in
- * use, an address of another host, no route to the tunnel's end.
- */
-async function opening<T>(what: string, opened: Promise<T>): Promise<T> {
+/** Runs the origin, both endpoints and the load generator on loopback. */
+async function runDemo(config: Config, signal: AbortSignal): Promise<number> {
+  const listen: HostAndPort = { hostname: "127.0.0.1", port: 0 };
+  const opened: Closable[] = [];
   try {
-    return await opened;
-  } catch (error) {
-    if (!(error instanceof SocketError)) throw error;
-    throw new UsageError(`${what}: ${error.syscall} ${error.code}`);
+    const origin = await openOrigin({ ...config, listen });
+    opened.push(origin);
+    const upstream = hostAndPort(origin.localAddr);
+    const egress = await openEgress({ ...config, listen, upstream });
+    opened.push(egress);
+    const tunnel = hostAndPort(egress.localAddr);
+    const ingress = await openIngress({ ...config, listen, tunnel });
+    opened.push(ingress);
+    const sample = () => [ingress.snapshot(), egress.snapshot()];
+    const progress = new ProgressLine({ sample, printsWithoutTerminal: !config.json });
+    let load: LoadReport;
+    try {
+      load = await startLoad(hostAndPort(ingress.localAddr), config, signal);
+    } finally {
+      progress.stop();
+    }
+    const { backend } = ingress;
+    printSummary(config, { backend, seconds: load.seconds, endpoints: sample(), load });
+    return hasPassed(load) ? 0 : 1;
+  } finally {
+    for (const closable of opened) closable.close();
   }
 }
 
-async function openOrigin(config: Config): Promise<Origin> {
-  const origin = await opening(`origin on ${addressText(config.listen)}`, Origin.open(config));
-  say(`origin on ${origin.localAddr}`);
-  return origin;
+async function runEndpoint(
+  config: Config,
+  signal: AbortSignal,
+  endpoint: Endpoint,
+): Promise<number> {
+  const startMs = performance.now();
+  const sample = () => [endpoint.snapshot()];
+  const progress = new ProgressLine({ sample, printsWithoutTerminal: false });
+  await untilEnd(config.durationMs, signal);
+  progress.stop();
+  const seconds = (performance.now() - startMs) / 1000;
+  printSummary(config, { backend: endpoint.backend, seconds, endpoints: sample() });
+  endpoint.close();
+  return 0;
 }
 
-function loadOn(target: HostAndPort, config: Config, signal: AbortSignal): Promise<LoadReport> {
-  // The command line gives load a duration, always.
-  const durationMs = config.durationMs as number;
-  const report = runLoad({ ...config, target, durationMs, signal });
-  return opening(`load on ${addressText(target)}`, report);
+/** Waits for the duration, or until `signal` aborts. */
+function untilEnd(durationMs: number | undefined, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = durationMs === undefined ? undefined : setTimeout(end, durationMs);
+    function end() {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    }
+    signal.addEventListener("abort", end);
+    if (signal.aborted) end();
+  });
+}
+
+// ------------------------------------------------------------------------ opening sockets ----
+
+async function openOrigin(config: Config): Promise<Origin> {
+  const name = `origin on ${addressText(config.listen)}`;
+  const origin = await withUsageErrors(name, Origin.open(config));
+  log(`origin on ${origin.localAddr}`);
+  return origin;
 }
 
 async function openIngress(config: Config): Promise<Ingress> {
   const tunnel = `tunnel to ${addressText(config.tunnel)}`;
-  const listen = addressText(config.listen);
-  const ingress = await opening(`ingress on ${listen}, ${tunnel}`, Ingress.open(config));
-  say(`ingress on ${ingress.localAddr}, ${tunnel}`);
+  const name = `ingress on ${addressText(config.listen)}, ${tunnel}`;
+  const ingress = await withUsageErrors(name, Ingress.open(config));
+  log(`ingress on ${ingress.localAddr}, ${tunnel}`);
   return ingress;
 }
 
 async function openEgress(config: Config): Promise<Egress> {
   const upstream = `upstream ${addressText(config.upstream)}`;
-  const listen = addressText(config.listen);
-  const egress = await opening(`egress on ${listen}, ${upstream}`, Egress.open(config));
-  say(`egress on ${egress.localAddr}, ${upstream}`);
+  const name = `egress on ${addressText(config.listen)}, ${upstream}`;
+  const egress = await withUsageErrors(name, Egress.open(config));
+  log(`egress on ${egress.localAddr}, ${upstream}`);
   return egress;
 }
 
-/** Both halves between load and origin, all on loopback. */
-async function runDemo(config: Config, signal: AbortSignal): Promise<number> {
-  const loopback: HostAndPort = { hostname: "127.0.0.1", port: 0 };
-  const opened: Running[] = [];
+function startLoad(target: HostAndPort, config: Config, signal: AbortSignal): Promise<LoadReport> {
+  // The command line has a default duration for roles with load.
+  const durationMs = config.durationMs as number;
+  const report = runLoad({ ...config, target, durationMs, signal });
+  return withUsageErrors(`load on ${addressText(target)}`, report);
+}
+
+/**
+ * Converts the `SocketError` of a socket that cannot be opened to a `UsageError`: its cause is the
+ * configuration, for example a port in use, an address of another host, or no route to the tunnel.
+ */
+async function withUsageErrors<T>(name: string, opening: Promise<T>): Promise<T> {
   try {
-    const origin = await openOrigin({ ...config, listen: loopback });
-    opened.push(origin);
-    const upstream = hostAndPort(origin.localAddr);
-    const egress = await openEgress({ ...config, listen: loopback, upstream });
-    opened.push(egress);
-    const tunnel = hostAndPort(egress.localAddr);
-    const ingress = await openIngress({ ...config, listen: loopback, tunnel });
-    opened.push(ingress);
-    const halves = [ingress, egress];
-    const live = new LiveLine({ sample: () => snapshots(halves), always: !config.json });
-    let load: LoadReport;
-    try {
-      const target = hostAndPort(ingress.localAddr);
-      load = await loadOn(target, config, signal);
-    } finally {
-      live.stop();
-    }
-    const { backend } = ingress;
-    printSummary(config, { backend, seconds: load.seconds, halves: snapshots(halves), load });
-    return isIntact(load) ? 0 : 1;
-  } finally {
-    for (const running of opened) running.close();
+    return await opening;
+  } catch (error) {
+    if (!(error instanceof SocketError)) throw error;
+    throw new UsageError(`${name}: ${error.syscall} ${error.code}`);
   }
-}
-
-async function runHalf(config: Config, signal: AbortSignal, half: Half): Promise<number> {
-  const startMs = performance.now();
-  const live = new LiveLine({ sample: () => snapshots([half]), always: false });
-  await untilDone(config.durationMs, signal);
-  live.stop();
-  const seconds = (performance.now() - startMs) / 1000;
-  printSummary(config, { backend: half.backend, seconds, halves: snapshots([half]) });
-  half.close();
-  return 0;
-}
-
-function snapshots(halves: readonly Half[]): HalfSnapshot[] {
-  return halves.map((half) => half.snapshot());
-}
-
-function untilDone(durationMs: number | undefined, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = durationMs === undefined ? undefined : setTimeout(done, durationMs);
-    function done() {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    }
-    signal.addEventListener("abort", done);
-    if (signal.aborted) done();
-  });
 }
 
 function hostAndPort({ address, port }: SocketAddress): HostAndPort {
@@ -153,9 +157,11 @@ function addressText({ hostname, port }: HostAndPort): string {
   return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
 }
 
-/** What is going on is told on stderr, so that stdout has the summary alone. */
-function say(text: string): void {
-  process.stderr.write(`${text}\n`);
+// --------------------------------------------------------------------------------- output ----
+
+/** Writes a line to stderr. Only the summary goes to stdout. */
+function log(line: string): void {
+  process.stderr.write(`${line}\n`);
 }
 
 function printSummary({ json }: Config, summary: Summary): void {

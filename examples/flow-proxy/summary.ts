@@ -1,82 +1,94 @@
-/** What is printed at the end: tables for people, or one JSON object. */
+/** The summary that is printed at the end: tables, or one JSON object. */
 
-import { dropsTotal, type HalfSnapshot } from "./counts.ts";
-import { callsOfSockets, formatRate, messagesOfSockets, movedBySockets } from "./live-line.ts";
-import { isIntact, type LoadReport } from "./load.ts";
+import {
+  datagramsTransferred,
+  dropsTotal,
+  type EndpointSnapshot,
+  messagesTransferred,
+  systemCalls,
+} from "./counters.ts";
+import { hasPassed, type LoadReport } from "./load-generator.ts";
+import { formatRate } from "./progress-line.ts";
 
-/** All there is to tell of a run. */
 export interface Summary {
   readonly backend: string;
-  /** How long the halves ran. */
+  /** How long the endpoints ran. */
   readonly seconds: number;
-  readonly halves: readonly HalfSnapshot[];
+  readonly endpoints: readonly EndpointSnapshot[];
   readonly load?: LoadReport | undefined;
 }
 
-/** One JSON object on one line. */
-export function summaryJson({ halves, ...rest }: Summary): string {
-  const byRole = Object.fromEntries(halves.map(({ role, ...half }) => [role, half]));
-  return JSON.stringify({ ...rest, ...byRole });
+/** Formats the summary as JSON, on one line. The endpoints are properties named by their role. */
+export function summaryJson({ endpoints, ...other }: Summary): string {
+  const byRole = Object.fromEntries(endpoints.map(({ role, ...counters }) => [role, counters]));
+  return JSON.stringify({ ...other, ...byRole });
 }
 
-/** The tables, and a verdict when there was load. */
+/** Formats the summary as tables, with a verdict if there was load. */
 export function summaryText(summary: Summary): string {
-  const { halves, load } = summary;
+  const { endpoints, load } = summary;
   const parts = [];
-  if (halves.length > 0) parts.push(halvesTable(summary));
+  if (endpoints.length > 0) parts.push(endpointTable(summary));
   if (load !== undefined) parts.push(loadTable(load), verdict(load));
   return `${parts.join("\n\n")}\n`;
 }
 
-function halvesTable({ halves, seconds, backend }: Summary): string {
-  const row = (name: string, value: (half: HalfSnapshot) => string | number) => [
+function endpointTable({ endpoints, seconds, backend }: Summary): string {
+  const row = (name: string, value: (endpoint: EndpointSnapshot) => string | number) => [
     name,
-    ...halves.map((half) => String(value(half))),
+    ...endpoints.map((endpoint) => String(value(endpoint))),
   ];
   const rows = [
-    [`${seconds.toFixed(1)} s, ${backend}`, ...halves.map((half) => half.role)],
-    row("flows now", (half) => half.flows),
-    row("flows opened", (half) => half.flowCounts.opened),
-    row("flows expired", (half) => half.flowCounts.expired),
-    row("flows evicted", (half) => half.flowCounts.evicted),
-    row("datagrams to upstream", (half) => half.up.datagrams),
-    row("datagrams to clients", (half) => half.down.datagrams),
-    row("datagrams/s", (half) => formatRate((half.up.datagrams + half.down.datagrams) / seconds)),
-    row("Gbit/s", (half) => (((half.up.bytes + half.down.bytes) * 8) / seconds / 1e9).toFixed(3)),
-    row("system calls", callsOfSockets),
-    row("datagrams/system call", (half) =>
-      (movedBySockets(half) / Math.max(1, callsOfSockets(half))).toFixed(1),
+    [`${seconds.toFixed(1)} s, ${backend}`, ...endpoints.map(({ role }) => role)],
+    row("flows now", ({ flows }) => flows),
+    row("flows opened", ({ flowCounters }) => flowCounters.opened),
+    row("flows expired", ({ flowCounters }) => flowCounters.expired),
+    row("flows evicted", ({ flowCounters }) => flowCounters.evicted),
+    row("datagrams to upstream", ({ toUpstream }) => toUpstream.datagrams),
+    row("datagrams to clients", ({ toClients }) => toClients.datagrams),
+    row("datagrams/s", ({ toUpstream, toClients }) =>
+      formatRate((toUpstream.datagrams + toClients.datagrams) / seconds),
     ),
-    row("datagrams/message", (half) =>
-      (movedBySockets(half) / Math.max(1, messagesOfSockets(half))).toFixed(1),
+    row("Gbit/s", ({ toUpstream, toClients }) =>
+      (((toUpstream.bytes + toClients.bytes) * 8) / seconds / 1e9).toFixed(3),
     ),
-    row("socket errors", (half) => half.socketErrors),
+    row("system calls", systemCalls),
+    row("datagrams/system call", (endpoint) =>
+      (datagramsTransferred(endpoint) / Math.max(1, systemCalls(endpoint))).toFixed(1),
+    ),
+    row("datagrams/message", (endpoint) =>
+      (datagramsTransferred(endpoint) / Math.max(1, messagesTransferred(endpoint))).toFixed(1),
+    ),
+    row("socket errors", ({ socketErrors }) => socketErrors),
     row("drops", dropsTotal),
   ];
-  return table([...rows, ...dropRows(halves)]);
+  return table([...rows, ...dropRows(endpoints)]);
 }
 
-/** A row for each reason that dropped something. */
-function dropRows(halves: readonly HalfSnapshot[]): string[][] {
-  const of = (half: HalfSnapshot) => ({
-    ...half.drops,
-    receiveQueueFull: half.sockets.datagramsDropped,
+/** Returns a row for each reason for which datagrams were dropped. */
+function dropRows(endpoints: readonly EndpointSnapshot[]): string[][] {
+  const dropsOf = ({ drops, sockets }: EndpointSnapshot) => ({
+    ...drops,
+    receiveQueueFull: sockets.datagramsDropped,
   });
-  const first = halves[0];
+  const first = endpoints[0];
   if (first === undefined) return [];
-  const reasons = Object.keys(of(first)) as (keyof ReturnType<typeof of>)[];
+  const reasons = Object.keys(dropsOf(first)) as (keyof ReturnType<typeof dropsOf>)[];
   return reasons
-    .filter((reason) => halves.some((half) => of(half)[reason] > 0))
-    .map((reason) => [`  ${reason}`, ...halves.map((half) => String(of(half)[reason]))]);
+    .filter((reason) => endpoints.some((endpoint) => dropsOf(endpoint)[reason] > 0))
+    .map((reason) => [
+      `  ${reason}`,
+      ...endpoints.map((endpoint) => String(dropsOf(endpoint)[reason])),
+    ]);
 }
 
 function loadTable(load: LoadReport): string {
   const { seconds, clients, window } = load;
   return table([
-    [`${seconds.toFixed(1)} s of load`, `${clients} clients, ${window} open each`],
-    ["questions", String(load.sent)],
-    ["answers unaltered", String(load.answered)],
-    ["answers/s", formatRate(load.answered / seconds)],
+    [`${seconds.toFixed(1)} s of load`, `${clients} clients, window ${window}`],
+    ["requests", String(load.requests)],
+    ["valid replies", String(load.replies)],
+    ["valid replies/s", formatRate(load.replies / seconds)],
     ["lost", String(load.lost)],
     ["late", String(load.late)],
     ["duplicated", String(load.duplicated)],
@@ -87,15 +99,14 @@ function loadTable(load: LoadReport): string {
 }
 
 function verdict(load: LoadReport): string {
-  if (load.answered === 0) return "FAILED: no answer came back";
+  if (load.replies === 0) return "FAILED: no valid reply was received";
   const wrong = load.altered + load.misdelivered;
-  if (!isIntact(load)) return `FAILED: ${wrong} answers were altered or went to the wrong client`;
-  const lossPercent = (100 * load.lost) / load.sent;
-  const loss = load.lost === 0 ? "none was lost" : `${lossPercent.toFixed(3)} % were lost`;
-  return `OK: every answer came back unaltered to the right client; ${loss}`;
+  if (!hasPassed(load)) return `FAILED: ${wrong} replies were altered or reached the wrong client`;
+  const loss = load.lost === 0 ? "no" : `${((100 * load.lost) / load.requests).toFixed(3)} %`;
+  return `OK: all replies reached the right client unaltered; ${loss} loss`;
 }
 
-/** Columns as wide as their widest cell; all but the first flush right. */
+/** Formats rows of cells. The first column is aligned left, the others right. */
 function table(rows: readonly string[][]): string {
   const widths = (rows[0] as string[]).map((_, column) =>
     Math.max(...rows.map((row) => (row[column] as string).length)),

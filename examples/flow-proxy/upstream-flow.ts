@@ -1,44 +1,39 @@
-/**
- * One flow of the egress: its connected upstream socket, with what goes there and what comes back.
- */
+/** A flow of the egress: its connected upstream socket, and its traffic in both directions. */
 
-import { Pending, SendBatch, type SocketAddress, type UdpSocket } from "../../lib/index.ts";
-import { flushBatch, receiveBatch } from "./batch.ts";
-import type { HalfCounts } from "./counts.ts";
-import type { FlowId } from "./flow-id.ts";
+import { Pending, SendBatch, type UdpSocket } from "../../lib/index.ts";
+import { flushBatch, receiveBatch } from "./batch-io.ts";
+import type { EndpointCounters } from "./counters.ts";
 import { FlowEntry } from "./flow-table.ts";
-import type { Outbox } from "./outbox.ts";
+import type { FlowKey, ReplyQueue } from "./reply-queue.ts";
 
-/** Datagrams kept while the upstream socket is opening. */
-const OPENING_DATAGRAMS_MAX = 64;
+/** The maximum number of datagrams that are queued while the upstream socket is being opened. */
+const EARLY_DATAGRAMS_MAX = 64;
 
-/** What all flows of an egress share. */
-export interface FlowSurroundings {
-  readonly counts: HalfCounts;
-  readonly outbox: Outbox;
+/** Shared by all flows of an egress. */
+export interface FlowContext {
+  readonly counters: EndpointCounters;
+  readonly replies: ReplyQueue;
   /** Opens an upstream socket. */
-  readonly openUpstream: () => Promise<UdpSocket>;
-  /** Tells that an answer passed. */
-  readonly touch: (flow: UpstreamFlow, nowMs: number) => void;
+  readonly openSocket: () => Promise<UdpSocket>;
+  /** Called when replies of a flow have been received. */
+  readonly onReply: (flow: UpstreamFlow, nowMs: number) => void;
 }
 
-/** A flow, by its tunnel's far end and its ID. */
+/** A flow of the egress. */
 export class UpstreamFlow extends FlowEntry {
-  readonly ingress: SocketAddress;
-  readonly id: FlowId;
-  readonly #around: FlowSurroundings;
-  /** Copies of what came before the socket was open; absent afterwards. */
+  readonly key: FlowKey;
+  readonly #context: FlowContext;
+  /** Copies of the datagrams that arrived before the socket was open. Absent once it is. */
   #early: Uint8Array[] | undefined = [];
   #socket: UdpSocket | undefined;
-  /** Lent by the egress while there is something to send. */
+  /** Attached by the egress while there are datagrams to send. */
   #out: SendBatch | undefined;
   #isClosed = false;
 
-  constructor(ingress: SocketAddress, id: FlowId, around: FlowSurroundings) {
+  constructor(key: FlowKey, context: FlowContext) {
     super();
-    this.ingress = ingress;
-    this.id = id;
-    this.#around = around;
+    this.key = key;
+    this.#context = context;
   }
 
   /** The upstream socket, once it is open. */
@@ -46,9 +41,13 @@ export class UpstreamFlow extends FlowEntry {
     return this.#socket;
   }
 
-  /** Opens the upstream socket and sends what came meanwhile. Throws what opening throws. */
+  /**
+   * Opens the upstream socket, sends the datagrams that have arrived before, and starts to receive.
+   *
+   * @throws SocketError if the socket cannot be opened.
+   */
   async open(): Promise<void> {
-    const socket = await this.#around.openUpstream();
+    const socket = await this.#context.openSocket();
     if (this.#isClosed) {
       socket.close();
       return;
@@ -64,61 +63,61 @@ export class UpstreamFlow extends FlowEntry {
     this.#receive();
   }
 
-  /** Whether it is to be lent a batch before the next `add`. */
+  /** Whether a send batch must be attached before the next `push`. */
   get needsBatch(): boolean {
     return this.#socket !== undefined && this.#out === undefined;
   }
 
-  /** Lends it an empty batch to line up datagrams in. */
-  lend(batch: SendBatch): void {
+  /** Attaches an empty send batch. It is borrowed until `flush`. */
+  attachBatch(batch: SendBatch): void {
     this.#out = batch;
   }
 
-  /** Sends what was added, and gives the batch back, empty. */
-  giveBack(): void {
-    if (this.#out !== undefined) this.#send(this.#socket as UdpSocket, this.#out);
-    this.#out = undefined;
-  }
-
-  /** Takes a datagram to send, which is lent until the batch is given back. */
-  add(bytes: Uint8Array, offset: number, length: number): void {
+  /** Queues a datagram. Its bytes are borrowed until `flush`. */
+  push(bytes: Uint8Array, offset: number, length: number): void {
     const out = this.#out;
     if (out !== undefined) {
       if (out.isFull) this.#send(this.#socket as UdpSocket, out);
       out.pushSlice(bytes, offset, length);
-    } else if (this.#early !== undefined && this.#early.length < OPENING_DATAGRAMS_MAX) {
+    } else if (this.#early !== undefined && this.#early.length < EARLY_DATAGRAMS_MAX) {
       this.#early.push(bytes.slice(offset, offset + length));
     } else {
-      this.#around.counts.drops.opening++;
+      this.#context.counters.drops.opening++;
     }
   }
 
-  /** Sends a batch. What a full socket does not take is dropped: others must not wait. */
+  /** Sends the queued datagrams, and detaches the send batch, which is empty then. */
+  flush(): void {
+    if (this.#out !== undefined) this.#send(this.#socket as UdpSocket, this.#out);
+    this.#out = undefined;
+  }
+
+  /** Sends a batch. Drops what a full socket does not accept, so that other flows need not wait. */
   #send(socket: UdpSocket, batch: SendBatch): void {
-    if (flushBatch(socket, null, batch, this.#around.counts)) return;
-    this.#around.counts.drops.blocked += batch.length;
+    if (flushBatch(socket, null, batch, this.#context.counters)) return;
+    this.#context.counters.drops.blocked += batch.length;
     batch.clear();
   }
 
-  /** Closes it: how many datagrams were still waiting for the socket to open. */
+  /** Closes the flow. Returns the number of datagrams that were queued for the unopened socket. */
   close(): number {
     this.#isClosed = true;
     this.#socket?.close();
-    const lost = this.#early?.length ?? 0;
+    const dropped = this.#early?.length ?? 0;
     this.#early = undefined;
-    return lost;
+    return dropped;
   }
 
-  /** Takes answers until there are none; its own waker. */
+  /** Receives replies until the socket would block. Passes itself as the waker. */
   readonly #receive = (): void => {
-    const { outbox, counts, touch } = this.#around;
+    const { replies, counters, onReply } = this.#context;
     const socket = this.#socket as UdpSocket;
     while (!this.#isClosed) {
-      const batch = outbox.room(this.#receive);
+      const batch = replies.reserve(this.#receive);
       if (batch === undefined) return;
-      if (receiveBatch(socket, this.#receive, batch, counts) === Pending) return;
-      touch(this, performance.now());
-      outbox.commit(this);
+      if (receiveBatch(socket, this.#receive, batch, counters) === Pending) return;
+      onReply(this, performance.now());
+      replies.commit(this.key);
     }
   };
 }

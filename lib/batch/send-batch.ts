@@ -13,6 +13,10 @@ import { checkBytes, checkInteger, rangeError, typeError } from "../support/chec
 import { unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "../support/limits.ts";
 import type { MessageBuilder } from "./message-builder.ts";
+import { groupByPeer } from "./peer-groups.ts";
+
+/** The result of `groupByPeer`, shared by all batches of the thread: used within one call. */
+const sendOrder = new Uint16Array(BATCH_COUNT_MAX);
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 
@@ -26,6 +30,12 @@ export interface SendBatchOptions {
   readonly datagrams?: number | undefined;
   /** The maximum length of a prefix in bytes, 0..1024. Default 16: two QUIC varints. */
   readonly prefixBytes?: number | undefined;
+  /**
+   * Whether a socket that uses GSO may send datagrams to different peers in another order than they
+   * were pushed, which is much faster if the peers alternate. The order of each peer's datagrams is
+   * kept. Default true.
+   */
+  readonly groupByPeer?: boolean | undefined;
 }
 
 /**
@@ -53,6 +63,11 @@ export class SendBatch {
   readonly #meta: (SendMetaCopy | undefined)[] = [];
   /** The objects that `#meta` refers to, one for each datagram. */
   readonly #metaCopies: SendMetaCopy[] = [];
+  readonly #mayGroup: boolean;
+  /** Whether the queued datagrams have not changed since they were last grouped. */
+  #isGrouped = false;
+  /** How often a datagram was pushed with another destination than the one before it. */
+  #peerChanges = 0;
   #nextPrefixLength = 0;
   readonly #nextMeta: SendMetaCopy = new SendMetaCopy();
   #hasNextMeta = false;
@@ -61,9 +76,11 @@ export class SendBatch {
   #end = 0;
 
   constructor(options: SendBatchOptions = {}) {
-    const { datagrams = 64, prefixBytes = DGRAM_HEADROOM } = options;
+    const { datagrams = 64, prefixBytes = DGRAM_HEADROOM, groupByPeer: mayGroup = true } = options;
     checkInteger("datagrams", datagrams, 1, BATCH_COUNT_MAX);
     checkInteger("prefixBytes", prefixBytes, 0, 1024);
+    if (typeof mayGroup !== "boolean") throw typeError("groupByPeer", "boolean", mayGroup);
+    this.#mayGroup = mayGroup;
     this.capacity = datagrams;
     this.prefixBytesMax = prefixBytes;
     this.#prefixes = new Uint8Array(new ArrayBuffer(datagrams * prefixBytes));
@@ -72,7 +89,6 @@ export class SendBatch {
       starts: new Uint32Array(2 * datagrams),
       lengths: new Uint32Array(2 * datagrams),
     };
-    for (let i = 0; i < datagrams; i++) this.#slices.starts[2 * i] = i * prefixBytes;
   }
 
   /** @internal Returns whether `value` is a genuine batch: no `Proxy`, no object that inherits. */
@@ -167,7 +183,7 @@ export class SendBatch {
   /** Removes all datagrams, and the prefix and metadata of the next one. */
   clear(): void {
     this.#slices.views.fill(this.#prefixes);
-    this.#first = this.#end = this.#nextPrefixLength = 0;
+    this.#first = this.#end = this.#nextPrefixLength = this.#peerChanges = 0;
     this.#hasNextMeta = false;
   }
 
@@ -175,7 +191,10 @@ export class SendBatch {
     if (to !== undefined) checkAddress("to", to);
     this.#checkRoom();
     const i = this.#end++;
+    if (i > this.#first && this.#addresses[i - 1] !== to) this.#peerChanges++;
+    this.#isGrouped = false;
     const { views, starts, lengths } = this.#slices;
+    starts[2 * i] = i * this.prefixBytesMax;
     const payload = 2 * i + 1;
     views[payload] = view;
     starts[payload] = start;
@@ -235,6 +254,62 @@ export class SendBatch {
     }
   }
 
+  /**
+   * @internal Groups the queued datagrams by peer if that lets GSO send fewer messages. Each peer's
+   * datagrams keep their order.
+   */
+  _groupByPeer(): void {
+    if (this.#isGrouped || this.#peerChanges < 2 || !this.#mayGroup) return;
+    this.#isGrouped = true;
+    if (groupByPeer(this.#addresses, this.#first, this.#end, sendOrder) > 0) this.#reorder();
+  }
+
+  /** Moves the queued datagrams into `sendOrder`, in place: along the cycles of the permutation. */
+  #reorder(): void {
+    const { views, starts, lengths } = this.#slices;
+    const first = this.#first;
+    for (let k = 0; k < this.#end - first; k++) {
+      let from = (sendOrder[k] as number) - first;
+      if (from === k) continue;
+      const start = 2 * (first + k);
+      const saved = {
+        prefixStart: starts[start] as number,
+        prefixLength: lengths[start] as number,
+        view: views[start + 1] as Uint8Array,
+        start: starts[start + 1] as number,
+        length: lengths[start + 1] as number,
+        address: this.#addresses[first + k],
+        meta: this.#meta[first + k],
+      };
+      let to = k;
+      for (; from !== k; from = (sendOrder[to] as number) - first) {
+        this.#move(first + from, first + to);
+        sendOrder[to] = first + to;
+        to = from;
+      }
+      sendOrder[to] = first + to;
+      const target = 2 * (first + to);
+      starts[target] = saved.prefixStart;
+      lengths[target] = saved.prefixLength;
+      views[target + 1] = saved.view;
+      starts[target + 1] = saved.start;
+      lengths[target + 1] = saved.length;
+      this.#addresses[first + to] = saved.address;
+      this.#meta[first + to] = saved.meta;
+    }
+  }
+
+  #move(from: number, to: number): void {
+    const { views, starts, lengths } = this.#slices;
+    starts[2 * to] = starts[2 * from] as number;
+    lengths[2 * to] = lengths[2 * from] as number;
+    views[2 * to + 1] = views[2 * from + 1] as Uint8Array;
+    starts[2 * to + 1] = starts[2 * from + 1] as number;
+    lengths[2 * to + 1] = lengths[2 * from + 1] as number;
+    this.#addresses[to] = this.#addresses[from];
+    this.#meta[to] = this.#meta[from];
+  }
+
   /** @internal Builds messages of all datagrams, and returns the number of messages. */
   _fill(builder: MessageBuilder): number {
     builder.vector.reserve(2 * this.length);
@@ -280,7 +355,7 @@ export class SendBatch {
       // A prefix whose payload is not pushed yet moves to the first place.
       const start = this.#end * this.prefixBytesMax;
       this.#prefixes.copyWithin(0, start, start + this.#nextPrefixLength);
-      this.#first = this.#end = 0;
+      this.#first = this.#end = this.#peerChanges = 0;
     }
     return bytes;
   }

@@ -15,6 +15,7 @@ import type { RecvMeta } from "../datagram/recv-meta.ts";
 import type { TransportError } from "../datagram/transport-error.ts";
 import type { UdpControls } from "../datagram/udp-interface.ts";
 import type { Poll, Waker } from "../poll/poll.ts";
+import { typeError } from "../support/check.ts";
 
 /** The name of an engine. */
 export type Backend = "native" | "portable";
@@ -31,6 +32,13 @@ export type Backend = "native" | "portable";
  */
 export type SendErrors = "throw" | "drop";
 
+/** @throws TypeError for another value than those of `SendErrors`. */
+export function checkSendErrors(value: SendErrors | undefined): void {
+  if (value !== undefined && value !== "throw" && value !== "drop") {
+    throw typeError("sendErrors", '"throw" or "drop"', value);
+  }
+}
+
 /**
  * Transfers the datagrams of one socket. The callers have checked the ranges of arrays. The engine
  * reads each element of an array once, and checks it before it transfers any datagram.
@@ -46,6 +54,8 @@ export interface Engine {
   readonly peerAddr: SocketAddress | undefined;
   /** The settings of the socket. @throws SocketError if it is closed. */
   readonly controls: UdpControls;
+  /** Whether a batch to several peers is sent faster if it is grouped by peer. */
+  readonly prefersGroups: boolean;
   /** The descriptor; absent if the socket is closed or the engine has none. */
   readonly fd: number | undefined;
 

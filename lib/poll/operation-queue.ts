@@ -36,8 +36,8 @@ export class OperationQueue {
   /** Whether the waker was called during the latest poll. */
   #isWoken = false;
 
-  /** The only waker that this queue passes to polls. */
-  readonly #waker: Waker = () => this.#advance();
+  /** The only waker that this queue passes to polls. Polls the head again. */
+  readonly waker: Waker = () => this.#advance();
 
   /** Whether an operation waits, or is being polled. */
   get isBusy(): boolean {
@@ -81,14 +81,6 @@ export class OperationQueue {
     });
   }
 
-  /**
-   * Polls the head again. For events that must reach it even if another poll replaced its waker,
-   * such as the close of the socket.
-   */
-  wake(): void {
-    this.#advance();
-  }
-
   /** Polls from the head on, until an operation is pending. */
   #advance(): void {
     // Called within a poll: the loop below, further up the stack, continues.
@@ -101,7 +93,7 @@ export class OperationQueue {
       else if (!this.#poll(head) && !head.signal?.aborted) break;
     }
     // In a later tick: a poll that always wakes itself must not block the event loop.
-    if (this.#isWoken && this.#head !== undefined) setImmediate(this.#waker);
+    if (this.#isWoken && this.#head !== undefined) setImmediate(this.waker);
     this.#isWoken = false;
   }
 
@@ -110,7 +102,7 @@ export class OperationQueue {
     this.#isWoken = false;
     this.#polled = operation;
     try {
-      const result = operation.poll(this.#waker);
+      const result = operation.poll(this.waker);
       if (result === Pending) return false;
       this.#remove(operation);
       operation.resolve(result);

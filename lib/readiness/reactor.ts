@@ -39,6 +39,8 @@ const UNBUDGETED_DATAGRAMS = 8;
 const TICK_MS = 1;
 /** How long the probe waits for a notification. */
 const PROBE_TIMEOUT_MS = 250;
+/** The probe waits for two: a loop that stops watching after its first error would pass with one. */
+const PROBE_NOTIFICATIONS = 2;
 
 /** A token has 20 bits for the slot. */
 const SLOTS_MAX = 2 ** 20;
@@ -248,7 +250,8 @@ export class Reactor {
   // ------------------------------------------------------------------------------- epoll ----
 
   /**
-   * Registers the interest with epoll. If that fails, it spins.
+   * Registers the interest with epoll. If that fails (ENOMEM, ENOSPC: the limit of watches of the
+   * user), retries the operation by a timer.
    *
    * In "loop" mode a reader stays armed from one datagram to the next, which saves a system call
    * for each: a socket that is empty again before the thread sleeps is not reported.
@@ -264,7 +267,7 @@ export class Reactor {
     interest.token = this.#generation * 2 ** 20 + interest.slot + 1;
     const { fd, events, token } = interest;
     if (this.#poller.arm(fd, events, token, this.#isOneShot(interest)) < 0) {
-      this.#spin(interest);
+      this.retryLater(interest, waker);
       return;
     }
     interest.state = "armed";
@@ -336,18 +339,20 @@ export class Reactor {
     interest.wake();
   }
 
-  /** Arms one end of a socket pair, closes the other, and waits for the notification. */
+  /** Arms one end of a socket pair, closes the other, and waits for the notifications. */
   async #probe(): Promise<void> {
     checkResult(this.#native.pair(AF_UNIX, SOCK_STREAM), "socketpair");
     const [kept, closed] = [this.#native.scratch[0] as number, this.#native.scratch[1] as number];
     const registration = this.add(kept);
     this.ref();
     try {
-      const { promise: notified, resolve } = Promise.withResolvers<void>();
-      registration.read.waker = resolve;
-      this.#arm(registration.read, resolve);
       this.#native.close(closed);
-      await within(PROBE_TIMEOUT_MS, notified, `mode "${this.mode}" sent no notification`);
+      for (let i = 0; i < PROBE_NOTIFICATIONS; i++) {
+        const { promise: notified, resolve } = Promise.withResolvers<void>();
+        registration.read.waker = resolve;
+        this.#arm(registration.read, resolve);
+        await within(PROBE_TIMEOUT_MS, notified, `mode "${this.mode}" sent no notification`);
+      }
     } finally {
       this.unref();
       this.remove(registration);

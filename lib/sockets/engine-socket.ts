@@ -8,23 +8,59 @@ import { checkPeer } from "../datagram/destination.ts";
 import { checkBufferType, type Payload, type Target } from "../datagram/payload.ts";
 import {
   checkRecvRange,
+  checkSend,
   checkSendRange,
   type RecvRange,
   type SendRange,
 } from "../datagram/ranges.ts";
 import { checkRecvMetaType, RecvMeta } from "../datagram/recv-meta.ts";
 import type { Backend, Engine } from "../engine/engine.ts";
-import { Pending, type Poll, type Waker } from "../poll/poll.ts";
-import { closedError } from "../support/errors.ts";
+import type { OperationQueue } from "../poll/operation-queue.ts";
+import { callWaker, Pending, type Poll, type Waker } from "../poll/poll.ts";
+import { typeError } from "../support/check.ts";
+import { closedError, SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
+import type { SendManyOptions } from "../traits/send.ts";
 import { DatagramSocket, type RawPoolBufDatagramIo } from "../traits/socket.ts";
+
 import {
   type AsSocketStats,
   emptySocketStats,
   type QuicAuditStats,
   type SocketStats,
 } from "../traits/stats.ts";
+import { GroupedSend } from "./grouped-send.ts";
+
+/**
+ * The waker of one direction. The engine stores one waker, but two may wait: the queue of promises,
+ * and a caller that polls. This one wakes both, so that neither takes the wake-up of the other.
+ */
+class SharedWaker {
+  readonly #queue: () => OperationQueue | undefined;
+  /** The waker of the caller's latest poll. */
+  #pollWaker: Waker | null = null;
+
+  constructor(queue: () => OperationQueue | undefined) {
+    this.#queue = queue;
+  }
+
+  /** Passed to the engine in place of any waker. Allocated once. */
+  readonly wake: Waker = () => {
+    const waker = this.#pollWaker;
+    this.#pollWaker = null;
+    this.#queue()?.waker();
+    if (waker !== null) callWaker(waker);
+  };
+
+  /** Returns the result of a poll. If it is `Pending`, stores `waker` unless it is the queue's. */
+  store(result: Poll<number>, waker: Waker | null): Poll<number> {
+    if (result === Pending && waker !== null && waker !== this.#queue()?.waker) {
+      this.#pollWaker = waker;
+    }
+    return result;
+  }
+}
 
 /** A socket of the operating system. `using` and `await using` close it. */
 export abstract class EngineSocket extends DatagramSocket implements AsSocketStats {
@@ -39,6 +75,9 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   readonly #onePayload: Payload[] = [];
   readonly #oneMeta: RecvMeta[] = [];
   readonly #ownMeta: RecvMeta = new RecvMeta();
+
+  readonly #recvWaker: SharedWaker = new SharedWaker(() => this._recvQueue);
+  readonly #sendWaker: SharedWaker = new SharedWaker(() => this._sendQueue);
 
   /** @internal */
   protected constructor(engine: Engine) {
@@ -95,8 +134,10 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   #sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {
     checkBufferType("buf", buf);
     this.#onePayload[0] = buf;
-    const result = this._engine.send(waker, this.#onePayload, 0, 1, to);
-    return result === Pending ? Pending : buf.length;
+    const shared = this.#sendWaker;
+    const engineWaker = waker && shared.wake;
+    const result = this._engine.send(engineWaker, this.#onePayload, 0, 1, to);
+    return shared.store(result, waker) === Pending ? Pending : buf.length;
   }
 
   override pollSendMany(
@@ -111,9 +152,38 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
       for (const address of Array.isArray(to) ? to.slice(start, checkedEnd) : [to]) {
         checkPeer(this.peerAddr, address as SocketAddress);
       }
-      return this._engine.send(waker, bufs, start, end, undefined);
     }
-    return this._engine.send(waker, bufs, start, end, to);
+    const shared = this.#sendWaker;
+    const destinations = this.#isConnected ? undefined : to;
+    const result = this._engine.send(waker && shared.wake, bufs, start, end, destinations);
+    return shared.store(result, waker);
+  }
+
+  override sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
+    if (!Array.isArray(options?.to) || this.#isConnected || !this._engine.prefersGroups) {
+      return super.sendMany(bufs, options);
+    }
+    return this.#sendGrouped(bufs, options);
+  }
+
+  /** Sends to several peers, grouped by peer if that is faster. */
+  async #sendGrouped(bufs: readonly Payload[], options: SendManyOptions): Promise<number> {
+    const { groupByPeer = true, signal } = options;
+    if (typeof groupByPeer !== "boolean") throw typeError("groupByPeer", "boolean", groupByPeer);
+    const { start, end } = checkSend(bufs, options);
+    const to = options.to as readonly SocketAddress[];
+    const grouped = groupByPeer ? GroupedSend.of(bufs, to, start, end) : undefined;
+    if (grouped === undefined) return super.sendMany(bufs, options);
+    try {
+      return await super.sendMany(grouped.bufs, { to: grouped.to, signal });
+    } catch (error) {
+      if (error instanceof SocketError && error.index !== undefined) {
+        error.index = grouped.indices[error.index];
+      }
+      throw error;
+    } finally {
+      grouped.release();
+    }
   }
 
   override pollRecv(waker: Waker | null, buf: Target): Poll<number> {
@@ -125,8 +195,10 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     checkRecvMetaType("meta", meta);
     this.#oneTarget[0] = buf;
     this.#oneMeta[0] = meta;
-    const result = this._engine.receive(waker, this.#oneTarget, 0, 1, this.#oneMeta);
-    return result === Pending ? Pending : meta.length;
+    const shared = this.#recvWaker;
+    const engineWaker = waker && shared.wake;
+    const result = this._engine.receive(engineWaker, this.#oneTarget, 0, 1, this.#oneMeta);
+    return shared.store(result, waker) === Pending ? Pending : meta.length;
   }
 
   override pollRecvMany(
@@ -136,20 +208,26 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   ): Poll<number> {
     this._recvError?.throwIfSet();
     const { meta, start, end } = checkRecvRange(bufs, range);
-    return this._engine.receive(waker, bufs, start, end, meta);
+    const shared = this.#recvWaker;
+    const result = this._engine.receive(waker && shared.wake, bufs, start, end, meta);
+    return shared.store(result, waker);
   }
 
   override pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
     checkRecvBatch(batch);
     batch._clear();
     this._recvError?.throwIfSet();
-    return this._engine.receiveBatch(waker, batch);
+    const shared = this.#recvWaker;
+    return shared.store(this._engine.receiveBatch(waker && shared.wake, batch), waker);
   }
 
   override pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
     checkSendBatch(batch);
     if (this.#isConnected) batch._checkAddresses((address) => checkPeer(this.peerAddr, address));
-    if (this._engine.sendBatch !== undefined) return this._engine.sendBatch(waker, batch);
+    if (this._engine.sendBatch !== undefined) {
+      const shared = this.#sendWaker;
+      return shared.store(this._engine.sendBatch(waker && shared.wake, batch), waker);
+    }
     if (this.#isClosed) throw closedError("send");
     batch._refuseMetadata("requires the native backend");
     return super.pollSendBatch(waker, batch);
@@ -161,7 +239,9 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
 
   override intoFd(): number | undefined {
     const fd = this._engine.release();
-    if (fd !== undefined) this.#isClosed = true;
+    if (fd === undefined) return undefined;
+    this.#isClosed = true;
+    this.#wakeAll();
     return fd;
   }
 
@@ -208,9 +288,13 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     if (this.#isClosed) return;
     this.#isClosed = true;
     this._engine.close();
-    // The caller's own poll may have replaced the wakers of the queues.
-    this._recvQueue?.wake();
-    this._sendQueue?.wake();
+    this.#wakeAll();
+  }
+
+  /** Wakes all waiters, which then get the error of a closed socket. */
+  #wakeAll(): void {
+    this.#recvWaker.wake();
+    this.#sendWaker.wake();
   }
 
   [Symbol.dispose](): void {

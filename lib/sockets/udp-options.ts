@@ -1,6 +1,6 @@
 /** The options of `UdpSocket.bind`, their checks, and the choice of the backend. */
 
-import type { Backend, SendErrors } from "../engine/engine.ts";
+import { type Backend, checkSendErrors, type SendErrors } from "../engine/engine.ts";
 import { type BufferSizes, checkBufferSizes } from "../engine/native/open-socket.ts";
 import { checkOffload, type Offload } from "../linux/offload.ts";
 import type { PathMtuDiscovery } from "../linux/socket-options.ts";
@@ -89,13 +89,6 @@ export function checkBindOptions(options: UdpBindOptions): void {
   checkOffload(options.offload);
   checkSendErrors(options.sendErrors);
   checkBufferSizes(options);
-}
-
-/** @throws TypeError for another value than those of `SendErrors`. */
-export function checkSendErrors(value: SendErrors | undefined): void {
-  if (value !== undefined && value !== "throw" && value !== "drop") {
-    throw typeError("sendErrors", '"throw" or "drop"', value);
-  }
 }
 
 /** Returns the native backend, or the reason why it is not used. */

@@ -12,6 +12,7 @@ import {
 } from "../datagram/metadata-options.ts";
 import type { TransportError } from "../datagram/transport-error.ts";
 import type { Membership, TransmitClock, UdpSocketHandle } from "../datagram/udp-interface.ts";
+import { checkSendErrors } from "../engine/engine.ts";
 import { NativeEngine } from "../engine/native/native-engine.ts";
 import {
   closeOnThrow,
@@ -35,7 +36,6 @@ import { checkAdoptable } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import {
   checkBindOptions,
-  checkSendErrors,
   chooseBackend,
   type HostAndPort,
   refuseNativeOptions,

@@ -4,6 +4,7 @@ import type { Native } from "../../ffi/native.ts";
 import { AF_UNIX } from "../address/sockaddr.ts";
 import { SocketAddress } from "../address/socket-address.ts";
 import type { Payload } from "../datagram/payload.ts";
+import { checkSendErrors, type SendErrors } from "../engine/engine.ts";
 import { NativeEngine } from "../engine/native/native-engine.ts";
 import {
   type BufferSizes,
@@ -25,6 +26,8 @@ import { EngineSocket } from "./engine-socket.ts";
 export interface UnixOptions extends BufferSizes {
   /** The peer to connect to, as a path or an address. */
   readonly connect?: string | SocketAddress | undefined;
+  /** The handling of datagrams that the system refuses. Default `"throw"`. */
+  readonly sendErrors?: SendErrors | undefined;
 }
 
 /** A cache of addresses by path. It is cleared when it is full. */
@@ -106,6 +109,7 @@ export class UnixDatagram extends EngineSocket {
     bind: (native: Native, fd: number) => void,
   ): Promise<UnixDatagram> {
     checkBufferSizes(options);
+    checkSendErrors(options.sendErrors);
     const peer =
       options.connect === undefined ? undefined : unixAddress("connect", options.connect);
     const loaded = await requireNative("UnixDatagram");
@@ -116,7 +120,7 @@ export class UnixDatagram extends EngineSocket {
       if (peer) checkResult(native.connect(fd, peer._encoded), "connect", peer.toString());
       bind(native, fd);
     });
-    return new UnixDatagram(new NativeEngine({ ...loaded, fd }));
+    return new UnixDatagram(new NativeEngine({ ...loaded, fd, sendErrors: options.sendErrors }));
   }
 
   /** As `DatagramSocketSend.pollSendTo`; a string is a path. */

@@ -34,6 +34,8 @@ export class SocketError extends Error {
    * Absent for errors of other calls.
    */
   sent: number | undefined;
+  /** The index of the refused datagram in the arrays of `sendMany`. Absent for other calls. */
+  index: number | undefined;
 
   constructor(init: SocketErrorInit) {
     const code = init.code ?? errnoCode(init.errno);

@@ -12,7 +12,14 @@ import { SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 
 /** Options of `sendMany`. */
-export interface SendManyOptions extends SendRange, WaitOptions {}
+export interface SendManyOptions extends SendRange, WaitOptions {
+  /**
+   * Whether datagrams to different peers may be sent in another order than in the array, which is
+   * much faster with GSO if the peers alternate. The order of each peer's datagrams is kept.
+   * Default true.
+   */
+  readonly groupByPeer?: boolean | undefined;
+}
 
 /**
  * Sends datagrams.
@@ -124,7 +131,8 @@ export abstract class DatagramSocketSend {
    * The buffers must not be modified until the promise settles.
    *
    * @throws SocketError if a datagram is refused. `error.sent` is the number of datagrams sent
-   * before it; the ones after it are not sent.
+   * before it, and `error.index` its index in `bufs`; the ones after it are not sent. If the peers
+   * alternate, those sent are not always the first ones of the array (see `groupByPeer`).
    */
   sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
     let done = 0;
@@ -142,6 +150,7 @@ export abstract class DatagramSocketSend {
           // A user-defined socket may return 0 forever.
           if (result === 0 || done === countOf(bufs, options)) return done;
         } catch (error) {
+          if (error instanceof SocketError) error.index = (options?.start ?? 0) + done;
           throw withSent(error, done);
         }
       }

@@ -1,4 +1,4 @@
-/** Receiving without a copy: what a batch shows of datagrams, and of the messages they came in. */
+/** `RecvBatch` and `recvBatch`: datagrams, the messages that contain them, and their metadata. */
 
 import { describe, expect, test } from "bun:test";
 import {
@@ -36,7 +36,7 @@ import {
 const BOTH = { sender: true, receiver: true };
 const SLOT_BYTES = 65_536;
 
-/** Where each datagram of a batch is, and what it is said to be. */
+/** Returns the offset, length and message of each datagram of a batch. */
 function layout(batch: RecvBatch) {
   return Array.from({ length: batch.length }, (_, i) => ({
     offset: batch.offsetAt(i),
@@ -45,8 +45,8 @@ function layout(batch: RecvBatch) {
   }));
 }
 
-describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a batch of segments", () => {
-  test("says where each lies, in which message, with which stride", async () => {
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("RecvBatch with GRO", () => {
+  test("returns offset, length, message and stride of each datagram", async () => {
     using pair = await openEnds(BOTH);
     const payloads = datagramsOf([300, 300, 100, 0, 500, 500]);
     await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
@@ -80,7 +80,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a batch of segments", () => {
     });
   });
 
-  test.each([...ENDS])("shows the same datagrams with $name", async (ends) => {
+  test.each([...ENDS])("receives datagrams of all lengths intact with $name", async (ends) => {
     using pair = await openEnds(ends);
     const payloads = datagramsOf([1472, 1472, 1, 65_507, 0, 9000, 8999, ...times(50, 1200)]);
     await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
@@ -92,7 +92,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a batch of segments", () => {
     expect(pair.receiver.counters.datagramsTruncated).toBe(0);
   });
 
-  test("tells peers apart that took turns", async () => {
+  test("returns the peer of each datagram if two peers send alternately", async () => {
     using a = await openEnds(BOTH);
     using b = await openEnds(BOTH);
     const to = a.receiver.localAddr;
@@ -104,7 +104,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a batch of segments", () => {
     expect(batch.messages).toBe(3);
   });
 
-  test("is filled anew by each receive, and takes no more messages than it has room for", async () => {
+  test("contains only the latest receive, of at most messagesMax messages", async () => {
     using pair = await openEnds(BOTH);
     const to = pair.receiver.localAddr;
     const payloads = datagramsOf([300, 300, 0, 200, 200, 200, 0, 100]);
@@ -133,7 +133,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a batch of segments", () => {
     expect([batch.length, batch.messages]).toEqual([0, 0]);
   });
 
-  test("takes over what recvMany left, in order, with its peer and what was told", async () => {
+  test("receives what recvMany left unread, in order and with its metadata", async () => {
     using pair = await openEnds(BOTH);
     pair.receiver.enableMetadata({ destination: true });
     const payloads = datagramsOf([...times(9, 300), 20, 1000]);
@@ -165,7 +165,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a batch of segments", () => {
     });
   });
 
-  test("can go from socket to socket", async () => {
+  test("can be used with several sockets one after the other", async () => {
     const batch = new RecvBatch();
     for (let i = 0; i < 3; i++) {
       using pair = await openEnds(BOTH);
@@ -178,7 +178,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("a batch of segments", () => {
 });
 
 describe.each([...BACKENDS])("recvBatch, %s backend", (backend) => {
-  test("gets datagrams of every length, zero too, each with its peer", async () => {
+  test("receives datagrams of several lengths, including 0, and their peer", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const payloads = datagramsOf([0, 1, 1200, 0, 9000]);
     for (const payload of payloads) await sender.send(payload);
@@ -193,7 +193,7 @@ describe.each([...BACKENDS])("recvBatch, %s backend", (backend) => {
     sender.close();
   });
 
-  test("waits for a datagram, and stands in line with other receives", async () => {
+  test("waits for a datagram, and is served in call order with other receives", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const batch = new RecvBatch({ messages: 1 });
     const buffer = new Uint8Array(10);
@@ -208,7 +208,7 @@ describe.each([...BACKENDS])("recvBatch, %s backend", (backend) => {
     sender.close();
   });
 
-  test("forgets what the batch had, also when nothing came", async () => {
+  test("clears the batch before each receive, also if there is no datagram", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const batch = new RecvBatch();
     await sender.send(new Uint8Array(3));
@@ -226,7 +226,7 @@ describe.each([...BACKENDS])("recvBatch, %s backend", (backend) => {
     sender.close();
   });
 
-  test("gives up when the signal aborts, and loses nothing", async () => {
+  test("rejects when the signal aborts, and loses no datagram", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const batch = new RecvBatch();
     const controller = new AbortController();
@@ -239,17 +239,17 @@ describe.each([...BACKENDS])("recvBatch, %s backend", (backend) => {
     sender.close();
   });
 
-  test("refuses what is no batch", async () => {
+  test("throws TypeError for an argument that is not a RecvBatch", async () => {
     const { receiver, sender } = await connectedPair(backend);
-    for (const bad of [undefined, null, [], {}, new Uint8Array(9)]) {
-      expect(await rejection(receiver.recvBatch(bad as never))).toBeInstanceOf(TypeError);
-      expect(thrown(() => receiver.tryRecvBatch(bad as never))).toBeInstanceOf(TypeError);
+    for (const value of [undefined, null, [], {}, new Uint8Array(9)]) {
+      expect(await rejection(receiver.recvBatch(value as never))).toBeInstanceOf(TypeError);
+      expect(thrown(() => receiver.tryRecvBatch(value as never))).toBeInstanceOf(TypeError);
     }
     receiver.close();
     sender.close();
   });
 
-  test("throws what the system reports, and goes on", async () => {
+  test("throws ECONNREFUSED once, and leaves the batch empty", async () => {
     const socket = await UdpSocket.connect(
       { hostname: "127.0.0.1", port: await closedPort() },
       { backend },
@@ -263,7 +263,7 @@ describe.each([...BACKENDS])("recvBatch, %s backend", (backend) => {
   });
 });
 
-test("a batch gets datagrams of Unix peers, with a name and without", async () => {
+test("recvBatch receives from named and unnamed Unix sockets", async () => {
   const [left, right] = await UnixDatagram.pair();
   await using named = await UnixDatagram.bind(SocketAddress.abstract(`recv-batch-${process.pid}`));
   const batch = new RecvBatch();
@@ -280,7 +280,7 @@ test("a batch gets datagrams of Unix peers, with a name and without", async () =
   right.close();
 });
 
-test("a batch has as many messages as it was asked for, 1 to 1024, and nothing else", () => {
+test("RecvBatch accepts 1 to 1024 messages, and throws RangeError for other values", () => {
   expect(new RecvBatch().messagesMax).toBe(32);
   expect(new RecvBatch({}).messagesMax).toBe(32);
   for (const messages of [1, 1024]) {
@@ -294,20 +294,20 @@ test("a batch has as many messages as it was asked for, 1 to 1024, and nothing e
   }
 });
 
-test("a batch may be received into from within the loop over another", async () => {
+test("receiving into a second RecvBatch does not change the first", async () => {
   const { receiver, sender } = await connectedPair("native");
-  const [outer, inner] = [new RecvBatch(), new RecvBatch()];
+  const [first, second] = [new RecvBatch(), new RecvBatch()];
   await sender.sendMany(datagramsOf([40, 40]));
-  await receiver.recvBatch(outer);
+  await receiver.recvBatch(first);
   await sender.sendMany(datagramsOf([60, 60], 9));
   await nextTurn();
-  await until(() => receiver.tryRecvBatch(inner) !== WouldBlock);
+  await until(() => receiver.tryRecvBatch(second) !== WouldBlock);
   expectSame(
-    [0, 1].map((i) => ({ bytes: outer.payload(i), peer: undefined })),
+    [0, 1].map((i) => ({ bytes: first.payload(i), peer: undefined })),
     datagramsOf([40, 40]),
   );
   expectSame(
-    [0, 1].map((i) => ({ bytes: inner.payload(i), peer: undefined })),
+    [0, 1].map((i) => ({ bytes: second.payload(i), peer: undefined })),
     datagramsOf([60, 60], 9),
   );
   receiver.close();

@@ -1,4 +1,4 @@
-/** Giving up the first of the datagrams that wait in a batch, such as one that is never taken. */
+/** `SendBatch.drop`: removes the first queued datagrams, such as one that is always refused. */
 
 import { describe, expect, test } from "bun:test";
 import { isMessageSizeError, RecvBatch, SendBatch, type UdpSocket } from "../../lib/index.ts";
@@ -10,7 +10,7 @@ function batchOf(...payloads: readonly string[]): SendBatch {
   return batch;
 }
 
-async function received(socket: UdpSocket, count: number): Promise<string[]> {
+async function receivePayloads(socket: UdpSocket, count: number): Promise<string[]> {
   const batch = new RecvBatch();
   const payloads: string[] = [];
   while (payloads.length < count) {
@@ -20,46 +20,46 @@ async function received(socket: UdpSocket, count: number): Promise<string[]> {
   return payloads;
 }
 
-describe.each(BACKENDS)("dropping, on the %s backend", (backend) => {
-  test("gives up the first of those that wait, and no others", async () => {
+describe.each(BACKENDS)("SendBatch.drop, %s backend", (backend) => {
+  test("removes the first datagram, and the others are sent", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const batch = batchOf("a", "b", "c").drop(1);
     expect(batch.length).toBe(2);
     await sender.sendBatch(batch);
-    expect(await received(receiver, 2)).toEqual(["b", "c"]);
+    expect(await receivePayloads(receiver, 2)).toEqual(["b", "c"]);
     receiver.close();
     sender.close();
   });
 
-  test("leaves a prefix that waits for its payload where it is", async () => {
+  test("keeps a prefix whose payload is pushed later", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const batch = batchOf("a", "b").prefix(Buffer.from("prefix of ")).drop(2);
     await sender.sendBatch(batch.push(Buffer.from("c")));
-    expect(await received(receiver, 1)).toEqual(["prefix of c"]);
+    expect(await receivePayloads(receiver, 1)).toEqual(["prefix of c"]);
     receiver.close();
     sender.close();
   });
 
-  test("of a datagram that is too long lets those behind it go", async () => {
+  test("unblocks the datagram after one that is too long", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const batch = new SendBatch().push(new Uint8Array(65_508)).push(Buffer.from("b"));
     const error = await sender.sendBatch(batch).catch((thrown: unknown) => thrown);
     expect([isMessageSizeError(error), batch.length]).toEqual([true, 2]);
     expect(await sender.sendBatch(batch.drop(1))).toBe(1);
-    expect(await received(receiver, 1)).toEqual(["b"]);
+    expect(await receivePayloads(receiver, 1)).toEqual(["b"]);
     receiver.close();
     sender.close();
   });
 });
 
-test("dropping all makes room for as many as ever", () => {
+test("SendBatch.drop of all datagrams makes room for the full capacity", () => {
   const batch = batchOf("a", "b", "c", "d");
   expect([batch.isFull, batch.drop(4).isFull, batch.length]).toEqual([true, false, 0]);
   for (let i = 0; i < 4; i++) batch.push(Buffer.from("e"));
   expect(batch.length).toBe(4);
 });
 
-test("dropping none changes nothing; more than wait, or no count, is a misuse", () => {
+test("SendBatch.drop(0) has no effect, and invalid counts throw", () => {
   const batch = batchOf("a", "b").drop(0);
   for (const count of [3, -1, 1.5, Number.NaN]) {
     expect(() => batch.drop(count)).toThrow(RangeError);

@@ -1,4 +1,4 @@
-/** The reusable line of datagrams: what is pushed is what is sent, and what did not go stays. */
+/** `SendBatch`: payloads, prefixes, capacity, destinations, and errors. */
 
 import { describe, expect, test } from "bun:test";
 import {
@@ -26,13 +26,13 @@ import {
 
 const EMPTY = new Uint8Array(0);
 
-/** `count` bytes: `first`, `first + 1` ... */
+/** Returns `count` bytes: `first`, `first + 1` ... */
 function bytes(count: number, first = 0): Uint8Array {
   return Uint8Array.from({ length: count }, (_, i) => first + i);
 }
 
-/** Sends `batch`, and answers what arrived. */
-async function arrived(batch: SendBatch, count = batch.length): Promise<Uint8Array[]> {
+/** Sends `batch`, and returns the datagrams that arrive. */
+async function transfer(batch: SendBatch, count = batch.length): Promise<Uint8Array[]> {
   using ends = await openEnds({ sender: true, receiver: true });
   const { address, port } = ends.receiver.localAddr;
   using sender = await UdpSocket.connect({ hostname: address, port });
@@ -41,8 +41,8 @@ async function arrived(batch: SendBatch, count = batch.length): Promise<Uint8Arr
   return received.map(({ bytes }) => bytes);
 }
 
-describe("a datagram", () => {
-  test("is the bytes of a view wherever it starts, of a Buffer, of a DgramBuffer's payload", async () => {
+describe("SendBatch.push", () => {
+  test("accepts subarrays, Buffers and DgramBuffers; pushSlice accepts slices", async () => {
     const memory = bytes(100);
     const buffer = DgramBuffer.withCapacityAndHeadroom(64, 16);
     buffer.putSlice(bytes(8, 50));
@@ -57,7 +57,7 @@ describe("a datagram", () => {
       .pushSlice(memory.subarray(10), 5, 2)
       .pushSlice(memory, 100, 0);
     expectSame(
-      (await arrived(batch)).map((bytes) => ({ bytes, peer: undefined })),
+      (await transfer(batch)).map((bytes) => ({ bytes, peer: undefined })),
       [
         bytes(7, 40),
         new TextEncoder().encode("text"),
@@ -72,17 +72,17 @@ describe("a datagram", () => {
     expect([buffer.length, buffer.headroom]).toEqual([6, 18]);
   });
 
-  test("is borrowed: changes before it is sent are sent", async () => {
+  test("does not copy the payload: changes before the send are sent", async () => {
     const payload = bytes(4);
     const batch = new SendBatch().push(payload);
     payload.fill(9);
-    expect(await arrived(batch)).toEqual([new Uint8Array(4).fill(9)]);
+    expect(await transfer(batch)).toEqual([new Uint8Array(4).fill(9)]);
   });
 
-  test("that is none, or out of bounds, is refused and leaves the batch as it was", () => {
+  test("throws for invalid arguments and leaves the batch unchanged", () => {
     const batch = new SendBatch().push(bytes(1));
     const memory = bytes(10);
-    const cases: [call: () => unknown, type: typeof TypeError, about: string][] = [
+    const cases: [call: () => unknown, type: typeof TypeError, argument: string][] = [
       [() => batch.push("text" as never), TypeError, "payload"],
       [() => batch.push(new ArrayBuffer(3) as never), TypeError, "payload"],
       [() => batch.push(memory, "127.0.0.1:9" as never), TypeError, "to"],
@@ -100,16 +100,16 @@ describe("a datagram", () => {
       [() => batch.drop(2), RangeError, "count"],
       [() => batch.drop(-1), RangeError, "count"],
     ];
-    for (const [call, type, about] of cases) {
+    for (const [call, type, argument] of cases) {
       const error = thrown(call);
       expect(error).toBeInstanceOf(type);
-      expect((error as Error).message).toStartWith(`"${about}" expected`);
+      expect((error as Error).message).toStartWith(`"${argument}" expected`);
       expect(batch.length).toBe(1);
     }
   });
 
-  test("that lies beyond 2 GiB of an array is sent from there, by every kind of socket", async () => {
-    // No memory is taken up but where it is written to.
+  test("accepts a slice that starts beyond 2 GiB of an array", async () => {
+    // Uses memory only for the page that is written.
     const bytes = new Uint8Array(3 * 2 ** 30);
     const offset = 2 ** 31 + 10;
     bytes.set([1, 2, 3], offset);
@@ -128,7 +128,7 @@ describe("a datagram", () => {
     receiver.close();
   });
 
-  test("whose memory was transferred away is refused when it is sent", async () => {
+  test("makes the send fail with RangeError if the payload's memory was transferred", async () => {
     const { receiver, sender } = await connectedPair("native");
     const memory = new Uint8Array(new ArrayBuffer(100));
     const batch = new SendBatch().push(bytes(1)).push(memory);
@@ -141,46 +141,46 @@ describe("a datagram", () => {
   });
 });
 
-describe("a prefix", () => {
-  test("is put in front of the next datagram alone, from none to as long as may be", async () => {
+describe("SendBatch.prefix", () => {
+  test("adds 0 to prefixBytesMax bytes before the next payload only", async () => {
     const batch = new SendBatch({ prefixBytes: 5 });
     const prefix = bytes(5, 100);
     for (let length = 0; length <= 5; length++) {
       batch.prefix(prefix.subarray(5 - length)).push(bytes(3));
     }
     batch.push(bytes(2)).prefix(prefix).push(EMPTY);
-    expect(await arrived(batch)).toEqual([
+    expect(await transfer(batch)).toEqual([
       ...sequence(6).map((length) => Uint8Array.of(...prefix.subarray(5 - length), 0, 1, 2)),
       bytes(2),
       prefix,
     ]);
   });
 
-  test("one byte longer than may be is a RangeError, and the one before it stays", async () => {
+  test("throws RangeError for a prefix that is too long, and keeps the previous one", async () => {
     const batch = new SendBatch({ prefixBytes: 5 }).prefix(bytes(5, 9));
     const error = thrown(() => batch.prefix(bytes(6)));
     expect(error).toBeInstanceOf(RangeError);
     expect((error as Error).message).toBe('"prefix length" expected integer 0..5, got 6');
     expect(thrown(() => batch.prefixVarint(2 ** 40))).toBeInstanceOf(RangeError);
-    expect(await arrived(batch.push(bytes(1)))).toEqual([Uint8Array.of(...bytes(5, 9), 0)]);
+    expect(await transfer(batch.push(bytes(1)))).toEqual([Uint8Array.of(...bytes(5, 9), 0)]);
     const none = new SendBatch({ prefixBytes: 0 });
     expect(thrown(() => none.prefix(bytes(1)))).toBeInstanceOf(RangeError);
-    expect(await arrived(none.prefix(EMPTY).push(bytes(1)))).toEqual([bytes(1)]);
+    expect(await transfer(none.prefix(EMPTY).push(bytes(1)))).toEqual([bytes(1)]);
     const long = new SendBatch({ prefixBytes: 1024, datagrams: 2 });
     const longest = new Uint8Array(1024).fill(7);
     long.prefix(longest).push(bytes(1)).prefix(longest).push(EMPTY);
-    expect(await arrived(long)).toEqual([Uint8Array.of(...longest, 0), longest]);
+    expect(await transfer(long)).toEqual([Uint8Array.of(...longest, 0), longest]);
   });
 
-  test("is a copy, and the last one said counts", async () => {
+  test("copies the bytes, and replaces a previous prefix", async () => {
     const prefix = bytes(4, 1);
     const batch = new SendBatch().prefix(bytes(9)).prefix(prefix);
     prefix.fill(0);
     batch.push(bytes(2)).prefix(bytes(9)).prefix(EMPTY).push(bytes(1));
-    expect(await arrived(batch)).toEqual([Uint8Array.of(1, 2, 3, 4, 0, 1), bytes(1)]);
+    expect(await transfer(batch)).toEqual([Uint8Array.of(1, 2, 3, 4, 0, 1), bytes(1)]);
   });
 
-  test("may be a varint of any length", async () => {
+  test("accepts QUIC varints of any length (prefixVarint)", async () => {
     const cases: [value: number | bigint, encoded: number[]][] = [
       [0, [0]],
       [63, [0x3f]],
@@ -191,11 +191,13 @@ describe("a prefix", () => {
     ];
     const batch = new SendBatch({ prefixBytes: 8 });
     for (const [value] of cases) batch.prefixVarint(value).push(bytes(1, 77));
-    expect(await arrived(batch)).toEqual(cases.map(([, encoded]) => Uint8Array.of(...encoded, 77)));
+    expect(await transfer(batch)).toEqual(
+      cases.map(([, encoded]) => Uint8Array.of(...encoded, 77)),
+    );
   });
 
   test.each(BACKENDS)(
-    "said before the datagrams in front of it are sent is put before the next: %s",
+    "applies to the next push, also after a send of earlier datagrams, %s backend",
     async (backend) => {
       const { receiver, sender } = await connectedPair(backend);
       const batch = new SendBatch().prefix(bytes(3)).push(bytes(1));
@@ -213,43 +215,40 @@ describe("a prefix", () => {
     },
   );
 
-  test("is forgotten by clear, with the metadata", async () => {
+  test("is undone by clear, as is the metadata", async () => {
     const batch = new SendBatch().meta({ transmitTimeNs: 1n }).prefix(bytes(4)).push(bytes(1));
     batch.prefix(bytes(2));
     batch.clear();
     expect([batch.length, batch.isFull]).toEqual([0, false]);
-    // With the metadata it would be refused: no clock was chosen.
-    expect(await arrived(batch.push(bytes(1)))).toEqual([bytes(1)]);
+    // Metadata with a transmit time would be refused: the socket has no transmit clock.
+    expect(await transfer(batch.push(bytes(1)))).toEqual([bytes(1)]);
   });
 });
 
-describe("the room", () => {
-  test.each([1, 2, 64, 1024])(
-    "is for %p datagrams, and one more is a RangeError",
-    async (count) => {
-      const batch = new SendBatch({ datagrams: count });
-      const payloads = numbered(count);
-      for (const payload of payloads) {
-        expect(batch.isFull).toBe(false);
-        batch.push(payload);
-      }
-      expect([batch.isFull, batch.length, batch.capacity]).toEqual([true, count, count]);
-      for (const call of [
-        () => batch.push(bytes(1)),
-        () => batch.pushSlice(bytes(1), 0, 1),
-        () => batch.prefix(EMPTY),
-        () => batch.prefixVarint(1),
-      ]) {
-        const error = thrown(call);
-        expect(error).toBeInstanceOf(RangeError);
-        expect((error as Error).message).toContain(`room for one more of ${count}`);
-      }
-      expect((await arrived(batch)).map(numberOf)).toEqual(sequence(count));
-      expect([batch.isFull, batch.length]).toEqual([false, 0]);
-    },
-  );
+describe("SendBatch capacity", () => {
+  test.each([1, 2, 64, 1024])("of %p: one more datagram is a RangeError", async (count) => {
+    const batch = new SendBatch({ datagrams: count });
+    const payloads = numbered(count);
+    for (const payload of payloads) {
+      expect(batch.isFull).toBe(false);
+      batch.push(payload);
+    }
+    expect([batch.isFull, batch.length, batch.capacity]).toEqual([true, count, count]);
+    for (const call of [
+      () => batch.push(bytes(1)),
+      () => batch.pushSlice(bytes(1), 0, 1),
+      () => batch.prefix(EMPTY),
+      () => batch.prefixVarint(1),
+    ]) {
+      const error = thrown(call);
+      expect(error).toBeInstanceOf(RangeError);
+      expect((error as Error).message).toContain(`room for one more of ${count}`);
+    }
+    expect((await transfer(batch)).map(numberOf)).toEqual(sequence(count));
+    expect([batch.isFull, batch.length]).toEqual([false, 0]);
+  });
 
-  test("has limits: 1..1024 datagrams, 0..1024 bytes of prefix", () => {
+  test("must be 1..1024 datagrams, and 0..1024 bytes of prefix", () => {
     for (const datagrams of [0, 1025, 1.5, "64", null]) {
       const error = thrown(() => new SendBatch({ datagrams: datagrams as number }));
       expect(error).toBeInstanceOf(RangeError);
@@ -261,7 +260,7 @@ describe("the room", () => {
     expect([batch.capacity, batch.prefixBytesMax]).toEqual([64, 16]);
   });
 
-  test("is there again after each of thousands of sends, and the bytes are right", async () => {
+  test("is available again after each of 5000 sends", async () => {
     const { receiver, sender } = await connectedPair("native");
     const batch = new SendBatch({ datagrams: 3 });
     const payload = new Uint8Array(4);
@@ -281,8 +280,8 @@ describe("the room", () => {
   });
 });
 
-describe.each(BACKENDS)("%s backend", (backend) => {
-  test("datagrams go to the address each has, in order, and none waits afterwards", async () => {
+describe.each(BACKENDS)("sendBatch, %s backend", (backend) => {
+  test("sends each datagram to its own destination, in order, and empties the batch", async () => {
     const receivers = await Promise.all(
       sequence(3).map(() => UdpSocket.bind({ hostname: "127.0.0.1", backend })),
     );
@@ -300,32 +299,32 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect(sender.counters).toMatchObject({ datagramsSent: 30, bytesSent: 120 });
   });
 
-  test("an empty batch is 0 datagrams, and a closed socket sends none", async () => {
+  test("returns 0 for an empty batch, and fails after close", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const batch = new SendBatch();
     expect(await sender.sendBatch(batch)).toBe(0);
     expect(sender.trySendBatch(batch)).toBe(0);
-    for (const wrong of [undefined, [], { length: 1 }]) {
-      expect(thrown(() => sender.trySendBatch(wrong as never))).toBeInstanceOf(TypeError);
-      expect(await rejection(sender.sendBatch(wrong as never))).toBeInstanceOf(TypeError);
+    for (const value of [undefined, [], { length: 1 }]) {
+      expect(thrown(() => sender.trySendBatch(value as never))).toBeInstanceOf(TypeError);
+      expect(await rejection(sender.sendBatch(value as never))).toBeInstanceOf(TypeError);
     }
     sender.close();
     receiver.close();
-    for (const closed of [batch, batch.push(bytes(1))]) {
-      const error = await rejection(sender.sendBatch(closed));
+    for (const unsent of [batch, batch.push(bytes(1))]) {
+      const error = await rejection(sender.sendBatch(unsent));
       expect(error).toMatchObject({ code: "ERR_SOCKET_CLOSED" });
     }
     expect(batch.length).toBe(1);
   });
 
-  test("a destination other than the peer is EISCONN, and nothing is sent", async () => {
+  test("rejects another destination of a connected socket with EISCONN", async () => {
     const { receiver, sender } = await connectedPair(backend);
-    const wrong = SocketAddress.ip("127.0.0.1", await closedPort());
+    const other = SocketAddress.ip("127.0.0.1", await closedPort());
     const batch = new SendBatch().push(bytes(1)).push(bytes(2), receiver.localAddr);
-    batch.push(bytes(3), wrong);
+    batch.push(bytes(3), other);
     for (const call of [() => sender.sendBatch(batch), async () => sender.trySendBatch(batch)]) {
       const error = await rejection(call());
-      expect(error).toMatchObject({ code: "EISCONN", address: `${wrong}` });
+      expect(error).toMatchObject({ code: "EISCONN", address: `${other}` });
       expect(batch.length).toBe(3);
     }
     expect(receiver.tryRecv(bytes(9))).toBe(WouldBlock);
@@ -336,16 +335,15 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("an error after the first leaves the rest in the batch, and the next send throws it", async () => {
+  test("keeps a datagram that fails, which the next send tries again", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const batch = new SendBatch().push(bytes(1)).push(new Uint8Array(70_000)).push(bytes(3));
-    expect(await sender.sendBatch(batch)).toBe(1);
-    expect(batch.length).toBe(2);
-    for (let i = 0; i < 2; i++) {
-      expect(await rejection(sender.sendBatch(batch))).toMatchObject({ code: "EMSGSIZE" });
+    for (const sent of [1, 0]) {
+      const error = await rejection(sender.sendBatch(batch));
+      expect(error).toMatchObject({ code: "EMSGSIZE", sent });
       expect(batch.length).toBe(2);
     }
-    // Without the one that is too long, what is behind it goes.
+    // Without the datagram that is too long, the following one can be sent.
     batch.drop(1);
     expect(await sender.sendBatch(batch)).toBe(1);
     const buf = bytes(9);
@@ -355,7 +353,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("without a destination or a peer it is EDESTADDRREQ", async () => {
+  test("fails with EDESTADDRREQ without a destination or a peer", async () => {
     using sender = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
     const batch = new SendBatch().push(bytes(1));
     expect(await rejection(sender.sendBatch(batch))).toMatchObject({ code: "EDESTADDRREQ" });

@@ -1,6 +1,7 @@
 /**
- * Run with descriptor 3 a blocking UDP socket: receives with twenty buffers while one datagram is
- * queued, then while none is, and prints what came. A call that blocked would print nothing.
+ * Calls `recvmmsg` and `sendmmsg` on descriptor 3, a blocking UDP socket whose peer replies with
+ * one datagram: receives with 20 buffers while it is queued, and while none is. Prints the results;
+ * a call that blocks would prevent that.
  */
 
 import { isNonblocking, recvmmsg, sendmmsg, WouldBlock } from "../../lib/index.ts";
@@ -8,7 +9,7 @@ import { isNonblocking, recvmmsg, sendmmsg, WouldBlock } from "../../lib/index.t
 const FD = 3;
 const bufs = Array.from({ length: 20 }, () => new Uint8Array(100));
 
-/** Until the answer has come; it is on its way over loopback. */
+// Repeated until the reply has arrived.
 let received = recvmmsg(FD, bufs);
 const sent = sendmmsg(FD, [new Uint8Array([1]), new Uint8Array([2])]);
 while (received === WouldBlock) {

@@ -1,4 +1,4 @@
-/** A Worker that answers every datagram with its own bytes, and tells its address. */
+/** A Worker that posts the address of its socket, and sends every datagram back to its sender. */
 
 import { RecvMeta, type SocketAddress, UdpSocket } from "../../lib/index.ts";
 
@@ -11,8 +11,8 @@ self.onmessage = async ({ data: backend }: MessageEvent<"native" | "portable">) 
   const meta = bufs.map(() => new RecvMeta());
   for (;;) {
     const count = await socket.recvMany(bufs, { meta });
-    const answers = meta.slice(0, count).map(({ length }, i) => bufs[i]?.subarray(0, length));
+    const replies = meta.slice(0, count).map(({ length }, i) => bufs[i]?.subarray(0, length));
     const to = meta.slice(0, count).map(({ peer }) => peer as SocketAddress);
-    await socket.sendMany(answers as Uint8Array[], { to });
+    await socket.sendMany(replies as Uint8Array[], { to });
   }
 };

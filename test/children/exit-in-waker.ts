@@ -1,6 +1,6 @@
 /**
- * Ends the process from within the call that tells of a datagram, with sockets open that wait for
- * others and datagrams under way to them. Argument: the backend.
+ * Calls `process.exit` in a waker, while other sockets wait and have datagrams in flight. Argument:
+ * the backend.
  */
 
 import { Pending, RecvMeta, UdpSocket } from "../../lib/index.ts";

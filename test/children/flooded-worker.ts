@@ -1,11 +1,14 @@
-/** A Worker whose sockets wait for whatever comes, while it collects; it tells their addresses. */
+/**
+ * A Worker that posts the addresses of its sockets, receives continuously, and collects garbage
+ * every few milliseconds.
+ */
 
 import { UdpSocket } from "../../lib/index.ts";
 
 declare const self: Worker;
 
 const SOCKETS = 4;
-const COLLECT_EACH_MS = 3;
+const GC_INTERVAL_MS = 3;
 
 const sockets: UdpSocket[] = [];
 for (let i = 0; i < SOCKETS; i++) sockets.push(await UdpSocket.bind({ hostname: "127.0.0.1" }));
@@ -15,5 +18,5 @@ for (const socket of sockets) {
     for (;;) await socket.recvMany(bufs);
   })().catch(() => {});
 }
-setInterval(() => Bun.gc(true), COLLECT_EACH_MS);
+setInterval(() => Bun.gc(true), GC_INTERVAL_MS);
 self.postMessage(sockets.map(({ localAddr }) => localAddr.toString()));

@@ -1,4 +1,4 @@
-/** A Worker that sends to an address as fast as it can until it is terminated. */
+/** A Worker that sends datagrams to the posted address as fast as it can. */
 
 import { SocketAddress, UdpSocket } from "../../lib/index.ts";
 

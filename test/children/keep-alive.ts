@@ -1,22 +1,23 @@
 /**
- * Opens a socket, does with it what a scenario says, and ends: with exit code 7 when the process
- * was still alive after a while, with 0 when nothing kept it.
+ * Opens a socket and runs a scenario that may keep the process alive. The exit code is 0 if the
+ * process ends by itself, and 7 if it is still alive after some time.
  *
- * Arguments: which socket (`bun`: Bun's own, `shim`, `portable`, `unix`), the scenario, and how
- * long a while is in milliseconds.
+ * Arguments: the socket (`bun` for Bun's own, `native`, `portable` or `unix`), the scenario, and
+ * the time in milliseconds.
  */
 
 import { SocketAddress, UdpSocket, UnixDatagram, WouldBlock } from "../../lib/index.ts";
 
-interface KeptAlive {
+/** The methods that all kinds of sockets have. */
+interface KeepAliveSocket {
   ref(): unknown;
   unref(): unknown;
   close(): void;
 }
 
-const [kind, scenario, whileMs] = process.argv.slice(2) as [string, string, string];
+const [kind, scenario, timeMs] = process.argv.slice(2) as [string, string, string];
 
-async function open(): Promise<KeptAlive> {
+async function open(): Promise<KeepAliveSocket> {
   if (kind === "bun") {
     return Bun.udpSocket({ hostname: "127.0.0.1", socket: { data() {} } });
   }
@@ -24,14 +25,14 @@ async function open(): Promise<KeptAlive> {
   return UdpSocket.bind({ hostname: "127.0.0.1", backend: kind as "native" | "portable" });
 }
 
-/** Starts a receive or a send that waits; Bun's own socket receives by itself. */
-function receive(socket: KeptAlive): void {
+/** Starts a receive that waits. Bun's own socket needs no call for that. */
+function receive(socket: KeepAliveSocket): void {
   if (socket instanceof UdpSocket || socket instanceof UnixDatagram) {
     socket.recv(new Uint8Array(1)).catch(() => {});
   }
 }
 
-const SCENARIOS: Record<string, (socket: KeptAlive) => unknown> = {
+const SCENARIOS: Record<string, (socket: KeepAliveSocket) => unknown> = {
   open: () => {},
   close: (socket) => socket.close(),
   unref: (socket) => socket.unref(),
@@ -86,4 +87,4 @@ const SCENARIOS: Record<string, (socket: KeptAlive) => unknown> = {
 };
 
 SCENARIOS[scenario]?.(await open());
-setTimeout(() => process.exit(7), Number(whileMs)).unref();
+setTimeout(() => process.exit(7), Number(timeMs)).unref();

@@ -1,4 +1,7 @@
-/** A socket whose sender comes to wait while the process has no descriptor left for that. */
+/**
+ * Starts a send that waits while the process has no descriptor left to duplicate the socket for it.
+ * Prints the datagrams received until then and in total, and the result of the send.
+ */
 
 import { closeSync, openSync } from "node:fs";
 import { UnixDatagram, WouldBlock } from "../../lib/index.ts";
@@ -16,23 +19,23 @@ const receive = async () => {
 const receiving = receive().catch(() => {});
 await Bun.sleep(20);
 
-const taken: number[] = [];
+const unused: number[] = [];
 try {
-  for (;;) taken.push(openSync("/dev/null", "r"));
+  for (;;) unused.push(openSync("/dev/null", "r"));
 } catch {
-  // None is left.
+  // EMFILE: no descriptor is left.
 }
 const sending = socket.send(payload);
 await Bun.sleep(20);
 peer.trySend(payload);
 await Bun.sleep(100);
-const without = received;
+const receivedAtLimit = received;
 while (peer.tryRecv(new Uint8Array(1)) !== WouldBlock);
 const sent = await sending;
-for (const fd of taken) closeSync(fd);
+for (const fd of unused) closeSync(fd);
 peer.trySend(payload);
 await Bun.sleep(100);
-console.log(JSON.stringify({ without, sent, received }));
+console.log(JSON.stringify({ receivedAtLimit, sent, received }));
 socket.close();
 peer.close();
 await receiving;

@@ -1,4 +1,4 @@
-/** A Worker that has sockets of every kind open, with receives that wait and datagrams under way. */
+/** A Worker with sockets of every kind that wait to receive, and with datagrams in flight. */
 
 import { SocketAddress, UdpSocket, UnixDatagram } from "../../lib/index.ts";
 
@@ -20,7 +20,7 @@ for (const socket of sockets) {
   })().catch(() => {});
 }
 
-/** Never idle: the Worker ends in the middle of sends, receives and system calls. */
+// Keeps the Worker busy, so that it is terminated during sends, receives and system calls.
 (async () => {
   const payloads = Array.from({ length: 32 }, () => new Uint8Array(100));
   for (;;) {

@@ -1,8 +1,8 @@
-/** Descriptors of a process whose Workers have ended: theirs go with their heaps, a little later. */
+/** Counts descriptors after Workers have ended: theirs are closed later, with their heaps. */
 
 import { openDescriptors } from "../tools/sockets.ts";
 
-/** How many are open once none was closed for a while. */
+/** Returns the number of open descriptors once none has been closed for 200 ms. */
 export async function settledDescriptors(): Promise<number> {
   let count = openDescriptors();
   for (let steady = 0; steady < 10; steady++) {

@@ -1,8 +1,9 @@
 /**
- * Steady-state sending and receiving allocates nothing per datagram, whatever the batch.
+ * Tests that steady-state sending and receiving allocates nothing per datagram.
  *
- * Judged by the garbage collector: half a million small objects make it run, and then garbage that
- * was watched is gone. No turn of the event loop in between, as idle collections run there.
+ * Half a million small objects make the garbage collector run, which clears weak references to
+ * older garbage. The rounds run in one tick of the event loop, because idle collections run between
+ * ticks.
  */
 
 import { expect, test } from "bun:test";
@@ -24,16 +25,20 @@ const ROUNDS = 8000;
 const WARM_UP_ROUNDS = 1000;
 const ATTEMPTS_MAX = 5;
 
+/** Returns whether the garbage collector runs during the rounds. */
 async function isCollectedDuring(round: () => void): Promise<boolean> {
   Bun.gc(true);
   const watched = watchGarbage();
-  // A reference just made keeps its object until the task ends.
+  // A new WeakRef keeps its object alive until the current task ends.
   await nextTurn();
   for (let i = 0; i < ROUNDS; i++) round();
   return watched.some((ref) => ref.deref() === undefined);
 }
 
-/** Whether rounds allocate as much as one small object a datagram; the engine disturbs some. */
+/**
+ * Returns whether rounds allocate at least one small object per datagram: then every attempt ends
+ * with a collection. Allocations of the engine itself cause one in some attempts only.
+ */
 async function allocatesPerDatagram(round: () => void): Promise<boolean> {
   for (let i = 0; i < WARM_UP_ROUNDS; i++) round();
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
@@ -62,7 +67,7 @@ function dgramBuffers(): Buffers {
   return { payloads, targets, reset };
 }
 
-/** Sends a batch from one socket to the other and receives it. */
+/** Returns a function that sends a batch from one socket to the other and receives it. */
 function roundOf([sender, receiver]: readonly UdpSocket[], buffers: Buffers): () => void {
   const { payloads, targets, reset } = buffers;
   const meta = targets.map(() => new RecvMeta());
@@ -86,7 +91,7 @@ test.each([
   ["Uint8Array", false, byteArrays],
   ["DgramBuffer", true, dgramBuffers],
 ] as const)(
-  "batches of 64, each in a %s, allocate nothing per datagram (offload: %p)",
+  "batches of 64 datagrams in %s objects allocate nothing per datagram (offload: %p)",
   async (_, offload, make) => {
     const sockets = await open(offload);
     expect(await allocatesPerDatagram(roundOf(sockets, make()))).toBe(false);
@@ -95,7 +100,7 @@ test.each([
   CHILD_TIMEOUT_MS,
 );
 
-/** A type of one's own that always has a datagram. */
+/** A socket type of a user that always has a datagram. */
 class Endless extends DatagramSocketRecv {
   override pollRecvFrom(_waker: unknown, buf: Target, meta: RecvMeta): number {
     (buf as Uint8Array)[0] = 1;
@@ -105,7 +110,7 @@ class Endless extends DatagramSocketRecv {
 }
 
 test(
-  "a batch that a type of one's own fills by its base method allocates nothing per datagram",
+  "the default pollRecvBatch of a user-defined socket type allocates nothing per datagram",
   async () => {
     const socket = new Endless();
     const batch = new RecvBatch({ messages: BATCH });
@@ -125,7 +130,7 @@ test(
 );
 
 test(
-  "one small object a datagram would show",
+  "one small object per datagram is detected",
   async () => {
     const sockets = await open(true);
     const round = roundOf(sockets, byteArrays());

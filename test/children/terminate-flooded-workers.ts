@@ -1,8 +1,9 @@
 /**
- * Ends three Workers at a time at random moments, while datagrams come for them in bursts between
- * which they sleep. With the argument `early` the moment may be before they have their sockets.
- * Prints how many descriptors were open after the first rounds and after all, and what a socket of
- * this thread received meanwhile. Ends with sockets open and datagrams under way.
+ * Terminates three Workers at a time at random moments, while they receive bursts of datagrams and
+ * sleep in between. With the argument `early`, possibly before they have opened their sockets.
+ * Prints the number of open descriptors after the first and after all rounds, and the number of
+ * datagrams that a socket of this thread received meanwhile. Ends with sockets open and datagrams
+ * in flight.
  */
 
 import { SocketAddress, UdpSocket } from "../../lib/index.ts";
@@ -12,9 +13,9 @@ import { settledDescriptors } from "./settled-descriptors.ts";
 const WARM_UP = 5;
 const ROUNDS = 30;
 const WORKERS = 3;
-const LIFE_MS_MAX = 15;
-/** From its start; loading the library takes about as long. */
-const EARLY_LIFE_MS_MAX = 60;
+const LIFETIME_MS_MAX = 15;
+/** The lifetime from its start. Loading the library takes about as long. */
+const EARLY_LIFETIME_MS_MAX = 60;
 const BURST_MS_MAX = 2;
 
 const isEarly = process.argv[2] === "early";
@@ -22,7 +23,7 @@ const isEarly = process.argv[2] === "early";
 const payloads = Array.from({ length: 16 }, () => new Uint8Array(200));
 const sender = await UdpSocket.bind({ hostname: "127.0.0.1" });
 
-/** Runs a Worker until it is ended, this long after it told its addresses, or after its start. */
+/** Terminates a Worker a random time after it has posted its addresses or, if early, its start. */
 async function runWorker(): Promise<void> {
   const worker = new Worker(new URL("flooded-worker.ts", import.meta.url).href);
   const closed = new Promise((resolve) => worker.addEventListener("close", resolve));
@@ -42,7 +43,7 @@ async function runWorker(): Promise<void> {
     if (isEarly) resolve();
   });
   await flooding;
-  await Bun.sleep(Math.random() * (isEarly ? EARLY_LIFE_MS_MAX : LIFE_MS_MAX));
+  await Bun.sleep(Math.random() * (isEarly ? EARLY_LIFETIME_MS_MAX : LIFETIME_MS_MAX));
   worker.terminate();
   if (Math.random() < 0.5) Bun.gc(true);
   await closed;

@@ -1,6 +1,7 @@
 /**
- * Ends Workers that receive, one after the other, and prints how many descriptors were open after
- * the first few and after all; and whether sockets of this thread went on meanwhile.
+ * Terminates Workers that send and receive, one after the other. Prints the number of open
+ * descriptors after the first few and after all, and the number of datagrams that a socket of this
+ * thread received meanwhile.
  */
 
 import { UdpSocket } from "../../lib/index.ts";

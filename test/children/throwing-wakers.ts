@@ -1,10 +1,10 @@
-/** Wakers that throw: reported once each, while every other waker and socket goes on. */
+/** Polls with wakers that throw, and prints the errors reported and what other sockets receive. */
 
 import { isNonblocking, SocketError, UdpSocket } from "../../lib/index.ts";
 
-const told: string[] = [];
+const reported: string[] = [];
 process.on("uncaughtException", (error) => {
-  told.push(error.message);
+  reported.push(error.message);
 });
 
 const backend = process.argv[2] as "native" | "portable";
@@ -19,9 +19,9 @@ const received = second.recv(new Uint8Array(1));
 await sender.sendTo(new Uint8Array(1), first.localAddr);
 await sender.sendTo(new Uint8Array(1), second.localAddr);
 const length = await received;
-while (told.length < 1) await new Promise((resolve) => setImmediate(resolve));
+while (reported.length < 1) await new Promise((resolve) => setImmediate(resolve));
 
-// The socket whose waker threw is as good as before.
+// The socket whose waker threw still works.
 const own = await first.recv(new Uint8Array(1));
 const fd = first.asRawIo();
 first.pollRecv(throwing, new Uint8Array(1));
@@ -31,7 +31,7 @@ try {
 } catch {
   isThrown = true;
 }
-while (told.length < 2) await new Promise((resolve) => setImmediate(resolve));
+while (reported.length < 2) await new Promise((resolve) => setImmediate(resolve));
 let isOpen = false;
 try {
   if (fd !== undefined) isOpen = isNonblocking(fd) || true;
@@ -42,4 +42,4 @@ await sender.sendTo(new Uint8Array(1), second.localAddr);
 const after = await second.recv(new Uint8Array(1));
 second.close();
 sender.close();
-console.log(JSON.stringify({ told, length, own, isThrown, isOpen, after }));
+console.log(JSON.stringify({ reported, length, own, isThrown, isOpen, after }));

@@ -1,4 +1,4 @@
-/** Run where the shim cannot be had: prints what the library answers then. */
+/** Prints the results of the library, for a process in which the shim is unavailable. */
 
 import {
   isNonblocking,

@@ -1,9 +1,9 @@
-/** What layout.test.ts compares: our names beside those of the headers. */
+/** The constants, structs and layouts that layout.test.ts compares with the C headers. */
 
 import { IOVEC, MMSGHDR } from "../../ffi/layout.ts";
 
-/** Names of the shim's own, which no header knows. */
-export const OWN: ReadonlySet<string> = new Set([
+/** Constants of the shim that no header defines. */
+export const SHIM_ONLY: ReadonlySet<string> = new Set([
   "SHIM_ABI",
   "EINTR_RETRIES_MAX",
   "EPOLL_EVENTS_MAX",
@@ -18,7 +18,7 @@ export const OWN: ReadonlySet<string> = new Set([
   "EPOLL_ENTRY",
 ]);
 
-/** The shim's names for what the headers call otherwise. */
+/** Constants of the shim whose name differs from the header's: the C expression of the value. */
 export const RENAMED: { readonly [name: string]: string } = {
   SYS_RECVMMSG: "SYS_recvmmsg",
   SYS_SENDMMSG: "SYS_sendmmsg",
@@ -27,59 +27,62 @@ export const RENAMED: { readonly [name: string]: string } = {
   MAP_PRIVATE_ANONYMOUS: "(MAP_PRIVATE | MAP_ANONYMOUS)",
 };
 
-/** The shim's structs and the headers'; and their fields, in pairs. */
-export const STRUCTS: readonly [own: string, real: string, fields: readonly [string, string][]][] =
+/** The structs that the shim declares, those of the headers, and pairs of corresponding fields. */
+export const STRUCTS: readonly [
+  shim: string,
+  header: string,
+  fields: readonly [shim: string, header: string][],
+][] = [
   [
+    "struct msghdr",
+    "struct msghdr",
     [
-      "struct msghdr",
-      "struct msghdr",
-      [
-        ["name", "msg_name"],
-        ["name_length", "msg_namelen"],
-        ["vector", "msg_iov"],
-        ["vector_length", "msg_iovlen"],
-        ["control", "msg_control"],
-        ["control_length", "msg_controllen"],
-        ["flags", "msg_flags"],
-      ],
+      ["name", "msg_name"],
+      ["name_length", "msg_namelen"],
+      ["vector", "msg_iov"],
+      ["vector_length", "msg_iovlen"],
+      ["control", "msg_control"],
+      ["control_length", "msg_controllen"],
+      ["flags", "msg_flags"],
     ],
+  ],
+  [
+    "struct mmsghdr",
+    "struct mmsghdr",
     [
-      "struct mmsghdr",
-      "struct mmsghdr",
-      [
-        ["header", "msg_hdr"],
-        ["length", "msg_len"],
-      ],
+      ["header", "msg_hdr"],
+      ["length", "msg_len"],
     ],
+  ],
+  [
+    "struct iovec",
+    "struct iovec",
     [
-      "struct iovec",
-      "struct iovec",
-      [
-        ["base", "iov_base"],
-        ["length", "iov_len"],
-      ],
+      ["base", "iov_base"],
+      ["length", "iov_len"],
     ],
+  ],
+  [
+    "struct inet_address",
+    "struct sockaddr_in",
     [
-      "struct inet_address",
-      "struct sockaddr_in",
-      [
-        ["family", "sin_family"],
-        ["port", "sin_port"],
-        ["address", "sin_addr"],
-      ],
+      ["family", "sin_family"],
+      ["port", "sin_port"],
+      ["address", "sin_addr"],
     ],
+  ],
+  [
+    "struct epoll_event",
+    "struct epoll_event",
     [
-      "struct epoll_event",
-      "struct epoll_event",
-      [
-        ["events", "events"],
-        ["data", "data"],
-      ],
+      ["events", "events"],
+      ["data", "data"],
     ],
-  ];
+  ],
+];
 
-/** C expressions that stand as numbers in ffi/layout.ts and in lib/, and those numbers. */
-export const NUMBERS: readonly [expression: string, value: number][] = [
+/** The offsets and sizes of ffi/layout.ts, and the C expressions that they must equal. */
+export const LAYOUT_NUMBERS: readonly [expression: string, value: number][] = [
   ["sizeof(struct mmsghdr)", MMSGHDR.size],
   ["offsetof(struct mmsghdr, msg_hdr.msg_name)", MMSGHDR.name],
   ["offsetof(struct mmsghdr, msg_hdr.msg_namelen)", MMSGHDR.nameLength],
@@ -94,7 +97,7 @@ export const NUMBERS: readonly [expression: string, value: number][] = [
   ["offsetof(struct iovec, iov_len)", IOVEC.length],
 ];
 
-/** Constants of lib/ that stand for the size or place of something in C, by name. */
+/** Constants of lib/ that are sizes or offsets of C structs, and their C expressions. */
 export const LAYOUT_CONSTANTS: { readonly [name: string]: string } = {
   SOCKADDR_IN_BYTES: "sizeof(struct sockaddr_in)",
   SOCKADDR_IN6_BYTES: "sizeof(struct sockaddr_in6)",
@@ -110,13 +113,14 @@ export const LAYOUT_CONSTANTS: { readonly [name: string]: string } = {
   DATA_WORD: "(sizeof(struct cmsghdr) / 4)",
 };
 
-/** What a constant of lib/ is called that stands for one of C. */
-export const C_NAME: RegExp =
+/** Matches the names of constants in ffi/ and lib/ that are copies of C constants. */
+export const C_CONSTANT_NAME: RegExp =
   /^(AF|SO|SOL|SOCK|IP|IPV6|IPPROTO|UDP|MCAST|MSG|SCM|F|O|POLL|SIG|TCP)_[A-Z0-9_]+$|^POLL[A-Z]+$|^E[A-Z]{3,}$/;
 
-/** Names of that form which are the library's own. */
+/** Names that match `C_CONSTANT_NAME`, but exist only in the library. */
 export const NOT_IN_C: ReadonlySet<string> = new Set(["SO_MARK_BYTES", "SO_EE_ORIGIN_BYTE"]);
 
+/** The start of a C program that uses the headers. */
 export const HEADERS: string = `
 #define _GNU_SOURCE
 #include <stddef.h>
@@ -139,8 +143,11 @@ export const HEADERS: string = `
 #endif
 `;
 
-/** Constants that stand in objects: how to find them in lib/linux/socket-options.ts, and what C calls them. */
-export const IN_OBJECTS: readonly [source: RegExp, names: readonly string[]][] = [
+/**
+ * Objects in lib/linux/socket-options.ts whose values are C constants: a pattern that captures the
+ * values, and the names of the constants.
+ */
+export const OBJECT_CONSTANTS: readonly [source: RegExp, names: readonly string[]][] = [
   [
     /PATH_MTU_DISCOVERY = \{ off: (\d+), on: (\d+), probe: (\d+) \}/,
     ["IP_PMTUDISC_DONT", "IP_PMTUDISC_DO", "IP_PMTUDISC_PROBE"],

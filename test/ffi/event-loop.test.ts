@@ -1,8 +1,14 @@
-/** Who watches a descriptor, as the kernel says; and what Bun's loop watches for a reactor. */
+/**
+ * The epoll registrations of Bun's event loop: how the library finds them, and what the loop has
+ * registered while a poller is open and after it is closed.
+ */
 
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { type EpollRegistration, findRegistration as findWatchBy } from "../../ffi/poller.ts";
+import {
+  type EpollRegistration,
+  findRegistration as findRegistrationWith,
+} from "../../ffi/poller.ts";
 import { nextTurn, openDescriptors } from "../tools/sockets.ts";
 import { modeMissing, NotifiedPoller, settled } from "./notifier.ts";
 import { drain, sendOne } from "./raw-sockets.ts";
@@ -11,65 +17,66 @@ import { loadedNative, loadedShim, openPair, testIf } from "./tools.ts";
 const AF_INET = 2;
 const SOCK_DGRAM = 2;
 const POLLIN = 1;
-const FOR_GOOD = false;
+/** `isOnce` of `arm`: an event does not disarm the descriptor. */
+const LEVEL_TRIGGERED = false;
 
 const native = loadedNative();
-const findRegistration = (fd: number) => findWatchBy(loadedShim(), fd);
+const findRegistration = (fd: number) => findRegistrationWith(loadedShim(), fd);
 const reason = await modeMissing("loop");
 
 describe("findRegistration", () => {
-  test("finds a descriptor that Bun's loop watches, and not once it is closed", async () => {
-    const { fd, socket } = await watched();
-    const watch = findRegistration(fd) as EpollRegistration;
-    expect(linkOf(watch.epoll)).toBe("anon_inode:[eventpoll]");
-    expect(watchedEntries().filter((entry) => entry.fd === fd)).toEqual([
-      { epoll: watch.epoll, fd },
+  test("returns the epoll registration of a socket until the socket is closed", async () => {
+    const { fd, socket } = await openRegistered();
+    const registration = findRegistration(fd) as EpollRegistration;
+    expect(linkOf(registration.epoll)).toBe("anon_inode:[eventpoll]");
+    expect(epollEntries().filter((entry) => entry.fd === fd)).toEqual([
+      { epoll: registration.epoll, fd },
     ]);
-    expect(watch.data).toBeGreaterThan(0n);
+    expect(registration.data).toBeGreaterThan(0n);
     socket.close();
     await nextTurn();
     expect(findRegistration(fd)).toBeUndefined();
   });
 
-  test("finds the same loop for every descriptor of a thread, with data of its own", async () => {
-    const all = [await watched(), await watched(), await watched()];
-    const watches = all.map(({ fd }) => findRegistration(fd) as EpollRegistration);
-    expect(new Set(watches.map(({ epoll }) => epoll)).size).toBe(1);
-    expect(new Set(watches.map(({ data }) => data)).size).toBe(all.length);
+  test("returns one epoll instance, but different data, for the sockets of a thread", async () => {
+    const all = [await openRegistered(), await openRegistered(), await openRegistered()];
+    const registrations = all.map(({ fd }) => findRegistration(fd) as EpollRegistration);
+    expect(new Set(registrations.map(({ epoll }) => epoll)).size).toBe(1);
+    expect(new Set(registrations.map(({ data }) => data)).size).toBe(all.length);
     for (const { socket } of all) socket.close();
   });
 
-  test("a descriptor that is open, but watched by nobody, is not found", () => {
+  test("returns undefined for an open descriptor that no epoll instance has registered", () => {
     const fd = native.open(AF_INET, SOCK_DGRAM, 0);
     expect(findRegistration(fd)).toBeUndefined();
     native.close(fd);
   });
 
-  test("finds those that are watched, and no number that looks like one of them", async () => {
-    const { fd, socket } = await watched();
-    const numbers = new Set(watchedEntries().map((entry) => entry.fd));
-    const lookAlikes = [fd * 10, fd * 10 + 1, fd + 1000, fd % 10, Math.floor(fd / 10), -fd, -1];
-    for (const number of [fd, ...lookAlikes]) {
+  test("does not confuse a registered descriptor with numbers that share its digits", async () => {
+    const { fd, socket } = await openRegistered();
+    const registered = new Set(epollEntries().map((entry) => entry.fd));
+    const similar = [fd * 10, fd * 10 + 1, fd + 1000, fd % 10, Math.floor(fd / 10), -fd, -1];
+    for (const number of [fd, ...similar]) {
       expect([number, findRegistration(number) !== undefined]).toEqual([
         number,
-        numbers.has(number),
+        registered.has(number),
       ]);
     }
-    expect(lookAlikes.some((number) => !numbers.has(number))).toBe(true);
+    expect(similar.some((number) => !registered.has(number))).toBe(true);
     socket.close();
   });
 
-  test("tells the loop of a Worker from this thread's", async () => {
-    const { fd, socket } = await watched();
-    const worker = new Worker(new URL("children/worker-watch.ts", import.meta.url));
-    const theirs = await new Promise<{ fd: number; watch: EpollRegistration }>(
+  test("returns different epoll instances for a Worker and the main thread", async () => {
+    const { fd, socket } = await openRegistered();
+    const worker = new Worker(new URL("children/worker-registration.ts", import.meta.url));
+    const inWorker = await new Promise<{ fd: number; registration: EpollRegistration }>(
       (resolve, reject) => {
         worker.onmessage = ({ data }) => resolve(data);
         worker.onerror = ({ message }) => reject(new Error(message));
       },
     );
-    expect(findRegistration(theirs.fd)).toEqual(theirs.watch);
-    expect(theirs.watch.epoll).not.toBe(findRegistration(fd)?.epoll);
+    expect(findRegistration(inWorker.fd)).toEqual(inWorker.registration);
+    expect(inWorker.registration.epoll).not.toBe(findRegistration(fd)?.epoll);
     const closed = new Promise((resolve) => worker.addEventListener("close", resolve));
     worker.terminate();
     await closed;
@@ -77,90 +84,90 @@ describe("findRegistration", () => {
   });
 });
 
-describe("Bun's loop", () => {
-  const testWhere = testIf(reason && `loop: ${reason}`);
+describe("Bun's event loop", () => {
+  const testInLoopMode = testIf(reason && `loop: ${reason}`);
 
-  testWhere(
-    "rings at every turn while something is ready, and is quiet once it is taken",
+  testInLoopMode(
+    "notifies in every tick while a datagram is queued, and stops once it is received",
     async () => {
       using pair = openPair(native, SOCK_DGRAM);
       const notified = await NotifiedPoller.open("loop");
-      expect(notified.poller.arm(pair.right, POLLIN, 1, FOR_GOOD)).toBe(0);
+      expect(notified.poller.arm(pair.right, POLLIN, 1, LEVEL_TRIGGERED)).toBe(0);
       for (let round = 0; round < 20; round++) {
         sendOne(pair.left);
         const before = notified.notifications;
         await notified.until(() => notified.notifications >= before + 3);
         drain(pair.right);
         const after = notified.notifications;
-        for (let turn = 0; turn < 5; turn++) await nextTurn();
+        for (let tick = 0; tick < 5; tick++) await nextTurn();
         expect(notified.notifications).toBe(after);
       }
       notified.end();
     },
   );
 
-  testWhere(
-    "watches the reactor by the bell's number, and no longer once that is closed",
+  testInLoopMode(
+    "has the poller registered under the notifier's descriptor until the notifier is closed",
     async () => {
       using pair = openPair(native, SOCK_DGRAM);
-      const { fd, socket } = await watched();
+      const { fd, socket } = await openRegistered();
       const loop = findRegistration(fd)?.epoll as number;
       socket.close();
-      const before = reactorsWatched(loop);
+      const before = epollDescriptorsIn(loop);
       const notified = await NotifiedPoller.open("loop");
-      expect(notified.poller.arm(pair.right, POLLIN, 1, FOR_GOOD)).toBe(0);
-      const added = reactorsWatched(loop).filter((number) => !before.includes(number));
+      expect(notified.poller.arm(pair.right, POLLIN, 1, LEVEL_TRIGGERED)).toBe(0);
+      const added = epollDescriptorsIn(loop).filter((number) => !before.includes(number));
       expect(added.length).toBe(1);
       sendOne(pair.left);
       await notified.until(() => notified.notifications >= 3);
-      // The reactor lives on, with something ready, and in its own epoll instance still.
+      // Closes the notifier only. The poller stays open, with a ready descriptor registered.
       notified.end();
       const { notifications } = notified;
       const times = notified.times.get(1) as number;
-      for (let turn = 0; turn < 20; turn++) await nextTurn();
-      expect(watchedEntries()).not.toContainEqual({ epoll: loop, fd: added[0] as number });
+      for (let tick = 0; tick < 20; tick++) await nextTurn();
+      expect(epollEntries()).not.toContainEqual({ epoll: loop, fd: added[0] as number });
       expect(notified.notifications).toBe(notifications);
       notified.collect();
       expect(notified.times.get(1)).toBe(times + 1);
     },
   );
 
-  testWhere("watches nothing and has nothing open after many reactors came and went", async () => {
+  testInLoopMode("leaves no registration and no descriptor after 200 pollers", async () => {
     using pair = openPair(native, SOCK_DGRAM);
     await settled(openDescriptors());
     const before = openDescriptors();
-    const entries = watchedEntries().length;
-    for (let cycle = 1; cycle <= 200; cycle++) await comeAndGo(pair, cycle);
+    const entries = epollEntries().length;
+    for (let cycle = 1; cycle <= 200; cycle++) await openAndClose(pair, cycle);
     await settled(before);
     expect(openDescriptors()).toBeLessThanOrEqual(before + HELD_MAX);
-    expect(watchedEntries().length).toBeLessThanOrEqual(entries + HELD_MAX);
+    expect(epollEntries().length).toBeLessThanOrEqual(entries + HELD_MAX);
   });
 });
 
-/** Reactors, of hundreds, that the collector may still see on the stack, which it reads by guess. */
+/** The pollers that may remain: the collector may find stale references in its scan of the stack. */
 const HELD_MAX = 3;
 
-/** Opens a reactor, has it wait for the right end of a pair, and closes it. */
-async function comeAndGo(pair: ReturnType<typeof openPair>, cycle: number): Promise<void> {
+/** Opens a poller, arms the right end of the pair, and closes the notifier. */
+async function openAndClose(pair: ReturnType<typeof openPair>, cycle: number): Promise<void> {
   const notified = await NotifiedPoller.open("loop");
-  expect(notified.poller.arm(pair.right, POLLIN, cycle, FOR_GOOD)).toBe(0);
-  // Some go with something ready, some when they told of it, some idle.
+  expect(notified.poller.arm(pair.right, POLLIN, cycle, LEVEL_TRIGGERED)).toBe(0);
+  // A third is closed while idle, a third with an unreported event, a third with a reported one.
   if (cycle % 3 > 0) sendOne(pair.left);
   if (cycle % 3 === 1) await notified.until(() => notified.reported.has(cycle));
   notified.end();
   drain(pair.right);
-  // Some are collected while others are in use.
+  // Collects earlier pollers now and then, not only at the end.
   if (cycle % 20 === 0) Bun.gc(true);
 }
 
-/** A descriptor that an epoll instance of this process has. */
-interface WatchedEntry {
+/** A descriptor, and the descriptor of the epoll instance that it is registered with. */
+interface EpollEntry {
   readonly epoll: number;
   readonly fd: number;
 }
 
-/** All that the epoll instances of this process have. */
-function watchedEntries(): WatchedEntry[] {
+/** Returns the registrations of all epoll instances of this process (proc(5), fdinfo). */
+function epollEntries(): EpollEntry[] {
   const instances = readdirSync("/proc/self/fd")
     .map(Number)
     .filter((fd) => linkOf(fd) === "anon_inode:[eventpoll]");
@@ -172,14 +179,14 @@ function watchedEntries(): WatchedEntry[] {
   );
 }
 
-/** The epoll instances that `loop` watches. */
-function reactorsWatched(loop: number): number[] {
-  return watchedEntries()
+/** Returns the descriptors registered with `loop` that are epoll instances themselves. */
+function epollDescriptorsIn(loop: number): number[] {
+  return epollEntries()
     .filter(({ epoll, fd }) => epoll === loop && linkOf(fd) === "anon_inode:[eventpoll]")
     .map(({ fd }) => fd);
 }
 
-/** What a descriptor is; none for one that is not open. */
+/** Returns the target of a descriptor's link in /proc; `undefined` if it is not open. */
 function linkOf(fd: number): string | undefined {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`);
@@ -188,8 +195,8 @@ function linkOf(fd: number): string | undefined {
   }
 }
 
-/** A socket that Bun's loop watches. */
-async function watched(): Promise<{ fd: number; socket: { close(): void } }> {
+/** Opens a socket that is registered with Bun's event loop. */
+async function openRegistered(): Promise<{ fd: number; socket: { close(): void } }> {
   const fd = native.open(AF_INET, SOCK_DGRAM, 0);
   const socket = await Bun.udpSocket({ fd, socket: { data() {} } } as object);
   return { fd, socket };

@@ -1,6 +1,7 @@
 /**
- * Everything that is ABI is written down twice: in the kernel's and libc's headers, and here in C
- * without headers and in TypeScript. Each compiler of the machine prints both; they must agree.
+ * c/shim.c and the TypeScript code declare the kernel's structs and constants without using its
+ * headers. These tests compile programs that print the values of the shim and of the headers, with
+ * each compiler that is installed, and compare them with each other and with the TypeScript code.
  */
 
 import { describe, expect, test } from "bun:test";
@@ -10,21 +11,21 @@ import { Glob } from "bun";
 import { READY, SHIM_ABI } from "../../ffi/layout.ts";
 import { type Shim, SYMBOLS } from "../../ffi/symbols.ts";
 import {
-  C_NAME,
+  C_CONSTANT_NAME,
   HEADERS,
-  IN_OBJECTS,
   LAYOUT_CONSTANTS,
+  LAYOUT_NUMBERS,
   NOT_IN_C,
-  NUMBERS,
-  OWN,
+  OBJECT_CONSTANTS,
   RENAMED,
+  SHIM_ONLY,
   STRUCTS,
 } from "./abi-tables.ts";
 import { missing, output, ROOT, temporaryDirectory, testIf } from "./tools.ts";
 
 const SHIM = readFileSync(join(ROOT, "c/shim.c"), "utf8");
 
-/** What the shim's file defines, by name and without values. */
+/** The names of the macros that c/shim.c defines. */
 const DEFINED = [...SHIM.matchAll(/^#define (\w+) /gm)].map((match) => match[1] as string);
 
 interface Constant {
@@ -33,7 +34,7 @@ interface Constant {
   readonly value: number;
 }
 
-/** Constants of ffi/ and lib/ that are numbers, by their source text. */
+/** Returns the numeric constants of ffi/ and lib/, parsed from the source text. */
 function libraryConstants(): Constant[] {
   const constants: Constant[] = [];
   for (const file of new Glob("{ffi,lib}/**/*.ts").scanSync(ROOT)) {
@@ -49,10 +50,12 @@ function libraryConstants(): Constant[] {
 
 interface Compiler {
   readonly name: string;
-  /** Whether it has all headers, those of the kernel too. */
+  /** Whether it has all headers, including the kernel's. */
   readonly isComplete: boolean;
   readonly command: readonly string[];
+  /** The command that runs a compiled program; empty: none is needed. */
   readonly launcher: readonly string[];
+  /** Why it cannot be used on this machine. */
   readonly reason: string | undefined;
 }
 
@@ -80,7 +83,7 @@ const COMPILERS: readonly Compiler[] = [
   },
 ];
 
-/** Compiles a program of `lines`, each printing something, and answers what it prints. */
+/** Compiles and runs a program of `lines` that each print `name=value`. Returns the values. */
 function probe(compiler: Compiler, prelude: string, lines: readonly string[]): Map<string, number> {
   using directory = temporaryDirectory();
   const source = join(directory.path, "probe.c");
@@ -95,48 +98,49 @@ function probe(compiler: Compiler, prelude: string, lines: readonly string[]): M
   );
 }
 
-/** A line that prints the value of `expression` as `name`. */
+/** Returns a line of C that prints the value of `expression` as `name`. */
 function print(name: string, expression: string): string {
   return `printf("${name}=%lld\\n", (long long)(${expression}));`;
 }
 
-/** The same if a macro of that name is there. */
+/** Returns lines of C that print the value of the macro `name` if it is defined. */
 function printIfDefined(name: string): string {
   return `#ifdef ${name}\n${print(name, name)}\n#endif`;
 }
 
-function structLines(which: "own" | "real"): string[] {
-  return STRUCTS.flatMap(([own, real, fields]) => {
-    const type = which === "own" ? own : real;
-    const lines = [print(own, `sizeof(${type})`)];
-    for (const [ownField, realField] of fields) {
-      const field = which === "own" ? ownField : realField;
+/** Returns lines of C that print the struct sizes and field offsets that one side declares. */
+function structLines(side: "shim" | "header"): string[] {
+  return STRUCTS.flatMap(([shimType, headerType, fields]) => {
+    const type = side === "shim" ? shimType : headerType;
+    const lines = [print(shimType, `sizeof(${type})`)];
+    for (const [shimField, headerField] of fields) {
+      const field = side === "shim" ? shimField : headerField;
       lines.push(
-        print(`${own}.${ownField} (${realField})`, `__builtin_offsetof(${type}, ${field})`),
+        print(`${shimType}.${shimField} (${headerField})`, `__builtin_offsetof(${type}, ${field})`),
       );
     }
     return lines;
   });
 }
 
-/** The shim's constants by the names of the headers. */
+/** Returns a line of C that prints the header's value of the shim's constant `name`. */
 function headerLine(name: string): string {
-  const real = RENAMED[name];
-  return real === undefined ? printIfDefined(name) : print(name, real);
+  const expression = RENAMED[name];
+  return expression === undefined ? printIfDefined(name) : print(name, expression);
 }
 
 for (const compiler of COMPILERS) {
-  describe(`by ${compiler.name}`, () => {
-    const testWhere = testIf(compiler.reason);
+  describe(`compiled with ${compiler.name}`, () => {
+    const testWithCompiler = testIf(compiler.reason);
 
-    testWhere("the shim's constants and structs are those of the headers", () => {
-      const names = DEFINED.filter((name) => !OWN.has(name));
+    testWithCompiler("constants and structs of c/shim.c equal those of the headers", () => {
+      const names = DEFINED.filter((name) => !SHIM_ONLY.has(name));
       const shim = probe(
         compiler,
         `#include "${join(ROOT, "c/shim.c")}"\nextern int printf(const char *, ...);`,
-        [...names.map((name) => print(name, name)), ...structLines("own")],
+        [...names.map((name) => print(name, name)), ...structLines("shim")],
       );
-      const real = probe(compiler, HEADERS, [...names.map(headerLine), ...structLines("real")]);
+      const real = probe(compiler, HEADERS, [...names.map(headerLine), ...structLines("header")]);
       for (const [name, value] of shim) {
         if (compiler.isComplete) expect([name, real.has(name)]).toEqual([name, true]);
         if (real.has(name)) expect([name, value]).toEqual([name, real.get(name) as number]);
@@ -144,30 +148,33 @@ for (const compiler of COMPILERS) {
       expect(real.size).toBeGreaterThan(40);
     });
 
-    testWhere("ffi/layout.ts and the layouts in lib/ are those of the headers", () => {
-      const own = libraryConstants().filter(({ name }) => Object.hasOwn(LAYOUT_CONSTANTS, name));
-      const names = Object.keys(LAYOUT_CONSTANTS).filter(
-        (name) => compiler.isComplete || !LAYOUT_CONSTANTS[name]?.includes("sock_extended_err"),
-      );
-      const real = probe(compiler, HEADERS, [
-        ...NUMBERS.map(([expression]) => print(expression, expression)),
-        ...names.map((name) => print(name, LAYOUT_CONSTANTS[name] as string)),
-      ]);
-      for (const [expression, value] of NUMBERS) {
-        expect([expression, value]).toEqual([expression, real.get(expression) as number]);
-      }
-      expect(own.length).toBeGreaterThanOrEqual(Object.keys(LAYOUT_CONSTANTS).length);
-      for (const { file, name, value } of own) {
-        if (real.has(name))
-          expect([file, name, value]).toEqual([file, name, real.get(name) as number]);
-      }
-    });
+    testWithCompiler(
+      "ffi/layout.ts and layout constants of lib/ equal the headers' layouts",
+      () => {
+        const own = libraryConstants().filter(({ name }) => Object.hasOwn(LAYOUT_CONSTANTS, name));
+        const names = Object.keys(LAYOUT_CONSTANTS).filter(
+          (name) => compiler.isComplete || !LAYOUT_CONSTANTS[name]?.includes("sock_extended_err"),
+        );
+        const real = probe(compiler, HEADERS, [
+          ...LAYOUT_NUMBERS.map(([expression]) => print(expression, expression)),
+          ...names.map((name) => print(name, LAYOUT_CONSTANTS[name] as string)),
+        ]);
+        for (const [expression, value] of LAYOUT_NUMBERS) {
+          expect([expression, value]).toEqual([expression, real.get(expression) as number]);
+        }
+        expect(own.length).toBeGreaterThanOrEqual(Object.keys(LAYOUT_CONSTANTS).length);
+        for (const { file, name, value } of own) {
+          if (real.has(name))
+            expect([file, name, value]).toEqual([file, name, real.get(name) as number]);
+        }
+      },
+    );
 
-    testWhere(
-      "the constants in objects of lib/linux/socket-options.ts are those of the headers",
+    testWithCompiler(
+      "constants in objects of lib/linux/socket-options.ts equal those of the headers",
       () => {
         const text = readFileSync(join(ROOT, "lib/linux/socket-options.ts"), "utf8");
-        for (const [source, names] of IN_OBJECTS) {
+        for (const [source, names] of OBJECT_CONSTANTS) {
           const values = source.exec(text)?.slice(1).map(Number);
           const real = probe(
             compiler,
@@ -179,9 +186,10 @@ for (const compiler of COMPILERS) {
       },
     );
 
-    testWhere("the constants of C in ffi/ and lib/ are those of the headers", () => {
+    testWithCompiler("copies of C constants in ffi/ and lib/ equal those of the headers", () => {
       const constants = libraryConstants().filter(
-        ({ name }) => C_NAME.test(name) && !NOT_IN_C.has(name) && !(name in LAYOUT_CONSTANTS),
+        ({ name }) =>
+          C_CONSTANT_NAME.test(name) && !NOT_IN_C.has(name) && !(name in LAYOUT_CONSTANTS),
       );
       const real = probe(
         compiler,
@@ -198,27 +206,27 @@ for (const compiler of COMPILERS) {
   });
 }
 
-describe("c/shim.c and ffi/", () => {
+describe("the interface between c/shim.c and ffi/", () => {
   const entries = SHIM.slice(SHIM.indexOf("entries[] = {"));
   const table = [...entries.slice(0, entries.indexOf("};")).matchAll(/\(void \*\)(\w+)/g)];
   const names = table.map((match) => match[1] as string);
 
-  test("the shim includes no header", () => {
+  test("c/shim.c includes no header", () => {
     expect(SHIM).not.toMatch(/^\s*#\s*include/m);
   });
 
-  test("ABI version, limits and the ready struct are the same in both", () => {
+  test("both declare the same ABI version and the same struct ready", () => {
     expect(defined("SHIM_ABI")).toBe(SHIM_ABI);
     expect(READY).toEqual({ size: 16, tokenLow: 0, tokenHigh: 4, events: 8 });
     expect(SHIM).toMatch(/struct ready \{\s*u64 token;\s*u32 events;\s*u32 padding;\s*\};/);
   });
 
-  test("the table of entries has the symbols in their order", () => {
+  test("the entry table of the shim has the order of SYMBOLS", () => {
     expect(names).toEqual(Object.keys(SYMBOLS));
     expect(names.length).toBeGreaterThan(20);
   });
 
-  test("every symbol has the argument and result types of its C function", () => {
+  test("every symbol has the argument and return types of its C function", () => {
     for (const name of names) {
       const { args = [], returns } = SYMBOLS[name as keyof Shim];
       expect([name, ...args.map(String), String(returns)]).toEqual([name, ...prototype(name)]);
@@ -226,11 +234,12 @@ describe("c/shim.c and ffi/", () => {
   });
 });
 
+/** Returns the value of a macro that c/shim.c defines as a decimal number. */
 function defined(name: string): number {
   return Number(new RegExp(`^#define ${name} (\\d+)$`, "m").exec(SHIM)?.[1]);
 }
 
-/** The types of a C function as bun:ffi names them: its arguments', then its result's. */
+/** Returns the bun:ffi types of a C function: those of its arguments, then that of its result. */
 function prototype(name: string): string[] {
   const match = new RegExp(`^([\\w ]+[ *])${name}\\(([^)]*)\\) \\{`, "m").exec(SHIM);
   if (match === null) throw new Error(`function ${name} expected in c/shim.c, got none`);

@@ -1,4 +1,7 @@
-/** Loading the shim: from source, bundled, compiled, in Workers, on machines that have little. */
+/**
+ * Loading the shim: from source, from bundles and compiled programs, in Workers, on a system
+ * without C headers, and where it fails.
+ */
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
@@ -10,7 +13,7 @@ import { missing, output, ROOT, run, temporaryDirectory, testIf } from "./tools.
 const BUN = process.execPath;
 const CHILD = join(ROOT, "test/ffi/children/load.ts");
 
-/** What children/load.ts prints. */
+/** The line that children/load.ts prints. */
 interface Loaded {
   readonly reason: string | null;
   readonly mode: string | null;
@@ -19,11 +22,12 @@ interface Loaded {
   readonly hasHeaders: boolean;
 }
 
+/** Parses the last line of a child's output. */
 function parse(out: string): Loaded {
   return JSON.parse(out.trim().split("\n").at(-1) as string);
 }
 
-/** Copies what the library is made of, and the child, to `target`. */
+/** Copies the library and the child scripts to `target`. */
 function copyLibrary(target: string): void {
   for (const part of ["lib", "ffi", "c", "test/ffi/children", "package.json"]) {
     cpSync(join(ROOT, part), join(target, part), { recursive: true });
@@ -31,14 +35,14 @@ function copyLibrary(target: string): void {
 }
 
 describe("loading from source", () => {
-  test("the shim loads, once a thread", () => {
+  test("compiles the shim once per thread", () => {
     const loaded = loadShim();
     if ("reason" in loaded) throw new Error(loaded.reason);
     expect(loadShim()).toBe(loaded);
     expect(loadNative()).toBe(loadNative());
   });
 
-  test("a child process gets the shim and an echo", () => {
+  test("works in a child process, which receives a datagram", () => {
     expect(parse(output([BUN, CHILD]))).toMatchObject({
       reason: null,
       backend: "native",
@@ -46,11 +50,11 @@ describe("loading from source", () => {
     });
   });
 
-  test("several Workers at once each load it", async () => {
+  test("works in four Workers at the same time", async () => {
     const workers = Array.from({ length: 4 }, () => {
       return new Worker(new URL("children/worker-load.ts", import.meta.url));
     });
-    const answers = await Promise.all(
+    const results = await Promise.all(
       workers.map(
         (worker) =>
           new Promise((resolve, reject) => {
@@ -60,13 +64,14 @@ describe("loading from source", () => {
       ),
     );
     for (const worker of workers) worker.terminate();
-    expect(answers.map((answer) => typeof answer)).toEqual(workers.map(() => "number"));
-    for (const fd of answers) expect(fd as number).toBeGreaterThan(2);
+    // A string is the reason of a failure.
+    expect(results.map((result) => typeof result)).toEqual(workers.map(() => "number"));
+    for (const fd of results) expect(fd as number).toBeGreaterThan(2);
   });
 });
 
-describe("where loading fails", () => {
-  test("without the C compiler there is a reason and the portable backend", () => {
+describe("when the shim cannot be loaded", () => {
+  test("the portable backend is used, with one warning, if Bun's C compiler is disabled", () => {
     const { code, out, err } = run([BUN, "--no-ffi-cc", CHILD]);
     expect(code).toBe(0);
     expect(parse(out)).toMatchObject({ mode: null, backend: "portable", echoed: 5 });
@@ -74,7 +79,7 @@ describe("where loading fails", () => {
     expect(err.match(/DATAGRAM_SOCKET_FALLBACK/g)?.length).toBe(1);
   });
 
-  test("a shim of another ABI version gives a reason with both versions", () => {
+  test("the reason has both ABI versions if that of the shim differs", () => {
     const { out, err } = loadChanged((source) =>
       source.replace(/#define SHIM_ABI \d+/, "#define SHIM_ABI 987"),
     );
@@ -83,13 +88,13 @@ describe("where loading fails", () => {
     expect(err).toContain("987");
   });
 
-  test("a shim with an entry less gives a reason that names it", () => {
+  test("the reason names the entry that the shim lacks", () => {
     const { out } = loadChanged((source) => source.replace("    (void *)poller_wait,\n", ""));
     expect(parse(out)).toMatchObject({ mode: null, backend: "portable", echoed: 5 });
     expect(parse(out).reason).toContain("poller_wait");
   });
 
-  test("C that does not compile gives the compiler's words", () => {
+  test("the reason has the compiler's message if the shim does not compile", () => {
     const { out } = loadChanged((source) => `${source}\nint broken(void) { return undeclared; }\n`);
     expect(parse(out)).toMatchObject({ mode: null, backend: "portable", echoed: 5 });
     expect(parse(out).reason).toContain("undeclared");
@@ -109,13 +114,13 @@ describe("where loading fails", () => {
   }
 });
 
-describe("on a machine without C", () => {
+describe("on a system without C headers and compilers", () => {
   const reason =
     missing("unshare", "chroot", "ldd", "mount") ??
     (run(["unshare", "-m", "true"]).code === 0 ? undefined : "unshare -m is not permitted");
-  const testWhere = testIf(reason);
+  const testInBareRoot = testIf(reason);
 
-  /** Bun, its shared libraries and the library: no headers, no compiler, no `libc.so`. */
+  /** A root directory with Bun, its shared libraries, and this library. */
   let directory: ReturnType<typeof temporaryDirectory> | undefined;
   afterAll(() => directory?.[Symbol.dispose]());
 
@@ -142,7 +147,7 @@ describe("on a machine without C", () => {
     );
   }
 
-  testWhere("no headers, no gcc and no libc.so are needed", () => {
+  testInBareRoot("the shim loads without headers, gcc and libc.so", () => {
     const loaded = runBare("/bun", "/app/test/ffi/children/load.ts");
     expect(loaded).toMatchObject({
       reason: null,
@@ -152,7 +157,7 @@ describe("on a machine without C", () => {
     });
   });
 
-  testWhere("a temporary directory with a space in its name does", () => {
+  testInBareRoot("the shim loads if the name of the temporary directory has a space", () => {
     const loaded = runBare(
       "/bun",
       "--eval",
@@ -161,7 +166,7 @@ describe("on a machine without C", () => {
     expect(loaded).toMatchObject({ reason: null, backend: "native", hasHeaders: false });
   });
 
-  testWhere("a program made by bun build --compile needs no more", () => {
+  testInBareRoot("a program made by bun build --compile loads the shim", () => {
     const root = bareRoot();
     output([BUN, "build", "--compile", CHILD, "--outfile", join(root, "program")]);
     expect(runBare("/program")).toMatchObject({
@@ -172,15 +177,15 @@ describe("on a machine without C", () => {
   });
 });
 
-describe("bundled", () => {
-  test("bun build keeps the shim beside the bundle", () => {
+describe("a packaged library", () => {
+  test("loads the shim from a bundle made by bun build", () => {
     using directory = temporaryDirectory();
     output([BUN, "build", CHILD, "--target", "bun", "--outdir", join(directory.path, "out")]);
     const loaded = parse(output([BUN, "out/load.js"], { cwd: directory.path }));
     expect(loaded).toMatchObject({ reason: null, backend: "native", echoed: 5 });
   });
 
-  test("bun build --compile makes a program that needs no checkout and leaves no files", () => {
+  test("loads the shim in a compiled program, which leaves no temporary files", () => {
     using directory = temporaryDirectory();
     const program = join(directory.path, "program");
     output([BUN, "build", "--compile", CHILD, "--outfile", program]);
@@ -196,7 +201,7 @@ describe("bundled", () => {
     expect(left).toEqual([]);
   });
 
-  test("a symbolic link to the package loads it as well", () => {
+  test("loads the shim if node_modules has a symbolic link to the package", () => {
     using directory = temporaryDirectory();
     mkdirSync(join(directory.path, "node_modules"));
     symlinkSync(ROOT, join(directory.path, "node_modules/datagram-socket"));

@@ -10,7 +10,7 @@ import { loadedNative } from "./tools.ts";
 /** All modes. */
 export const MODES: readonly ReadinessMode[] = ["loop", "thread"];
 
-/** Returns why a mode does not work on this machine; absent if it does. */
+/** Returns why a mode does not work on this machine; `undefined` if it does. */
 export async function modeMissing(mode: ReadinessMode): Promise<string | undefined> {
   const loaded = loadNative();
   if ("reason" in loaded) return loaded.reason;
@@ -29,6 +29,7 @@ export class NotifiedPoller {
   readonly reported: Map<number, number> = new Map();
   /** The number of events of each token. */
   readonly times: Map<number, number> = new Map();
+  /** The number of calls by the notifier. */
   notifications = 0;
   #close: () => void = () => {};
   #wake: () => void = () => {};
@@ -37,6 +38,7 @@ export class NotifiedPoller {
     this.poller = poller;
   }
 
+  /** Opens a poller and its notifier. */
   static async open(mode: ReadinessMode): Promise<NotifiedPoller> {
     const native = loadedNative();
     const notified = new NotifiedPoller(native.poller());
@@ -51,7 +53,7 @@ export class NotifiedPoller {
     this.#close();
   }
 
-  /** Takes all ready descriptors. */
+  /** Takes the events of all ready descriptors. */
   collect(): void {
     for (;;) {
       const count = this.poller.wait();
@@ -65,7 +67,7 @@ export class NotifiedPoller {
     }
   }
 
-  /** Waits until `isTrue`, which is called after each notification. */
+  /** Waits until `isTrue` returns true. It is called first, and after each notification. */
   async until(isTrue: () => boolean): Promise<void> {
     while (!isTrue()) {
       await new Promise<void>((resolve) => {
@@ -81,7 +83,7 @@ export class NotifiedPoller {
   }
 }
 
-/** Collects until no more than `count` descriptors are open, for two seconds at most. */
+/** Collects garbage until at most `count` descriptors are open, for up to two seconds. */
 export async function settled(count: number): Promise<void> {
   const deadlineMs = performance.now() + 2000;
   do {

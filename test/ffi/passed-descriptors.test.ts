@@ -1,6 +1,7 @@
 /**
- * Descriptors that come with a datagram (unix(7), SCM_RIGHTS): the kernel opens one in this process
- * for each that there is room for, whoever sent it. The library gives it none.
+ * Descriptors that a peer passes with a datagram (unix(7), SCM_RIGHTS). The kernel opens as many in
+ * the receiving process as fit in the control buffer, so a peer could exhaust its descriptors. The
+ * library therefore receives from Unix sockets without a control buffer.
  */
 
 import { expect, test } from "bun:test";
@@ -14,14 +15,14 @@ const CONTROL_CAPACITY = 24;
 
 const native = loadedNative();
 
-/** Sends a datagram of 4 bytes that brings a descriptor. */
-function passDescriptor(by: number, passed: number): void {
+/** Sends a datagram of 4 bytes from `fd` that passes the descriptor `passed`. */
+function passDescriptor(fd: number, passed: number): void {
   const vector = native.sendVector(0, CONTROL_CAPACITY);
   vector.reserve(1);
   vector.setBuffer(0, new Uint8Array(4), 0, 4);
   vector.words.set([20, 0, SOL_SOCKET, SCM_RIGHTS, passed], vector.controlIndex(0));
   vector.setMessage(0, { slot: 0, slots: 1, datagrams: 1, controlBytes: CONTROL_CAPACITY });
-  expect(vector.send(by, 0, 1)).toBe(1);
+  expect(vector.send(fd, 0, 1)).toBe(1);
 }
 
 const buffer = new Uint8Array(16);
@@ -32,10 +33,10 @@ const RECEIVES: [string, (socket: UnixDatagram) => Promise<number>][] = [
   ["recvBatch", async (socket) => (await socket.recvBatch(batch)) && batch.lengthAt(0)],
 ];
 
-test.each(RECEIVES)("%s opens no descriptor that a peer passes", async (_, receive) => {
+test.each(RECEIVES)("%s does not open descriptors that a peer passes", async (_, receive) => {
   using pair = openPair(native, SOCK_DGRAM);
   await using socket = await UnixDatagram.fromFd(native.duplicate(pair.left));
-  // The first receive opens what the thread's sockets share.
+  // The first receive may open descriptors that all sockets of the thread share.
   passDescriptor(pair.right, 2);
   expect(await receive(socket)).toBe(4);
   const before = openDescriptors();

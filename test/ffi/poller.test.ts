@@ -1,4 +1,4 @@
-/** Readiness as the kernel tells it, by Bun's event loop and by the helper thread. */
+/** The poller with each notifier: Bun's event loop, and the helper thread. */
 
 import { describe, expect } from "bun:test";
 import { SocketAddress } from "../../lib/index.ts";
@@ -15,22 +15,22 @@ const SOCK_DGRAM = 2;
 const POLLIN = 1;
 const POLLOUT = 4;
 const POLLERR = 8;
-/** `isOnce` of `arm`. */
+/** `isOnce` of `arm`: whether an event disarms the descriptor. */
 const ONCE = true;
-const FOR_GOOD = false;
+const LEVEL_TRIGGERED = false;
 
 const native = loadedNative();
 
 for (const mode of MODES) {
   const reason = await modeMissing(mode);
-  describe(mode, () => {
-    const testWhere = testIf(reason && `${mode}: ${reason}`);
+  describe(`poller in ${mode} mode`, () => {
+    const testInMode = testIf(reason && `${mode}: ${reason}`);
 
-    testWhere("armed before it is ready, a socket is reported when a datagram comes", async () => {
+    testInMode("reports an armed socket when a datagram arrives, and not before", async () => {
       using pair = openPair(native, SOCK_DGRAM);
       const notified = await NotifiedPoller.open(mode);
       expect(notified.poller.arm(pair.right, POLLIN, 7, ONCE)).toBe(0);
-      for (let turn = 0; turn < 10; turn++) await nextTurn();
+      for (let tick = 0; tick < 10; tick++) await nextTurn();
       notified.collect();
       expect([notified.notifications, notified.reported.size]).toEqual([0, 0]);
       sendOne(pair.left);
@@ -39,7 +39,7 @@ for (const mode of MODES) {
       notified.end();
     });
 
-    testWhere("armed when it is ready already, it is reported at once", async () => {
+    testInMode("reports a socket that is already ready when it is armed", async () => {
       using pair = openPair(native, SOCK_DGRAM);
       const notified = await NotifiedPoller.open(mode);
       sendOne(pair.left);
@@ -49,90 +49,96 @@ for (const mode of MODES) {
       notified.end();
     });
 
-    testWhere("it is reported once, and again only when armed again", async () => {
-      using pair = openPair(native, SOCK_DGRAM);
-      using other = openPair(native, SOCK_DGRAM);
-      const notified = await NotifiedPoller.open(mode);
-      for (let round = 1; round <= 50; round++) {
-        expect(notified.poller.arm(pair.right, POLLIN, 9, ONCE)).toBe(0);
-        sendOne(pair.left);
-        await notified.until(() => notified.times.get(9) === round);
-        // One that comes now rings for the other socket only.
-        sendOne(pair.left);
-        expect(notified.poller.arm(other.right, POLLIN, 10, ONCE)).toBe(0);
-        sendOne(other.left);
-        await notified.until(() => notified.times.get(10) === round);
-        expect(notified.times.get(9)).toBe(round);
-        drain(pair.right);
-        drain(other.right);
-      }
-      notified.end();
-    });
-
-    testWhere(
-      "armed for good, it is reported while it is ready, and not when drained",
+    testInMode(
+      "reports a one-shot socket once, and again only after it is armed again",
       async () => {
         using pair = openPair(native, SOCK_DGRAM);
+        using other = openPair(native, SOCK_DGRAM);
         const notified = await NotifiedPoller.open(mode);
-        expect(notified.poller.arm(pair.right, POLLIN, 20, FOR_GOOD)).toBe(0);
-        for (let round = 0; round < 50; round++) {
-          const before = notified.times.get(20) ?? 0;
-          notified.collect();
-          expect(notified.times.get(20) ?? 0).toBe(before);
+        for (let round = 1; round <= 50; round++) {
+          expect(notified.poller.arm(pair.right, POLLIN, 9, ONCE)).toBe(0);
           sendOne(pair.left);
-          await notified.until(() => (notified.times.get(20) ?? 0) > before);
-          const first = notified.times.get(20) as number;
-          for (let again = 1; again <= 3; again++) {
-            notified.collect();
-            expect(notified.times.get(20)).toBe(first + again);
-          }
+          await notified.until(() => notified.times.get(9) === round);
+          // Another datagram for the same socket. Only the other socket may be reported.
+          sendOne(pair.left);
+          expect(notified.poller.arm(other.right, POLLIN, 10, ONCE)).toBe(0);
+          sendOne(other.left);
+          await notified.until(() => notified.times.get(10) === round);
+          expect(notified.times.get(9)).toBe(round);
           drain(pair.right);
+          drain(other.right);
         }
         notified.end();
       },
     );
 
-    testWhere("armed anew for no events it is silent, and then told of errors alone", async () => {
-      const [peer, port] = boundUdp();
-      const fd = native.open(AF_INET, SOCK_DGRAM, 0);
-      native.connect(fd, SocketAddress.ip("127.0.0.1", port)._encoded);
-      native.connect(peer, SocketAddress._decode(native.scratch, 0, native.name(fd))._encoded);
-      const notified = await NotifiedPoller.open(mode);
-      expect(notified.poller.arm(fd, POLLIN, 21, FOR_GOOD)).toBe(0);
-      sendOne(peer);
-      await notified.until(() => notified.reported.has(21));
-      expect(notified.poller.arm(fd, 0, 22, ONCE)).toBe(0);
-      const times = notified.times.get(21);
-      // A datagram is there, and another one comes.
-      sendOne(peer);
-      for (let turn = 0; turn < 10; turn++) await nextTurn();
-      notified.collect();
-      expect([notified.times.get(21), notified.times.get(22)]).toEqual([times, undefined]);
-      // Refused by ICMP, as nobody is there any more.
-      native.close(peer);
-      sendOne(fd);
-      await notified.until(() => notified.reported.has(22));
-      expect((notified.reported.get(22) as number) & (POLLIN | POLLERR)).toBe(POLLERR);
-      notified.collect();
-      expect([notified.times.get(21), notified.times.get(22)]).toEqual([times, 1]);
-      native.close(fd);
-      notified.end();
-    });
-
-    testWhere("a full socket is reported when its peer takes a datagram", async () => {
+    testInMode("reports a level-triggered socket in every wait until it is drained", async () => {
       using pair = openPair(native, SOCK_DGRAM);
       const notified = await NotifiedPoller.open(mode);
-      while (trySend(pair.left) === 1);
-      expect(notified.poller.arm(pair.left, POLLOUT, 11, ONCE)).toBe(0);
-      notified.collect();
-      expect(notified.reported.size).toBe(0);
-      drain(pair.right);
-      await notified.until(() => notified.reported.has(11));
-      expect((notified.reported.get(11) as number) & POLLOUT).toBe(POLLOUT);
+      expect(notified.poller.arm(pair.right, POLLIN, 20, LEVEL_TRIGGERED)).toBe(0);
+      for (let round = 0; round < 50; round++) {
+        const before = notified.times.get(20) ?? 0;
+        notified.collect();
+        expect(notified.times.get(20) ?? 0).toBe(before);
+        sendOne(pair.left);
+        await notified.until(() => (notified.times.get(20) ?? 0) > before);
+        const first = notified.times.get(20) as number;
+        for (let again = 1; again <= 3; again++) {
+          notified.collect();
+          expect(notified.times.get(20)).toBe(first + again);
+        }
+        drain(pair.right);
+      }
       notified.end();
     });
 
-    testWhere("an error that ICMP brings is reported as one", async () => {
+    testInMode(
+      "reports errors, but not datagrams, after a socket is armed again with no events",
+      async () => {
+        const [peer, port] = boundUdp();
+        const fd = native.open(AF_INET, SOCK_DGRAM, 0);
+        native.connect(fd, SocketAddress.ip("127.0.0.1", port)._encoded);
+        native.connect(peer, SocketAddress._decode(native.scratch, 0, native.name(fd))._encoded);
+        const notified = await NotifiedPoller.open(mode);
+        expect(notified.poller.arm(fd, POLLIN, 21, LEVEL_TRIGGERED)).toBe(0);
+        sendOne(peer);
+        await notified.until(() => notified.reported.has(21));
+        expect(notified.poller.arm(fd, 0, 22, ONCE)).toBe(0);
+        const times = notified.times.get(21);
+        // One datagram is still queued, and another one arrives.
+        sendOne(peer);
+        for (let tick = 0; tick < 10; tick++) await nextTurn();
+        notified.collect();
+        expect([notified.times.get(21), notified.times.get(22)]).toEqual([times, undefined]);
+        // The peer is closed, so ICMP reports that its port is unreachable.
+        native.close(peer);
+        sendOne(fd);
+        await notified.until(() => notified.reported.has(22));
+        expect((notified.reported.get(22) as number) & (POLLIN | POLLERR)).toBe(POLLERR);
+        notified.collect();
+        expect([notified.times.get(21), notified.times.get(22)]).toEqual([times, 1]);
+        native.close(fd);
+        notified.end();
+      },
+    );
+
+    testInMode(
+      "reports a socket as writable when its peer empties its full receive queue",
+      async () => {
+        using pair = openPair(native, SOCK_DGRAM);
+        const notified = await NotifiedPoller.open(mode);
+        while (trySend(pair.left) === 1);
+        expect(notified.poller.arm(pair.left, POLLOUT, 11, ONCE)).toBe(0);
+        notified.collect();
+        expect(notified.reported.size).toBe(0);
+        drain(pair.right);
+        await notified.until(() => notified.reported.has(11));
+        expect((notified.reported.get(11) as number) & POLLOUT).toBe(POLLOUT);
+        notified.end();
+      },
+    );
+
+    testInMode("reports POLLERR when ICMP reports an unreachable port", async () => {
       const [fd, port] = boundUdp();
       native.close(fd);
       const sender = native.open(AF_INET, SOCK_DGRAM, 0);
@@ -146,7 +152,7 @@ for (const mode of MODES) {
       notified.end();
     });
 
-    testWhere("tokens up to 2^53 - 1 come back as they went", async () => {
+    testInMode("returns tokens up to 2^53 - 1 unchanged", async () => {
       using pair = openPair(native, SOCK_DGRAM);
       const notified = await NotifiedPoller.open(mode);
       sendOne(pair.left);
@@ -159,7 +165,7 @@ for (const mode of MODES) {
       notified.end();
     });
 
-    testWhere("disarmed, a socket that becomes ready is not reported as ready", async () => {
+    testInMode("does not report a socket that becomes ready after it was removed", async () => {
       using pair = openPair(native, SOCK_DGRAM);
       using other = openPair(native, SOCK_DGRAM);
       const notified = await NotifiedPoller.open(mode);
@@ -174,19 +180,22 @@ for (const mode of MODES) {
       notified.end();
     });
 
-    testWhere("a descriptor that cannot be waited for is refused, and others go on", async () => {
-      using pair = openPair(native, SOCK_DGRAM);
-      const notified = await NotifiedPoller.open(mode);
-      expect(notified.poller.arm(2 ** 30, POLLIN, 15, ONCE)).toBe(-EBADF);
-      expect(notified.poller.remove(pair.right)).toBe(-ENOENT);
-      sendOne(pair.left);
-      expect(notified.poller.arm(pair.right, POLLIN, 16, ONCE)).toBe(0);
-      await notified.until(() => notified.reported.has(16));
-      expect(notified.reported.has(15)).toBe(false);
-      notified.end();
-    });
+    testInMode(
+      "returns EBADF or ENOENT for a descriptor that it cannot arm or remove",
+      async () => {
+        using pair = openPair(native, SOCK_DGRAM);
+        const notified = await NotifiedPoller.open(mode);
+        expect(notified.poller.arm(2 ** 30, POLLIN, 15, ONCE)).toBe(-EBADF);
+        expect(notified.poller.remove(pair.right)).toBe(-ENOENT);
+        sendOne(pair.left);
+        expect(notified.poller.arm(pair.right, POLLIN, 16, ONCE)).toBe(0);
+        await notified.until(() => notified.reported.has(16));
+        expect(notified.reported.has(15)).toBe(false);
+        notified.end();
+      },
+    );
 
-    testWhere("300 sockets that become ready at once are all reported", async () => {
+    testInMode("reports 300 sockets that become ready at the same time, each once", async () => {
       using pairs = openPairs(300);
       const notified = await NotifiedPoller.open(mode);
       for (const [i, { right }] of pairs.list.entries()) {
@@ -198,7 +207,7 @@ for (const mode of MODES) {
       notified.end();
     });
 
-    testWhere("5000 that are ready, more than are taken at once, lose none", async () => {
+    testInMode("reports 5000 ready sockets over several waits, each once", async () => {
       using sockets = openSockets(5000);
       const { list } = sockets;
       const notified = await NotifiedPoller.open(mode);
@@ -210,7 +219,7 @@ for (const mode of MODES) {
       notified.end();
     });
 
-    testWhere("a port is free as soon as its socket is disarmed and closed", async () => {
+    testInMode("leaves a port free once its socket is removed and closed", async () => {
       const notified = await NotifiedPoller.open(mode);
       const [first, port] = boundUdp();
       native.close(first);
@@ -225,7 +234,7 @@ for (const mode of MODES) {
       notified.end();
     });
 
-    testWhere("a reactor that is collected closes all its descriptors", async () => {
+    testInMode("closes all its descriptors when it is garbage-collected", async () => {
       await settled(openDescriptors());
       const before = openDescriptors();
       await openAndForget(mode);
@@ -234,25 +243,31 @@ for (const mode of MODES) {
       expect(openDescriptors()).toBeLessThanOrEqual(before);
     });
 
-    testWhere("a Worker that is terminated leaves no descriptor and no port", async () => {
-      await settled(openDescriptors());
-      const before = openDescriptors();
-      const url = new URL("children/worker-sockets.ts", import.meta.url);
-      const worker = new Worker(url, { env: { ...process.env, DATAGRAM_SOCKET_READINESS: mode } });
-      const ports = await new Promise<number[]>((resolve, reject) => {
-        worker.onmessage = (event) => resolve(event.data);
-        worker.onerror = (event) => reject(new Error(event.message));
-      });
-      expect(ports.length).toBe(20);
-      expect(openDescriptors()).toBeGreaterThan(before + 20);
-      worker.terminate();
-      await settled(before);
-      expect(openDescriptors()).toBeLessThanOrEqual(before);
-      for (const port of ports) expect([port, bindUdp(port)]).toEqual([port, 0]);
-    });
+    testInMode(
+      "leaves no descriptor and no port in use after its Worker is terminated",
+      async () => {
+        await settled(openDescriptors());
+        const before = openDescriptors();
+        const url = new URL("children/worker-sockets.ts", import.meta.url);
+        const worker = new Worker(url, {
+          env: { ...process.env, DATAGRAM_SOCKET_READINESS: mode },
+        });
+        const ports = await new Promise<number[]>((resolve, reject) => {
+          worker.onmessage = (event) => resolve(event.data);
+          worker.onerror = (event) => reject(new Error(event.message));
+        });
+        expect(ports.length).toBe(20);
+        expect(openDescriptors()).toBeGreaterThan(before + 20);
+        worker.terminate();
+        await settled(before);
+        expect(openDescriptors()).toBeLessThanOrEqual(before);
+        for (const port of ports) expect([port, bindUdp(port)]).toEqual([port, 0]);
+      },
+    );
   });
 }
 
+/** Opens pairs of Unix sockets, which are closed at the end of the scope. */
 function openPairs(count: number): { list: ReturnType<typeof openPair>[] } & Disposable {
   const list = Array.from({ length: count }, () => openPair(native, SOCK_DGRAM));
   const close = () => {
@@ -261,12 +276,12 @@ function openPairs(count: number): { list: ReturnType<typeof openPair>[] } & Dis
   return { list, [Symbol.dispose]: close };
 }
 
-/** Sockets that can be written to; fewer where the process may not have as many. */
+/** Opens writable UDP sockets; fewer than `count` if the process reaches its descriptor limit. */
 function openSockets(count: number): { list: number[] } & Disposable {
   const opened = Array.from({ length: count }, () => native.open(AF_INET, SOCK_DGRAM, 0));
   const list = opened.filter((fd) => fd >= 0);
   if (list.length < count) console.warn(`${list.length} descriptors instead of ${count}`);
-  // Some are left for the reactor.
+  // Leaves descriptors for the poller.
   const spare = list.length < count ? 20 : 0;
   for (const fd of list.splice(list.length - spare)) native.close(fd);
   const close = () => {
@@ -275,7 +290,7 @@ function openSockets(count: number): { list: number[] } & Disposable {
   return { list, [Symbol.dispose]: close };
 }
 
-/** Makes a reactor that waited for sockets, and keeps nothing of it. */
+/** Opens a poller, arms sockets, closes the notifier, and keeps no reference. */
 async function openAndForget(mode: ReadinessMode): Promise<void> {
   const notified = await NotifiedPoller.open(mode);
   for (let slot = 0; slot < 10; slot++) {

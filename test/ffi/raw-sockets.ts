@@ -1,4 +1,4 @@
-/** Datagrams of 100 bytes by way of the binding alone, for tests that ask who is ready. */
+/** Sends and receives datagrams of 100 bytes on plain descriptors, for the tests of readiness. */
 
 import { expect } from "bun:test";
 import { AF_INET } from "../../lib/address/sockaddr.ts";
@@ -15,30 +15,31 @@ const datagram = new Uint8Array(100);
 sending.reserve(1);
 received.reserve(1);
 
-/** Sends a datagram: 1, or -errno. */
+/** Sends a datagram. Returns 1 or -errno. */
 export function trySend(fd: number): number {
   sending.setBuffer(0, datagram, 0, datagram.length);
   return sending.send(fd, 0, 1);
 }
 
+/** Sends a datagram, which must succeed. */
 export function sendOne(fd: number): void {
   expect(trySend(fd)).toBe(1);
 }
 
-/** Takes all that is there. */
+/** Receives all queued datagrams. */
 export function drain(fd: number): void {
   received.setBuffer(0, datagram, 0, datagram.length);
   while (received.receive(fd, 0, 1) === 1);
 }
 
-/** A UDP socket on loopback, and its port. */
+/** Opens a UDP socket on loopback. Returns its descriptor and its port. */
 export function boundUdp(): [fd: number, port: number] {
   const fd = native.open(AF_INET, SOCK_DGRAM, 0);
   expect(native.bind(fd, LOOPBACK._encoded)).toBe(0);
   return [fd, SocketAddress._decode(native.scratch, 0, native.name(fd)).port];
 }
 
-/** 0 when a UDP socket can have this port now, else -errno. */
+/** Binds a UDP socket to `port`, and closes it. Returns 0 or -errno. */
 export function bindUdp(port: number): number {
   const fd = native.open(AF_INET, SOCK_DGRAM, 0);
   const result = native.bind(fd, SocketAddress.ip("127.0.0.1", port)._encoded);

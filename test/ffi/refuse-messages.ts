@@ -1,7 +1,8 @@
 /**
- * Makes `sendmmsg` of exactly one message fail in this process from now on, by a seccomp filter:
- * as a device does that takes no segments, whatever the kernel's version. Many datagrams that go
- * as segments of one message are refused so; one by one, they go.
+ * Simulates a network device that refuses GSO messages, with a seccomp filter that makes every
+ * `sendmmsg` of exactly one message fail. Several datagrams that are sent as one GSO message are
+ * then refused; several that are sent as separate messages are not. Works with every kernel:
+ * Linux 6.11 and later accept GSO messages even for devices without checksum offload.
  */
 
 import { dlopen, ptr } from "bun:ffi";
@@ -14,17 +15,17 @@ const SECCOMP_SET_MODE_FILTER = 1;
 const SECCOMP_FILTER_FLAG_TSYNC = 1;
 const SECCOMP_RET_ERRNO = 0x0005_0000;
 const SECCOMP_RET_ALLOW = 0x7fff_0000;
-/** `struct seccomp_data` of <linux/seccomp.h>: the third argument, how many messages. */
+/** The offset in `struct seccomp_data` of <linux/seccomp.h> of argument 3: the message count. */
 const DATA_COUNT = 32;
 
-/** Has every `sendmmsg` of one message fail with `errno`. There is no way back. */
+/** Makes every `sendmmsg` of one message fail with `errno`. Cannot be undone in this process. */
 export function refuseSingleMessages(errno: number): void {
   /** `struct sock_filter` of <linux/filter.h>: code, jump if true, jump if false, operand. */
   const program: readonly [code: number, yes: number, no: number, operand: number][] = [
-    [0x20, 0, 0, 0], // load the system call's number
-    [0x15, 0, 3, SYS_SENDMMSG],
+    [0x20, 0, 0, 0], // load the system call number
+    [0x15, 0, 3, SYS_SENDMMSG], // unless it is sendmmsg, allow
     [0x20, 0, 0, DATA_COUNT],
-    [0x15, 0, 1, 1],
+    [0x15, 0, 1, 1], // unless it is 1, allow
     [0x06, 0, 0, SECCOMP_RET_ERRNO | errno],
     [0x06, 0, 0, SECCOMP_RET_ALLOW],
   ];

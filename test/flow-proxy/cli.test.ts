@@ -1,4 +1,4 @@
-/** The proxy's command: what it prints, and how it ends. */
+/** Tests of the proxy's command: its output, exit codes and signals. */
 
 import { describe, expect, test } from "bun:test";
 import { UdpSocket } from "../../lib/index.ts";
@@ -8,16 +8,19 @@ import { RunningProxy, runProxy } from "./proxy-process.ts";
 const LISTEN = ["--listen", "127.0.0.1:0"];
 const TUNNEL = ["--tunnel", "127.0.0.1:9"];
 
-/** Wrong command lines, and what the one line must say. */
-const MISTAKES: readonly (readonly [readonly string[], string])[] = [
+/** Wrong command lines, and a part of the error message of each. */
+const WRONG_COMMANDS: readonly (readonly [readonly string[], string])[] = [
   [["--nope"], "'--nope'"],
   [["ingres"], '"ingres" expected ingress, egress, origin or load'],
   [["ingress", "egress"], 'unexpected argument "egress"'],
-  [["ingress", ...TUNNEL], "ingress needs --listen"],
-  [["egress", ...LISTEN], "egress needs --upstream"],
-  [["--upstream", "127.0.0.1:9"], "Say ingress or egress"],
-  [["egress", ...LISTEN, ...TUNNEL], "--tunnel does not go with egress"],
-  [["egress", ...LISTEN, "--upstream", "127.0.0.1:9", "--clients", "3"], "--clients does not go"],
+  [["ingress", ...TUNNEL], "ingress requires --listen"],
+  [["egress", ...LISTEN], "egress requires --upstream"],
+  [["--upstream", "127.0.0.1:9"], "start with ingress or egress"],
+  [["egress", ...LISTEN, ...TUNNEL], "--tunnel is not an option of egress"],
+  [
+    ["egress", ...LISTEN, "--upstream", "127.0.0.1:9", "--clients", "3"],
+    "--clients is not an option",
+  ],
   [["ingress", ...LISTEN, "--tunnel", "127.0.0.1"], "--tunnel expected host:port"],
   [["ingress", ...LISTEN, "--tunnel", "::1:9"], "--tunnel expected host:port"],
   [["ingress", ...LISTEN, "--tunnel", "127.0.0.1:65536"], "expected port 1..65535, got 65536"],
@@ -34,10 +37,12 @@ const MISTAKES: readonly (readonly [readonly string[], string])[] = [
   [["--backend", "quick"], "expected native or portable"],
 ];
 
-describe("a bad configuration ends with one line and exit code 2", () => {
-  test.concurrent.each(MISTAKES.map(([args, says]) => [args.join(" "), args, says] as const))(
-    "%s",
-    async (_name, args, says) => {
+describe("the command exits with code 2 and one line on stderr", () => {
+  test.concurrent.each(
+    WRONG_COMMANDS.map(([args, message]) => [args.join(" "), args, message] as const),
+  )(
+    "for %s",
+    async (_name, args, message) => {
       const { code, stdout, stderr } = await runProxy(args);
       expect({ code, stdout, lines: stderr.split("\n").length }).toEqual({
         code: 2,
@@ -45,12 +50,12 @@ describe("a bad configuration ends with one line and exit code 2", () => {
         lines: 2,
       });
       expect(stderr).toStartWith("flow-proxy: ");
-      expect(stderr).toContain(says);
+      expect(stderr).toContain(message);
     },
     60_000,
   );
 
-  test("a port in use, on either backend", async () => {
+  test("for a port in use, on both backends", async () => {
     await using taken = await UdpSocket.bind({ hostname: "127.0.0.1" });
     for (const backend of BACKENDS) {
       const listen = taken.localAddr.toString();
@@ -63,14 +68,14 @@ describe("a bad configuration ends with one line and exit code 2", () => {
     }
   }, 60_000);
 
-  test("an unknown backend in the environment", async () => {
+  test("for an unknown backend in the environment variable", async () => {
     const env = { DATAGRAM_SOCKET_BACKEND: "quick" };
     const { code, stderr } = await runProxy([], { env });
     expect([code, stderr.split("\n").length]).toEqual([2, 2]);
   });
 });
 
-test("--help prints what there is, and nothing is run", async () => {
+test("--help prints roles, options and exit codes, and runs nothing", async () => {
   const { code, stdout, stderr } = await runProxy(["--help"]);
   expect([code, stderr]).toEqual([0, ""]);
   for (const word of [
@@ -85,39 +90,40 @@ test("--help prints what there is, and nothing is run", async () => {
   }
 });
 
-describe.each(BACKENDS)("the demonstration, on the %s backend", (backend) => {
-  test("says that all answers came back unaltered, and counts the same in both halves", async () => {
+describe.each(BACKENDS)("the demo on the %s backend", (backend) => {
+  test("reports no wrong replies, and equal counters at ingress and egress", async () => {
     const args = ["--duration", "0.4", "--clients", "16", "--json", "--backend", backend];
     const { code, stdout, stderr } = await runProxy(args);
     expect([code, stderr.split("\n").length]).toEqual([0, 4]);
     const summary = JSON.parse(stdout);
     const { load, ingress, egress } = summary;
     expect([summary.backend, load.altered, load.misdelivered]).toEqual([backend, 0, 0]);
-    expect(load.answered + load.lost).toBe(load.sent);
-    expect(load.answered).toBeGreaterThan(100);
+    expect(load.replies + load.lost).toBe(load.requests);
+    expect(load.replies).toBeGreaterThan(100);
     expect([ingress.flows, egress.flows]).toEqual([16, 16]);
     if (load.lost === 0) {
-      for (const half of [ingress, egress]) {
-        expect([half.up.datagrams, half.down.datagrams]).toEqual([load.sent, load.answered]);
+      for (const { toUpstream, toClients } of [ingress, egress]) {
+        const forwarded = [toUpstream.datagrams, toClients.datagrams];
+        expect(forwarded).toEqual([load.requests, load.replies]);
       }
     }
   }, 30_000);
 });
 
-test("the demonstration prints a line a second, tables, and a verdict at the end", async () => {
+test("the demo prints a line per second, and finally tables and a verdict", async () => {
   const { code, stdout, stderr } = await runProxy(["--duration", "1.5", "--clients", "8"]);
   expect(code).toBe(0);
   expect(stderr).toMatch(
     /^flows 8 {2}[\d.]+( [kM])? datagrams\/s {2}[\d.]+ Gbit\/s {2}.* drops 0$/m,
   );
   expect(stdout).toMatch(/^flows opened +8 +8$/m);
-  expect(stdout).toMatch(/^answers unaltered +[1-9]\d*$/m);
-  expect(stdout).toMatch(/\nOK: every answer came back unaltered to the right client; .*\n$/);
+  expect(stdout).toMatch(/^valid replies +[1-9]\d*$/m);
+  expect(stdout).toMatch(/\nOK: all replies reached the right client unaltered; .*\n$/);
 }, 30_000);
 
 describe("signals", () => {
   test.each(["SIGINT", "SIGTERM"] as const)(
-    "%s ends each part with its summary",
+    "%s makes origin, egress and ingress print their summary and exit with code 0",
     async (signal) => {
       await using origin = await RunningProxy.start(["origin", ...LISTEN]);
       await using egress = await RunningProxy.start([
@@ -134,31 +140,31 @@ describe("signals", () => {
       ]);
       const { hostname, port } = { hostname: "127.0.0.1", port: ingress.port };
       await using client = await UdpSocket.connect({ hostname, port });
-      await client.send(Buffer.from("question"));
-      const answer = Buffer.alloc(100);
-      expect(answer.toString("utf8", 0, await client.recv(answer))).toBe("question");
-      const passed = { up: { datagrams: 1 }, down: { datagrams: 1, bytes: 8 } };
-      expect(await ingress.stop(signal)).toMatchObject({ code: 0, summary: { ingress: passed } });
+      await client.send(Buffer.from("datagram"));
+      const reply = Buffer.alloc(100);
+      expect(reply.toString("utf8", 0, await client.recv(reply))).toBe("datagram");
+      const traffic = { toUpstream: { datagrams: 1 }, toClients: { datagrams: 1, bytes: 8 } };
+      expect(await ingress.stop(signal)).toMatchObject({ code: 0, summary: { ingress: traffic } });
       expect(await egress.stop(signal)).toMatchObject({
         code: 0,
         summary: { egress: { flows: 1 } },
       });
-      expect(await origin.stop(signal)).toEqual({ code: 0, summary: { answered: 1 } });
+      expect(await origin.stop(signal)).toEqual({ code: 0, summary: { replies: 1 } });
     },
     30_000,
   );
 
-  test("the demonstration, too, with what it had by then", async () => {
+  test("SIGINT makes the demo print its summary and exit", async () => {
     await using demo = await RunningProxy.start(["--duration", "3600"]);
     const { code, summary } = await demo.stop("SIGINT");
     expect(summary).toMatchObject({ load: { altered: 0, misdelivered: 0 } });
-    // Interrupted before the first answer, it has nothing to call well.
-    const { answered } = (summary as { load: { answered: number } }).load;
-    expect(code).toBe(answered > 0 ? 0 : 1);
+    // It may be stopped before the first reply, which counts as a failure.
+    const { replies } = (summary as { load: { replies: number } }).load;
+    expect(code).toBe(replies > 0 ? 0 : 1);
   }, 30_000);
 });
 
-test("both halves find out what they are without being told", async () => {
+test("the role is inferred from the addresses if it is not given", async () => {
   await using egress = await RunningProxy.start([...LISTEN, "--upstream", "127.0.0.1:9"]);
   await using ingress = await RunningProxy.start([...LISTEN, "--tunnel", egress.address]);
   expect((await egress.stop()).summary).toHaveProperty("egress");

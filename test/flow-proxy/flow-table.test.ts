@@ -1,4 +1,4 @@
-/** The proxy's flow table: bounds, order of use, expiry. */
+/** Tests of the proxy's flow table: maximum size, eviction, expiry. */
 
 import { describe, expect, test } from "bun:test";
 import {
@@ -34,25 +34,25 @@ function tableOf(flowsMax: number, idleTimeoutMs = 30_000) {
 }
 
 describe("a full flow table", () => {
-  test("refuses a new flow while all are in use", () => {
+  test("refuses a new flow while all flows are in use", () => {
     const { table, removed, add } = tableOf(2);
     add("a", 0);
     add("b", 0);
     expect(add("c", EVICTABLE_AFTER_MS - 1)).toBeUndefined();
-    expect([table.size, removed, table.counts.refused]).toEqual([2, [], 1]);
+    expect([table.size, removed, table.counters.refused]).toEqual([2, [], 1]);
   });
 
-  test("gives a new flow the place of the one idle the longest, if that was long enough", () => {
+  test("replaces the least recently used flow once it has been idle for a second", () => {
     const { table, removed, add } = tableOf(2);
     const a = add("a", 0) as Flow;
     add("b", 10);
     table.touch(a, 20);
     expect(add("c", 10 + EVICTABLE_AFTER_MS)?.name).toBe("c");
     expect([table.size, removed]).toEqual([2, ["b"]]);
-    expect(table.counts).toEqual({ opened: 3, expired: 0, evicted: 1, refused: 0 });
+    expect(table.counters).toEqual({ opened: 3, expired: 0, evicted: 1, refused: 0 });
   });
 
-  test("evicts after the idle timeout when that is shorter", () => {
+  test("replaces a flow after the idle timeout if that is shorter than a second", () => {
     const { removed, add } = tableOf(1, 100);
     add("a", 0);
     expect(add("b", 99)).toBeUndefined();
@@ -60,16 +60,16 @@ describe("a full flow table", () => {
     expect(removed).toEqual(["a"]);
   });
 
-  test("has room again after a removal", () => {
+  test("admits a new flow after a flow was removed", () => {
     const { table, removed, add } = tableOf(1);
     table.remove(add("a", 0) as Flow);
     expect(add("b", 0)?.name).toBe("b");
-    expect([table.size, removed, table.counts.evicted]).toEqual([1, ["a"], 0]);
+    expect([table.size, removed, table.counters.evicted]).toEqual([1, ["a"], 0]);
   });
 });
 
-describe("expiry", () => {
-  test("removes what was idle for the timeout, and nothing else", () => {
+describe("flow expiry", () => {
+  test("removes the flows that were idle for the timeout, and keeps the others", () => {
     const { table, removed, add } = tableOf(10, 100);
     const a = add("a", 0) as Flow;
     add("b", 0);
@@ -82,29 +82,29 @@ describe("expiry", () => {
     table.expire(198);
     expect(removed).toEqual(["b", "c"]);
     table.expire(199);
-    expect([table.size, removed, table.counts.expired]).toEqual([0, ["b", "c", "a"], 3]);
+    expect([table.size, removed, table.counters.expired]).toEqual([0, ["b", "c", "a"], 3]);
   });
 
-  test("is looked at often enough for short timeouts, and not too often for long ones", () => {
+  test("runs at an interval of a quarter of the timeout, limited to 10..1000 ms", () => {
     expect([1, 200, 30_000].map(expiryIntervalMs)).toEqual([10, 50, 1000]);
   });
 });
 
-test("the order of use agrees with an array under 20,000 random steps", () => {
+test("a flow table and an array model agree after each of 20,000 random operations", () => {
   const { table, removed, add } = tableOf(10, 3000);
   let model: { flow: Flow; usedMs: number }[] = [];
-  const gone: string[] = [];
+  const expectedRemoved: string[] = [];
   let nowMs = 0;
   let random = 1;
-  const next = (below: number) => {
+  const nextRandom = (below: number) => {
     random = Math.imul(random, 1_664_525) + 1_013_904_223;
     return (random >>> 8) % below;
   };
   for (let step = 0; step < 20_000; step++) {
-    nowMs += next(100);
-    const picked = model[next(model.length || 1)];
-    const what = next(4);
-    if (what === 0) {
+    nowMs += nextRandom(100);
+    const picked = model[nextRandom(model.length || 1)];
+    const operation = nextRandom(4);
+    if (operation === 0) {
       const oldest = model[0];
       const flow = add(`${step}`, nowMs);
       if (
@@ -112,27 +112,29 @@ test("the order of use agrees with an array under 20,000 random steps", () => {
         oldest !== undefined &&
         nowMs - oldest.usedMs >= EVICTABLE_AFTER_MS
       ) {
-        gone.push((model.shift() as { flow: Flow }).flow.name);
+        expectedRemoved.push((model.shift() as { flow: Flow }).flow.name);
       }
       if (model.length < 10) model.push({ flow: flow as Flow, usedMs: nowMs });
       else expect(flow).toBeUndefined();
-    } else if (what === 1 && picked !== undefined) {
+    } else if (operation === 1 && picked !== undefined) {
       table.touch(picked.flow, nowMs);
       model = [...model.filter((entry) => entry !== picked), { ...picked, usedMs: nowMs }];
-    } else if (what === 2 && picked !== undefined && next(5) === 0) {
+    } else if (operation === 2 && picked !== undefined && nextRandom(5) === 0) {
       table.remove(picked.flow);
       model = model.filter((entry) => entry !== picked);
-      gone.push(picked.flow.name);
-    } else if (what === 3) {
+      expectedRemoved.push(picked.flow.name);
+    } else if (operation === 3) {
       table.expire(nowMs);
       const kept = model.filter(({ usedMs }) => nowMs - usedMs < 3000);
-      gone.push(...model.slice(0, model.length - kept.length).map(({ flow }) => flow.name));
+      expectedRemoved.push(
+        ...model.slice(0, model.length - kept.length).map(({ flow }) => flow.name),
+      );
       model = kept;
     }
     expect(table.size).toBe(model.length);
   }
   table.clear();
-  expect(removed).toEqual([...gone, ...model.map(({ flow }) => flow.name)]);
-  const { opened, expired, evicted, refused } = table.counts;
+  expect(removed).toEqual([...expectedRemoved, ...model.map(({ flow }) => flow.name)]);
+  const { opened, expired, evicted, refused } = table.counters;
   expect(Math.min(opened, expired, evicted, refused)).toBeGreaterThan(0);
 });

@@ -1,27 +1,27 @@
-/** Runs the flow proxy's command as a process of its own, for the tests that want all of it. */
+/** Runs the flow proxy's command in a child process. */
 
 import { join } from "node:path";
 import type { Subprocess } from "bun";
 
 const MAIN = join(import.meta.dir, "../../examples/flow-proxy/main.ts");
 
-/** A finished run. */
-export interface Finished {
+/** The exit code and the output of a process. */
+export interface ProxyResult {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** The command with `args`; `prefix` comes in front, such as `ip netns exec`. */
+/** Returns the command line with `args`, after a `prefix` such as `ip netns exec NAME`. */
 export function proxyCommand(args: readonly string[], prefix: readonly string[] = []): string[] {
   return [...prefix, process.execPath, MAIN, ...args];
 }
 
-/** Runs the command until it ends. */
+/** Runs the command, and waits until it exits. */
 export async function runProxy(
   args: readonly string[],
   { prefix, env }: { prefix?: readonly string[]; env?: Record<string, string> } = {},
-): Promise<Finished> {
+): Promise<ProxyResult> {
   const child = Bun.spawn(proxyCommand(args, prefix), {
     env: { ...process.env, ...env },
     stdout: "pipe",
@@ -35,9 +35,9 @@ export async function runProxy(
   return { code, stdout, stderr };
 }
 
-/** A part of the proxy that is running. */
+/** A running process of an ingress, an egress, an origin or a demo. */
 export class RunningProxy implements AsyncDisposable {
-  /** Where it listens, as it printed it. */
+  /** The address that it listens on, as printed by the process. */
   readonly address: string;
   readonly #child: Subprocess<"ignore", "pipe", "pipe">;
 
@@ -46,7 +46,7 @@ export class RunningProxy implements AsyncDisposable {
     this.address = address;
   }
 
-  /** Starts `ingress`, `egress` or `origin`, and waits until it says where it listens. */
+  /** Starts the command with `args`, and waits until it prints the address that it listens on. */
   static async start(
     args: readonly string[],
     prefix: readonly string[] = [],
@@ -56,25 +56,25 @@ export class RunningProxy implements AsyncDisposable {
       stdout: "pipe",
       stderr: "pipe",
     });
-    const lines = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
-    let said = "";
-    for (let part = await lines.read(); !part.done; part = await lines.read()) {
-      said += part.value;
-      const address = /^(?:ingress|egress|origin) on ([^\s,]+).*\n/m.exec(said)?.[1];
+    const reader = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+    let output = "";
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      output += part.value;
+      const address = /^(?:ingress|egress|origin) on ([^\s,]+).*\n/m.exec(output)?.[1];
       if (address === undefined) continue;
-      // It goes on writing: the pipe must stay open, and be emptied.
-      void drain(lines);
+      // The process continues to write: the pipe must not be closed, nor fill up.
+      void drain(reader);
       return new RunningProxy(child, address);
     }
-    throw new Error(`${args.join(" ")} ended with ${await child.exited}: ${said}`);
+    throw new Error(`${args.join(" ")} exited with ${await child.exited}: ${output}`);
   }
 
-  /** The port of its address. */
+  /** The port of `address`. */
   get port(): number {
     return Number(/\d+$/.exec(this.address)?.[0]);
   }
 
-  /** Ends it by a signal: its exit code and what its summary says. */
+  /** Stops the process with a signal, and returns its exit code and its summary. */
   async stop(
     signal: "SIGINT" | "SIGTERM" = "SIGTERM",
   ): Promise<{ code: number; summary: unknown }> {

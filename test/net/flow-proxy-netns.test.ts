@@ -126,8 +126,8 @@ describe.skipIf(reason !== undefined)("flow proxy over a tunnel with 1 % packet 
       const report = JSON.parse(stdout).load;
       const dropped = droppedPackets() - droppedBefore;
       expect([report.altered, report.misdelivered, report.duplicated]).toEqual([0, 0, 0]);
-      expect(report.answered).toBeGreaterThan(0);
-      expect(report.answered + report.lost).toBe(report.sent);
+      expect(report.replies).toBeGreaterThan(0);
+      expect(report.replies + report.lost).toBe(report.requests);
       // A dropped packet loses one datagram or more: a GSO packet that nftables drops before it is
       // segmented counts once.
       expect(dropped).toBeGreaterThan(0);
@@ -138,7 +138,7 @@ describe.skipIf(reason !== undefined)("flow proxy over a tunnel with 1 % packet 
         { egress: { flows: 32, drops: { malformed: 0, refused: 0 } } },
       ]);
       console.log(
-        `${backend}: ${report.sent} sent, ${report.answered} responses, ${report.lost} lost, ` +
+        `${backend}: ${report.requests} requests, ${report.replies} replies, ${report.lost} lost, ` +
           `at least ${dropped} of them on the link`,
       );
     },

@@ -85,6 +85,20 @@ export class Namespaces implements Disposable {
     }
   }
 
+  /**
+   * Adds the receiver's addresses to the sender's neighbour tables. While a neighbour is being
+   * resolved, the kernel queues packets and reports neither drops nor ICMP errors.
+   */
+  addNeighbours(): void {
+    for (const { device, network, network6 } of Object.values(LINKS)) {
+      const mac = this.exec("receiver", `cat /sys/class/net/${device}/address`).trim();
+      for (const prefix of [network, network6]) {
+        const entry = `${prefix}2 lladdr ${mac} dev ${device} nud permanent`;
+        run(`ip -n ${this.sender} neigh replace ${entry}`);
+      }
+    }
+  }
+
   [Symbol.dispose](): void {
     for (const namespace of [this.sender, this.receiver]) {
       Bun.spawnSync(["ip", "netns", "del", namespace]);

@@ -1,6 +1,6 @@
 /**
- * In the steady state offload allocates nothing a datagram: neither segments on their way out, nor
- * those that came, whichever way they are received. (A call may allocate; 64 datagrams share it.)
+ * Steady-state sending with GSO and receiving with GRO allocate no memory per datagram. A call may
+ * allocate, which 64 datagrams share.
  */
 
 import { expect, test } from "bun:test";
@@ -11,12 +11,12 @@ import { targets } from "../tools/sockets.ts";
 
 const BOTH = { sender: true, receiver: true };
 const COUNT = 64;
-/** Calls that a measurement makes: 2,560,000 datagrams. */
+/** The calls of one measurement: 2,560,000 datagrams. */
 const CALLS = 40_000;
 const TIMEOUT_MS = 60_000;
 
 test.skipIf(NO_OFFLOAD_REASON !== undefined)(
-  "sendMany of segments, and recvMany of what the kernel joined, allocate nothing a datagram",
+  "sendMany with GSO and recvMany with GRO allocate nothing per datagram",
   async () => {
     using pair = await openEnds(BOTH);
     const { sender, receiver } = pair;
@@ -25,11 +25,11 @@ test.skipIf(NO_OFFLOAD_REASON !== undefined)(
     const destinations = times(COUNT, to);
     const buffers = targets(COUNT, 100);
     const meta = buffers.map(() => new RecvMeta());
-    const [one, each, told] = [{ to }, { to: destinations }, { meta }];
+    const [toOne, toEach, withMeta] = [{ to }, { to: destinations }, { meta }];
     const op = (index: number) => {
-      sender.trySendMany(payloads, index % 2 === 0 ? one : each);
+      sender.trySendMany(payloads, index % 2 === 0 ? toOne : toEach);
       let got = 0;
-      while (got < COUNT) got += receiver.tryRecvMany(buffers, told) as number;
+      while (got < COUNT) got += receiver.tryRecvMany(buffers, withMeta) as number;
     };
     expect(await allocates(op, CALLS)).toBe(false);
     expect(meta[COUNT - 1]?.peer?.equals(sender.localAddr)).toBe(true);
@@ -38,7 +38,7 @@ test.skipIf(NO_OFFLOAD_REASON !== undefined)(
 );
 
 test.skipIf(NO_OFFLOAD_REASON !== undefined)(
-  "recvMany into buffers with headroom, fewer than the segments that came, allocates nothing",
+  "recvMany into fewer DgramBuffers than there are GRO segments allocates nothing per datagram",
   async () => {
     using pair = await openEnds(BOTH);
     const payloads = datagramsOf(times(COUNT, 100));
@@ -58,7 +58,7 @@ test.skipIf(NO_OFFLOAD_REASON !== undefined)(
 );
 
 test.skipIf(NO_OFFLOAD_REASON !== undefined)(
-  "a receive batch, read by offset, and a send batch with prefixes allocate nothing a datagram",
+  "a RecvBatch read by offset and a SendBatch with prefixes allocate nothing per datagram",
   async () => {
     using pair = await openEnds(BOTH);
     const { sender, receiver } = pair;

@@ -1,6 +1,6 @@
 /**
- * GsoLimits and receive offload, on real sockets: whatever messages datagrams go and come in,
- * they are the same datagrams in the same order, and the counters tell how few messages it took.
+ * GSO and GRO on real sockets: datagrams arrive unchanged and in order however they are grouped
+ * into messages, and the counters report the number of messages.
  */
 
 import { describe, expect, test } from "bun:test";
@@ -33,19 +33,19 @@ const MESSAGE_SEGMENTS_MAX = 64;
 const MESSAGE_BYTES_MAX = 65_473;
 const BOTH = { sender: true, receiver: true };
 
-/** Messages that `count` datagrams of `bytes` need. */
+/** Returns the number of GSO messages that `count` datagrams of `bytes` bytes need. */
 function messagesFor(count: number, bytes: number): number {
   const each = Math.min(MESSAGE_SEGMENTS_MAX, Math.floor(MESSAGE_BYTES_MAX / bytes) || 1);
   return Math.ceil(count / each);
 }
 
 describe.skipIf(NO_OFFLOAD_REASON !== undefined)("offload", () => {
-  describe.each([...ENDS])("$name", (ends) => {
+  describe.each([...ENDS])("with $name", (ends) => {
     test.each([1, 1200, 1472, 9000, 65_507])(
-      "batches of datagrams of %d bytes arrive as they were, in as few messages as can be",
+      "batches of datagrams of %d bytes arrive unchanged, in the expected number of messages",
       async (bytes) => {
         for (const count of [1, 2, 63, 64, 65, 128, 129]) {
-          // Of the longest, no two go in one message, and not all fit the receive buffer.
+          // No two of the longest fit in a message, and not all of them in the receive buffer.
           const atOnce = bytes === 65_507 ? 1 : count;
           if (!fitsRecvBuffer(atOnce, atOnce * bytes)) continue;
           using pair = await openEnds(ends);
@@ -99,7 +99,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("offload", () => {
       { lengths: [...times(63, 10), 9, 10], messages: 2 },
       { lengths: [...times(64, 10), ...times(64, 11)], messages: 2 },
       { lengths: [9000, 1472, 1200, 1, 0, 1, 1200, 1472, 9000], messages: 7 },
-    ])("datagrams of mixed lengths arrive as they were (%#)", async (mix) => {
+    ])("datagrams of mixed lengths arrive unchanged (case %#)", async (mix) => {
       using pair = await openEnds(ends);
       const { sender, receiver } = pair;
       const payloads = datagramsOf(mix.lengths);
@@ -111,10 +111,10 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("offload", () => {
     });
   });
 
-  describe("to several peers", () => {
+  describe("with several peers", () => {
     const hosts = ["127.0.0.1", "::1"].filter((host) => HAS_IPV6 || host !== "::1");
 
-    test.each(hosts)("neighbours to one join, by equal addresses too: %s", async (host) => {
+    test.each(hosts)("adjacent datagrams to equal addresses share a message (%s)", async (host) => {
       for (const [order, messages] of [
         ["ABABAB", 6],
         ["AAABBB", 2],
@@ -124,12 +124,13 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("offload", () => {
         using a = await openEnds(BOTH, host);
         using b = await openEnds(BOTH, host);
         const payloads = datagramsOf(times(order.length, 500));
-        // A new object each, so that no two are identical.
+        // A new object for each datagram: addresses are compared by value.
         const to = Array.from(order, (letter) => {
           const { address, port } = (letter === "A" ? a : b).receiver.localAddr;
           return SocketAddress.ip(address, port);
         });
-        expect(await a.sender.sendMany(payloads, { to })).toBe(order.length);
+        const options = { to, groupByPeer: false };
+        expect(await a.sender.sendMany(payloads, options)).toBe(order.length);
         for (const [letter, { receiver }] of [
           ["A", a],
           ["B", b],
@@ -141,7 +142,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("offload", () => {
       }
     });
 
-    test("a part of the batch keeps each its own address", async () => {
+    test("a range of a batch is sent to the addresses at the same indices", async () => {
       using a = await openEnds(BOTH);
       using b = await openEnds(BOTH);
       const payloads = datagramsOf(times(6, 500));
@@ -152,7 +153,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("offload", () => {
       expect(a.sender.counters.messagesSent).toBe(2);
     });
 
-    test("senders that take turns are told apart", async () => {
+    test("datagrams of alternating senders have the right peer", async () => {
       using a = await openEnds(BOTH);
       using b = await openEnds(BOTH);
       const payloads = datagramsOf(times(12, 300));
@@ -170,32 +171,37 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("offload", () => {
     });
   });
 
-  test.skipIf(!HAS_IPV6)("a dual-stack socket sends segments to IPv4 and IPv6 peers", async () => {
-    using v4 = await openEnds(BOTH, "127.0.0.1");
-    using v6 = await openEnds(BOTH, "::1");
-    await using dual = await UdpSocket.bind({ hostname: "::" });
-    const mapped = SocketAddress.ip("::ffff:127.0.0.1", v4.receiver.localAddr.port);
-    const payloads = datagramsOf(times(9, 1200));
-    const to = [v4.receiver.localAddr, v6.receiver.localAddr, mapped].flatMap((a) => times(3, a));
-    await dual.sendMany(payloads, { to });
-    expectSame(await receiveAll(v6.receiver, 3), payloads.slice(3, 6));
-    const received = await receiveAll(v4.receiver, 6);
-    expectSame(received, [...payloads.slice(0, 3), ...payloads.slice(6)]);
-    expect(dual.counters.messagesSent).toBe(3);
-    // And back: a dual-stack receiver is told of mapped peers, in which it can answer.
-    for (const { peer } of received) expect(peer?.toString()).toStartWith("127.0.0.1:");
-    const [back] = [SocketAddress.ip("127.0.0.1", dual.localAddr.port)];
-    await v4.receiver.sendMany(payloads, { to: back });
-    const answers = await receiveAll(dual, payloads.length);
-    expectSame(answers, payloads);
-    expect([dual.counters.messagesReceived, new Set(answers.map(({ peer }) => peer)).size]).toEqual(
-      [1, 1],
-    );
-    await dual.sendMany(payloads, { to: answers[0]?.peer });
-    expectSame(await receiveAll(v4.receiver, payloads.length), payloads);
-  });
+  test.skipIf(!HAS_IPV6)(
+    "a dual-stack socket uses GSO and GRO with IPv4 and IPv6 peers",
+    async () => {
+      using v4 = await openEnds(BOTH, "127.0.0.1");
+      using v6 = await openEnds(BOTH, "::1");
+      await using dual = await UdpSocket.bind({ hostname: "::" });
+      const mapped = SocketAddress.ip("::ffff:127.0.0.1", v4.receiver.localAddr.port);
+      const payloads = datagramsOf(times(9, 1200));
+      const to = [v4.receiver.localAddr, v6.receiver.localAddr, mapped].flatMap((a) => times(3, a));
+      await dual.sendMany(payloads, { to });
+      expectSame(await receiveAll(v6.receiver, 3), payloads.slice(3, 6));
+      const received = await receiveAll(v4.receiver, 6);
+      expectSame(received, [...payloads.slice(0, 3), ...payloads.slice(6)]);
+      expect(dual.counters.messagesSent).toBe(3);
+      // In the other direction: the dual-stack socket receives from an IPv4-mapped peer, and can
+      // send to that address.
+      for (const { peer } of received) expect(peer?.toString()).toStartWith("127.0.0.1:");
+      const [back] = [SocketAddress.ip("127.0.0.1", dual.localAddr.port)];
+      await v4.receiver.sendMany(payloads, { to: back });
+      const replies = await receiveAll(dual, payloads.length);
+      expectSame(replies, payloads);
+      expect([
+        dual.counters.messagesReceived,
+        new Set(replies.map(({ peer }) => peer)).size,
+      ]).toEqual([1, 1]);
+      await dual.sendMany(payloads, { to: replies[0]?.peer });
+      expectSame(await receiveAll(v4.receiver, payloads.length), payloads);
+    },
+  );
 
-  test("a connected socket sends segments, and receives them", async () => {
+  test("a connected socket uses GSO and GRO", async () => {
     using pair = await openEnds(BOTH);
     const { address, port } = pair.receiver.localAddr;
     await using connected = await UdpSocket.connect({ hostname: address, port });
@@ -208,29 +214,30 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("offload", () => {
     expect(connected.counters).toMatchObject({ messagesSent: 2, messagesReceived: 2 });
   });
 
-  test("a broken batch is carried on where it ended: the refused datagram alone is named", async () => {
+  test("an oversized datagram fails with EMSGSIZE after those before it are sent", async () => {
     using pair = await openEnds(BOTH);
     const payloads = [...datagramsOf(times(3, 1200)), new Uint8Array(65_508)];
-    expect(await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr })).toBe(3);
-    const error = await rejection(pair.sender.sendMany([], { to: pair.receiver.localAddr }));
-    expect(error).toMatchObject({ code: "EMSGSIZE" });
+    const to = pair.receiver.localAddr;
+    const error = await rejection(pair.sender.sendMany(payloads, { to }));
+    expect(error).toMatchObject({ code: "EMSGSIZE", sent: 3, index: 3 });
+    expect(await pair.sender.sendMany([], { to })).toBe(0);
     expectSame(await receiveAll(pair.receiver, 3), payloads.slice(0, 3));
     expect(pair.sender.counters.gsoRefusals).toBe(0);
   });
 
-  test("what no datagram could be sent to is not blamed on segments", async () => {
+  test("an invalid destination is not counted as a refusal of GSO", async () => {
     using pair = await openEnds(BOTH);
-    const nowhere = SocketAddress.ip("127.0.0.1", 0);
+    const invalid = SocketAddress.ip("127.0.0.1", 0);
     const payloads = datagramsOf(times(3, 1200));
-    const error = await rejection(pair.sender.sendMany(payloads, { to: nowhere }));
+    const error = await rejection(pair.sender.sendMany(payloads, { to: invalid }));
     expect(error).toBeInstanceOf(SocketError);
     expect(error).toMatchObject({ code: "EINVAL", address: "127.0.0.1:0" });
     expect(pair.sender.counters).toMatchObject({ gsoRefusals: 0, sendErrors: 1 });
   });
 });
 
-describe.skipIf(NO_OFFLOAD_REASON !== undefined)("buffers of segments", () => {
-  test("may be of any kind and anywhere in their memory", async () => {
+describe.skipIf(NO_OFFLOAD_REASON !== undefined)("with offload", () => {
+  test("payloads can be of any type and at any offset in their memory", async () => {
     using pair = await openEnds(BOTH);
     const plain = datagramsOf(times(6, 100));
     const memory = new Uint8Array(1000);
@@ -255,7 +262,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("buffers of segments", () => {
     expect([headed.headroom, headed.length, stripped.length]).toEqual([50, 100, 100]);
   });
 
-  test("may be the same one twice, and another of other length at the next send", async () => {
+  test("payloads can repeat within a batch, and have other lengths in the next batch", async () => {
     using pair = await openEnds(BOTH);
     const [a, b] = datagramsOf([64, 64]) as [Uint8Array, Uint8Array];
     const to = pair.receiver.localAddr;
@@ -266,7 +273,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("buffers of segments", () => {
     expect(pair.sender.counters.messagesSent).toBe(1 + 1 + 2 + 1);
   });
 
-  test("that are fewer than the segments that came leave the rest for the next call", async () => {
+  test("the next call returns the segments that exceeded the buffers of a call", async () => {
     for (const [name, step] of Object.entries(STEPS)) {
       using pair = await openEnds(BOTH);
       const payloads = datagramsOf([...times(64, 300), ...times(10, 200), 7]);
@@ -279,44 +286,45 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("buffers of segments", () => {
     }
   });
 
-  test("are filled from the rest though nothing new comes, by tries and waits alike", async () => {
+  test("both waiting and non-waiting calls return the remaining segments", async () => {
     using pair = await openEnds(BOTH);
     const payloads = datagramsOf(times(5, 300));
     await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
-    const room = targets(1, 300);
-    const got: Received[] = [];
-    const take = () => got.push({ bytes: (room[0] as Uint8Array).slice(), peer: undefined });
-    await pair.receiver.recvMany(room);
-    take();
-    expect(pair.receiver.tryRecvMany(room)).toBe(1);
-    take();
-    expect(pair.receiver.tryRecv(room[0] as Uint8Array)).toBe(300);
-    take();
-    await pair.receiver.recv(room[0] as Uint8Array);
-    take();
-    expect(pair.receiver.tryRecvMany(room)).toBe(1);
-    take();
-    expect(pair.receiver.tryRecvMany(room)).toBe(WouldBlock);
-    expectSame(got, payloads);
+    const bufs = targets(1, 300);
+    const buf = bufs[0] as Uint8Array;
+    const received: Received[] = [];
+    const copy = () => received.push({ bytes: buf.slice(), peer: undefined });
+    await pair.receiver.recvMany(bufs);
+    copy();
+    expect(pair.receiver.tryRecvMany(bufs)).toBe(1);
+    copy();
+    expect(pair.receiver.tryRecv(buf)).toBe(300);
+    copy();
+    await pair.receiver.recv(buf);
+    copy();
+    expect(pair.receiver.tryRecvMany(bufs)).toBe(1);
+    copy();
+    expect(pair.receiver.tryRecvMany(bufs)).toBe(WouldBlock);
+    expectSame(received, payloads);
     expect(pair.receiver.counters.messagesReceived).toBe(1);
   });
 
-  test("that are shorter than the segments get their start, and the real length is told", async () => {
+  test("a short buffer receives the start of a segment of datagramLength bytes", async () => {
     for (const ends of ENDS) {
       using pair = await openEnds(ends);
       const payloads = datagramsOf([300, 300, 300, 300, 300, 100]);
       await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
-      const rooms = [100, 300, 0, 299, 301, 50];
-      const bufs = rooms.map((bytes, i) =>
+      const capacities = [100, 300, 0, 299, 301, 50];
+      const bufs = capacities.map((bytes, i) =>
         i % 2 === 0 ? new Uint8Array(bytes) : DgramBuffer.withCapacityAndHeadroom(bytes + 8, 8),
       );
-      const meta = rooms.map(() => new RecvMeta());
+      const meta = capacities.map(() => new RecvMeta());
       let got = 0;
-      while (got < rooms.length) {
+      while (got < capacities.length) {
         got += await pair.receiver.recvMany(bufs, { start: got, meta });
       }
       for (const [i, payload] of payloads.entries()) {
-        const fitting = Math.min(rooms[i] as number, payload.length);
+        const fitting = Math.min(capacities[i] as number, payload.length);
         expect(meta[i]).toMatchObject({ length: fitting, datagramLength: payload.length });
         const buf = bufs[i] as Uint8Array | DgramBuffer;
         const bytes = buf instanceof DgramBuffer ? buf.asSlice() : buf.subarray(0, fitting);

@@ -1,4 +1,4 @@
-/** A socket's own counters: each counts what it says, once, and a snapshot does not change. */
+/** `socket.counters`: datagrams, bytes, system calls, errors, and snapshots. */
 
 import { describe, expect, test } from "bun:test";
 import { DgramBuffer, type SocketCounters, UdpSocket, UnixDatagram } from "../../lib/index.ts";
@@ -14,18 +14,18 @@ import {
   until,
 } from "../tools/sockets.ts";
 
-/** What of the counters is not zero. */
+/** Returns the counters that are not zero. */
 function nonZero(counters: SocketCounters): Partial<SocketCounters> {
   return Object.fromEntries(Object.entries(counters).filter(([, value]) => value !== 0));
 }
 
-describe.each(BACKENDS)("%s backend", (backend) => {
-  test("a socket that did nothing counted nothing", async () => {
+describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
+  test("all counters of a new socket are zero", async () => {
     await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
     expect(nonZero(socket.counters)).toEqual({});
   });
 
-  test("datagrams and bytes are counted on both sides, empty ones too", async () => {
+  test("both sides count datagrams, including empty ones, and their bytes", async () => {
     const { receiver, sender } = await connectedPair(backend);
     await sender.send(new Uint8Array(10));
     sender.trySend(DgramBuffer.fromSlice(new Uint8Array(5)));
@@ -43,7 +43,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect(received.datagramsTruncated + received.receiveErrors + received.datagramsDropped).toBe(
       0,
     );
-    // The transport's view of the same.
+    // The same numbers in the form of transport statistics.
     expect(sender.asSocketStats()).toMatchObject({ packetsSent: 5, bytesSent: 30 });
     expect(receiver.asSocketStats()).toMatchObject({ packetsRecvd: 5, bytesRecvd: 30 });
     expect(receiver.asQuicStats()).toBeUndefined();
@@ -51,7 +51,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("a truncated datagram counts once, with the bytes that were stored", async () => {
+  test("a truncated datagram is counted once, with only the bytes that were stored", async () => {
     const { receiver, sender } = await connectedPair(backend);
     await sender.sendMany([new Uint8Array(10), new Uint8Array(4), new Uint8Array(5)]);
     const bufs = targets(3, 4);
@@ -63,7 +63,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("would-blocks and errors are counted apart from each other", async () => {
+  test("would-block results and errors have separate counters", async () => {
     const to = { hostname: "127.0.0.1", port: await closedPort() };
     await using socket = await UdpSocket.connect(to, { backend });
     for (let i = 0; i < 3; i++) socket.tryRecv(new Uint8Array(1));
@@ -78,7 +78,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect(socket.counters).toMatchObject({ sendErrors: 2, sendCalls: sent + 1 });
   });
 
-  test("a refused misuse counts nothing", async () => {
+  test("a call that throws because of invalid arguments changes no counter", async () => {
     await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
     thrown(() => socket.trySendTo("text" as never, socket.localAddr));
     thrown(() => socket.tryRecv(DgramBuffer.fromSlice(new Uint8Array(1))));
@@ -86,7 +86,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect(nonZero(socket.counters)).toEqual({});
   });
 
-  test("a snapshot stays as it was, and the totals outlive the socket", async () => {
+  test("counters are a copy, and can be read after close", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const before = sender.counters;
     await sender.send(new Uint8Array(3));
@@ -99,7 +99,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
   });
 });
 
-test("a batch is one system call each way, and as many messages as there are lengths", async () => {
+test("100 datagrams without offload take one send call and up to two receive calls", async () => {
   const receiver = await UdpSocket.bind({ hostname: "127.0.0.1", offload: false });
   const { address, port } = receiver.localAddr;
   const to = { hostname: address, port };
@@ -107,14 +107,14 @@ test("a batch is one system call each way, and as many messages as there are len
   await sender.sendMany(numbered(100));
   expect(sender.counters).toMatchObject({ sendCalls: 1, messagesSent: 100, datagramsSent: 100 });
   expect(receiver.tryRecvMany(targets(100))).toBe(100);
-  // Two at the most: one for those that were likely, one for the rest.
+  // The first call fills the number of buffers that is expected, the second the remaining ones.
   expect(receiver.counters.receiveCalls).toBeLessThanOrEqual(2);
   expect(receiver.counters).toMatchObject({ messagesReceived: 100, datagramsReceived: 100 });
   sender.close();
   receiver.close();
 });
 
-test("a full peer counts would-blocks, not errors", async () => {
+test("a send to a full peer is counted as would-block, not as error", async () => {
   const [left, right] = await UnixDatagram.pair();
   const sent = left.trySendMany(numbered(2000)) as number;
   left.trySend(new Uint8Array(1));
@@ -128,7 +128,7 @@ test("a full peer counts would-blocks, not errors", async () => {
   right.close();
 });
 
-test("the portable backend's full queue drops the newest, counts them and keeps the rest", async () => {
+test("the portable backend counts the datagrams that its full queue drops", async () => {
   await using receiver = await UdpSocket.bind({
     hostname: "127.0.0.1",
     backend: "portable",
@@ -140,7 +140,7 @@ test("the portable backend's full queue drops the newest, counts them and keeps 
   expect(receiver.counters.datagramsDropped).toBe(40);
   expect(await receiveNumbers(receiver, 10)).toEqual(sequence(10));
   expect(receiver.counters).toMatchObject({ datagramsReceived: 10, datagramsDropped: 40 });
-  // There is room again; what nobody takes until the end is dropped, too.
+  // The queue has room again. Datagrams still queued at close are counted as dropped, too.
   await sender.sendMany(numbered(4), { to: receiver.localAddr });
   await until(() => receiver.counters.receiveCalls === 54);
   expect(await receiver.recv(new Uint8Array(4))).toBe(4);

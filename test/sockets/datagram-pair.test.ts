@@ -1,4 +1,4 @@
-/** `DatagramPair`: order, backpressure, and what closing an end means for whoever waits. */
+/** `DatagramPair`: order of datagrams, wakers, backpressure, and the effects of close. */
 
 import { describe, expect, spyOn, test } from "bun:test";
 import fc from "fast-check";
@@ -17,8 +17,8 @@ import { datagrams, Settled } from "../traits/scripted-socket.ts";
 
 const ONE = Uint8Array.of(1);
 
-describe("an end", () => {
-  test("sends to the other and receives from it, both ways, in order", async () => {
+describe("DatagramPair", () => {
+  test("transfers datagrams in order in both directions", async () => {
     const [a, b] = DatagramPair.create();
     expect(await a.sendMany(datagrams(1, 3))).toBe(3);
     expect(await b.sendMany(datagrams(7, 2))).toBe(2);
@@ -29,7 +29,7 @@ describe("an end", () => {
     expect(bufs.map((buf) => buf[0])).toEqual([7, 8, 3, 0, 0]);
   });
 
-  test("is no socket of the system: no peer address, descriptor or buffered way", async () => {
+  test("has no peer address, descriptor or pooled I/O, and rejects sendTo", async () => {
     const [a] = DatagramPair.create();
     expect([a.peerAddr, a.asUdpSocket(), a.asRawIo(), a.intoFd(), a.asBufIo()]).toEqual(
       Array(5).fill(undefined),
@@ -37,7 +37,7 @@ describe("an end", () => {
     await expect(a.sendTo(ONE, SocketAddress.ip("192.0.2.1", 1))).rejects.toThrow("EDESTADDRREQ");
   });
 
-  test("copies what it is given, a Buffer and a part of a larger array too", async () => {
+  test("copies the payload at send, also of a Buffer and of a DgramBuffer", async () => {
     const makers = [() => counting(3), () => Buffer.from([0, 1, 2])];
     for (const make of makers) {
       const [a, b] = DatagramPair.create();
@@ -57,14 +57,14 @@ describe("an end", () => {
     expect(received.asSlice().toHex()).toBe("000102");
   });
 
-  test("answers the length sent even if the woken reader changes the buffer", () => {
+  test("returns the length sent even if the reader that it wakes changes the buffer", () => {
     const [a, b] = DatagramPair.create();
     const buffer = DgramBuffer.fromSlice(counting(3));
     b.pollRecv(() => buffer.clear(), new Uint8Array(9));
     expect(a.trySend(buffer)).toBe(3);
   });
 
-  test("wakes the waker given last, once, and not one that only tried", () => {
+  test("calls only the latest waker, once; a poll without waker keeps it", () => {
     const [a, b] = DatagramPair.create({ queueDatagrams: 1 });
     const woken: string[] = [];
     const buf = new Uint8Array(1);
@@ -85,21 +85,21 @@ describe("an end", () => {
     expect(woken.length).toBe(2);
   });
 
-  test("reports what a waker throws, and goes on as if it had not", () => {
+  test("passes an error thrown by a waker to reportError, and completes the operation", () => {
     const reported = spyOn(globalThis, "reportError").mockImplementation(() => {});
     try {
       const [a, b] = DatagramPair.create({ queueDatagrams: 1 });
-      const failing = () => {
+      const throwing = () => {
         throw new Error("of a waker");
       };
       const buf = new Uint8Array(1);
-      expect(b.pollRecv(failing, buf)).toBe(Pending);
+      expect(b.pollRecv(throwing, buf)).toBe(Pending);
       expect(a.trySend(ONE)).toBe(1);
-      expect(a.pollSend(failing, ONE)).toBe(Pending);
+      expect(a.pollSend(throwing, ONE)).toBe(Pending);
       expect(b.tryRecv(buf)).toBe(1);
       expect(b.tryRecv(buf)).toBe(WouldBlock);
       const woken: string[] = [];
-      b.pollRecv(failing, buf);
+      b.pollRecv(throwing, buf);
       b.trySend(ONE);
       b.pollSend(() => woken.push("sender"), ONE);
       b.close();
@@ -110,24 +110,25 @@ describe("an end", () => {
     }
   });
 
-  test("loses no datagram to a target whose memory was transferred: it is told, or refused", () => {
+  test("stores 0 bytes in, or refuses, a target whose memory was transferred", () => {
     const [a, b] = DatagramPair.create();
     a.trySendMany(datagrams(1, 3));
-    const gone = new Uint8Array(new ArrayBuffer(9));
-    const headed = DgramBuffer.fromVecWithHeadroom(new Uint8Array(gone.buffer), 9);
-    const empty = DgramBuffer.from(new Uint8Array(gone.buffer));
+    const detached = new Uint8Array(new ArrayBuffer(9));
+    const withHeadroom = DgramBuffer.fromVecWithHeadroom(new Uint8Array(detached.buffer), 9);
+    const empty = DgramBuffer.from(new Uint8Array(detached.buffer));
     empty.clear();
-    gone.buffer.transfer();
+    detached.buffer.transfer();
     const meta = new RecvMeta();
-    expect(b.pollRecvFrom(null, gone, meta)).toBe(0);
+    expect(b.pollRecvFrom(null, detached, meta)).toBe(0);
     expect(meta).toMatchObject({ length: 0, datagramLength: 1, truncated: true });
-    expect(() => b.tryRecv(headed)).toThrow(RangeError);
+    // The headroom no longer fits into the memory. The datagram remains queued.
+    expect(() => b.tryRecv(withHeadroom)).toThrow(RangeError);
     expect(b.tryRecv(empty)).toBe(0);
     const buf = new Uint8Array(1);
     expect([b.tryRecv(buf), buf[0]]).toEqual([1, 3]);
   });
 
-  test("tells of the datagram, and that nobody known sent it", async () => {
+  test("reports the datagram's length, and clears the peer of reused metadata", async () => {
     const [a, b] = DatagramPair.create();
     a.trySendMany([counting(5), new Uint8Array(0)]);
     const meta = new RecvMeta();
@@ -139,8 +140,8 @@ describe("an end", () => {
   });
 });
 
-describe("queueDatagrams", () => {
-  test("is 256 unless told otherwise, from 1 on", () => {
+describe("DatagramPair queueDatagrams", () => {
+  test("limits each direction separately, to 256 datagrams by default", () => {
     for (const [options, count] of [
       [undefined, 256],
       [{}, 256],
@@ -150,12 +151,11 @@ describe("queueDatagrams", () => {
       const [a, b] = DatagramPair.create(options);
       expect(a.trySendMany(Array<Uint8Array>(300).fill(ONE))).toBe(count);
       expect(a.trySend(ONE)).toBe(WouldBlock);
-      // The other direction has its own.
       expect(b.trySend(ONE)).toBe(1);
     }
   });
 
-  test("refuses what is no integer from 1 to 2^31-1", () => {
+  test("must be an integer from 1 to 2^31-1", () => {
     for (const queueDatagrams of [0, -1, 1.5, 2 ** 31, Number.NaN, "1" as unknown as number]) {
       expect(() => DatagramPair.create({ queueDatagrams })).toThrow(RangeError);
     }
@@ -163,34 +163,34 @@ describe("queueDatagrams", () => {
   });
 });
 
-describe("a full end", () => {
-  test("makes sends wait, each goes on when there is room, and nothing is lost", async () => {
+describe("DatagramPair with a full queue", () => {
+  test("makes sends wait for room, in order, and loses no datagram", async () => {
     const [a, b] = DatagramPair.create({ queueDatagrams: 2 });
     const settled = new Settled();
     settled.watch("many", a.sendMany(datagrams(1, 5)));
     settled.watch("one", a.send(Uint8Array.of(6)));
     await nextTurn();
     expect(settled.order).toEqual([]);
-    const seen: number[] = [];
+    const received: number[] = [];
     const buf = new Uint8Array(1);
     for (let i = 0; i < 6; i++) {
       await b.recv(buf);
-      seen.push(buf[0] as number);
+      received.push(buf[0] as number);
     }
     await nextTurn();
-    expect(seen).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(received).toEqual([1, 2, 3, 4, 5, 6]);
     expect(settled.order).toEqual(["many 5", "one 1"]);
     expect(b.tryRecv(buf)).toBe(WouldBlock);
   });
 
-  test("lets an aborted send go, and the next one has its place", async () => {
+  test("does not send for an aborted caller, and serves the next one", async () => {
     const [a, b] = DatagramPair.create({ queueDatagrams: 1 });
     const controller = new AbortController();
     a.trySend(Uint8Array.of(1));
     const aborted = a.send(Uint8Array.of(2), { signal: controller.signal });
     const next = a.send(Uint8Array.of(3));
-    controller.abort(new Error("gone"));
-    await expect(aborted).rejects.toThrow("gone");
+    controller.abort(new Error("aborted"));
+    await expect(aborted).rejects.toThrow("aborted");
     const buf = new Uint8Array(1);
     await b.recv(buf);
     expect(await next).toBe(1);
@@ -199,15 +199,21 @@ describe("a full end", () => {
   });
 });
 
-describe("closing an end", () => {
-  test("rejects all that wait at it, in order, and all calls after it", async () => {
+describe("closing an end of a DatagramPair", () => {
+  test("rejects pending and later calls on it with ERR_SOCKET_CLOSED", async () => {
     const [a] = DatagramPair.create({ queueDatagrams: 1 });
     const settled = new Settled();
     const buf = new Uint8Array(1);
     a.trySend(ONE);
     settled.watch("recv", a.recv(buf));
     settled.watch("recvMany", a.recvMany([buf]));
-    settled.watch("iterator", a.batches().next());
+    settled.watch(
+      "iterator",
+      a
+        .batches()
+        .next()
+        .then(({ done }) => done),
+    );
     settled.watch("send", a.send(ONE));
     settled.watch("sendMany", a.sendMany([ONE]));
     await nextTurn();
@@ -215,7 +221,7 @@ describe("closing an end", () => {
     await nextTurn();
     const closed = (call: string) => `failed ${call} ERR_SOCKET_CLOSED: the socket is closed`;
     expect(settled.order.toSorted()).toEqual([
-      `iterator ${closed("recv")}`,
+      "iterator true",
       `recv ${closed("recv")}`,
       `recvMany ${closed("recv")}`,
       `send ${closed("send")}`,
@@ -232,15 +238,15 @@ describe("closing an end", () => {
     await expect(a.recvMany([buf])).rejects.toThrow("ERR_SOCKET_CLOSED");
   });
 
-  test("after part of a sendMany went: that resolves with its count", async () => {
+  test("rejects a partly completed sendMany with the number of datagrams sent", async () => {
     const [a] = DatagramPair.create({ queueDatagrams: 2 });
     const sent = a.sendMany(datagrams(1, 5));
     a.close();
-    expect(await sent).toBe(2);
+    await expect(sent).rejects.toMatchObject({ code: "ERR_SOCKET_CLOSED", sent: 2 });
     await expect(a.send(ONE)).rejects.toThrow("ERR_SOCKET_CLOSED");
   });
 
-  test("refuses the other end's sends, those that wait too, as the kernel does", async () => {
+  test("fails pending and later sends of the other end with ECONNREFUSED", async () => {
     const [a, b] = DatagramPair.create({ queueDatagrams: 1 });
     a.trySend(ONE);
     const waiting = a.send(ONE);
@@ -249,7 +255,7 @@ describe("closing an end", () => {
     expect(() => a.trySend(ONE)).toThrow("ECONNREFUSED");
   });
 
-  test("leaves what it sent to be received by the other", async () => {
+  test("keeps the datagrams that it sent before, so that the other end receives them", async () => {
     const [a, b] = DatagramPair.create();
     a.trySendMany(datagrams(1, 2));
     a.close();
@@ -258,7 +264,7 @@ describe("closing an end", () => {
     expect(b.tryRecvMany(bufs)).toBe(WouldBlock);
   });
 
-  test("twice, or from the wake of closing, does nothing more", () => {
+  test("has no further effect when repeated, also from a waker that close calls", () => {
     const [a, b] = DatagramPair.create({ queueDatagrams: 1 });
     const woken: string[] = [];
     const closing = (name: string) => () => {
@@ -274,13 +280,13 @@ describe("closing an end", () => {
     b.close();
   });
 
-  test("is what using and await using do", async () => {
+  test("happens at the end of a using or await using block", async () => {
     const [a, b] = DatagramPair.create();
     {
-      using closing = a;
-      closing.trySend(ONE);
-      await using closingToo = b;
-      closingToo.trySend(ONE);
+      using first = a;
+      first.trySend(ONE);
+      await using second = b;
+      second.trySend(ONE);
     }
     expect(() => a.tryRecv(new Uint8Array(1))).toThrow("ERR_SOCKET_CLOSED");
     expect(() => b.tryRecv(new Uint8Array(1))).toThrow("ERR_SOCKET_CLOSED");
@@ -297,10 +303,10 @@ const CALLS = [
   "tryRecv",
 ] as const;
 
-/** One direction: the numbers that were sent and those that were received, each in its order. */
-class Ledger {
-  readonly given: number[] = [];
-  readonly got: number[] = [];
+/** One direction of a pair: the numbers sent and received, in order. */
+class Direction {
+  readonly sent: number[] = [];
+  readonly received: number[] = [];
   readonly pending: Promise<unknown>[] = [];
   readonly #from: DatagramPair;
   readonly #to: DatagramPair;
@@ -310,26 +316,26 @@ class Ledger {
     this.#to = to;
   }
 
-  call(what: (typeof CALLS)[number], count: number): void {
+  call(name: (typeof CALLS)[number], count: number): void {
     const words = Array.from({ length: count }, () => Uint16Array.of(0));
     const bufs = words.map((word) => new Uint8Array(word.buffer));
     const [first = new Uint8Array(2)] = bufs;
-    const take = (received: number) => {
-      for (const word of words.slice(0, received)) this.got.push(word[0] as number);
+    const recordReceived = (datagrams: number) => {
+      for (const word of words.slice(0, datagrams)) this.received.push(word[0] as number);
     };
-    const give = (sent: number) => {
-      for (const word of words.slice(0, sent)) this.given.push(word[0] as number);
+    const recordSent = (datagrams: number) => {
+      for (const word of words.slice(0, datagrams)) this.sent.push(word[0] as number);
     };
-    const isSend = what.toLowerCase().includes("send");
-    if (isSend) for (const [i, word] of words.entries()) word[0] = this.given.length + i;
-    if (what === "send" || what === "sendMany") give(count);
-    if (what === "send") this.pending.push(this.#from.send(first));
-    else if (what === "sendMany") this.pending.push(this.#from.sendMany(bufs));
-    else if (what === "trySend") give(this.#from.trySend(first) === WouldBlock ? 0 : 1);
-    else if (what === "trySendMany") give(orZero(this.#from.trySendMany(bufs)));
-    else if (what === "recv") this.pending.push(this.#to.recv(first).then(() => take(1)));
-    else if (what === "recvMany") this.pending.push(this.#to.recvMany(bufs).then(take));
-    else take(this.#to.tryRecv(first) === WouldBlock ? 0 : 1);
+    const isSend = name.toLowerCase().includes("send");
+    if (isSend) for (const [i, word] of words.entries()) word[0] = this.sent.length + i;
+    if (name === "send" || name === "sendMany") recordSent(count);
+    if (name === "send") this.pending.push(this.#from.send(first));
+    else if (name === "sendMany") this.pending.push(this.#from.sendMany(bufs));
+    else if (name === "trySend") recordSent(this.#from.trySend(first) === WouldBlock ? 0 : 1);
+    else if (name === "trySendMany") recordSent(orZero(this.#from.trySendMany(bufs)));
+    else if (name === "recv") this.pending.push(this.#to.recv(first).then(() => recordReceived(1)));
+    else if (name === "recvMany") this.pending.push(this.#to.recvMany(bufs).then(recordReceived));
+    else recordReceived(this.#to.tryRecv(first) === WouldBlock ? 0 : 1);
   }
 }
 
@@ -337,33 +343,33 @@ function orZero(result: number | WouldBlock): number {
   return result === WouldBlock ? 0 : result;
 }
 
-test("any mix of sends and receives arrives whole and in order, in both directions", async () => {
+test("random calls on a DatagramPair lose, repeat and reorder no datagram", async () => {
   const step = fc.record({
     direction: fc.nat(1),
-    what: fc.constantFrom(...CALLS),
+    name: fc.constantFrom(...CALLS),
     count: fc.nat(4),
   });
   const steps = fc.array(step, { maxLength: 60 });
   await fc.assert(
     fc.asyncProperty(steps, fc.integer({ min: 1, max: 5 }), async (sequence, queueDatagrams) => {
       const [a, b] = DatagramPair.create({ queueDatagrams });
-      const ledgers = [new Ledger(a, b), new Ledger(b, a)];
-      for (const { direction, what, count } of sequence) {
-        ledgers[direction]?.call(what, what.endsWith("Many") ? count : 1);
-        // Whoever received notes it before the next call.
+      const directions = [new Direction(a, b), new Direction(b, a)];
+      for (const { direction, name, count } of sequence) {
+        directions[direction]?.call(name, name.endsWith("Many") ? count : 1);
+        // Receives that have resolved record their datagrams before the next call.
         await nextTurn();
       }
-      for (const ledger of ledgers) {
-        for (let last = -1; ledger.got.length > last; ) {
-          last = ledger.got.length;
-          ledger.call("tryRecv", 1);
+      for (const direction of directions) {
+        for (let last = -1; direction.received.length > last; ) {
+          last = direction.received.length;
+          direction.call("tryRecv", 1);
           await nextTurn();
         }
       }
       a.close();
       b.close();
-      await Promise.allSettled(ledgers.flatMap((ledger) => ledger.pending));
-      for (const ledger of ledgers) expect(ledger.got).toEqual(ledger.given);
+      await Promise.allSettled(directions.flatMap(({ pending }) => pending));
+      for (const { received, sent } of directions) expect(received).toEqual(sent);
     }),
     { numRuns: 300 },
   );

@@ -1,4 +1,4 @@
-/** What keeps the process alive, what survives a garbage collection, and what a close leaves. */
+/** Lifetimes: `ref` and `unref`, garbage collection, wakers that throw or exit, and close. */
 
 import { describe, expect, test } from "bun:test";
 import { DgramBuffer, UdpSocket } from "../../lib/index.ts";
@@ -15,31 +15,37 @@ import {
   sequence,
 } from "../tools/sockets.ts";
 
-/** 0: the process ended by itself; 7: it was kept alive. */
-const SCENARIOS: Record<string, number> = {
-  open: 7,
-  close: 0,
-  unref: 0,
-  "unref twice, ref once": 7,
-  "ref twice, unref once": 0,
-  "unref, close": 0,
-  "close, ref": 0,
-  "receive, unref": 0,
-  "unref, receive": 0,
-  "receive, close": 0,
-  "two, one closed": 7,
-  "two, both unref": 0,
-  "sends to a full peer, unref": 0,
-  forgotten: 7,
-};
+const EXITS = "lets the process exit";
+const STAYS = "keeps the process alive";
 
-describe("the process is kept alive as Bun's own socket keeps it", () => {
+/** Scenarios of keep-alive.ts, their titles, and what the socket does. */
+const SCENARIOS: readonly [scenario: string, title: string, effect: typeof EXITS | typeof STAYS][] =
+  [
+    ["open", "an open socket", STAYS],
+    ["close", "a closed socket", EXITS],
+    ["unref", "a socket after unref", EXITS],
+    ["unref twice, ref once", "a socket after two unref and one ref", STAYS],
+    ["ref twice, unref once", "a socket after two ref and one unref", EXITS],
+    ["unref, close", "a socket after unref and close", EXITS],
+    ["close, ref", "a socket after close and ref", EXITS],
+    ["receive, unref", "a socket with a pending receive, then unref,", EXITS],
+    ["unref, receive", "a socket after unref, with a pending receive,", EXITS],
+    ["receive, close", "a socket with a pending receive, then close,", EXITS],
+    ["two, one closed", "an open socket next to a closed one", STAYS],
+    ["two, both unref", "a pair of sockets after unref of both", EXITS],
+    ["sends to a full peer, unref", "a socket with a pending send, then unref,", EXITS],
+    ["forgotten", "an open socket without references, after garbage collection,", STAYS],
+  ];
+
+describe("process lifetime, as with Bun.udpSocket", () => {
   const kinds = ["bun", ...BACKENDS, "unix"];
-  test.each(Object.entries(SCENARIOS))(
-    "%s",
-    async (scenario, expected) => {
-      // What ends by itself gets all the time that a busy machine may need for it.
-      const whileMs = expected === 0 ? "20000" : "200";
+  test.each(SCENARIOS.map(([scenario, title, effect]) => ({ scenario, title, effect })))(
+    "$title $effect",
+    async ({ scenario, effect }) => {
+      // The exit code of a child process that was still alive is 7.
+      const expected = effect === EXITS ? 0 : 7;
+      // A process that should exit by itself gets all the time that it may need on a busy machine.
+      const whileMs = effect === EXITS ? "20000" : "200";
       const children = await Promise.all(
         kinds.map((kind) => runScript("keep-alive.ts", { args: [kind, scenario, whileMs] })),
       );
@@ -53,13 +59,13 @@ describe("the process is kept alive as Bun's own socket keeps it", () => {
   );
 });
 
-describe.each(BACKENDS)("%s backend", (backend) => {
+describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
   test(
-    "wakers that throw are reported, and nobody else is harmed",
+    "an error thrown by a waker is reported, and does not affect other sockets",
     async () => {
       const child = await runScript("throwing-wakers.ts", { args: [backend] });
       expect(JSON.parse(endedWell(child))).toEqual({
-        told: ["of a waker", "of a waker"],
+        reported: ["of a waker", "of a waker"],
         length: 1,
         own: 1,
         isThrown: false,
@@ -71,7 +77,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
   );
 
   test(
-    "a process that ends in the call that tells of a datagram ends with its exit code",
+    "process.exit in a waker ends the process with its exit code",
     async () => {
       const child = await runScript("exit-in-waker.ts", { args: [backend] });
       expect([child.exitCode, child.signal, child.stderr]).toEqual([42, null, ""]);
@@ -79,10 +85,10 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     CHILD_TIMEOUT_MS,
   );
 
-  test("buffers that only a receive refers to survive collections", async () => {
+  test("a pending receive keeps its buffer alive during garbage collections", async () => {
     const { receiver, sender } = await connectedPair(backend);
     for (let round = 0; round < 20; round++) {
-      // The buffers go out of sight; small ones live in the heap that is collected.
+      // Only the receive refers to its buffer. A small one is stored in the collected heap.
       const waiting = sequence(8).map(async () => {
         const buf = new Uint8Array(8);
         await receiver.recv(buf);
@@ -97,7 +103,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("batches into fresh buffers stay right with a collection between any two", async () => {
+  test("batches arrive intact with a garbage collection before every call", async () => {
     const { receiver, sender } = await connectedPair(backend);
     for (let round = 0; round < 30; round++) {
       const first = 64 * round;
@@ -121,7 +127,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("a socket that only its receive refers to is not collected", async () => {
+  test("a pending receive keeps its socket alive during garbage collections", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const open = async () => {
       const socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
@@ -138,7 +144,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("a thousand receives that are aborted leave nothing behind that is called later", async () => {
+  test("after 1000 aborted receives the next one gets the next datagram", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const abort = new AbortController();
     const waiting = sequence(1000).map(() =>
@@ -155,7 +161,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
   });
 });
 
-test("close settles a promise whose waker another poll replaced", async () => {
+test("close rejects a pending receive whose waker was replaced by another poll", async () => {
   const socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
   const waiting = socket.recv(new Uint8Array(8));
   socket.pollRecv(() => {}, new Uint8Array(8));

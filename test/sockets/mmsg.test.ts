@@ -1,4 +1,7 @@
-/** `recvmmsg` and `sendmmsg` on raw descriptors: batches of any size, every address, no waiting. */
+/**
+ * `recvmmsg`, `sendmmsg` and `pollRecvmmsg` on descriptors: addresses, batches, errors, and
+ * descriptors in blocking mode.
+ */
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
@@ -37,7 +40,7 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const open: number[] = [];
 
-/** The descriptor of a socket that is no longer, closed when all tests are done. */
+/** Takes the descriptor out of a socket. It is closed after all tests. */
 function descriptorOf(socket: UdpSocket | UnixDatagram): number {
   const fd = socket.intoFd() as number;
   open.push(fd);
@@ -57,8 +60,8 @@ function metas(count: number): RecvMeta[] {
   return Array.from({ length: count }, () => new RecvMeta());
 }
 
-describe("addresses", () => {
-  /** Three senders and a receiver of one kind. */
+describe("recvmmsg and sendmmsg: addresses", () => {
+  /** Functions that open four sockets of one kind. */
   const kinds: Record<string, () => Promise<(UdpSocket | UnixDatagram)[]>> = {
     IPv4: () => Promise.all(sequence(4).map(() => UdpSocket.bind({ hostname: "127.0.0.1" }))),
     IPv6: () => Promise.all(sequence(4).map(() => UdpSocket.bind({ hostname: "::1" }))),
@@ -75,7 +78,7 @@ describe("addresses", () => {
   };
   for (const [kind, openAll] of Object.entries(kinds)) {
     test.skipIf(kind === "IPv6" && !HAS_IPV6)(
-      `${kind}: one batch to three peers, one from three`,
+      `${kind}: one batch to three peers, and one batch from three peers`,
       async () => {
         const sockets = await openAll();
         const addresses = sockets.map(({ localAddr }) => localAddr);
@@ -109,7 +112,7 @@ describe("addresses", () => {
     expect(recvmmsg(fd, targets(4))).toBe(2);
   });
 
-  test("a connected descriptor needs no address", async () => {
+  test("a connected descriptor sends to its peer without an address", async () => {
     const { fd, address } = await udp();
     const to = { hostname: address.address, port: address.port };
     const connected = descriptorOf(await UdpSocket.connect(to));
@@ -119,7 +122,7 @@ describe("addresses", () => {
     expect(bufs.map(numberOf)).toEqual([0, 1, 2]);
   });
 
-  test("a Unix peer without a name is told as nobody", async () => {
+  test("the peer of a datagram from an unnamed Unix socket is undefined", async () => {
     const receiver = await UnixDatagram.bind(join(directory, "receiver"));
     const address = receiver.localAddr;
     const fd = descriptorOf(receiver);
@@ -132,8 +135,8 @@ describe("addresses", () => {
   });
 });
 
-describe("batches", () => {
-  test("no buffers: 0, whatever is queued and whatever failed before", async () => {
+describe("recvmmsg and sendmmsg: batches", () => {
+  test("a call without buffers returns 0, also with a datagram queued", async () => {
     const { fd, address } = await udp();
     expect(recvmmsg(fd, targets(1))).toBe(WouldBlock);
     expect(recvmmsg(fd, [])).toBe(0);
@@ -146,7 +149,7 @@ describe("batches", () => {
   });
 
   test.each([1, 1023, 1024, 1025, 5000])(
-    "%i datagrams go and come in one call each",
+    "a batch of %i is sent with one call, and received with one call",
     async (count) => {
       const options = { receiveBufferBytes: 8 * 2 ** 20, sendBufferBytes: 8 * 2 ** 20 };
       const socket = await UdpSocket.bind({ hostname: "127.0.0.1", ...options });
@@ -168,7 +171,7 @@ describe("batches", () => {
     },
   );
 
-  test("a full peer: the count of those that went, then would-block", async () => {
+  test("sendmmsg to a full peer returns the number sent, then WouldBlock", async () => {
     const [left, right] = (await UnixDatagram.pair()).map(descriptorOf) as [number, number];
     const sent = sendmmsg(left, numbered(2000)) as number;
     expect(sent).toBeGreaterThan(0);
@@ -178,7 +181,7 @@ describe("batches", () => {
     expect(sendmmsg(left, numbered(1))).toBe(1);
   });
 
-  test("buffers of every kind are filled, and truncation is told with the real length", async () => {
+  test("recvmmsg fills buffers of all kinds, and reports truncation", async () => {
     const { fd, address } = await udp();
     const memory = new Uint8Array(20).fill(0xee);
     const dgram = DgramBuffer.withCapacityAndHeadroom(12, 8);
@@ -192,13 +195,13 @@ describe("batches", () => {
     expect(meta.map(({ truncated }) => truncated)).toEqual([true, true, true, false]);
     expect([...memory.subarray(4, 10)]).toEqual([0xee, 7, 7, 7, 7, 0xee]);
     expect([dgram.headroom, dgram.length]).toEqual([8, 4]);
-    // It has payload now.
+    // A target must be empty, and this one now has a payload.
     expect(thrown(() => recvmmsg(fd, [dgram]))).toBeInstanceOf(RangeError);
   });
 });
 
-describe("errors", () => {
-  test("an error before the first datagram is thrown, and over with that", async () => {
+describe("recvmmsg and sendmmsg: errors", () => {
+  test("an error at the first datagram is thrown once", async () => {
     const to = { hostname: "127.0.0.1", port: await closedPort() };
     const fd = descriptorOf(await UdpSocket.connect(to));
     const refused = { name: "SocketError", code: "ECONNREFUSED" };
@@ -210,7 +213,7 @@ describe("errors", () => {
     expect(sendmmsg(fd, numbered(1))).toBe(1);
   });
 
-  test("an error behind the first: the count now, the error at the next call, once", async () => {
+  test("sendmmsg returns the count before an error, and then throws it once", async () => {
     const { fd, address } = await udp();
     const bufs = [...numbered(2), new Uint8Array(65_508), ...numbered(1)];
     expect(sendmmsg(fd, bufs, address)).toBe(2);
@@ -220,31 +223,31 @@ describe("errors", () => {
     expect(recvmmsg(fd, targets(9))).toBe(3);
   });
 
-  test("a refusal behind the first datagram: the count now, the error at the next call, once", async () => {
+  test("sendmmsg returns the count before a refusal, and then throws it once", async () => {
     const to = { hostname: "127.0.0.1", port: await closedPort() };
     const fd = descriptorOf(await UdpSocket.connect(to));
-    // On loopback the refusal of the first is there before the second is sent.
+    // On loopback the ICMP error about the first datagram arrives before the second is sent.
     expect(sendmmsg(fd, numbered(5))).toBe(1);
     const refused = { name: "SocketError", code: "ECONNREFUSED", syscall: "sendmmsg" };
     expect(thrown(() => sendmmsg(fd, numbered(1)))).toMatchObject(refused);
     expect(sendmmsg(fd, numbered(1))).toBe(1);
   });
 
-  test("a pollRecvmmsg that waits is told when its AsyncFd closes", async () => {
+  test("a pending pollRecvmmsg fails when its AsyncFd is closed", async () => {
     const { fd } = await udp();
-    const ready = await AsyncFd.open(fd);
-    const waiting = pollFn((waker) => pollRecvmmsg(ready, waker, targets(1)));
-    ready.close();
+    const asyncFd = await AsyncFd.open(fd);
+    const waiting = pollFn((waker) => pollRecvmmsg(asyncFd, waker, targets(1)));
+    asyncFd.close();
     await expect(waiting).rejects.toMatchObject({ code: "ERR_SOCKET_CLOSED" });
   });
 
-  test("a descriptor that a socket has cannot be watched apart", async () => {
+  test("AsyncFd.open of a descriptor that a socket owns fails with EEXIST", async () => {
     using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
     const opening = AsyncFd.open(socket.asRawIo() as number);
     await expect(opening).rejects.toMatchObject({ code: "EEXIST" });
   });
 
-  test("what is no socket, no descriptor or no number is refused", () => {
+  test("invalid descriptors and arguments are refused", () => {
     const file = openSync("/proc/self/status", "r");
     for (const call of [recvmmsg, sendmmsg]) {
       expect(thrown(() => call(file, targets(1)))).toMatchObject({ code: "ENOTSOCK" });
@@ -265,8 +268,8 @@ describe("errors", () => {
   });
 });
 
-describe("blocking descriptors", () => {
-  test("isNonblocking tells them apart, and refuses what is no descriptor", async () => {
+describe("descriptors in blocking mode", () => {
+  test("isNonblocking returns the mode, and refuses invalid descriptors", async () => {
     const { fd } = await udp();
     expect(isNonblocking(fd)).toBe(true);
     const file = openSync("/proc/self/status", "r");
@@ -277,18 +280,18 @@ describe("blocking descriptors", () => {
   });
 
   test(
-    "twenty buffers and one datagram queued: 1 at once, though the socket blocks",
+    "recvmmsg with 20 buffers returns at once with the one datagram that is queued",
     async () => {
       await using peer = await UdpSocket.bind({ hostname: "127.0.0.1" });
-      const answering = (async () => {
+      const replying = (async () => {
         const { peer: client } = await peer.recvFrom(new Uint8Array(1));
         await peer.sendTo(new Uint8Array([42]), client as SocketAddress);
       })();
-      // bash opens a blocking UDP socket by that path, which Bun cannot.
+      // The child process needs a blocking UDP socket, which bash can open but Bun cannot.
       const script = join(import.meta.dir, "../children", "blocking-mmsg.ts");
       const shell = `exec 3<>/dev/udp/127.0.0.1/${peer.localAddr.port}; exec "$0" "$1"`;
       const child = await runCommand(["bash", "-c", shell, process.execPath, script]);
-      await answering;
+      await replying;
       expect(JSON.parse(endedWell(child))).toEqual({
         isNonblocking: false,
         sent: "2",

@@ -1,4 +1,4 @@
-/** Which family a socket gets that says only where it connects to. */
+/** The address family of a socket that connects without a local host name. */
 
 import { describe, expect, test } from "bun:test";
 import { UdpSocket } from "../../lib/index.ts";
@@ -6,8 +6,8 @@ import { BACKENDS, HAS_IPV6 } from "../tools/sockets.ts";
 
 const HOSTS = HAS_IPV6 ? ["127.0.0.1", "::1"] : ["127.0.0.1"];
 
-describe.each(BACKENDS)("connect without a hostname, on the %s backend", (backend) => {
-  test.each(HOSTS)("binds in the family of its peer, %s", async (hostname) => {
+describe.each(BACKENDS)("connect without a local hostname, %s backend", (backend) => {
+  test.each(HOSTS)("binds to the address family of the peer %s", async (hostname) => {
     await using server = await UdpSocket.bind({ hostname, backend });
     const { port } = server.localAddr;
     await using client = await UdpSocket.connect({ hostname, port }, { backend });

@@ -1,4 +1,4 @@
-/** Errors of the system: each told once, none swallowed, and the socket goes on afterwards. */
+/** System errors of UDP sockets: each is reported once, and the socket stays usable. */
 
 import { describe, expect, test } from "bun:test";
 import { type Backend, SocketError, UdpSocket, WouldBlock } from "../../lib/index.ts";
@@ -18,18 +18,18 @@ import {
 
 const REFUSED = { name: "SocketError", code: "ECONNREFUSED" };
 
-/** Each longer than the one before, so that no two can be segments of one message. */
+/** Each is longer than the previous one, so that no two are segments of one GSO message. */
 const GROWING = sequence(20, 1).map((length) => new Uint8Array(length));
 
-/** A socket that is connected to a port where nobody listens. */
-async function refusedSocket(backend: Backend): Promise<UdpSocket> {
+/** Opens a socket that is connected to a closed port. */
+async function openRefused(backend: Backend): Promise<UdpSocket> {
   return UdpSocket.connect({ hostname: "127.0.0.1", port: await closedPort() }, { backend });
 }
 
-describe.each(BACKENDS)("%s backend", (backend) => {
-  test("a refusal behind the first of a batch: the count now, the error next, once", async () => {
-    await using socket = await refusedSocket(backend);
-    // Loopback refuses the first datagram before the second one goes.
+describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
+  test("a batch ends at a refusal, and the next send throws ECONNREFUSED", async () => {
+    await using socket = await openRefused(backend);
+    // On loopback the ICMP error about the first datagram arrives before the second is sent.
     for (let round = 0; round < 3; round++) {
       const sent = socket.trySendMany(GROWING);
       expect(sent).toBe(1);
@@ -41,7 +41,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect([datagramsSent, sendErrors]).toEqual([3, 3]);
   });
 
-  test("the error behind a batch comes with whichever send is next", async () => {
+  test("the ICMP error after a partial batch is thrown by the next send of any kind, once", async () => {
     const one = new Uint8Array(1);
     const sends: ((socket: UdpSocket) => Promise<unknown>)[] = [
       (socket) => socket.send(one),
@@ -52,16 +52,16 @@ describe.each(BACKENDS)("%s backend", (backend) => {
       async (socket) => socket.trySendMany([one]),
     ];
     for (const send of sends) {
-      await using socket = await refusedSocket(backend);
-      expect(await socket.sendMany(GROWING)).toBe(1);
+      await using socket = await openRefused(backend);
+      expect(socket.trySendMany(GROWING)).toBe(1);
       expect(await rejection(send(socket))).toMatchObject(REFUSED);
-      // What follows is sent again, as far as the next refusal.
+      // The next send works again, and provokes the next refusal.
       expect(socket.trySend(one)).toBe(1);
     }
   });
 
-  test("callers behind the one that was refused are served", async () => {
-    await using socket = await refusedSocket(backend);
+  test("of six concurrent sends to a closed port every second one rejects", async () => {
+    await using socket = await openRefused(backend);
     const results = await Promise.allSettled(sequence(6).map(() => socket.send(new Uint8Array(1))));
     expect(results.map(({ status }) => status)).toEqual([
       "fulfilled",
@@ -73,7 +73,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     ]);
   });
 
-  test("a receive that waits is told of a refusal, and the next one receives", async () => {
+  test("a pending receive rejects with ECONNREFUSED, and later receives work", async () => {
     const port = await closedPort();
     await using socket = await UdpSocket.connect({ hostname: "127.0.0.1", port }, { backend });
     const refused = rejection(socket.recv(new Uint8Array(4)));
@@ -81,7 +81,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     await socket.send(new Uint8Array(1));
     expect(await refused).toMatchObject({ ...REFUSED, syscall: expect.any(String) });
     expect(socket.counters.receiveErrors).toBe(1);
-    // Somebody listens now.
+    // Now a socket is bound to the port.
     await using peer = await UdpSocket.bind({ hostname: "127.0.0.1", port, backend });
     await peer.sendMany(numbered(3), { to: socket.localAddr });
     expect(await receiveNumbers(socket, 3)).toEqual([0, 1, 2]);
@@ -89,7 +89,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect(await peer.recv(new Uint8Array(9))).toBe(2);
   });
 
-  test("of two receives that wait, the first is told and the second goes on waiting", async () => {
+  test("a refusal rejects only the first of two pending receives", async () => {
     const port = await closedPort();
     await using socket = await UdpSocket.connect({ hostname: "127.0.0.1", port }, { backend });
     const first = rejection(socket.recv(new Uint8Array(4)));
@@ -102,14 +102,14 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect(await second).toBe(3);
   });
 
-  test("a refusal costs no datagram that came before it", async () => {
+  test("datagrams that are queued before a refusal are received", async () => {
     const { receiver, sender } = await connectedPair(backend);
     await sender.send(new Uint8Array(1));
     await receiver.recv(new Uint8Array(1));
     const to = sender.localAddr;
     await receiver.sendMany(numbered(5), { to });
     receiver.close();
-    // Refused by the port that was just closed; nobody reads until then.
+    // Refused, as the port was just closed. The five datagrams are still queued.
     sender.trySend(new Uint8Array(1));
     const numbers: unknown[] = [];
     let errors = 0;
@@ -128,23 +128,23 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     sender.close();
   });
 
-  test("after an error nothing is tried again and again: calls stay few", async () => {
-    await using socket = await refusedSocket(backend);
+  test("a pending receive does not busy-poll after an error", async () => {
+    await using socket = await openRefused(backend);
     const waiting = [rejection(socket.recv(new Uint8Array(1)))];
     await nextTurn();
     await socket.send(new Uint8Array(1));
     await Promise.all(waiting);
     const pending = rejection(socket.recv(new Uint8Array(1)));
-    // A loop that spins would make one call at least in each of these turns.
-    for (let turn = 0; turn < 1000; turn++) await nextTurn();
+    // A socket that spins would make at least one call in each of these ticks.
+    for (let tick = 0; tick < 1000; tick++) await nextTurn();
     expect(socket.counters.receiveCalls).toBeLessThan(50);
     expect(socket.counters.receiveErrors).toBe(1);
     socket.close();
     expect(await pending).toMatchObject({ code: "ERR_SOCKET_CLOSED" });
   });
 
-  test("a sender that is refused all the time is told of every second datagram", async () => {
-    await using socket = await refusedSocket(backend);
+  test("every second of 100 sends to a closed port throws ECONNREFUSED", async () => {
+    await using socket = await openRefused(backend);
     let refusals = 0;
     for (let i = 0; i < 100; i++) {
       try {
@@ -158,22 +158,23 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect(socket.tryRecv(new Uint8Array(1))).toBe(WouldBlock);
   });
 
-  test("an unconnected socket hears of no refusals", async () => {
+  test("an unconnected socket gets no error when a destination refuses", async () => {
     await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
-    const gone = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
-    gone.close();
-    const to = gone.localAddr;
+    const closed = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
+    closed.close();
+    const to = closed.localAddr;
     expect(await socket.sendMany(GROWING, { to })).toBe(20);
     expect(await socket.sendTo(new Uint8Array(1), to)).toBe(1);
     expect(socket.tryRecvMany(targets(4))).toBe(WouldBlock);
   });
 
-  test("a datagram too long in the middle of a batch: those before it go, then EMSGSIZE", async () => {
+  test("sendMany rejects at a datagram that is too long, and sends the ones before it", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const bufs = [...numbered(3), new Uint8Array(65_508), ...numbered(2, 3)];
-    expect(await sender.sendMany(bufs)).toBe(3);
+    const refused = await rejection(sender.sendMany(bufs));
+    expect(refused).toMatchObject({ code: "EMSGSIZE", sent: 3 });
     const error = await rejection(sender.sendMany(bufs, { start: 3 }));
-    expect(error).toMatchObject({ code: "EMSGSIZE" });
+    expect(error).toMatchObject({ code: "EMSGSIZE", sent: 0 });
     expect(await sender.sendMany(bufs, { start: 4 })).toBe(2);
     expect(await receiveNumbers(receiver, 5)).toEqual([0, 1, 2, 3, 4]);
     sender.close();
@@ -181,11 +182,11 @@ describe.each(BACKENDS)("%s backend", (backend) => {
   });
 });
 
-test("an error in the queue of a socket that nobody polls is found when somebody does", async () => {
-  await using socket = await refusedSocket("native");
+test("a refusal that arrives at an idle socket is thrown by its next receive", async () => {
+  await using socket = await openRefused("native");
   await socket.send(new Uint8Array(1));
-  // No receive and no send for a while: the refusal waits in the kernel.
-  for (let turn = 0; turn < 100; turn++) await nextTurn();
+  // No receive and no send: the error stays pending in the kernel.
+  for (let tick = 0; tick < 100; tick++) await nextTurn();
   expect(socket.counters.receiveCalls).toBe(0);
   expect(thrown(() => socket.tryRecv(new Uint8Array(1)))).toMatchObject(REFUSED);
   expect(socket.tryRecv(new Uint8Array(1))).toBe(WouldBlock);

@@ -1,4 +1,4 @@
-/** Multicast: joined groups deliver, groups that were left or never joined do not. */
+/** Multicast memberships, source filters, multicast loopback, and shared ports. */
 
 import { describe, expect, test } from "bun:test";
 import { networkInterfaces } from "node:os";
@@ -17,13 +17,15 @@ const OTHER_GROUP = "239.255.77.2";
 const GROUP_IPV6 = "ff12::7701";
 const LOOPBACK = "127.0.0.1";
 
-/** The address of an interface other than loopback, which hands back whatever it sends. */
-const OUTSIDE: string | undefined = Object.values(networkInterfaces())
+/** The IPv4 address of an interface other than loopback, which delivers own datagrams anyway. */
+const EXTERNAL: string | undefined = Object.values(networkInterfaces())
   .flatMap((addresses) => addresses ?? [])
   .find(({ family, internal }) => family === "IPv4" && !internal)?.address;
-if (OUTSIDE === undefined) console.warn("multicast beyond loopback is not tested: no interface");
+if (EXTERNAL === undefined) {
+  console.warn("multicast loopback is not tested: no interface but loopback has an IPv4 address");
+}
 
-/** An interface with an IPv6 address that multicast can leave by, if there is one. */
+/** An interface with an IPv6 address to send multicast on, if there is one. */
 const IPV6_INTERFACE: string | undefined = Object.entries(networkInterfaces()).find(
   ([, addresses]) =>
     addresses?.some(({ family, internal }) => family === "IPv6" && !internal) ?? false,
@@ -32,8 +34,8 @@ if (IPV6_INTERFACE === undefined) {
   console.warn("IPv6 multicast is not tested: no interface but loopback has an IPv6 address");
 }
 
-/** A socket bound to every address, whose own multicast leaves by loopback and comes back. */
-async function multicastSocket(backend: Backend): Promise<UdpSocket> {
+/** Opens a socket bound to all addresses that sends multicast on loopback, and to itself. */
+async function openMulticast(backend: Backend): Promise<UdpSocket> {
   const socket = await UdpSocket.bind({ backend });
   socket.setMulticastInterface(LOOPBACK);
   socket.setMulticastLoopback(true);
@@ -41,8 +43,9 @@ async function multicastSocket(backend: Backend): Promise<UdpSocket> {
 }
 
 /**
- * Sends one datagram to each group, then one to the socket itself: which of them arrived. Loopback
- * keeps the order, so what has not come before the last one will not come.
+ * Sends a datagram to each group and then one to the socket itself, and returns the groups whose
+ * datagram arrived. Loopback keeps the order: a datagram that does not arrive before the last one
+ * is not delivered.
  */
 async function delivered(socket: UdpSocket, groups: readonly string[]): Promise<string[]> {
   const { port } = socket.localAddr;
@@ -60,9 +63,9 @@ async function delivered(socket: UdpSocket, groups: readonly string[]): Promise<
   }
 }
 
-describe.each(BACKENDS)("%s backend", (backend) => {
-  test("a joined IPv4 group delivers, until it is left", async () => {
-    await using socket = await multicastSocket(backend);
+describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
+  test("a socket receives an IPv4 group from addMembership until dropMembership", async () => {
+    await using socket = await openMulticast(backend);
     const groups = [OTHER_GROUP, GROUP];
     const membership = { group: GROUP, interfaceAddress: LOOPBACK };
     expect(await delivered(socket, [GROUP])).toEqual([]);
@@ -74,25 +77,28 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect(await delivered(socket, groups)).toEqual([OTHER_GROUP]);
   });
 
-  test.skipIf(OUTSIDE === undefined)("with multicast loopback off nothing comes back", async () => {
-    const outside = OUTSIDE as string;
-    await using socket = await UdpSocket.bind({ backend });
-    socket.setMulticastInterface(outside);
-    socket.addMembership({ group: GROUP, interfaceAddress: outside });
-    expect(await delivered(socket, [GROUP])).toEqual([GROUP]);
-    socket.setMulticastLoopback(false);
-    expect(await delivered(socket, [GROUP])).toEqual([]);
-    socket.setMulticastLoopback(true);
-    expect(await delivered(socket, [GROUP])).toEqual([GROUP]);
-  });
+  test.skipIf(EXTERNAL === undefined)(
+    "setMulticastLoopback(false) stops the delivery of own datagrams",
+    async () => {
+      const interfaceAddress = EXTERNAL as string;
+      await using socket = await UdpSocket.bind({ backend });
+      socket.setMulticastInterface(interfaceAddress);
+      socket.addMembership({ group: GROUP, interfaceAddress });
+      expect(await delivered(socket, [GROUP])).toEqual([GROUP]);
+      socket.setMulticastLoopback(false);
+      expect(await delivered(socket, [GROUP])).toEqual([]);
+      socket.setMulticastLoopback(true);
+      expect(await delivered(socket, [GROUP])).toEqual([GROUP]);
+    },
+  );
 
-  test("a source-specific membership delivers from that source alone", async () => {
+  test("a source-specific membership delivers only datagrams of that source", async () => {
     const sources: [string, string[]][] = [
       [LOOPBACK, [GROUP]],
       ["127.0.0.9", []],
     ];
     for (const [source, expected] of sources) {
-      await using socket = await multicastSocket(backend);
+      await using socket = await openMulticast(backend);
       const membership: Membership = { group: GROUP, source, interfaceAddress: LOOPBACK };
       socket.addMembership(membership);
       expect(await delivered(socket, [GROUP])).toEqual(expected);
@@ -101,8 +107,8 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     }
   });
 
-  test("what is no group, and a group that was not joined, are refused", async () => {
-    await using socket = await multicastSocket(backend);
+  test("invalid groups, and leaving a group that was not joined, are errors", async () => {
+    await using socket = await openMulticast(backend);
     const noGroup = { group: "127.0.0.1" };
     expect(thrown(() => socket.addMembership(noGroup))).toMatchObject({ code: "EINVAL" });
     expect(thrown(() => socket.addMembership({ group: "text" }))).toBeInstanceOf(Error);
@@ -114,7 +120,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
   });
 
   test.skipIf(IPV6_INTERFACE === undefined)(
-    "a joined IPv6 group delivers, until it is left",
+    "a socket receives an IPv6 group from addMembership until dropMembership",
     async () => {
       const zone = `::%${IPV6_INTERFACE}`;
       await using socket = await UdpSocket.bind({ hostname: "::", backend });
@@ -135,20 +141,24 @@ describe.each(BACKENDS)("%s backend", (backend) => {
   );
 
   test.skipIf(IPV6_INTERFACE === undefined)(
-    "an IPv6 membership of another source hears nothing",
+    "a source-specific IPv6 membership delivers only datagrams of that source",
     async () => {
       const zone = `::%${IPV6_INTERFACE}`;
       await using socket = await UdpSocket.bind({ hostname: "::", backend });
       socket.setMulticastInterface(zone);
       const to = SocketAddress.ip(GROUP_IPV6, socket.localAddr.port);
-      const wrong: Membership = { group: GROUP_IPV6, source: "fd00::dead", interfaceAddress: zone };
-      socket.addMembership(wrong);
+      const otherSource: Membership = {
+        group: GROUP_IPV6,
+        source: "fd00::dead",
+        interfaceAddress: zone,
+      };
+      socket.addMembership(otherSource);
       await socket.sendTo(new Uint8Array(5), to);
       await socket.sendTo(new Uint8Array(6), SocketAddress.ip("::1", socket.localAddr.port));
-      const told = await socket.recvFrom(new Uint8Array(9));
-      expect(told.length).toBe(6);
-      socket.dropMembership(wrong);
-      // Which source the system sends from is seen by an ordinary membership first.
+      const meta = await socket.recvFrom(new Uint8Array(9));
+      expect(meta.length).toBe(6);
+      socket.dropMembership(otherSource);
+      // An any-source membership determines the source address that the system uses.
       const plain = { group: GROUP_IPV6, interfaceAddress: zone };
       socket.addMembership(plain);
       await socket.sendTo(new Uint8Array(5), to);
@@ -162,7 +172,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
   );
 });
 
-test("two sockets with reuseAddress both get what a group is sent", async () => {
+test("two sockets with reuseAddress both receive the datagrams of a group", async () => {
   const first = await UdpSocket.bind({ reuseAddress: true });
   const second = await UdpSocket.bind({ port: first.localAddr.port, reuseAddress: true });
   for (const socket of [first, second]) {

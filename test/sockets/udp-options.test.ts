@@ -1,4 +1,4 @@
-/** UDP socket options, each shown by what it does rather than by reading it back. */
+/** UDP socket options, tested by their effect. */
 
 import { describe, expect, test } from "bun:test";
 import {
@@ -19,7 +19,7 @@ import {
 
 const ADDRESS = { hostname: "127.0.0.1" };
 
-test("sockets with reusePort share a port, and the kernel spreads peers over them", async () => {
+test("the kernel distributes peers over sockets that share a port (reusePort)", async () => {
   const first = await UdpSocket.bind({ ...ADDRESS, reusePort: true });
   const { port } = first.localAddr;
   const others = await Promise.all(
@@ -28,7 +28,7 @@ test("sockets with reusePort share a port, and the kernel spreads peers over the
   const sockets = [first, ...others];
   const error = await rejection(UdpSocket.bind({ ...ADDRESS, port }));
   expect(error).toMatchObject({ code: "EADDRINUSE" });
-  // 200 sources: that one of four sockets gets none has a chance of 4 * 0.75^200.
+  // The probability that one of four sockets gets none of 200 sources is 4 * 0.75^200.
   for (let i = 0; i < 200; i++) {
     using sender = await UdpSocket.connect({ ...ADDRESS, port });
     await sender.send(new Uint8Array([i]));
@@ -43,7 +43,7 @@ test("sockets with reusePort share a port, and the kernel spreads peers over the
   for (const socket of sockets) socket.close();
 });
 
-test("sockets with reuseAddress share a port; without it the second is refused", async () => {
+test("sockets with reuseAddress share a port; one without it fails with EADDRINUSE", async () => {
   using first = await UdpSocket.bind({ ...ADDRESS, reuseAddress: true });
   const { port } = first.localAddr;
   using second = await UdpSocket.bind({ ...ADDRESS, port, reuseAddress: true });
@@ -53,23 +53,23 @@ test("sockets with reuseAddress share a port; without it the second is refused",
 });
 
 test.skipIf(!HAS_IPV6)(
-  "with ipv6Only the port stays free for IPv4, without it it does not",
+  "ipv6Only leaves the port free for IPv4; a dual-stack socket occupies it",
   async () => {
     using only = await UdpSocket.bind({ hostname: "::", ipv6Only: true });
-    using beside = await UdpSocket.bind({ hostname: "0.0.0.0", port: only.localAddr.port });
-    expect(beside.localAddr.port).toBe(only.localAddr.port);
+    using ipv4 = await UdpSocket.bind({ hostname: "0.0.0.0", port: only.localAddr.port });
+    expect(ipv4.localAddr.port).toBe(only.localAddr.port);
     using dual = await UdpSocket.bind({ hostname: "::", ipv6Only: false });
     const error = await rejection(
       UdpSocket.bind({ hostname: "0.0.0.0", port: dual.localAddr.port }),
     );
     expect(error).toMatchObject({ code: "EADDRINUSE" });
-    // It cannot send to IPv4 either.
-    const to = SocketAddress.ip("127.0.0.1", beside.localAddr.port);
+    // A socket with ipv6Only cannot send to IPv4 either.
+    const to = SocketAddress.ip("127.0.0.1", ipv4.localAddr.port);
     expect(thrown(() => only.trySendTo(new Uint8Array(1), to))).toBeInstanceOf(SocketError);
   },
 );
 
-test("buffer sizes that were asked for are there, doubled by the kernel", async () => {
+test("bufferBytes returns the requested buffer sizes, doubled by the kernel", async () => {
   using socket = await UdpSocket.bind({
     ...ADDRESS,
     receiveBufferBytes: 50_000,
@@ -80,7 +80,7 @@ test("buffer sizes that were asked for are there, doubled by the kernel", async 
   expect(thrown(() => socket.bufferBytes)).toMatchObject({ code: "ERR_SOCKET_CLOSED" });
 });
 
-test("a small receive buffer holds little: what is beyond it is dropped by the kernel", async () => {
+test("the kernel drops datagrams that exceed a small receive buffer", async () => {
   using small = await UdpSocket.bind({ ...ADDRESS, receiveBufferBytes: 1 });
   using sender = await UdpSocket.bind(ADDRESS);
   for (let i = 0; i < 50; i++) await sender.sendTo(new Uint8Array(1000), small.localAddr);
@@ -90,7 +90,7 @@ test("a small receive buffer holds little: what is beyond it is dropped by the k
   expect(count).toBeLessThan(50);
 });
 
-test("the portable backend refuses by name what it cannot do, and opens nothing", async () => {
+test("the portable backend refuses unsupported options, and opens no socket", async () => {
   const before = openDescriptors();
   const options: UdpBindOptions[] = [
     { reusePort: true },
@@ -113,27 +113,27 @@ test("the portable backend refuses by name what it cannot do, and opens nothing"
   expect(socket.isClosed).toBe(false);
 });
 
-describe.each(BACKENDS)("%s backend", (backend) => {
-  test("a broadcast is refused until it is allowed", async () => {
+describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
+  test("a send to a broadcast address fails with EACCES without setBroadcast(true)", async () => {
     using socket = await UdpSocket.bind({ backend });
-    const everybody = SocketAddress.ip("127.255.255.255", socket.localAddr.port);
+    const broadcast = SocketAddress.ip("127.255.255.255", socket.localAddr.port);
     const bytes = new Uint8Array(3);
-    expect(thrown(() => socket.trySendTo(bytes, everybody))).toMatchObject({ code: "EACCES" });
+    expect(thrown(() => socket.trySendTo(bytes, broadcast))).toMatchObject({ code: "EACCES" });
     socket.setBroadcast(true);
-    expect(await socket.sendTo(bytes, everybody)).toBe(3);
-    // Bound to 0.0.0.0 it is among those who get it.
+    expect(await socket.sendTo(bytes, broadcast)).toBe(3);
+    // The socket is bound to 0.0.0.0, so it also receives the datagram.
     expect(await socket.recv(new Uint8Array(10))).toBe(3);
     socket.setBroadcast(false);
-    expect(thrown(() => socket.trySendTo(bytes, everybody))).toMatchObject({ code: "EACCES" });
+    expect(thrown(() => socket.trySendTo(bytes, broadcast))).toMatchObject({ code: "EACCES" });
   });
 
-  test("TTLs are taken in their range and refused beyond", async () => {
+  test("setTTL and setMulticastTTL throw RangeError for values out of range", async () => {
     const hostnames = HAS_IPV6 ? ["127.0.0.1", "::1", "::"] : ["127.0.0.1"];
     for (const hostname of hostnames) {
       using socket = await UdpSocket.bind({ hostname, backend });
       for (const ttl of [1, 64, 255]) socket.setTTL(ttl);
       for (const ttl of [1, 255]) socket.setMulticastTTL(ttl);
-      // Bun refuses 0, which the kernel takes.
+      // The kernel accepts 0, but Bun refuses it.
       if (backend === "native") socket.setMulticastTTL(0);
       else expect(thrown(() => socket.setMulticastTTL(0))).toBeInstanceOf(SocketError);
       for (const ttl of [0, -1, 256, 1.5, Number.NaN, "1" as never]) {
@@ -147,7 +147,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     }
   });
 
-  test("after close every option is refused", async () => {
+  test("setting an option after close throws ERR_SOCKET_CLOSED", async () => {
     const socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
     socket.close();
     const group = { group: "239.1.2.3" };

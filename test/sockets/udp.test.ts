@@ -1,4 +1,4 @@
-/** UDP sockets on loopback: where they bind, whom they connect to, and what they refuse. */
+/** UDP sockets on loopback: bind, connect, destinations, and argument checks. */
 
 import { describe, expect, test } from "bun:test";
 import { SocketAddress, SocketError, UdpSocket } from "../../lib/index.ts";
@@ -15,6 +15,7 @@ import {
   thrown,
 } from "../tools/sockets.ts";
 
+/** Local addresses, and the address at which a client on this host reaches a socket bound there. */
 const LOOPBACK: Record<string, string> = {
   "127.0.0.1": "127.0.0.1",
   "0.0.0.0": "127.0.0.1",
@@ -22,7 +23,7 @@ const LOOPBACK: Record<string, string> = {
   "::": "::1",
 };
 
-/** Sends a datagram to `socket` and an answer back, and checks what both sides were told. */
+/** Sends a datagram to `socket` and one back, and checks lengths and peers on both sides. */
 async function echo(socket: UdpSocket, client: UdpSocket, to: SocketAddress): Promise<void> {
   const buf = new Uint8Array(100);
   expect(await client.sendTo(new Uint8Array([1, 2, 3]), to)).toBe(3);
@@ -31,14 +32,14 @@ async function echo(socket: UdpSocket, client: UdpSocket, to: SocketAddress): Pr
   expect(buf.subarray(0, 3)).toEqual(new Uint8Array([1, 2, 3]));
   expect(peer?.port).toBe(client.localAddr.port);
   expect(await socket.sendTo(new Uint8Array([4]), peer as SocketAddress)).toBe(1);
-  const answer = await client.recvFrom(buf);
-  expect(answer.length).toBe(1);
+  const reply = await client.recvFrom(buf);
+  expect(reply.length).toBe(1);
   expect(buf[0]).toBe(4);
-  expect(answer.peer?.port).toBe(socket.localAddr.port);
+  expect(reply.peer?.port).toBe(socket.localAddr.port);
 }
 
-describe.each(BACKENDS)("%s backend", (backend) => {
-  test("bind without options takes every IPv4 address and a port of the system's choice", async () => {
+describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
+  test("bind without options uses 0.0.0.0 and a port that the system chooses", async () => {
     await using socket = await UdpSocket.bind({ backend });
     expect(socket.backend).toBe(backend);
     expect(socket.localAddr.address).toBe("0.0.0.0");
@@ -48,16 +49,19 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     await echo(socket, client, SocketAddress.ip("127.0.0.1", socket.localAddr.port));
   });
 
-  test.each(Object.keys(LOOPBACK))("bound to %s it receives and answers", async (hostname) => {
-    if (hostname.includes(":") && !HAS_IPV6) return;
-    await using socket = await UdpSocket.bind({ hostname, backend });
-    expect(socket.localAddr.address).toBe(hostname);
-    const address = LOOPBACK[hostname] as string;
-    await using client = await UdpSocket.bind({ hostname: address, backend });
-    await echo(socket, client, SocketAddress.ip(address, socket.localAddr.port));
-  });
+  test.each(Object.keys(LOOPBACK))(
+    "a socket bound to %s receives and replies",
+    async (hostname) => {
+      if (hostname.includes(":") && !HAS_IPV6) return;
+      await using socket = await UdpSocket.bind({ hostname, backend });
+      expect(socket.localAddr.address).toBe(hostname);
+      const address = LOOPBACK[hostname] as string;
+      await using client = await UdpSocket.bind({ hostname: address, backend });
+      await echo(socket, client, SocketAddress.ip(address, socket.localAddr.port));
+    },
+  );
 
-  test("bound to a host name it has the address that the name leads to", async () => {
+  test("bind to the host name localhost uses a loopback address", async () => {
     await using socket = await UdpSocket.bind({ hostname: "localhost", backend });
     expect(["127.0.0.1", "::1"]).toContain(socket.localAddr.address);
     const { port } = socket.localAddr;
@@ -66,25 +70,28 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect(await socket.recv(new Uint8Array(10))).toBe(7);
   });
 
-  test("a host name that leads nowhere is refused", async () => {
+  test("bind to a host name that does not exist fails", async () => {
     const error = await rejection(UdpSocket.bind({ hostname: NO_HOST, backend }));
     expect(error).toBeInstanceOf(Error);
   });
 
-  test.skipIf(!HAS_IPV6)("a dual-stack socket serves IPv4, whose peers are mapped", async () => {
-    await using socket = await UdpSocket.bind({ hostname: "::", backend });
-    await using client = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
-    await echo(socket, client, SocketAddress.ip("127.0.0.1", socket.localAddr.port));
-    await client.sendTo(new Uint8Array(1), SocketAddress.ip("127.0.0.1", socket.localAddr.port));
-    const { peer } = await socket.recvFrom(new Uint8Array(1));
-    expect(peer?.address).toBe("::ffff:127.0.0.1");
-    expect(peer?.family).toBe("IPv6");
-    // It also sends to the plain IPv4 address.
-    await socket.sendTo(new Uint8Array(2), client.localAddr);
-    expect(await client.recv(new Uint8Array(10))).toBe(2);
-  });
+  test.skipIf(!HAS_IPV6)(
+    "a dual-stack socket reports IPv4 peers as IPv4-mapped addresses",
+    async () => {
+      await using socket = await UdpSocket.bind({ hostname: "::", backend });
+      await using client = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
+      await echo(socket, client, SocketAddress.ip("127.0.0.1", socket.localAddr.port));
+      await client.sendTo(new Uint8Array(1), SocketAddress.ip("127.0.0.1", socket.localAddr.port));
+      const { peer } = await socket.recvFrom(new Uint8Array(1));
+      expect(peer?.address).toBe("::ffff:127.0.0.1");
+      expect(peer?.family).toBe("IPv6");
+      // It can also send to the plain IPv4 address.
+      await socket.sendTo(new Uint8Array(2), client.localAddr);
+      expect(await client.recv(new Uint8Array(10))).toBe(2);
+    },
+  );
 
-  test("asked for a port it is bound to it, and the next one is told it is taken", async () => {
+  test("bind to a port that is in use fails with EADDRINUSE, and works after close", async () => {
     await using first = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
     const { port } = first.localAddr;
     const before = openDescriptors();
@@ -97,14 +104,14 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect(second.localAddr.port).toBe(port);
   });
 
-  test("an address that is none of this machine's is refused", async () => {
+  test("bind to an address of another host fails with EADDRNOTAVAIL", async () => {
     const error = await rejection(UdpSocket.bind({ hostname: "192.0.2.77", backend }));
     expect(error).toBeInstanceOf(SocketError);
     expect(error).toMatchObject({ code: "EADDRNOTAVAIL" });
   });
 
   test.skipIf(!HAS_IPV6)(
-    "a dual-stack socket connects to IPv4, whose address names it",
+    "a dual-stack socket connected to IPv4 accepts the plain and the mapped peer address",
     async () => {
       await using peer = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
       const { address, port } = peer.localAddr;
@@ -118,14 +125,14 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     },
   );
 
-  test("connected, it sends to its peer and hears nobody else", async () => {
+  test("a connected socket sends to its peer and receives only from its peer", async () => {
     const { receiver, sender } = await connectedPair(backend);
-    await using stranger = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
+    await using other = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
     expect(sender.peerAddr?.equals(receiver.localAddr)).toBe(true);
     await sender.send(new Uint8Array([1]));
     const { peer } = await receiver.recvFrom(new Uint8Array(1));
     const { port } = sender.localAddr;
-    await stranger.sendTo(new Uint8Array([2]), SocketAddress.ip("127.0.0.1", port));
+    await other.sendTo(new Uint8Array([2]), SocketAddress.ip("127.0.0.1", port));
     await receiver.sendTo(new Uint8Array([3]), peer as SocketAddress);
     const buf = new Uint8Array(1);
     await sender.recv(buf);
@@ -134,7 +141,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("connected, a destination other than the peer is an error and nothing is sent", async () => {
+  test("a connected socket sends nothing to another destination (EISCONN)", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const peer = receiver.localAddr;
     const other = SocketAddress.ip("127.0.0.1", peer.port === 9 ? 10 : 9);
@@ -153,17 +160,17 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     receiver.close();
   });
 
-  test("not connected, a datagram without destination is an error", async () => {
+  test("an unconnected socket rejects a send without destination with EDESTADDRREQ", async () => {
     await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
     const noDestination = { code: "EDESTADDRREQ" };
     expect(await rejection(socket.send(new Uint8Array(1)))).toMatchObject(noDestination);
     expect(thrown(() => socket.trySendMany(numbered(2)))).toMatchObject(noDestination);
-    // The error is over with that.
+    // The error is not repeated.
     expect(await socket.sendTo(new Uint8Array(1), socket.localAddr)).toBe(1);
     expect(await socket.recv(new Uint8Array(1))).toBe(1);
   });
 
-  test("sendMany with one destination, and with one each, reaches them", async () => {
+  test("sendMany sends to one destination for all, or to one destination each", async () => {
     await using sender = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
     await using left = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
     await using right = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
@@ -184,7 +191,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     expect(await numbers(right, 2)).toEqual([1, 3]);
   });
 
-  test("a destination of another family is refused, and leads no later datagram astray", async () => {
+  test("a Unix destination is refused, and does not affect later destinations", async () => {
     const sockets = await Promise.all(
       [0, 0, 0, 0].map((port) => UdpSocket.bind({ hostname: "127.0.0.1", port, backend })),
     );
@@ -200,9 +207,9 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     for (const socket of sockets) socket.close();
   });
 
-  test("bad options are refused before anything is opened", async () => {
+  test("bind rejects invalid options and opens no descriptor", async () => {
     const before = openDescriptors();
-    const bad: [object, typeof TypeError | typeof RangeError][] = [
+    const invalid: [object, typeof TypeError | typeof RangeError][] = [
       [{ port: -1 }, RangeError],
       [{ port: 65_536 }, RangeError],
       [{ port: 1.5 }, RangeError],
@@ -215,13 +222,13 @@ describe.each(BACKENDS)("%s backend", (backend) => {
       [{ receiveBufferBytes: 0 }, RangeError],
       [{ sendBufferBytes: 2 ** 31 }, RangeError],
     ];
-    for (const [options, type] of bad) {
+    for (const [options, type] of invalid) {
       expect(await rejection(UdpSocket.bind({ backend, ...options }))).toBeInstanceOf(type);
     }
     expect(openDescriptors()).toBeLessThanOrEqual(before);
   });
 
-  test("bad destinations and buffers are refused, and the socket stays usable", async () => {
+  test("invalid destinations, buffers and counts throw, and leave the socket usable", async () => {
     await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
     const to = socket.localAddr;
     const bytes = new Uint8Array(1);

@@ -1,4 +1,4 @@
-/** Sockets in Workers: they work there, several threads at once, and go with their Worker. */
+/** Sockets in Workers: concurrent use, and release of sockets when a Worker is terminated. */
 
 import { describe, expect, test } from "bun:test";
 import { SocketAddress, UdpSocket } from "../../lib/index.ts";
@@ -12,7 +12,7 @@ import {
   sequence,
 } from "../tools/sockets.ts";
 
-/** Starts a Worker that answers datagrams. */
+/** Starts a Worker that echoes datagrams. */
 async function echoWorker(backend: string): Promise<{ worker: Worker; address: SocketAddress }> {
   const worker = new Worker(new URL("../children/echo-worker.ts", import.meta.url).href);
   const address = await new Promise<string>((resolve, reject) => {
@@ -23,8 +23,8 @@ async function echoWorker(backend: string): Promise<{ worker: Worker; address: S
   return { worker, address: SocketAddress.parse(address) };
 }
 
-describe.each(BACKENDS)("%s backend", (backend) => {
-  test("sockets of several Workers and of the main thread work at the same time", async () => {
+describe.each(BACKENDS)("Workers, %s backend", (backend) => {
+  test("sockets of three Workers and of the main thread work concurrently", async () => {
     const workers = await Promise.all(sequence(3).map(() => echoWorker(backend)));
     await Promise.all(
       workers.map(async ({ address }) => {
@@ -43,7 +43,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
   });
 
   test(
-    "a terminated Worker's port is free again",
+    "the port of a terminated Worker's socket becomes free",
     async () => {
       const { worker, address } = await echoWorker(backend);
       const closed = new Promise((resolve) => worker.addEventListener("close", resolve));
@@ -56,7 +56,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
           socket.close();
           return;
         } catch (error) {
-          // The Worker's heap goes a little after it has ended.
+          // The Worker's heap, which owns the descriptors, is destroyed shortly after its end.
           expect(error).toMatchObject({ code: "EADDRINUSE" });
           await Bun.sleep(10);
         }
@@ -67,7 +67,7 @@ describe.each(BACKENDS)("%s backend", (backend) => {
 });
 
 test(
-  "Workers ended in the middle of receiving and sending crash nothing and leave nothing open",
+  "terminating Workers that send and receive crashes nothing and leaks no descriptor",
   async () => {
     const child = await runScript("terminate-workers.ts");
     const { before, after, echoes } = JSON.parse(endedWell(child));
@@ -78,7 +78,7 @@ test(
 );
 
 test(
-  "Workers ended at random moments while they are flooded crash nothing and leave nothing open",
+  "terminating Workers at random times during a flood crashes nothing and leaks no descriptor",
   async () => {
     const child = await runScript("terminate-flooded-workers.ts");
     const { before, after, received } = JSON.parse(endedWell(child));
@@ -89,7 +89,7 @@ test(
 );
 
 test(
-  "Workers ended while they load the library and open sockets crash nothing and leave nothing open",
+  "terminating Workers while they open sockets crashes nothing and leaks no descriptor",
   async () => {
     const child = await runScript("terminate-flooded-workers.ts", { args: ["early"] });
     const { before, after, received } = JSON.parse(endedWell(child));

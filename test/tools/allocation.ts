@@ -1,28 +1,31 @@
 /**
- * Tells whether code allocates. The heap's size alone would not: what was allocated and dropped is
- * gone when it is measured. But a million allocations, however small, fill the nursery and make
- * the garbage collector run, and garbage that was watched when the code began is gone then.
+ * Detects memory allocations. The size of the heap is not enough, because garbage may have been
+ * collected before it is measured. But a million allocations of any size make the garbage collector
+ * run, and weak references to older garbage are then cleared.
  */
 
 import { heapStats } from "bun:jsc";
 
 const CALLS = 1_000_000;
 const WARM_UP_CALLS = 100_000;
-const WATCHED = 64;
-/** About the heap of a process that runs one file of tests. */
+const WEAK_REFERENCES = 64;
+/** The approximate heap size of a process that runs one test file. */
 const SMALL_HEAP_BYTES = 8 * 2 ** 20;
 const ATTEMPTS_MAX = 5;
 
-/** Objects that nothing refers to; a function of its own, so that none stays on the stack. */
+/**
+ * Returns weak references to garbage. A separate function, so that no reference to the objects
+ * stays on the caller's stack.
+ */
 export function watchGarbage(): WeakRef<object>[] {
-  return Array.from({ length: WATCHED }, (_, index) => new WeakRef({ index }));
+  return Array.from({ length: WEAK_REFERENCES }, (_, index) => new WeakRef({ index }));
 }
 
-/** Whether the heap stayed untouched while `op` ran `calls` times. */
-async function leavesHeapAlone(op: (index: number) => void, calls: number): Promise<boolean> {
+/** Returns whether the heap did not change while `op` was called `calls` times. */
+async function leavesHeapUnchanged(op: (index: number) => void, calls: number): Promise<boolean> {
   Bun.gc(true);
   const watched = watchGarbage();
-  // A reference just made keeps its object until the task ends.
+  // A new WeakRef keeps its object alive until the current task ends.
   await new Promise((resolve) => setImmediate(resolve));
   const before = heapStats().heapSize;
   for (let i = 0; i < calls; i++) op(i);
@@ -31,32 +34,34 @@ async function leavesHeapAlone(op: (index: number) => void, calls: number): Prom
 }
 
 /**
- * Whether `op` allocates, judged over a million calls of it once compiled. What the engine
- * allocates for itself disturbs some attempts; an allocation per call disturbs every one.
+ * Returns whether `op` allocates in each call, after the JIT has compiled it. One allocation per
+ * call makes every attempt fail, while allocations of the engine itself make only some fail.
  *
- * With fewer `calls`, each of which does something many times: whether it allocates each time.
+ * @param calls the calls per attempt. Fewer than the default suffice if `op` repeats an action that
+ * must not allocate: about a million repetitions are needed.
  */
 export async function allocates(
   op: (index: number) => void,
   calls: number = CALLS,
 ): Promise<boolean> {
   for (let i = 0; i < Math.min(calls, WARM_UP_CALLS); i++) op(i);
-  // The collector waits the longer, the larger the heap is that other tests left.
-  const size = calls === CALLS ? Math.ceil(heapStats().heapSize / SMALL_HEAP_BYTES) : 1;
+  // The larger the heap that earlier tests have left, the later the collector runs.
+  const factor = calls === CALLS ? Math.ceil(heapStats().heapSize / SMALL_HEAP_BYTES) : 1;
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    if (await leavesHeapAlone(op, calls * Math.min(size, 16))) return false;
+    if (await leavesHeapUnchanged(op, calls * Math.min(factor, 16))) return false;
   }
   return true;
 }
 
-/** Few enough rounds of some kilobytes each for no collection to come between. */
+/** Few enough rounds, of some kilobytes each, that no collection happens during a measurement. */
 const ROUNDS = 2000;
 
 /**
- * How many bytes each of many calls of `round` allocates, which is longer than the `op` of
- * `allocates`: by how much the heap grows, as nothing is collected before the next turn of the
- * event loop. What the engine allocates for itself disturbs some attempts, so the least counts. For
- * a process of its own: garbage of others leaves blocks that are filled before the heap grows.
+ * Returns the number of bytes that a call of `round` allocates: the growth of the heap over many
+ * calls in one tick of the event loop, during which nothing is collected. Returns the minimum of
+ * several attempts, as the engine itself allocates in some.
+ *
+ * Must run in a process of its own: blocks with earlier garbage are filled before the heap grows.
  */
 export function bytesAllocated(round: () => void): number {
   let least = Number.POSITIVE_INFINITY;

@@ -1,4 +1,7 @@
-/** What the tests of offload share: sockets with it and without, and datagrams told apart. */
+/**
+ * Helpers of the offload tests: sockets with and without GSO and GRO, datagrams with distinct
+ * contents, and all methods of receiving.
+ */
 
 import { expect } from "bun:test";
 import { loadNative } from "../../ffi/native.ts";
@@ -14,31 +17,31 @@ import { chooseOffload, NO_OFFLOAD, type Offload } from "../../lib/linux/offload
 
 const loaded = loadNative();
 
-/** What this machine can do, and its environment lets it. */
+/** The offloads that work on this machine and that its environment does not disable. */
 export const AVAILABLE: Offload =
   "native" in loaded ? chooseOffload(loaded.native, undefined) : NO_OFFLOAD;
 
-/** Why tests of offload are skipped here; `undefined`: they are not. */
+/** Why the offload tests are skipped; `undefined` if they run. */
 export const NO_OFFLOAD_REASON: string | undefined =
-  AVAILABLE.gso && AVAILABLE.gro ? undefined : "no UDP_SEGMENT or UDP_GRO here";
+  AVAILABLE.gso && AVAILABLE.gro ? undefined : "UDP_SEGMENT or UDP_GRO is not available";
 if (NO_OFFLOAD_REASON) console.warn(`offload tests are skipped: ${NO_OFFLOAD_REASON}`);
 
-/** Which ends have offload. */
+/** The `offload` options of a sender, which uses GSO, and of a receiver, which uses GRO. */
 export interface Ends {
   readonly name: string;
   readonly sender: boolean;
   readonly receiver: boolean;
 }
 
-/** Offload on and off, at either end. */
+/** All combinations. */
 export const ENDS: readonly Ends[] = [
-  { name: "offload at both ends", sender: true, receiver: true },
-  { name: "offload off at the sender", sender: false, receiver: true },
-  { name: "offload off at the receiver", sender: true, receiver: false },
-  { name: "offload at neither end", sender: false, receiver: false },
+  { name: "GSO and GRO", sender: true, receiver: true },
+  { name: "GRO only", sender: false, receiver: true },
+  { name: "GSO only", sender: true, receiver: false },
+  { name: "no offload", sender: false, receiver: false },
 ];
 
-/** Room for what a test sends before it receives, where the system grants it. */
+/** The receive buffer that the tests need; the system may grant less. */
 const RECV_BUFFER_BYTES = 4 * 2 ** 20;
 const RECV_BUFFER_GRANTED_BYTES = await grantedBytes();
 if (RECV_BUFFER_GRANTED_BYTES < RECV_BUFFER_BYTES) {
@@ -48,25 +51,26 @@ if (RECV_BUFFER_GRANTED_BYTES < RECV_BUFFER_BYTES) {
   );
 }
 
+/** Returns the size of the receive buffer that the system grants. */
 async function grantedBytes(): Promise<number> {
   if (NO_OFFLOAD_REASON !== undefined) return 0;
   await using socket = await UdpSocket.bind({ receiveBufferBytes: RECV_BUFFER_BYTES });
   return socket.bufferBytes.receive;
 }
 
-/** Whether that many bytes in that many datagrams can wait in the receive buffer together. */
+/** Returns whether the receive buffer can hold `datagrams` datagrams of `bytes` bytes in total. */
 export function fitsRecvBuffer(datagrams: number, bytes: number): boolean {
-  // Each takes up to twice its length, and the kernel's own 1500 bytes, or fewer.
+  // A datagram uses at most twice its length, and 1500 bytes of kernel structures.
   return 2 * bytes + 1500 * datagrams <= RECV_BUFFER_GRANTED_BYTES;
 }
 
-/** A sender, unconnected, and a receiver with a large receive buffer. */
+/** An unconnected sender, and a receiver with a large receive buffer. */
 export interface Pair extends Disposable {
   readonly sender: UdpSocket;
   readonly receiver: UdpSocket;
 }
 
-/** Opens both ends of a way over loopback. */
+/** Opens a sender and a receiver on `hostname`. */
 export async function openEnds(
   { sender, receiver }: Omit<Ends, "name">,
   hostname = "127.0.0.1",
@@ -89,83 +93,84 @@ export async function openEnds(
   };
 }
 
-/** Bytes without a pattern: any two pieces of them differ, if they are not very short. */
+/** Pseudorandom bytes: two different pieces differ unless they are very short. */
 const NOISE = new Uint8Array(2 ** 18);
 for (let i = 0, state = 1; i < NOISE.length; i++) {
   state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
   NOISE[i] = state >>> 24;
 }
 
-/** Datagram number `i`, in memory of its own. */
+/** Returns datagram number `i` of `bytes` bytes, in its own memory. */
 export function datagram(i: number, bytes: number): Uint8Array {
   const start = (i * 7919) % (NOISE.length - 65_536);
   return NOISE.slice(start, start + bytes);
 }
 
-/** Datagrams of the given lengths, numbered from `first` on. */
+/** Returns datagrams of the given lengths, numbered from `first` on. */
 export function datagramsOf(lengths: readonly number[], first = 0): Uint8Array[] {
   return lengths.map((bytes, i) => datagram(first + i, bytes));
 }
 
-/** `count` times `value`. */
+/** Returns an array that has `value` `count` times. */
 export function times<T>(count: number, value: T): T[] {
   return new Array<T>(count).fill(value);
 }
 
-/** A datagram that came. */
+/** A received datagram. */
 export interface Received {
   readonly bytes: Uint8Array;
+  /** `undefined` if the method does not return it. */
   readonly peer: SocketAddress | undefined;
 }
 
-/** One step of receiving: what it got, copied. */
+/** Receives at least one datagram, and returns copies of those received. */
 export type Step = (socket: UdpSocket, options: WaitOptions) => Promise<Received[]>;
 
 const metas = Array.from({ length: 256 }, () => new RecvMeta());
-const room = Array.from({ length: 256 }, () => new Uint8Array(65_536));
-const one = room[0] as Uint8Array;
+const buffers = Array.from({ length: 256 }, () => new Uint8Array(65_536));
+const buffer = buffers[0] as Uint8Array;
 const batches = [1, 2, 32].map((messages) => new RecvBatch({ messages }));
 
 type StepName =
   | "recv"
   | "recvFrom"
   | "recvMany"
-  | "recvMany of 7"
+  | "recvMany with 7 buffers"
   | "recvBatch"
-  | "recvBatch of 1 message";
+  | "recvBatch with 1 message";
 
-/** The ways to receive: each a step that gets one datagram at least. */
+/** All methods of receiving. */
 export const STEPS: Readonly<Record<StepName, Step>> = {
   recv: async (socket, options) => {
-    const length = await socket.recv(one, options);
-    return [{ bytes: one.slice(0, length), peer: undefined }];
+    const length = await socket.recv(buffer, options);
+    return [{ bytes: buffer.slice(0, length), peer: undefined }];
   },
   recvFrom: async (socket, options) => {
-    const { length, peer } = await socket.recvFrom(one, options);
-    return [{ bytes: one.slice(0, length), peer }];
+    const { length, peer } = await socket.recvFrom(buffer, options);
+    return [{ bytes: buffer.slice(0, length), peer }];
   },
-  recvMany: (socket, options) => receiveSome(socket, room.length, options),
-  "recvMany of 7": (socket, options) => receiveSome(socket, 7, options),
+  recvMany: (socket, options) => receiveSome(socket, buffers.length, options),
+  "recvMany with 7 buffers": (socket, options) => receiveSome(socket, 7, options),
   recvBatch: (socket, options) => receiveBatch(socket, batches[2] as RecvBatch, options),
-  "recvBatch of 1 message": (socket, options) =>
+  "recvBatch with 1 message": (socket, options) =>
     receiveBatch(socket, batches[0] as RecvBatch, options),
 };
 
-/** Receives up to `count` datagrams. */
+/** Waits for at least one datagram, and receives up to `count` of the available ones. */
 export async function receiveSome(
   socket: UdpSocket,
   count: number,
   options: WaitOptions = {},
 ): Promise<Received[]> {
   const meta = metas.slice(0, count);
-  const got = await socket.recvMany(room, { ...options, meta, count });
+  const got = await socket.recvMany(buffers, { ...options, meta, count });
   return meta.slice(0, got).map(({ length, peer }, i) => ({
-    bytes: (room[i] as Uint8Array).slice(0, length),
+    bytes: (buffers[i] as Uint8Array).slice(0, length),
     peer,
   }));
 }
 
-/** Receives into `batch`, and copies what came. */
+/** Receives into `batch`, and returns copies of the datagrams. */
 export async function receiveBatch(
   socket: UdpSocket,
   batch: RecvBatch,
@@ -179,10 +184,13 @@ export async function receiveBatch(
   }));
 }
 
-/** Longer than any datagram over loopback takes: it is lost then. */
+/** When a datagram that has not arrived is considered lost. */
 const LOST_MS = 10_000;
 
-/** Receives `count` datagrams, by one way or by one that is picked at each step, and no more. */
+/**
+ * Receives `count` datagrams, and checks that no more are queued. Uses `step`, or the step that
+ * `step` returns for each call.
+ */
 export async function receiveAll(
   socket: UdpSocket,
   count: number,
@@ -196,15 +204,15 @@ export async function receiveAll(
       received.push(...(await next(socket, { signal })));
     } catch (error) {
       if (!signal.aborted) throw error;
-      throw new Error(`${count} datagrams expected, only ${received.length} came`);
+      throw new Error(`${count} datagrams expected, only ${received.length} arrived`);
     }
   }
   expect(received.length).toBe(count);
-  expect(socket.tryRecv(one)).toBe(WouldBlock);
+  expect(socket.tryRecv(buffer)).toBe(WouldBlock);
   return received;
 }
 
-/** Checks that what came is what was sent, in order. */
+/** Checks that the received datagrams are those sent, in the same order. */
 export function expectSame(received: readonly Received[], sent: readonly Uint8Array[]): void {
   expect(received.map(({ bytes }) => bytes.length)).toEqual(sent.map(({ length }) => length));
   const altered = received.findIndex(

@@ -1,4 +1,4 @@
-/** What the tests of sockets share: backends, payloads, waiting, descriptors, child processes. */
+/** Helpers of the socket tests: backends, payloads, promises, descriptors, child processes. */
 
 import { readdirSync } from "node:fs";
 import { networkInterfaces } from "node:os";
@@ -6,29 +6,29 @@ import { join } from "node:path";
 import { type Backend, type DatagramSocket, UdpSocket } from "../../lib/index.ts";
 
 /**
- * The backends to test: both, save where a run is about the shim's fallback for readiness, of
- * which the portable one has none.
+ * The backends to test: only the native one if a readiness mode is requested for this process, as
+ * the portable backend does not use it.
  */
 export const BACKENDS: readonly Backend[] =
   process.env.DATAGRAM_SOCKET_READINESS === undefined ? ["native", "portable"] : ["native"];
 
-/** Whether this machine has IPv6 on loopback; tests that need it are skipped with this reason. */
+/** Whether this machine has IPv6 on loopback. If not, tests that need it are skipped. */
 export const HAS_IPV6: boolean = Object.values(networkInterfaces()).some((addresses) =>
   addresses?.some(({ address }) => address === "::1"),
 );
 if (!HAS_IPV6) console.warn("IPv6 tests are skipped: no interface has ::1");
 
-/** A host that does not exist: its name is too long for one (RFC 1035), so no server is asked. */
+/** An invalid host name (its label exceeds 63 bytes, RFC 1035), for which no server is queried. */
 export const NO_HOST: string = `${"x".repeat(64)}.invalid`;
 
-/** A port of loopback that refuses datagrams: one that was just free. */
+/** Returns a port of 127.0.0.1 that refuses datagrams: its socket has just been closed. */
 export async function closedPort(): Promise<number> {
   const socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
   socket.close();
   return socket.localAddr.port;
 }
 
-/** A socket on 127.0.0.1 and another that is connected to it. */
+/** Opens a receiver on 127.0.0.1, and a sender that is connected to it. */
 export async function connectedPair(
   backend: Backend,
 ): Promise<{ receiver: UdpSocket; sender: UdpSocket }> {
@@ -37,7 +37,7 @@ export async function connectedPair(
   return { receiver, sender: await UdpSocket.connect({ hostname: address, port }, { backend }) };
 }
 
-/** Datagrams that say their number in their first four bytes; each is `bytes` long. */
+/** Returns datagrams of `bytes` bytes whose first four bytes are their number. */
 export function numbered(count: number, first = 0, bytes = 4): Uint8Array[] {
   return Array.from({ length: count }, (_, i) => {
     const payload = new Uint8Array(bytes).fill(first + i);
@@ -46,17 +46,17 @@ export function numbered(count: number, first = 0, bytes = 4): Uint8Array[] {
   });
 }
 
-/** The number in a datagram made by `numbered`. */
+/** Returns the number of a datagram made by `numbered`. */
 export function numberOf(bytes: Uint8Array): number {
   return new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
 }
 
-/** Room for datagrams. */
+/** Returns buffers of `bytes` bytes to receive into. */
 export function targets(count: number, bytes = 4): Uint8Array[] {
   return Array.from({ length: count }, () => new Uint8Array(bytes));
 }
 
-/** Receives until `count` datagrams came, and answers their numbers. */
+/** Receives until at least `count` datagrams have arrived, and returns their numbers. */
 export async function receiveNumbers(socket: DatagramSocket, count: number): Promise<number[]> {
   const numbers: number[] = [];
   const bufs = targets(64, 1500);
@@ -67,27 +67,27 @@ export async function receiveNumbers(socket: DatagramSocket, count: number): Pro
   return numbers;
 }
 
-/** `[first, first + 1, ...]` */
+/** Returns `count` numbers: `first`, `first + 1`, and so on. */
 export function sequence(count: number, first = 0): number[] {
   return Array.from({ length: count }, (_, i) => first + i);
 }
 
-/** One turn of the event loop. */
+/** Waits for the next tick of the event loop. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Turns of the event loop until something is true; the test's timeout ends it otherwise. */
+/** Calls `isTrue` in every tick of the event loop until it returns true, or the test times out. */
 export async function until(isTrue: () => boolean): Promise<void> {
   while (!isTrue()) await nextTurn();
 }
 
-/** What a promise settled with by now, or "pending" when it has not. */
+/** Returns the value of a promise that is already fulfilled, or "pending". Rejects as it does. */
 export function stateOf<T>(promise: Promise<T>): Promise<T | "pending"> {
   return Promise.race([promise, Promise.resolve("pending" as const)]);
 }
 
-/** What `promise` rejects with. */
+/** Returns the reason that `promise` is rejected with. Throws if it is fulfilled. */
 export async function rejection(promise: Promise<unknown>): Promise<unknown> {
   try {
     await promise;
@@ -97,7 +97,7 @@ export async function rejection(promise: Promise<unknown>): Promise<unknown> {
   throw new Error("a rejection expected, got a result");
 }
 
-/** What `call` throws. */
+/** Returns the error that `call` throws. Throws if it returns. */
 export function thrown(call: () => unknown): unknown {
   try {
     call();
@@ -107,15 +107,15 @@ export function thrown(call: () => unknown): unknown {
   throw new Error("an exception expected, got a result");
 }
 
-/** Descriptors that this process has open. */
+/** Returns the number of open descriptors of this process. */
 export function openDescriptors(): number {
   return readdirSync("/proc/self/fd").length;
 }
 
-/** For a test that starts processes, on a machine that is busy. */
+/** The timeout of a test that starts processes, which may be slow on a busy machine. */
 export const CHILD_TIMEOUT_MS = 60_000;
 
-/** How a child process ended. */
+/** The result of a child process. */
 export interface ChildResult {
   readonly exitCode: number | null;
   readonly signal: string | number | null;
@@ -123,27 +123,34 @@ export interface ChildResult {
   readonly stderr: string;
 }
 
-/** What a child process is started with. */
+/** Options of `runScript`. */
 export interface ChildOptions {
+  /** The arguments of the script. */
   readonly args?: readonly string[];
+  /** The options of Bun. */
   readonly flags?: readonly string[];
+  /** Added to the environment of this process. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Runs a script of test/children/ in a process of its own. */
+/** Runs a script of test/children/ in a child process. */
 export function runScript(name: string, options: ChildOptions = {}): Promise<ChildResult> {
   const { args = [], flags = [], env = {} } = options;
   const script = join(import.meta.dir, "../children", name);
   return runCommand([process.execPath, ...flags, script, ...args], env);
 }
 
-/** A child's result, if it ended by itself; what it wrote to stderr is shown if not. */
+/**
+ * Returns the output of a child process.
+ *
+ * @throws Error with the contents of stderr if the exit code is not 0.
+ */
 export function endedWell({ exitCode, signal, stdout, stderr }: ChildResult): string {
   if (exitCode === 0) return stdout;
   throw new Error(`exit code 0 expected, got ${exitCode} by signal ${signal}: ${stderr}`);
 }
 
-/** Runs a command to its end. */
+/** Runs a command in the root of the repository, and waits for its end. */
 export async function runCommand(
   command: readonly string[],
   env: Readonly<Record<string, string>> = {},

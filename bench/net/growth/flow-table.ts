@@ -1,6 +1,7 @@
 /**
- * What a datagram costs the proxy's table of flows, with FLOWS of them, in an order that no cache
- * foresees: the look-up by the client's address, and the note that the flow is in use.
+ * Measures what the flow table of the example proxy costs per datagram: the lookup by the client's
+ * address, and the update of the flow's last use. Visits the flows in an order that CPU caches
+ * cannot predict.
  *
  *     flow-table.ts FLOWS
  */
@@ -11,7 +12,7 @@ import { median } from "../../statistics.ts";
 
 const DATAGRAMS = 200_000;
 const ROUNDS = 5;
-/** Coprime to every power of ten, so that a walk by it meets each flow. */
+/** Coprime to FLOWS, which is a power of ten, so that steps of this size visit every flow. */
 const STRIDE = 7919;
 
 const flows = Number(process.argv[2]);
@@ -22,30 +23,30 @@ class Flow extends FlowEntry {}
 const before = process.memoryUsage.rss();
 const clients = Array.from({ length: flows }, (_, i) => clientAddress(i));
 for (const client of clients) {
-  if (!table.admit(0)) throw new Error("table expected room for every flow, got none");
+  if (!table.admit(0)) throw new Error("the table expected to have room for every flow, is full");
   const flow = new Flow();
   byClient.set(client, flow);
   table.add(flow, 0);
 }
 const residentBytes = process.memoryUsage.rss() - before;
 
-pass();
-const times = Array.from({ length: ROUNDS }, pass);
+runPass();
+const times = Array.from({ length: ROUNDS }, runPass);
 if (table.size !== flows) throw new Error(`table expected ${flows} flows, got ${table.size}`);
 console.log(JSON.stringify({ ns: median(times), memoryGrowthBytes: residentBytes }));
 
-/** Nanoseconds a datagram. */
-function pass(): number {
+/** Returns the time per datagram in nanoseconds. */
+function runPass(): number {
   const startNs = Bun.nanoseconds();
   for (let i = 0, at = 0; i < DATAGRAMS; i++, at = (at + STRIDE) % flows) {
     const flow = byClient.get(clients[at] as SocketAddress);
-    if (flow === undefined) throw new Error(`flow ${at} expected in the table, got none`);
+    if (flow === undefined) throw new Error(`flow ${at} is not in the table`);
     table.touch(flow, i);
   }
   return (Bun.nanoseconds() - startNs) / DATAGRAMS;
 }
 
-/** Some port of some host in 10.0.0.0/8. */
+/** Returns the address of client `i`: a port of a host in 10.0.0.0/8. */
 function clientAddress(i: number): SocketAddress {
   return SocketAddress.ip(
     `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}`,

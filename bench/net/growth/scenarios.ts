@@ -1,4 +1,7 @@
-/** What a datagram costs as things grow: one point each, in one round. */
+/**
+ * The growth scenarios: the cost per datagram as a parameter grows. A curve has many points, so
+ * each point is measured in one round.
+ */
 
 import { join } from "node:path";
 import { BATCHES, BUN, type Contender, DEFAULTS } from "../contenders.ts";
@@ -10,33 +13,37 @@ import {
   measureSinks,
   throughput,
 } from "../measures.ts";
-import { type Program, startEverywhere, startLoad, startRole } from "../processes.ts";
-import { at, each, type Place, type Scenario } from "../scenario.ts";
+import { type Program, startLoad, startOnAllProcessors, startRole } from "../processes.ts";
+import { measureEach, type Point, parameterOf, type Scenario } from "../scenario.ts";
 
 const BYTES = DEFAULT_DATAGRAM_BYTES;
-/** Of each of many sockets: a batch of 64 for each would take most of a machine's memory. */
+/** The batch size of each of many sockets: with 64, they would use most of a machine's memory. */
 const BATCH_OF_MANY_SOCKETS = 8;
-/** Flows that the kernel spreads over a group of sockets by their addresses. */
+/** The number of flows, which the kernel distributes over the sockets of an SO_REUSEPORT group. */
 const FLOOD_SOCKETS = 16;
 
-function axis(name: string, values: readonly number[]): readonly Place[] {
-  return values.map((value) => ({ bytes: BYTES, [name]: value }));
+function pointsOf(parameter: string, values: readonly number[]): readonly Point[] {
+  return values.map((value) => ({ bytes: BYTES, [parameter]: value }));
 }
 
-const BATCHES_OF = axis("batch", [1, 4, 16, 64, 256, 1024]);
-/** `Bun.udpSocket` counts wrongly what it sent of batches longer than this. */
+const BATCH_SIZES = pointsOf("batch", [1, 4, 16, 64, 256, 1024]);
+/** `Bun.udpSocket` returns a wrong number of sent datagrams for longer batches. */
 const BUN_BATCH_MAX = 204;
 
 const sendBatch: Scenario = {
   suite: "growth",
   name: "send, batch size",
-  // A curve has many points.
   rounds: () => 1,
-  places: BATCHES_OF,
+  points: BATCH_SIZES,
   contenders: [BUN, BATCHES, DEFAULTS],
-  takesPart: (contender, place) => contender !== BUN || at(place, "batch") <= BUN_BATCH_MAX,
-  measure: each((contender, place, { seconds }) =>
-    measureSender(inBatches(contender, at(place, "batch")), { bytes: BYTES, seconds, peers: 1 }),
+  takesPart: (contender, point) =>
+    contender !== BUN || parameterOf(point, "batch") <= BUN_BATCH_MAX,
+  measure: measureEach((contender, point, { seconds }) =>
+    measureSender(withBatchSize(contender, parameterOf(point, "batch")), {
+      bytes: BYTES,
+      seconds,
+      peers: 1,
+    }),
   ),
 };
 
@@ -44,22 +51,25 @@ const receiveBatch: Scenario = {
   ...sendBatch,
   name: "receive, batch size",
   contenders: [DEFAULTS],
-  measure: each((contender, place, { laps }) =>
-    measureSinkDrain(inBatches(contender, at(place, "batch")), { bytes: BYTES, laps }),
+  measure: measureEach((contender, point, { laps }) =>
+    measureSinkDrain(withBatchSize(contender, parameterOf(point, "batch")), {
+      bytes: BYTES,
+      laps,
+    }),
   ),
 };
 
 const sockets: Scenario = {
   ...sendBatch,
   name: "receive, sockets",
-  places: axis("sockets", [1, 10, 100, 1000]),
+  points: pointsOf("sockets", [1, 10, 100, 1000]),
   contenders: [BUN, DEFAULTS],
   takesPart: () => true,
-  measure: each((contender, place, { seconds }) =>
-    measureSinks(inBatches(contender, BATCH_OF_MANY_SOCKETS), {
+  measure: measureEach((contender, point, { seconds }) =>
+    measureSinks(withBatchSize(contender, BATCH_OF_MANY_SOCKETS), {
       bytes: BYTES,
       seconds,
-      sockets: at(place, "sockets"),
+      sockets: parameterOf(point, "sockets"),
     }),
   ),
 };
@@ -67,36 +77,43 @@ const sockets: Scenario = {
 const flowTable: Scenario = {
   ...sockets,
   name: "flow table",
-  places: axis("flows", [1, 10, 100, 1000, 10_000, 100_000]),
+  points: pointsOf("flows", [1, 10, 100, 1000, 10_000, 100_000]),
   contenders: [DEFAULTS],
-  measure: each(async (_contender, place) => {
-    const program = onBun("flow-table.ts");
-    await using running = startRole(program, { bytes: BYTES }, at(place, "flows"));
+  measure: measureEach(async (_contender, point) => {
+    const program = programOnBun("flow-table.ts");
+    await using running = startRole(program, { bytes: BYTES }, parameterOf(point, "flows"));
     return (await running.next()) as Figures;
   }),
 };
 
-/** On all processors: the load takes what the workers leave. */
+/** The workers run on all processors. The load runs on a half of them at the same time. */
 const workers: Scenario = {
   ...sockets,
   name: "receive, workers with reusePort",
-  places: axis("workers", [1, 2]),
+  points: pointsOf("workers", [1, 2]),
   contenders: [DEFAULTS],
-  measure: each(async (contender, place, { seconds }) => {
-    const program = { ...contender, ...onBun("workers.ts") };
-    await using running = startEverywhere(program, BYTES, at(place, "workers"), seconds);
+  measure: measureEach(async (contender, point, { seconds }) => {
+    const program = { ...contender, ...programOnBun("workers.ts") };
+    const count = parameterOf(point, "workers");
+    await using running = startOnAllProcessors(program, BYTES, count, seconds);
     const { port } = await running.next();
     await using _flood = startLoad(BYTES, "flood", port as number, FLOOD_SOCKETS);
     return throughput(await running.next(), BYTES);
   }),
 };
 
-export const GROWTH: readonly Scenario[] = [sendBatch, receiveBatch, sockets, flowTable, workers];
+export const GROWTH_SCENARIOS: readonly Scenario[] = [
+  sendBatch,
+  receiveBatch,
+  sockets,
+  flowTable,
+  workers,
+];
 
-function inBatches(contender: Contender, batch: number): Program {
+function withBatchSize(contender: Contender, batch: number): Program {
   return { ...contender, env: { ...contender.env, [BATCH_VARIABLE]: String(batch) } };
 }
 
-function onBun(file: string): Program {
+function programOnBun(file: string): Program {
   return { command: () => [process.execPath, join(import.meta.dir, file)] };
 }

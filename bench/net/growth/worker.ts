@@ -1,16 +1,16 @@
-/** One of workers.ts: receives, and counts in memory that all share. */
+/** A worker of workers.ts: receives, and counts the datagrams in shared memory. */
 
 import { RecvBatch, UdpSocket } from "../../../lib/index.ts";
 
-/** What a worker is told. */
+/** The message that starts a worker. */
 export interface Task {
   readonly port: number;
   readonly received: BigInt64Array<SharedArrayBuffer>;
-  /** Which number it counts in, in units of `SLOTS`. */
+  /** The worker's counter is `received[index * SLOTS]`. */
   readonly index: number;
 }
 
-/** Numbers a worker has to itself: two must not share a cache line of 64 bytes. */
+/** The array elements per worker: counters must not share a cache line of 64 bytes. */
 export const SLOTS = 8;
 
 declare const self: Worker;

@@ -1,6 +1,7 @@
 /**
- * Workers that share a port, each with a socket of its own: what comes in together. Prints the
- * port, and as soon as the first datagrams have come what was received in so many seconds.
+ * Measures what several workers receive in total on one port, each with its own socket
+ * (SO_REUSEPORT). Prints the port, and then what they received in SECONDS after the first datagram
+ * and a warm-up.
  *
  *     workers.ts WORKERS SECONDS
  */
@@ -13,9 +14,9 @@ const WARM_UP_MS = 300;
 
 const [count = 1, seconds = 1] = process.argv.slice(2).map(Number);
 
-// Holds the port, and receives nothing: no socket of a group is bound before it is known.
-const holder = await UdpSocket.bind({ hostname: "127.0.0.1", reusePort: true });
-const { port } = holder.localAddr;
+// Reserves a port for the group. Closed, once the workers have bound it, before any load starts.
+const reservation = await UdpSocket.bind({ hostname: "127.0.0.1", reusePort: true });
+const { port } = reservation.localAddr;
 const received = new BigInt64Array(new SharedArrayBuffer(8 * count * SLOTS));
 const workers = Array.from(
   { length: count },
@@ -31,7 +32,7 @@ await Promise.all(
     return bound.promise;
   }),
 );
-holder.close();
+reservation.close();
 console.log(JSON.stringify({ port }));
 
 while (total() === 0) await Bun.sleep(POLL_MS);

@@ -1,7 +1,8 @@
-/** `Bun.udpSocket`, used as its documentation shows and as fast as it goes. */
+/** `Bun.udpSocket`, used as documented and as fast as it can be. */
 
 import { BATCH, datagrams, PREFIX, SLOT_BYTES } from "../datagrams.ts";
-import { type Ingress, type Opened, runPeer } from "./peer.ts";
+import type { Listener, ListenOptions } from "./peer.ts";
+import { runPeer } from "./run-peer.ts";
 
 const HOSTNAME = "127.0.0.1";
 
@@ -9,10 +10,10 @@ type Socket = Bun.udp.Socket<"buffer">;
 type OnData = (socket: Socket, data: Buffer<ArrayBuffer>, port: number, address: string) => void;
 
 await runPeer({
-  sink: ({ receiveBufferBytes, received }) =>
+  sink: ({ receiveBufferBytes, recorder }) =>
     listen(receiveBufferBytes, (_socket, data) => {
-      if (received.isChecking) received.check(data);
-      received.count(1);
+      if (recorder.isChecking) recorder.check(data);
+      recorder.count(1);
     }),
 
   echo: ({ receiveBufferBytes }) =>
@@ -31,22 +32,22 @@ await runPeer({
     }
     const socket = await Bun.udpSocket({ hostname: HOSTNAME });
     const batch = datagrams.flatMap((data, i) => [data, ports[i % ports.length] ?? 0, HOSTNAME]);
-    return { send: () => sendAll((rest) => socket.sendMany(rest), batch, 3) };
+    return { send: () => sendAll((part) => socket.sendMany(part), batch, 3) };
   },
 });
 
-/** Opens a socket whose receive buffer has a size: `Bun.udpSocket` has no option for it. */
-async function listen(receiveBufferBytes: number | undefined, data: OnData): Promise<Opened> {
+/** Opens a receiving socket. `Bun.udpSocket` has no option for the size of the receive buffer. */
+async function listen(receiveBufferBytes: number | undefined, data: OnData): Promise<Listener> {
   const socket = { data };
   if (receiveBufferBytes === undefined) return Bun.udpSocket({ hostname: HOSTNAME, socket });
-  // Not imported where it is not needed: what it costs to start this peer is measured as well.
+  // Imported only where it is used, since the start-up time of this peer is measured as well.
   const { UdpSocket } = await import("../../../lib/index.ts");
   const fd = (await UdpSocket.bind({ hostname: HOSTNAME, receiveBufferBytes })).intoFd();
-  // It adopts descriptors, though its types do not say so.
+  // `Bun.udpSocket` accepts a descriptor, which its types do not declare.
   return Bun.udpSocket({ fd, socket } as object);
 }
 
-/** Sends a batch of `stride` elements a datagram; what does not go at once, goes later. */
+/** Sends a batch with `stride` elements per datagram. Retries what is not sent at once. */
 async function sendAll<Element>(
   sendMany: (batch: Element[]) => number,
   batch: Element[],
@@ -59,8 +60,11 @@ async function sendAll<Element>(
   }
 }
 
-/** Prefixes datagrams as they come and sends them 64 at a time, or once no more are there. */
-async function relay({ receiveBufferBytes, received }: Ingress, to: number): Promise<Opened> {
+/** Prepends the prefix on arrival. Sends 64 datagrams at a time, or fewer at the end of a tick. */
+async function relay(
+  { receiveBufferBytes, recorder }: ListenOptions,
+  to: number,
+): Promise<Listener> {
   const out = await Bun.udpSocket({ connect: { hostname: HOSTNAME, port: to } });
   const slots = Array.from({ length: BATCH }, () => {
     const slot = new Uint8Array(new ArrayBuffer(SLOT_BYTES));
@@ -71,11 +75,11 @@ async function relay({ receiveBufferBytes, received }: Ingress, to: number): Pro
   const flush = () => {
     for (let sent = 0; sent < batch.length; )
       sent += out.sendMany(sent ? batch.slice(sent) : batch);
-    received.count(batch.length);
+    recorder.count(batch.length);
     batch.length = 0;
   };
   return listen(receiveBufferBytes, (_socket, data) => {
-    if (received.isChecking) received.check(data);
+    if (recorder.isChecking) recorder.check(data);
     const slot = slots[batch.length] as Uint8Array<ArrayBuffer>;
     slot.set(data, PREFIX.length);
     if (batch.length === 0) setImmediate(() => batch.length > 0 && flush());

@@ -1,53 +1,53 @@
-/** This library's batches, which take datagrams from where the kernel put them. */
+/** This library's `recvBatch` and `sendBatch`, which do not copy payloads. */
 
 import { RecvBatch, SendBatch, UdpSocket } from "../../../lib/index.ts";
 import { BATCH, datagrams, PREFIX } from "../datagrams.ts";
-import { callsOf } from "./calls.ts";
-import { runPeer } from "./peer.ts";
+import { runPeer } from "./run-peer.ts";
+import { systemCallsOf } from "./system-calls.ts";
 
 const HOSTNAME = "127.0.0.1";
 
 await runPeer({
-  async sink({ receiveBufferBytes, received }) {
+  async sink({ receiveBufferBytes, recorder }) {
     const socket = await UdpSocket.bind({ hostname: HOSTNAME, receiveBufferBytes });
     const batch = new RecvBatch();
     void (async () => {
       for (;;) {
         const count = await socket.recvBatch(batch);
-        for (let i = 0; received.isChecking && i < count; i++) received.check(batch.payload(i));
-        received.count(count);
+        for (let i = 0; recorder.isChecking && i < count; i++) recorder.check(batch.payload(i));
+        recorder.count(count);
       }
     })();
-    return { port: socket.localAddr.port, calls: callsOf(socket) };
+    return { port: socket.localAddr.port, systemCalls: systemCallsOf(socket) };
   },
 
-  async relay({ receiveBufferBytes, received }, to) {
+  async relay({ receiveBufferBytes, recorder }, to) {
     const ingress = await UdpSocket.bind({ hostname: HOSTNAME, receiveBufferBytes });
-    const out = await UdpSocket.connect({ hostname: HOSTNAME, port: to });
-    const batch = new RecvBatch();
-    const line = new SendBatch({ datagrams: 1024, prefixBytes: PREFIX.length });
+    const egress = await UdpSocket.connect({ hostname: HOSTNAME, port: to });
+    const received = new RecvBatch();
+    const out = new SendBatch({ datagrams: 1024, prefixBytes: PREFIX.length });
     void (async () => {
       for (;;) {
-        const count = await ingress.recvBatch(batch);
+        const count = await ingress.recvBatch(received);
         for (let i = 0; i < count; i++) {
-          if (received.isChecking) received.check(batch.payload(i));
-          if (line.isFull) await out.sendBatch(line);
-          line.prefix(PREFIX).pushSlice(batch.bytes, batch.offsetAt(i), batch.lengthAt(i));
+          if (recorder.isChecking) recorder.check(received.payload(i));
+          if (out.isFull) await egress.sendBatch(out);
+          out.prefix(PREFIX).pushSlice(received.bytes, received.offsetAt(i), received.lengthAt(i));
         }
-        await out.sendBatch(line);
-        received.count(count);
+        await egress.sendBatch(out);
+        recorder.count(count);
       }
     })();
-    return { port: ingress.localAddr.port, calls: callsOf(ingress, out) };
+    return { port: ingress.localAddr.port, systemCalls: systemCallsOf(ingress, egress) };
   },
 
   async sender([port = 0]) {
     const socket = await UdpSocket.connect({ hostname: HOSTNAME, port });
-    const line = new SendBatch({ datagrams: BATCH });
+    const batch = new SendBatch({ datagrams: BATCH });
     const send = async () => {
-      for (let i = 0; i < BATCH; i++) line.push(datagrams[i] as Uint8Array<ArrayBuffer>);
-      await socket.sendBatch(line);
+      for (let i = 0; i < BATCH; i++) batch.push(datagrams[i] as Uint8Array<ArrayBuffer>);
+      await socket.sendBatch(batch);
     };
-    return { send, calls: callsOf(socket) };
+    return { send, systemCalls: systemCallsOf(socket) };
   },
 });

@@ -1,4 +1,4 @@
-/** This library's `recvMany` and `sendMany`, with its defaults unless the environment says otherwise. */
+/** This library's `recvMany` and `sendMany`, with defaults unless environment variables differ. */
 
 import {
   type DatagramSocket,
@@ -9,23 +9,24 @@ import {
   UnixDatagram,
 } from "../../../lib/index.ts";
 import { BATCH, datagrams, PREFIX, SLOT_BYTES } from "../datagrams.ts";
-import { callsOf } from "./calls.ts";
-import { type Ingress, type Opened, type Received, runPeer } from "./peer.ts";
+import type { Listener, ListenOptions, Recorder } from "./peer.ts";
+import { runPeer } from "./run-peer.ts";
+import { systemCallsOf } from "./system-calls.ts";
 
 const HOSTNAME = "127.0.0.1";
-/** The portable backend has no option for the receive buffer: a queue of its own follows. */
+/** The portable backend has no option for the receive buffer size. It has a queue of its own. */
 const isPortable = process.env.DATAGRAM_SOCKET_BACKEND === "portable";
 
 await runPeer({
-  async sink({ receiveBufferBytes, received }) {
+  async sink({ receiveBufferBytes, recorder }) {
     const socket = await listen(receiveBufferBytes);
-    void receive(socket, received);
-    return { port: socket.localAddr.port, calls: callsOf(socket) };
+    void receive(socket, recorder);
+    return { port: socket.localAddr.port, systemCalls: systemCallsOf(socket) };
   },
 
   async echo({ receiveBufferBytes }) {
     const socket = await listen(receiveBufferBytes);
-    void answer(socket);
+    void echo(socket);
     return { port: socket.localAddr.port };
   },
 
@@ -35,25 +36,31 @@ await runPeer({
     const [port = 0] = ports;
     if (ports.length === 1) {
       const socket = await UdpSocket.connect({ hostname: HOSTNAME, port });
-      return { send: async () => void (await socket.sendMany(datagrams)), calls: callsOf(socket) };
+      return {
+        send: async () => void (await socket.sendMany(datagrams)),
+        systemCalls: systemCallsOf(socket),
+      };
     }
     const socket = await UdpSocket.bind({ hostname: HOSTNAME });
     const to = datagrams.map((_, i) => SocketAddress.ip(HOSTNAME, ports[i % ports.length] ?? 0));
     return {
       send: async () => void (await socket.sendMany(datagrams, { to })),
-      calls: callsOf(socket),
+      systemCalls: systemCallsOf(socket),
     };
   },
 
-  async unixSink(path, received) {
+  async unixSink(path, recorder) {
     const socket = await UnixDatagram.bind(path);
-    void receive(socket, received);
-    return { port: 0, calls: callsOf(socket) };
+    void receive(socket, recorder);
+    return { port: 0, systemCalls: systemCallsOf(socket) };
   },
 
   async unixSender(connect) {
     const socket = await UnixDatagram.unbound({ connect });
-    return { send: async () => void (await socket.sendMany(datagrams)), calls: callsOf(socket) };
+    return {
+      send: async () => void (await socket.sendMany(datagrams)),
+      systemCalls: systemCallsOf(socket),
+    };
   },
 });
 
@@ -65,19 +72,19 @@ function newBuffers(): Uint8Array<ArrayBuffer>[] {
   return Array.from({ length: BATCH }, () => new Uint8Array(SLOT_BYTES));
 }
 
-async function receive(socket: DatagramSocket, received: Received): Promise<void> {
+async function receive(socket: DatagramSocket, recorder: Recorder): Promise<void> {
   const buffers = newBuffers();
   const meta = buffers.map(() => new RecvMeta());
   for (;;) {
-    const count = await socket.recvMany(buffers, received.isChecking ? { meta } : undefined);
-    for (let i = 0; received.isChecking && i < count; i++) {
-      received.check((buffers[i] as Uint8Array).subarray(0, meta[i]?.length));
+    const count = await socket.recvMany(buffers, recorder.isChecking ? { meta } : undefined);
+    for (let i = 0; recorder.isChecking && i < count; i++) {
+      recorder.check((buffers[i] as Uint8Array).subarray(0, meta[i]?.length));
     }
-    received.count(count);
+    recorder.count(count);
   }
 }
 
-async function answer(socket: UdpSocket): Promise<void> {
+async function echo(socket: UdpSocket): Promise<void> {
   const buffers = newBuffers();
   const meta = buffers.map(() => new RecvMeta());
   const payloads: Uint8Array[] = [];
@@ -93,29 +100,32 @@ async function answer(socket: UdpSocket): Promise<void> {
   }
 }
 
-/** Receives behind headroom, and puts the prefix there. */
-async function relay({ receiveBufferBytes, received }: Ingress, to: number): Promise<Opened> {
+/** Receives into buffers with headroom, and writes the prefix there. */
+async function relay(
+  { receiveBufferBytes, recorder }: ListenOptions,
+  to: number,
+): Promise<Listener> {
   const ingress = await listen(receiveBufferBytes);
-  const out = await UdpSocket.connect({ hostname: HOSTNAME, port: to });
-  const line = Array.from({ length: BATCH }, () =>
+  const egress = await UdpSocket.connect({ hostname: HOSTNAME, port: to });
+  const buffers = Array.from({ length: BATCH }, () =>
     DgramBuffer.withCapacityAndHeadroom(SLOT_BYTES, PREFIX.length),
   );
   void (async () => {
     for (;;) {
-      const count = await ingress.recvMany(line);
+      const count = await ingress.recvMany(buffers);
       for (let i = 0; i < count; i++) {
-        const buffer = line[i] as DgramBuffer;
-        if (received.isChecking) received.check(buffer.asSlice());
+        const buffer = buffers[i] as DgramBuffer;
+        if (recorder.isChecking) recorder.check(buffer.asSlice());
         buffer.tryAddPrefix(PREFIX);
       }
-      await out.sendMany(line, { count });
+      await egress.sendMany(buffers, { count });
       for (let i = 0; i < count; i++) {
-        const buffer = line[i] as DgramBuffer;
+        const buffer = buffers[i] as DgramBuffer;
         buffer.advance(PREFIX.length);
         buffer.truncate(0);
       }
-      received.count(count);
+      recorder.count(count);
     }
   })();
-  return { port: ingress.localAddr.port, calls: callsOf(ingress, out) };
+  return { port: ingress.localAddr.port, systemCalls: systemCallsOf(ingress, egress) };
 }

@@ -1,9 +1,13 @@
-/** `Deno.listenDatagram`, for UDP and for Unix datagrams. It has no option for the receive buffer. */
+/**
+ * `Deno.listenDatagram`, for UDP and Unix datagrams. It has no option for the size of the receive
+ * buffer.
+ */
 
 import { datagrams, PREFIX, SLOT_BYTES } from "../datagrams.ts";
-import { type Opened, type Received, runPeer } from "./peer.ts";
+import type { Listener, Recorder } from "./peer.ts";
+import { runPeer } from "./run-peer.ts";
 
-/** What of Deno is used here: its types are not on npm. */
+/** The parts of Deno's API that are used here: its types are not published on npm. */
 interface Address {
   readonly transport: "udp" | "unixpacket";
   readonly hostname?: string;
@@ -20,8 +24,8 @@ declare const Deno: { listenDatagram(options: Address): DatagramConn };
 const LOOPBACK: Address = { transport: "udp", hostname: "127.0.0.1", port: 0 };
 
 await runPeer({
-  async sink({ received }) {
-    return receive(Deno.listenDatagram(LOOPBACK), received);
+  async sink({ recorder }) {
+    return receive(Deno.listenDatagram(LOOPBACK), recorder);
   },
 
   async echo() {
@@ -33,25 +37,25 @@ await runPeer({
         await socket.send(data, from);
       }
     })();
-    return opened(socket);
+    return listenerOf(socket);
   },
 
-  async relay({ received }, port) {
-    const socket = Deno.listenDatagram(LOOPBACK);
-    const out = Deno.listenDatagram(LOOPBACK);
+  async relay({ recorder }, port) {
+    const ingress = Deno.listenDatagram(LOOPBACK);
+    const egress = Deno.listenDatagram(LOOPBACK);
     const to = { ...LOOPBACK, port };
     const slot = new Uint8Array(PREFIX.length + SLOT_BYTES);
     slot.set(PREFIX);
-    const behind = slot.subarray(PREFIX.length);
+    const payload = slot.subarray(PREFIX.length);
     void (async () => {
       for (;;) {
-        const [data] = await socket.receive(behind);
-        if (received.isChecking) received.check(data);
-        await out.send(slot.subarray(0, PREFIX.length + data.length), to);
-        received.count(1);
+        const [data] = await ingress.receive(payload);
+        if (recorder.isChecking) recorder.check(data);
+        await egress.send(slot.subarray(0, PREFIX.length + data.length), to);
+        recorder.count(1);
       }
     })();
-    return opened(socket);
+    return listenerOf(ingress);
   },
 
   async sender(ports) {
@@ -65,14 +69,14 @@ await runPeer({
     };
   },
 
-  async unixSink(path, received) {
-    return receive(Deno.listenDatagram({ transport: "unixpacket", path }), received);
+  async unixSink(path, recorder) {
+    return receive(Deno.listenDatagram({ transport: "unixpacket", path }), recorder);
   },
 
   async unixSender(path) {
-    // Without a path of its own, a socket cannot be opened.
+    // Deno cannot open a socket without a path of its own.
     const socket = Deno.listenDatagram({ transport: "unixpacket", path: `${path}.sender` });
-    // Of these, unlike UDP, it takes one send at a time.
+    // Unlike UDP sockets, Unix sockets of Deno accept one send at a time.
     const to: Address = { transport: "unixpacket", path };
     return {
       async send() {
@@ -82,18 +86,18 @@ await runPeer({
   },
 });
 
-function opened({ addr }: DatagramConn): Opened {
+function listenerOf({ addr }: DatagramConn): Listener {
   return { port: addr.port ?? 0 };
 }
 
-function receive(socket: DatagramConn, received: Received): Opened {
+function receive(socket: DatagramConn, recorder: Recorder): Listener {
   const buffer = new Uint8Array(SLOT_BYTES);
   void (async () => {
     for (;;) {
       const [data] = await socket.receive(buffer);
-      if (received.isChecking) received.check(data);
-      received.count(1);
+      if (recorder.isChecking) recorder.check(data);
+      recorder.count(1);
     }
   })();
-  return opened(socket);
+  return listenerOf(socket);
 }

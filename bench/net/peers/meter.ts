@@ -1,8 +1,8 @@
 /**
- * Measures what a peer does, in its own process, and prints it. Runs on Bun, Node and Deno.
+ * Measures a peer within its own process, and prints the results. Runs on Bun, Node and Deno.
  *
- * Clocks are looked at where datagrams are counted, not by timers: a runtime that is flooded may
- * come to its timers when the flood is over, and would then measure silence.
+ * The clock is read when datagrams are counted, not by timers: a runtime that is flooded may run
+ * its timers only after the flood has ended, and would then measure an idle socket.
  */
 
 import { readSync, writeSync } from "node:fs";
@@ -10,27 +10,29 @@ import { performance } from "node:perf_hooks";
 import process from "node:process";
 import { median } from "../../statistics.ts";
 import { BATCH, checkDatagram } from "../datagrams.ts";
-import type { Opened, Received, Sender } from "./peer.ts";
+import type { Listener, Recorder, Sender } from "./peer.ts";
 
-/** How long everybody runs before being timed. */
+/** How long a peer runs before it is timed. */
 const WARM_UP_MS = 300;
-/** Datagrams that are looked at before. */
-const CHECKED = 1000;
-/** Laps of a drain that are not timed: until then compilers take a part of the processor. */
+/** The number of datagrams that are checked, at the beginning of the warm-up. */
+const CHECKED_DATAGRAMS = 1000;
+/** Laps of a drain that are not timed: compiler threads share the processor until then. */
 const WARM_UP_LAPS = 150;
-/** Datagrams between two looks at the clock, where they come one by one. */
-const DATAGRAMS_A_LOOK = 64;
+/** The minimum number of datagrams between two reads of the clock. */
+const DATAGRAMS_PER_CLOCK_READ = 64;
 
-/** Opens what receives. */
-export type Open = (received: Received) => Promise<Opened>;
+/** Opens a receiving socket. */
+export type Listen = (recorder: Recorder) => Promise<Listener>;
 
-/** Prints a JSON object in a line of its own, at once. */
+type SystemCalls = Listener["systemCalls"];
+
+/** Prints a JSON object on a line, synchronously. */
 export function print(value: object): void {
   writeSync(1, `${JSON.stringify(value)}\n`);
 }
 
-/** Counts, and calls `onWake` whenever `wakeAt` datagrams were counted. */
-class Meter implements Received {
+/** Counts datagrams, and calls `onWake` when the total is `wakeAt` or more. */
+class Meter implements Recorder {
   isChecking = true;
   total = 0;
   wakeAt = 1;
@@ -39,7 +41,7 @@ class Meter implements Received {
 
   check(bytes: Uint8Array): void {
     checkDatagram(bytes);
-    if (++this.#checked === CHECKED) this.isChecking = false;
+    if (++this.#checked === CHECKED_DATAGRAMS) this.isChecking = false;
   }
 
   count(datagrams: number): void {
@@ -48,67 +50,75 @@ class Meter implements Received {
   }
 }
 
-/** What is counted and used from when it was made on, less the time it is paused. */
+/** The datagrams, time, CPU time and memory since its creation, except while paused. */
 class Measurement {
-  /** When it was made, or resumed. */
+  /** When it was created or last resumed. */
   startMs = 0;
   readonly #meter: Meter;
-  readonly #calls: (() => number) | undefined;
-  readonly #total: number;
-  readonly #callsBefore: number | undefined;
-  readonly #residentBytes = process.memoryUsage.rss();
+  readonly #systemCalls: SystemCalls;
+  readonly #totalBefore: number;
+  readonly #systemCallsBefore: number | undefined;
+  readonly #residentBytesBefore = process.memoryUsage.rss();
   readonly #used = { seconds: 0, userSeconds: 0, systemSeconds: 0 };
-  #before = process.cpuUsage();
+  #cpuUsageBefore = process.cpuUsage();
 
-  constructor(meter: Meter, calls: (() => number) | undefined) {
+  constructor(meter: Meter, systemCalls: SystemCalls) {
     this.#meter = meter;
-    this.#calls = calls;
-    this.#total = meter.total;
-    this.#callsBefore = calls?.();
+    this.#systemCalls = systemCalls;
+    this.#totalBefore = meter.total;
+    this.#systemCallsBefore = systemCalls?.();
     this.resume();
   }
 
   resume(): void {
-    this.#before = process.cpuUsage();
+    this.#cpuUsageBefore = process.cpuUsage();
     this.startMs = performance.now();
   }
 
   pause(): void {
     const { user, system } = process.cpuUsage();
     this.#used.seconds += (performance.now() - this.startMs) / 1e3;
-    this.#used.userSeconds += (user - this.#before.user) / 1e6;
-    this.#used.systemSeconds += (system - this.#before.system) / 1e6;
+    this.#used.userSeconds += (user - this.#cpuUsageBefore.user) / 1e6;
+    this.#used.systemSeconds += (system - this.#cpuUsageBefore.system) / 1e6;
   }
 
-  /** Of one that is paused. */
+  /** Prints the result. Must be paused. */
   print(): void {
     const { total } = this.#meter;
-    const calls = this.#calls?.();
+    const calls = this.#systemCalls?.();
     print({
-      datagrams: total - this.#total,
+      datagrams: total - this.#totalBefore,
       total,
-      ...(calls !== undefined && { calls: calls - (this.#callsBefore as number) }),
+      ...(calls !== undefined && { calls: calls - (this.#systemCallsBefore as number) }),
       ...this.#used,
-      memoryGrowthBytes: process.memoryUsage.rss() - this.#residentBytes,
+      memoryGrowthBytes: process.memoryUsage.rss() - this.#residentBytesBefore,
     });
   }
 }
 
-/** Has the meter print what is counted in `seconds`, from a while after the first count on. */
-function timed(meter: Meter, seconds: number, calls: () => (() => number) | undefined, end = exit) {
+/**
+ * Makes the meter measure for `seconds`, after a warm-up that begins with the first datagram, print
+ * the result and call `onEnd`.
+ */
+function measureTimed(
+  meter: Meter,
+  seconds: number,
+  getSystemCalls: () => SystemCalls,
+  onEnd = exit,
+): void {
   let warmMs: number | undefined;
   let measurement: Measurement | undefined;
   meter.onWake = () => {
-    meter.wakeAt = meter.total + DATAGRAMS_A_LOOK;
+    meter.wakeAt = meter.total + DATAGRAMS_PER_CLOCK_READ;
     const nowMs = performance.now();
     warmMs ??= nowMs + WARM_UP_MS;
     if (measurement === undefined) {
-      if (nowMs >= warmMs) measurement = new Measurement(meter, calls());
+      if (nowMs >= warmMs) measurement = new Measurement(meter, getSystemCalls());
     } else if (nowMs >= measurement.startMs + seconds * 1e3) {
       measurement.pause();
       measurement.print();
       meter.wakeAt = Number.POSITIVE_INFINITY;
-      end();
+      onEnd();
     }
   };
 }
@@ -117,31 +127,37 @@ function exit(): void {
   process.exit(0);
 }
 
-/** Prints the ports of what `sockets` calls open, and what came in `seconds`. */
-export async function measureFor(seconds: number, open: Open, sockets = 1): Promise<void> {
+/**
+ * Calls `listen` once for each of `sockets`, and prints the ports. Measures for `seconds` what all
+ * of them receive.
+ */
+export async function measureFor(seconds: number, listen: Listen, sockets = 1): Promise<void> {
   const meter = new Meter();
-  const opened: Opened[] = [];
-  timed(meter, seconds, () => sumOfCalls(opened));
-  while (opened.length < sockets) opened.push(await open(meter));
-  const ports = opened.map(({ port }) => port);
+  const listeners: Listener[] = [];
+  measureTimed(meter, seconds, () => totalSystemCalls(listeners));
+  while (listeners.length < sockets) listeners.push(await listen(meter));
+  const ports = listeners.map(({ port }) => port);
   print({ port: ports[0], ports });
 }
 
-function sumOfCalls(opened: readonly Opened[]): (() => number) | undefined {
-  const calls = opened.flatMap((one) => one.calls ?? []);
-  if (calls.length < opened.length) return undefined;
-  return () => calls.reduce((sum, ofOne) => sum + ofOne(), 0);
+function totalSystemCalls(listeners: readonly Listener[]): SystemCalls {
+  const counters = listeners.flatMap(({ systemCalls }) => systemCalls ?? []);
+  if (counters.length < listeners.length) return undefined;
+  return () => counters.reduce((sum, count) => sum + count(), 0);
 }
 
 /**
- * Prints how long a datagram takes when the queue is full already: then no sender is the limit,
- * and none needs a processor. The clock runs from the first receive to the last, since how long
- * one takes to wake up is for echoes to tell. Before every lap the port is printed, and standard input waited for,
- * which blocks the event loop, so that nothing is received while the queue is filled.
+ * Measures the time per datagram of emptying a full queue: then the sender neither limits the
+ * receiver nor uses a processor at the same time. A lap is timed from its first receive to its
+ * last, since echo scenarios measure the wake-up.
+ *
+ * Before each lap, prints the port and waits for a byte on standard input, which the parent process
+ * sends after it has filled the queue. The wait blocks the event loop, so that nothing is received
+ * meanwhile.
  */
-export async function measureDrain(laps: number, datagrams: number, open: Open): Promise<void> {
+export async function measureDrain(laps: number, datagrams: number, listen: Listen): Promise<void> {
   const meter = new Meter();
-  const { port, calls } = await open(meter);
+  const { port, systemCalls } = await listen(meter);
   const times: number[] = [];
   let measurement: Measurement | undefined;
   for (let lap = -WARM_UP_LAPS; lap < laps; lap++) {
@@ -162,11 +178,11 @@ export async function measureDrain(laps: number, datagrams: number, open: Open):
     };
     print({ port });
     readSync(0, new Uint8Array(1));
-    if (lap === 0) measurement = new Measurement(meter, calls);
+    if (lap === 0) measurement = new Measurement(meter, systemCalls);
     else measurement?.resume();
     const endMs = await drained.promise;
     if (lap >= 0) times.push(((endMs - startMs) * 1e6) / left);
-    // What was received last is still on the stack.
+    // The callback that counted the last datagram has not returned yet.
     await new Promise(setImmediate);
   }
   measurement?.print();
@@ -174,26 +190,26 @@ export async function measureDrain(laps: number, datagrams: number, open: Open):
   exit();
 }
 
-/** Prints how many datagrams a sender got out in `seconds`; `goesOn`: until it is killed. */
+/** Measures for `seconds` what `sender` sends. Then exits, unless it `continues`. */
 export async function measureSend(
   seconds: number,
-  { send, calls }: Sender,
-  goesOn = false,
+  { send, systemCalls }: Sender,
+  { continues = false }: { readonly continues?: boolean } = {},
 ): Promise<void> {
   const meter = new Meter();
-  timed(meter, seconds, () => calls, goesOn ? () => {} : exit);
+  measureTimed(meter, seconds, () => systemCalls, continues ? () => {} : exit);
   for (;;) {
     await send();
     meter.count(BATCH);
   }
 }
 
-/** Prints how long it took from the start of the process to the first datagram, and its memory. */
-export async function measureStart(open: Open): Promise<void> {
+/** Prints the time from the start of the process to its first datagram, and its memory then. */
+export async function measureStart(listen: Listen): Promise<void> {
   const meter = new Meter();
   meter.onWake = () => {
     print({ ms: performance.now(), residentBytes: process.memoryUsage.rss() });
     exit();
   };
-  print({ port: (await open(meter)).port });
+  print({ port: (await listen(meter)).port });
 }

@@ -3,17 +3,18 @@
 import dgram, { type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { datagrams, PREFIX } from "../datagrams.ts";
-import { type Opened, runPeer } from "./peer.ts";
+import type { Listener } from "./peer.ts";
+import { runPeer } from "./run-peer.ts";
 
 const HOSTNAME = "127.0.0.1";
 
 type OnMessage = (socket: Socket, data: Uint8Array, from: RemoteInfo) => void;
 
 await runPeer({
-  sink: ({ receiveBufferBytes, received }) =>
+  sink: ({ receiveBufferBytes, recorder }) =>
     listen(receiveBufferBytes, (_socket, data) => {
-      if (received.isChecking) received.check(data);
-      received.count(1);
+      if (recorder.isChecking) recorder.check(data);
+      recorder.count(1);
     }),
 
   echo: ({ receiveBufferBytes }) =>
@@ -21,11 +22,11 @@ await runPeer({
       socket.send(data, port, address),
     ),
 
-  async relay({ receiveBufferBytes, received }, to) {
+  async relay({ receiveBufferBytes, recorder }, to) {
     const out = await connected(to);
     return listen(receiveBufferBytes, (_socket, data) => {
-      if (received.isChecking) received.check(data);
-      out.send([PREFIX, data], () => received.count(1));
+      if (recorder.isChecking) recorder.check(data);
+      out.send([PREFIX, data], () => recorder.count(1));
     });
   },
 
@@ -33,11 +34,13 @@ await runPeer({
     const [port = 0] = ports;
     if (ports.length === 1) {
       const socket = await connected(port);
-      return { send: () => sendEach((i, sent) => socket.send(data(i), sent)) };
+      return { send: () => sendEach((i, onSent) => socket.send(data(i), onSent)) };
     }
     const socket = dgram.createSocket("udp4");
     const portOf = (i: number) => ports[i % ports.length] as number;
-    return { send: () => sendEach((i, sent) => socket.send(data(i), portOf(i), HOSTNAME, sent)) };
+    return {
+      send: () => sendEach((i, onSent) => socket.send(data(i), portOf(i), HOSTNAME, onSent)),
+    };
   },
 });
 
@@ -45,13 +48,13 @@ function data(i: number): Uint8Array {
   return datagrams[i] as Uint8Array;
 }
 
-async function listen(recvBufferSize: number | undefined, onMessage: OnMessage): Promise<Opened> {
+async function listen(recvBufferSize: number | undefined, onMessage: OnMessage): Promise<Listener> {
   const socket = dgram.createSocket({
     type: "udp4",
     ...(recvBufferSize !== undefined && { recvBufferSize }),
   });
   socket.on("message", (data, from) => onMessage(socket, data, from));
-  // Bun tells so of clients that are gone when they are answered.
+  // Bun emits ECONNREFUSED if a reply is sent to a client that has closed its socket.
   socket.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "ECONNREFUSED") throw error;
   });
@@ -67,14 +70,14 @@ async function connected(port: number): Promise<Socket> {
   return socket;
 }
 
-/** Sends a batch one by one, as there is no other way: done when the last one is gone. */
-function sendEach(send: (i: number, sent: (error: Error | null) => void) => void): Promise<void> {
+/** Sends a batch one by one, since there is no other way. Resolves when all have been sent. */
+function sendEach(send: (i: number, onSent: (error: Error | null) => void) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     let left = datagrams.length;
-    const sent = (error: Error | null) => {
+    const onSent = (error: Error | null) => {
       if (error) reject(error);
       else if (--left === 0) resolve();
     };
-    for (let i = 0; i < datagrams.length; i++) send(i, sent);
+    for (let i = 0; i < datagrams.length; i++) send(i, onSent);
   });
 }

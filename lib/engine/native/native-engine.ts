@@ -122,6 +122,10 @@ export class NativeEngine implements Engine {
     reactor.ref();
   }
 
+  get prefersGroups(): boolean {
+    return this.#sender.usesGso;
+  }
+
   get fd(): number | undefined {
     return this.#fd === -1 ? undefined : this.#fd;
   }

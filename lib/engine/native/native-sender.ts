@@ -112,6 +112,7 @@ export class NativeSender {
 
   /** Sends the datagrams of `batch`, as `sendList` does, and removes those that were sent. */
   sendBatch(batch: SendBatch): number {
+    if (this.#gsoLimits !== undefined) batch._groupByPeer();
     let result = this.#sendMessages(batch._fill(this.#builder.begin(this.#rules)));
     if (this.#isGsoRefusal(result)) {
       const singles = batch._fill(this.#builder.begin(this.#singleRules));

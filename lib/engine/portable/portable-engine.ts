@@ -55,11 +55,18 @@ interface Queued {
 /** After this time a blocked send is retried: Bun does not always call `drain`. */
 const SEND_RETRY_MS = 5;
 
+/** Returns whether an error of a send is probably about an earlier datagram. */
+function isIcmpError(error: unknown): error is SocketError {
+  // EMSGSIZE mostly means that the datagram itself is too long.
+  return mayBeTransportError(error) && (error as SocketError).code !== "EMSGSIZE";
+}
+
 /** Drives a socket through `Bun.udpSocket`. */
 export class PortableEngine implements Engine {
   readonly backend = "portable";
   readonly counters: SocketCounters = newCounters();
   readonly sendDropsByCode: Record<string, number> = {};
+  readonly prefersGroups = false;
   readonly fd = undefined;
   localAddr: SocketAddress = SocketAddress.ip("0.0.0.0", 0);
   peerAddr: SocketAddress | undefined;
@@ -250,9 +257,12 @@ export class PortableEngine implements Engine {
     for (const [i, { bytes, address }] of datagrams.entries()) {
       let result: "sent" | "full" | "dropped";
       try {
-        result = this.#sendOrDrop(bytes, address, i > 0);
+        result = this.#sendOrDrop(bytes, address);
       } catch (error) {
         if (i === 0) throw error;
+        // An ICMP error about an earlier datagram is reported once: it must not be lost. A refused
+        // datagram fails again when it is sent again.
+        if (this.peerAddr !== undefined && isIcmpError(error)) this.#sendError.set(error);
         return i;
       }
       if (result === "full") {
@@ -261,18 +271,12 @@ export class PortableEngine implements Engine {
         if (waker !== null) this.#waitWritable(waker);
         return Pending;
       }
-      // The error about an earlier datagram is thrown by the next call.
-      if (this.#sendError.isSet) return i + 1;
     }
     return datagrams.length;
   }
 
-  /** Sends a datagram. `mayRetry`: an ICMP error about an earlier datagram is stored. */
-  #sendOrDrop(
-    bytes: Uint8Array,
-    address: SocketAddress | undefined,
-    mayRetry: boolean,
-  ): "sent" | "full" | "dropped" {
+  /** Sends a datagram. With `sendErrors: "drop"`, drops one that is refused. */
+  #sendOrDrop(bytes: Uint8Array, address: SocketAddress | undefined): "sent" | "full" | "dropped" {
     try {
       return this.#countSent(this.#sendOne(bytes, address), bytes);
     } catch (error) {
@@ -280,17 +284,16 @@ export class PortableEngine implements Engine {
       if (code === "ERR_SOCKET_CLOSED" || code === "EDESTADDRREQ") throw error;
       const isBlocked = code === "ENOBUFS" && this.peerAddr !== undefined;
       if (isBlocked && this.#noBuffers.remainingMs() > 0) return "full";
-      if (mayBeTransportError(error) && (mayRetry || this.#dropsRefused)) {
-        // If the same datagram can be sent now, the error was about an earlier one.
-        const result = this.#retry(bytes, address);
-        if (result !== undefined) {
-          this.counters.transportErrors++;
-          if (!this.#dropsRefused) this.#sendError.set(error as SocketError);
-          return result;
-        }
+      if (!this.#dropsRefused) {
+        this.counters.sendErrors++;
+        throw error;
       }
-      this.counters.sendErrors++;
-      if (!this.#dropsRefused) throw error;
+      // If the same datagram can be sent now, the error was about an earlier one.
+      const result = mayBeTransportError(error) ? this.#retry(bytes, address) : undefined;
+      if (result !== undefined) {
+        this.counters.transportErrors++;
+        return result;
+      }
       this.counters.sendDrops++;
       this.sendDropsByCode[code] = (this.sendDropsByCode[code] ?? 0) + 1;
       return "dropped";

@@ -1,4 +1,7 @@
-/** Says in one line of JSON what loading gave, what a socket runs on, and that an echo works. */
+/**
+ * Loads the shim, sends a datagram, and prints one line of JSON: why loading failed, the readiness
+ * mode, the backend, and the length of the datagram received.
+ */
 
 import { existsSync } from "node:fs";
 import { loadNative } from "../../../ffi/native.ts";

@@ -1,4 +1,4 @@
-/** Loads the shim in a Worker and posts what came of it: a descriptor that it had, or the reason. */
+/** Loads the shim in a Worker, and posts a descriptor that it opened, or why loading failed. */
 
 import { loadNative } from "../../../ffi/native.ts";
 

@@ -1,4 +1,4 @@
-/** Opens sockets of every kind in a Worker, waits on all of them, and posts the UDP ports. */
+/** Opens UDP and Unix sockets in a Worker, waits on all of them, and posts the UDP ports. */
 
 import { UdpSocket, UnixDatagram } from "../../../lib/index.ts";
 
@@ -8,8 +8,8 @@ const sockets = await Promise.all(
 );
 const [left, right] = await UnixDatagram.pair();
 for (const socket of [...sockets, left, right]) void socket.recv(buffer).catch(() => {});
-// A full one, so that writability is waited for as well.
+// Fills the peer's receive queue, so that the next send waits for writability.
 while (typeof left.trySend(buffer) === "number");
 void left.send(buffer).catch(() => {});
-// Two turns: everybody is parked in the kernel by then.
+// After a few ticks all sockets are armed, that is, registered with epoll.
 setTimeout(() => postMessage(sockets.map((socket) => socket.localAddr.port)), 5);

@@ -1,0 +1,44 @@
+/**
+ * The format of a datagram in the tunnel: `[flow ID][payload]`, with the flow ID as a QUIC varint
+ * (RFC 9000, section 16). The proxy copies no payload: it sends the flow ID as the prefix of a
+ * `SendBatch`, and parses it in the buffer that the datagram was received into.
+ */
+
+import { decodeVarint, type RecvBatch, varintLengthOfFirstByte } from "../../lib/index.ts";
+
+/** A flow ID: a `bigint` above 2^53 - 1. */
+export type FlowId = number | bigint;
+
+/** The maximum length of a flow ID in bytes (RFC 9000, section 16). */
+export const FLOW_ID_BYTES_MAX = 8;
+
+/**
+ * Returns the length in bytes of the flow ID at the start of a datagram, or 0 if the datagram is
+ * too short for it. The datagram is `length` bytes of `bytes` at `offset`.
+ */
+export function flowIdLength(bytes: Uint8Array, offset: number, length: number): number {
+  if (length === 0) return 0;
+  const idLength = varintLengthOfFirstByte(bytes[offset] as number);
+  return idLength <= length ? idLength : 0;
+}
+
+/** Parses tunnel datagrams. One object is reused for all, so that parsing allocates nothing. */
+export class TunnelDatagram {
+  /** The flow ID of the datagram that was parsed last. */
+  flowId: FlowId = 0;
+  /** Its payload: `payloadLength` bytes of the batch's memory at `payloadOffset`. */
+  payloadOffset = 0;
+  payloadLength = 0;
+
+  /** Parses datagram `i` of `batch`. Returns false if it has no complete flow ID. */
+  parse(batch: RecvBatch, i: number): boolean {
+    const offset = batch.offsetAt(i);
+    const length = batch.lengthAt(i);
+    const idLength = flowIdLength(batch.bytes, offset, length);
+    if (idLength === 0) return false;
+    this.flowId = decodeVarint(batch.bytes, offset);
+    this.payloadOffset = offset + idLength;
+    this.payloadLength = length - idLength;
+    return true;
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * Runs the tests of waiting in readiness mode "thread", in a child process because the mode is
+ * selected once per thread.
+ */
+
+import { expect, test } from "bun:test";
+import { BACKENDS, CHILD_TIMEOUT_MS, runCommand } from "../tools/sockets.ts";
+
+const FILES = [
+  "readiness/fairness",
+  "sockets/descriptor-ownership",
+  "sockets/lifetime",
+  "sockets/udp-send-recv",
+  "sockets/udp-errors",
+  "sockets/unix",
+  "sockets/unix-backpressure",
+  "sockets/pending-operations",
+  "sockets/worker",
+];
+
+// A process with a requested mode, as the child is, does not repeat them.
+test.skipIf(BACKENDS.length < 2)(
+  "the tests of waiting pass in readiness mode thread",
+  async () => {
+    const files = FILES.map((name) => `./test/${name}.test.ts`);
+    const env = { DATAGRAM_SOCKET_READINESS: "thread" };
+    const command = [process.execPath, "test", "--timeout", "60000", ...files];
+    const { exitCode, stderr } = await runCommand(command, env);
+    // Has the failures of the child.
+    if (exitCode !== 0) console.error(stderr);
+    expect(exitCode).toBe(0);
+    expect(stderr).toMatch(/\d{2,} pass/);
+  },
+  4 * CHILD_TIMEOUT_MS,
+);
