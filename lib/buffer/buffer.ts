@@ -3,8 +3,9 @@
  * from it without moving the payload.
  */
 
+import { bufferOf, byteLengthOf, byteOffsetOf, hasLostMemory } from "../../ffi/native.ts";
 import { copySmall, hexGroups, zero } from "../support/bytes.ts";
-import { checkBytes, checkInteger, typeError } from "../support/check.ts";
+import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
 import { allocate, NO_BYTES, TailBuffer } from "./tail-buffer.ts";
 import {
   checkWhole,
@@ -19,18 +20,29 @@ const COUNT_MAX = Number.MAX_SAFE_INTEGER;
 /**
  * Returns a plain `Uint8Array` over the memory of `bytes`, which may be a subclass.
  *
- * Reading `bytes.buffer` makes the engine move a small array out of its heap, into memory that
+ * Reading the buffer makes the engine move a small array out of its heap, into memory that
  * does not move again.
  *
  * @throws TypeError if the length of that memory can change.
  */
 function adopt(name: string, bytes: Uint8Array): Uint8Array {
   checkBytes(name, bytes);
-  const memory = bytes.buffer;
+  const memory = bufferOf(bytes);
   if (memory instanceof ArrayBuffer ? memory.resizable : memory.growable) {
     throw typeError(name, "Uint8Array over fixed-length memory", memory);
   }
-  return new Uint8Array(memory, bytes.byteOffset, bytes.length);
+  return new Uint8Array(memory, byteOffsetOf(bytes), byteLengthOf(bytes));
+}
+
+/** @throws RangeError if `prefix` is not empty: it has less than `length` bytes, or lost them. */
+function checkEmptyPrefix(prefix: Uint8Array, length: number): void {
+  if (length === 0 && !hasLostMemory(prefix)) return;
+  throw rangeError("prefix", `${length} bytes`, "memory that was transferred, or has shrunk");
+}
+
+/** Returns the error for a prefix whose elements run code that has changed the buffer. */
+function changedError(prefix: Uint8Array): TypeError {
+  return typeError("prefix", "Uint8Array whose elements have no accessors", prefix);
 }
 
 /**
@@ -103,7 +115,7 @@ export class DgramBuffer extends TailBuffer {
    */
   static fromSlice(bytes: Uint8Array): DgramBuffer {
     checkBytes("bytes", bytes);
-    const copy = allocate(bytes.length);
+    const copy = allocate(byteLengthOf(bytes));
     copy.set(bytes);
     return bufferOver(copy, 0, copy.length);
   }
@@ -197,12 +209,18 @@ export class DgramBuffer extends TailBuffer {
    * payload. Returns `false` and changes nothing if the headroom is too small.
    *
    * @throws TypeError if `prefix` is not a `Uint8Array`.
+   * @throws RangeError if the memory of `prefix` was transferred.
    */
   tryAddPrefix(prefix: Uint8Array): boolean {
     checkBytes("prefix", prefix);
-    const start = this._start - prefix.length;
+    // Read once. It may be overridden, but the loop of `copySmall` relies on it.
+    const { length } = prefix;
+    const { _bytes: bytes, _start: end } = this;
+    const start = end - length;
     if (start < 0) return false;
-    copySmall(prefix, this._bytes, start);
+    if (prefix[length - 1] === undefined) checkEmptyPrefix(prefix, length);
+    copySmall(prefix, length, bytes, start);
+    if (this._start !== end || this._bytes !== bytes) throw changedError(prefix);
     this._start = start;
     return true;
   }

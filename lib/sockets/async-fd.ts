@@ -11,7 +11,7 @@ import { callWaker, Pending, type Poll, type Waker, WouldBlock } from "../poll/p
 import type { Registration } from "../readiness/interest.ts";
 import type { Reactor } from "../readiness/reactor.ts";
 import { loadNativeThread } from "../readiness/thread-reactor.ts";
-import { checkInteger } from "../support/check.ts";
+import { checkInteger, typeError } from "../support/check.ts";
 import { closedError, SocketError, unsupportedError } from "../support/errors.ts";
 import { recvmmsg, sendmmsg } from "./mmsg.ts";
 
@@ -59,11 +59,13 @@ export class AsyncFd {
    * later call replaces the waker.
    */
   waitReadable(waker: Waker): void {
+    checkWaitWaker(waker);
     this.#reactor.wait(this.#open().read, waker);
   }
 
   /** Calls `waker` once when the descriptor is writable, as `waitReadable` does. */
   waitWritable(waker: Waker): void {
+    checkWaitWaker(waker);
     this.#reactor.wait(this.#open().write, waker);
   }
 
@@ -94,6 +96,11 @@ export class AsyncFd {
   }
 }
 
+/** As `checkWaker`, for calls that only wait. */
+function checkWaitWaker(waker: Waker): void {
+  if (typeof waker !== "function") throw typeError("waker", "function", waker);
+}
+
 /** Calls `recvmmsg`. If it would block, calls `waker` when there is a datagram. */
 export function pollRecvmmsg(
   ready: AsyncFd,
@@ -101,6 +108,7 @@ export function pollRecvmmsg(
   bufs: readonly Target[],
   meta?: readonly RecvMeta[],
 ): Poll<number> {
+  checkWaitWaker(waker);
   ready.checkOpen();
   const result = recvmmsg(ready.fd, bufs, meta);
   if (result !== WouldBlock) return result;
@@ -115,6 +123,7 @@ export function pollSendmmsg(
   bufs: readonly Payload[],
   to?: SocketAddress | readonly SocketAddress[],
 ): Poll<number> {
+  checkWaitWaker(waker);
   ready.checkOpen();
   const result = sendmmsg(ready.fd, bufs, to);
   if (result !== WouldBlock) return result;

@@ -8,7 +8,6 @@ import { checkPeer } from "../datagram/destination.ts";
 import { checkBufferType, type Payload, type Target } from "../datagram/payload.ts";
 import {
   checkRecvRange,
-  checkSend,
   checkSendRange,
   type RecvRange,
   type SendRange,
@@ -16,7 +15,14 @@ import {
 import { checkRecvMetaType, RecvMeta } from "../datagram/recv-meta.ts";
 import type { Backend, Engine } from "../engine/engine.ts";
 import type { OperationQueue } from "../poll/operation-queue.ts";
-import { callWaker, Pending, type Poll, type Waker } from "../poll/poll.ts";
+import {
+  callWaker,
+  checkWaker,
+  Pending,
+  type Poll,
+  startPromise,
+  type Waker,
+} from "../poll/poll.ts";
 import { typeError } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
@@ -132,6 +138,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   #sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {
+    checkWaker(waker);
     checkBufferType("buf", buf);
     this.#onePayload[0] = buf;
     const shared = this.#sendWaker;
@@ -145,6 +152,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     bufs: readonly Payload[],
     range?: SendRange,
   ): Poll<number> {
+    checkWaker(waker);
     const { to, start, end } = checkSendRange(bufs, range);
     if (this.#isConnected && to !== undefined) {
       // The engine sends no more with one call.
@@ -160,19 +168,20 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   override sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
-    if (!Array.isArray(options?.to) || this.#isConnected || !this._engine.prefersGroups) {
-      return super.sendMany(bufs, options);
-    }
-    return this.#sendGrouped(bufs, options);
+    return startPromise(() => {
+      if (!Array.isArray(options?.to) || this.#isConnected || !this._engine.prefersGroups) {
+        return super.sendMany(bufs, options);
+      }
+      return this.#sendGrouped(bufs, options);
+    });
   }
 
   /** Sends to several peers, grouped by peer if that is faster. */
   async #sendGrouped(bufs: readonly Payload[], options: SendManyOptions): Promise<number> {
     const { groupByPeer = true, signal } = options;
     if (typeof groupByPeer !== "boolean") throw typeError("groupByPeer", "boolean", groupByPeer);
-    const { start, end } = checkSend(bufs, options);
-    const to = options.to as readonly SocketAddress[];
-    const grouped = groupByPeer ? GroupedSend.of(bufs, to, start, end) : undefined;
+    const range = checkSendRange(bufs, options);
+    const grouped = groupByPeer ? GroupedSend.of(bufs, range) : undefined;
     if (grouped === undefined) return super.sendMany(bufs, options);
     try {
       return await super.sendMany(grouped.bufs, { to: grouped.to, signal });
@@ -191,6 +200,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   override pollRecvFrom(waker: Waker | null, buf: Target, meta: RecvMeta): Poll<number> {
+    checkWaker(waker);
     checkBufferType("buf", buf);
     checkRecvMetaType("meta", meta);
     this.#oneTarget[0] = buf;
@@ -206,14 +216,16 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     bufs: readonly Target[],
     range?: RecvRange,
   ): Poll<number> {
-    this._recvError?.throwIfSet();
+    checkWaker(waker);
     const { meta, start, end } = checkRecvRange(bufs, range);
+    this._recvError?.throwIfSet();
     const shared = this.#recvWaker;
     const result = this._engine.receive(waker && shared.wake, bufs, start, end, meta);
     return shared.store(result, waker);
   }
 
   override pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
+    checkWaker(waker);
     checkRecvBatch(batch);
     batch._clear();
     this._recvError?.throwIfSet();
@@ -222,6 +234,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   override pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
+    checkWaker(waker);
     checkSendBatch(batch);
     if (this.#isConnected) batch._checkAddresses((address) => checkPeer(this.peerAddr, address));
     if (this._engine.sendBatch !== undefined) {

@@ -90,7 +90,7 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
   }
 
   /** Opens a socket that is connected to `peer`. */
-  static connect(peer: HostAndPort, options: UdpBindOptions = {}): Promise<UdpSocket> {
+  static async connect(peer: HostAndPort, options: UdpBindOptions = {}): Promise<UdpSocket> {
     return UdpSocket.bind({ ...options, connect: peer });
   }
 

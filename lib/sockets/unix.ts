@@ -15,7 +15,7 @@ import {
 } from "../engine/native/open-socket.ts";
 import { SOCK_DGRAM } from "../linux/constants.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
-import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
+import { type Poll, startPromise, type Waker, type WouldBlock } from "../poll/poll.ts";
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
@@ -138,7 +138,7 @@ export class UnixDatagram extends EngineSocket {
     address: SocketAddress | string,
     options?: WaitOptions,
   ): Promise<number> {
-    return super.sendTo(buf, unixAddress("address", address), options);
+    return startPromise(() => super.sendTo(buf, unixAddress("address", address), options));
   }
 
   /** As `DatagramSocketSend.trySendTo`; a string is a path. */
@@ -195,7 +195,7 @@ async function requireNative(what: string): Promise<NativeThread> {
 
 /** Returns the address of a path, from the cache if possible. */
 function unixAddress(name: string, path: string | SocketAddress): SocketAddress {
-  if (path instanceof SocketAddress) {
+  if (SocketAddress._isGenuine(path)) {
     if (path.family !== "unix" || path.isUnnamed) throw typeError(name, "Unix address", `${path}`);
     return path;
   }

@@ -8,8 +8,8 @@ import { RecvMeta } from "../datagram/recv-meta.ts";
 import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
 import { DeferredError } from "../poll/deferred-error.ts";
 import { OperationQueue, type WaitOptions } from "../poll/operation-queue.ts";
-import { Pending, type Poll, type Waker, WouldBlock } from "../poll/poll.ts";
-import { checkInteger } from "../support/check.ts";
+import { Pending, type Poll, startPromise, type Waker, WouldBlock } from "../poll/poll.ts";
+import { checkInteger, typeError } from "../support/check.ts";
 import { isClosedError, mayBeTransportError } from "../support/errors.ts";
 import {
   BATCH_COUNT_MAX,
@@ -184,7 +184,7 @@ export abstract class DatagramSocketRecv {
     return this._runRecv((waker) => {
       this._recvError?.throwIfSet();
       return this.pollRecv(waker, buf);
-    }, options?.signal);
+    }, options);
   }
 
   /** Waits for one datagram, and returns its metadata in a new object. */
@@ -194,7 +194,7 @@ export abstract class DatagramSocketRecv {
       this._recvError?.throwIfSet();
       return this.pollRecvFrom(waker, buf, meta) === Pending ? Pending : meta;
     };
-    return this._runRecv<RecvMeta>(poll, options?.signal);
+    return this._runRecv<RecvMeta>(poll, options);
   }
 
   /**
@@ -205,12 +205,12 @@ export abstract class DatagramSocketRecv {
     return this._runRecv((waker) => {
       this._recvError?.throwIfSet();
       return this.pollRecvMany(waker, bufs, options);
-    }, options?.signal);
+    }, options);
   }
 
   /** Waits for at least one datagram, and receives as `pollRecvBatch` does. */
   recvBatch(batch: RecvBatch, options?: WaitOptions): Promise<number> {
-    return this._runRecv((waker) => this.pollRecvBatch(waker, batch), options?.signal);
+    return this._runRecv((waker) => this.pollRecvBatch(waker, batch), options);
   }
 
   /** Receives one datagram, or returns `WouldBlock`, also while other callers wait. */
@@ -256,6 +256,12 @@ export abstract class DatagramSocketRecv {
       keepTruncated = false,
       signal,
     } = options ?? {};
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw typeError("signal", "AbortSignal", signal);
+    }
+    if (typeof keepTruncated !== "boolean") {
+      throw typeError("keepTruncated", "boolean", keepTruncated);
+    }
     checkInteger("count", count, 1, BATCH_COUNT_MAX);
     checkInteger("payloadBytesMax", payloadBytesMax, 0, MAX_BUF_SIZE);
     checkInteger("headroom", headroom, 0, MAX_BUF_SIZE);
@@ -284,9 +290,11 @@ export abstract class DatagramSocketRecv {
   }
 
   /** @internal Appends an operation to the queue of receivers. */
-  _runRecv<T>(poll: (waker: Waker) => Poll<T>, signal: AbortSignal | undefined): Promise<T> {
-    this._recvQueue ??= new OperationQueue();
-    return this._recvQueue.run(poll, signal);
+  _runRecv<T>(poll: (waker: Waker) => Poll<T>, options: WaitOptions | undefined): Promise<T> {
+    return startPromise(() => {
+      this._recvQueue ??= new OperationQueue();
+      return this._recvQueue.run(poll, options?.signal);
+    });
   }
 
   /** @internal */

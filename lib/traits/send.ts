@@ -7,7 +7,7 @@ import type { Payload } from "../datagram/payload.ts";
 import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
 import { OperationQueue, type WaitOptions } from "../poll/operation-queue.ts";
-import { Pending, type Poll, type Waker, WouldBlock } from "../poll/poll.ts";
+import { Pending, type Poll, startPromise, type Waker, WouldBlock } from "../poll/poll.ts";
 import { SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 
@@ -116,12 +116,12 @@ export abstract class DatagramSocketSend {
 
   /** Sends one datagram to the connected peer, waits while the socket is full, and returns its length. */
   send(buf: Payload, options?: WaitOptions): Promise<number> {
-    return this._runSend((waker) => this.pollSend(waker, buf), options?.signal);
+    return this._runSend((waker) => this.pollSend(waker, buf), options);
   }
 
   /** Sends one datagram to `address`, waits while the socket is full, and returns its length. */
   sendTo(buf: Payload, address: SocketAddress, options?: WaitOptions): Promise<number> {
-    return this._runSend((waker) => this.pollSendTo(waker, buf, address), options?.signal);
+    return this._runSend((waker) => this.pollSendTo(waker, buf, address), options);
   }
 
   /**
@@ -155,7 +155,7 @@ export abstract class DatagramSocketSend {
         }
       }
     };
-    return this._runSend(poll, options?.signal, () => (done > 0 ? done : undefined));
+    return this._runSend(poll, options, () => (done > 0 ? done : undefined));
   }
 
   /**
@@ -183,7 +183,7 @@ export abstract class DatagramSocketSend {
         }
       }
     };
-    return this._runSend(poll, options?.signal, () => (sent > 0 ? sent : undefined));
+    return this._runSend(poll, options, () => (sent > 0 ? sent : undefined));
   }
 
   /** Sends one datagram to the peer, or returns `WouldBlock`, also while other callers wait. */
@@ -217,11 +217,13 @@ export abstract class DatagramSocketSend {
   /** @internal Appends an operation to the queue of senders. */
   _runSend(
     poll: (waker: Waker) => Poll<number>,
-    signal: AbortSignal | undefined,
+    options: WaitOptions | undefined,
     partial?: () => number | undefined,
   ): Promise<number> {
-    this._sendQueue ??= new OperationQueue();
-    return this._sendQueue.run(poll, signal, partial);
+    return startPromise(() => {
+      this._sendQueue ??= new OperationQueue();
+      return this._sendQueue.run(poll, options?.signal, partial);
+    });
   }
 }
 
