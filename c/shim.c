@@ -11,7 +11,7 @@
  * unless a SAFETY comment names the owner of the memory and how long it lives.
  */
 
-#define SHIM_ABI 8
+#define SHIM_ABI 9
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -20,6 +20,7 @@ typedef unsigned long long u64;
 typedef int i32;
 
 /* Functions of libc, resolved in the running process: Bun is linked to all of them. */
+struct ifaddrs;
 extern long syscall(long number, ...);
 extern int *__errno_location(void);
 extern int socket(int domain, int type, int protocol);
@@ -39,6 +40,9 @@ extern long readlinkat(int folder, const char *path, char *target, unsigned long
 extern int snprintf(char *text, unsigned long length, const char *format, ...);
 extern int sscanf(const char *text, const char *format, ...);
 extern int clock_gettime(int clock, void *time);
+extern u32 if_nametoindex(const char *name);
+extern int getifaddrs(struct ifaddrs **first);
+extern void freeifaddrs(struct ifaddrs *first);
 extern long send(int fd, const void *bytes, unsigned long length, int flags);
 extern void *mmap(void *at, unsigned long length, int protection, int flags, int fd, long offset);
 extern void *memcpy(void *to, const void *from, unsigned long length);
@@ -66,6 +70,7 @@ extern int pthread_sigmask(int how, const void *set, void *old);
 #endif
 
 #define ENOENT 2
+#define ENODEV 19
 #define EINTR 4
 #define EAGAIN 11
 
@@ -331,6 +336,54 @@ int clock_read(int clock, void *time) {
   return (int)checked(clock_gettime(clock, time));
 }
 
+/* ----------------------------------------------------------------------------- interfaces ---- */
+
+/* <ifaddrs.h>: a list of the addresses of all interfaces. */
+struct ifaddrs {
+  struct ifaddrs *next;
+  char *name;
+  u32 flags;
+  void *address;
+  void *netmask;
+  void *broadcast;
+  void *data;
+};
+
+_Static_assert(sizeof(struct ifaddrs) == 56, "ifaddrs");
+
+/*
+ * Returns the index of the network interface with this name (if_nametoindex(3)), or -errno: -ENODEV
+ * if there is none in the network namespace of the thread.
+ *
+ * SAFETY: `name` is memory of the caller that ends with a NUL, read before the return.
+ */
+int interface_index(const char *name) {
+  u32 index = if_nametoindex(name);
+  return index != 0 ? (int)index : -*__errno_location();
+}
+
+/*
+ * Returns the index of the interface that has `length` bytes of address at `offset` of its socket
+ * address of `family`, or -errno: -ENODEV if there is none. Includes interfaces that are down, and
+ * those without carrier.
+ *
+ * SAFETY: `bytes` has `length` bytes of the caller, at most as many as the family has, read before
+ * the return. libc allocates the list, which is freed before the return.
+ */
+int interface_of_address(int family, const void *bytes, u32 offset, u32 length) {
+  struct ifaddrs *first;
+  int result = (int)checked(getifaddrs(&first));
+  if (result < 0) return result;
+  result = -ENODEV;
+  for (struct ifaddrs *entry = first; entry && result < 0; entry = entry->next) {
+    const u8 *address = entry->address;
+    if (!address || *(const u16 *)address != family) continue;
+    if (memcmp(address + offset, bytes, length) == 0) result = interface_index(entry->name);
+  }
+  freeifaddrs(first);
+  return result;
+}
+
 /* -------------------------------------------------------------------------------- offload ---- */
 
 #define AF_INET 2
@@ -478,7 +531,7 @@ struct poller {
   i32 has_thread;
   i32 notify_fd;    /* a byte sent here wakes the event loop; owned */
   i32 thread_epoll; /* `epoll` and `stop` */
-  i32 stop;         /* closing `stop_peer`, its other end, tells the helper thread to return */
+  i32 stop;         /* closing `stop_peer`, its other end, makes the helper thread return */
   i32 stop_peer;
   u64 thread;
 };
@@ -758,6 +811,8 @@ static void *const entries[] = {
     (void *)poller_arm,
     (void *)poller_remove,
     (void *)poller_wait,
+    (void *)interface_index,
+    (void *)interface_of_address,
 };
 
 /* Returns the address of an entry for linkSymbols, whose calls cost a third of those of cc. */

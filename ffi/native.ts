@@ -104,6 +104,11 @@ export class Native {
     return this.#shim.option_get(fd, level, name, this.#scratchAddress, 4);
   }
 
+  /** Reads an option into `value`, and returns the length of its value in bytes. */
+  getOption(fd: number, level: number, name: number, value: Uint8Array): number {
+    return this.#shim.option_get(fd, level, name, addressOf(value), value.byteLength);
+  }
+
   /** Returns the file status flags (F_GETFL). */
   flags(fd: number): number {
     return this.#shim.descriptor_flags(fd);
@@ -134,6 +139,22 @@ export class Native {
   /** Reads a clock of <time.h>. Stores the `struct timespec` in the first words of `scratch`. */
   clock(clock: number): number {
     return this.#shim.clock_read(clock, this.#scratchAddress);
+  }
+
+  /** Returns the index of the network interface `name`, which must not contain a NUL. */
+  interfaceIndex(name: string): number {
+    const bytes = nativeBytes(3 * name.length + 1);
+    new TextEncoder().encodeInto(name, bytes);
+    return this.#shim.interface_index(addressOf(bytes));
+  }
+
+  /**
+   * Returns the index of the interface that has `address`: `bytes` of it at `offset` are compared.
+   */
+  interfaceOfAddress({ words }: EncodedAddress, offset: number, bytes: number): number {
+    const family = (words[0] as number) & 0xffff;
+    const at = addressOf(words) + offset;
+    return this.#shim.interface_of_address(family, at, offset, bytes);
   }
 
   /** Tests the offloads: returns 0 if none works, 1 if GSO works, 2 if GRO works as well. */

@@ -57,6 +57,8 @@ export interface Shim {
   poller_arm(poller: Address, fd: number, events: number, isOnce: number, token: number): number;
   poller_remove(poller: Address, fd: number): number;
   poller_wait(poller: Address, out: Address, capacity: number): number;
+  interface_index(name: Address): number;
+  interface_of_address(family: number, bytes: Address, offset: number, length: number): number;
 }
 
 /** The C types of the entries, in the order of the table at the end of `c/shim.c`. */
@@ -94,4 +96,6 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   poller_arm: { args: ["ptr", "i32", "u32", "i32", "u64"], returns: "i32" },
   poller_remove: { args: ["ptr", "i32"], returns: "i32" },
   poller_wait: { args: ["ptr", "ptr", "u32"], returns: "i32" },
+  interface_index: { args: ["ptr"], returns: "i32" },
+  interface_of_address: { args: ["i32", "ptr", "u32", "u32"], returns: "i32" },
 };

@@ -1,6 +1,8 @@
 /** Datagram sockets for Bun: the public API. */
 
 export { AddressMap } from "./address/address-map.ts";
+export type { NetworkInterface } from "./address/interfaces.ts";
+export type { HostAndPort } from "./address/resolve.ts";
 export { type AddressFamily, SocketAddress } from "./address/socket-address.ts";
 export { RecvBatch, type RecvBatchOptions } from "./batch/recv-batch.ts";
 export { SendBatch, type SendBatchOptions } from "./batch/send-batch.ts";
@@ -36,7 +38,7 @@ export { AsyncFd, pollRecvmmsg, pollSendmmsg } from "./sockets/async-fd.ts";
 export { DatagramPair, type DatagramPairOptions } from "./sockets/datagram-pair.ts";
 export { isNonblocking, recvmmsg, sendmmsg } from "./sockets/mmsg.ts";
 export { UdpSocket } from "./sockets/udp.ts";
-export type { HostAndPort, UdpAdoptOptions, UdpBindOptions } from "./sockets/udp-options.ts";
+export type { UdpAdoptOptions, UdpBindOptions } from "./sockets/udp-options.ts";
 export { UnixDatagram, type UnixOptions } from "./sockets/unix.ts";
 export { isClosedError, isMessageSizeError, SocketError } from "./support/errors.ts";
 export {

@@ -2,6 +2,7 @@
 
 import type { EncodedAddress } from "../../ffi/native.ts";
 import { checkInteger, rangeError, typeError } from "../support/check.ts";
+import { interfaceIndex } from "./interfaces.ts";
 import { formatIPv4, formatIPv6, isMappedIPv4, parseIPv4, parseIPv6 } from "./ip.ts";
 import {
   AF_INET,
@@ -16,6 +17,9 @@ import {
   UNIX_PATH_BYTES_MAX,
   UNIX_PATH_OFFSET,
 } from "./sockaddr.ts";
+
+/** The maximum of `sin6_scope_id`. */
+const SCOPE_ID_MAX = 2 ** 32 - 1;
 
 /** The kind of an address. */
 export type AddressFamily = "IPv4" | "IPv6" | "unix";
@@ -63,10 +67,12 @@ export class SocketAddress {
   }
 
   /**
-   * Returns an IPv4 or IPv6 address. An IPv6 address may have a zone: `fe80::1%eth0`, `fe80::1%2`.
+   * Returns an IPv4 or IPv6 address. An IPv6 address may have a zone (RFC 4007), the name or index of
+   * an interface: `fe80::1%eth0`, `ff02::1%2`. An index is 0..2^32-1, and 0 is no zone.
    *
-   * @throws TypeError if `address` is not an IP address. Host names must be resolved first.
-   * @throws RangeError if `port` is not an integer 0..65535.
+   * @throws TypeError if `address` is not an IP address (host names must be resolved first), if the
+   * zone is not an interface of this host, or if an IPv4-mapped address has one: IPv4 has no zones.
+   * @throws RangeError if `port` is not an integer 0..65535, or the index of the zone too large.
    */
   static ip(address: string, port: number): SocketAddress {
     checkInteger("port", port, 0, 65_535);
@@ -83,7 +89,10 @@ export class SocketAddress {
     const zone = percent === -1 ? undefined : address.slice(percent + 1);
     if (!parseIPv6(plain, bytes, 8)) throw typeError("address", "IP address", address);
     view.setUint16(0, AF_INET6, true);
-    if (zone !== undefined) view.setUint32(24, scopeId(zone), true);
+    if (zone !== undefined) {
+      if (isMappedIPv4(bytes, 8)) throw typeError("zone", "none for an IPv4-mapped address", zone);
+      view.setUint32(24, interfaceIndex("zone", zone, SCOPE_ID_MAX), true);
+    }
     return SocketAddress.#over(bytes, SOCKADDR_IN6_BYTES);
   }
 
@@ -162,7 +171,7 @@ export class SocketAddress {
     return ((word >>> 8) & 0xff00) | (word >>> 24);
   }
 
-  /** The interface index of a link-local IPv6 address (its zone); 0 if there is none. */
+  /** The zone of an IPv6 address, an interface index; 0 if there is none. */
   get scopeId(): number {
     return this.family === "IPv6" ? (this._encoded.words[6] as number) >>> 0 : 0;
   }
@@ -213,7 +222,7 @@ export class SocketAddress {
     if (this.family === "IPv4") return formatIPv4(bytes, 4);
     if (this.family === "IPv6") {
       const text = formatIPv6(bytes, 8);
-      return this.scopeId === 0 || isMappedIPv4(bytes, 8) ? text : `${text}%${this.scopeId}`;
+      return this.scopeId === 0 ? text : `${text}%${this.scopeId}`;
     }
     const name = bytes.subarray(UNIX_PATH_OFFSET);
     // A path ends with a NUL unless it fills sun_path (unix(7), BUGS).
@@ -235,13 +244,4 @@ function unixName(argument: string, text: string): Uint8Array {
     throw rangeError(argument, `1..${UNIX_PATH_BYTES_MAX} bytes of UTF-8`, name.length);
   }
   return name;
-}
-
-function scopeId(zone: string): number {
-  if (/^\d{1,9}$/.test(zone)) return Number(zone);
-  const { networkInterfaces } = process.getBuiltinModule("node:os");
-  for (const address of networkInterfaces()[zone] ?? []) {
-    if (address.family === "IPv6" && address.scopeid) return address.scopeid;
-  }
-  throw typeError("zone", "index or name of an interface that has an IPv6 address", zone);
 }

@@ -2,8 +2,9 @@
 
 import type { Message, SendVector, Slices } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/socket-address.ts";
-import { type SendMeta, sameSendMeta } from "../datagram/send-meta.ts";
+import { type CheckedSendMeta, sameSendMeta } from "../datagram/send-meta.ts";
 import { CmsgWriter } from "../linux/cmsg.ts";
+import type { TrafficClass } from "../linux/traffic-class.ts";
 import { typeError } from "../support/check.ts";
 import { type GsoLimits, MESSAGE_BYTES_MAX, SEGMENTS_MAX } from "./gso-limits.ts";
 
@@ -15,6 +16,8 @@ export interface MessageRules {
   readonly isPeerIPv4: boolean;
   /** The segment sizes that destinations accept. Absent: no GSO. */
   readonly gsoLimits: GsoLimits | undefined;
+  /** The DSCP and ECN field of the socket, for datagrams that set one of them only. Default: 0. */
+  readonly trafficClass?: TrafficClass;
 }
 
 const NO_RULES: MessageRules = { isIPv6: false, isPeerIPv4: false, gsoLimits: undefined };
@@ -37,7 +40,7 @@ export class MessageBuilder {
   #firstSlot = 0;
   #datagrams = 0;
   #address: SocketAddress | undefined;
-  #meta: SendMeta | undefined;
+  #meta: CheckedSendMeta | undefined;
   #segmentBytes = 0;
   #messageBytes = 0;
   #mayGrow = false;
@@ -62,7 +65,7 @@ export class MessageBuilder {
    * Adds a datagram of `length` bytes to `address`. It becomes a segment of the current message if
    * it has the same destination, metadata and length; a shorter one ends the message.
    */
-  add(length: number, address: SocketAddress | undefined, meta?: SendMeta): void {
+  add(length: number, address: SocketAddress | undefined, meta?: CheckedSendMeta): void {
     if (this.#fits(length, address) && sameSendMeta(meta, this.#meta)) {
       this.#messageBytes += length;
       this.#datagrams++;
@@ -166,7 +169,7 @@ export class MessageBuilder {
       if (this.#meta !== undefined) {
         const isIPv4 = this.#isIPv4();
         checkFamily(this.#meta.source, isIPv4);
-        control.sendMeta(this.#meta, isIPv4);
+        control.sendMeta(this.#meta, isIPv4, this.#rules.trafficClass);
       }
       message.controlBytes = control.byteLength;
     }

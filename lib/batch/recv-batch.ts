@@ -12,6 +12,7 @@ import type { SocketAddress } from "../address/socket-address.ts";
 import { RecvMeta } from "../datagram/recv-meta.ts";
 import { checkInteger, rangeError, typeError } from "../support/check.ts";
 import { BATCH_COUNT_MAX, MAX_BUF_SIZE } from "../support/limits.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 import { CopiedMessages } from "./copied-messages.ts";
 import { KernelMessages, type MessageSource } from "./kernel-messages.ts";
 
@@ -24,6 +25,8 @@ export interface RecvBatchOptions {
    */
   readonly messages?: number | undefined;
 }
+
+const RECV_BATCH_OPTIONS = optionKinds<RecvBatchOptions>({ messages: "any" });
 
 /**
  * A reusable batch to receive into. Its contents are borrowed until the next receive into it.
@@ -66,6 +69,7 @@ export class RecvBatch {
   readonly #segments: Segments;
 
   constructor(options: RecvBatchOptions = {}) {
+    checkOptions("options", options, RECV_BATCH_OPTIONS);
     const { messages = 32 } = options;
     checkInteger("messages", messages, 1, BATCH_COUNT_MAX);
     this.messagesMax = messages;

@@ -8,10 +8,11 @@ import { checkAddress, type SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { encodeVarint, varintLength } from "../buffer/varint.ts";
 import type { Payload } from "../datagram/payload.ts";
-import { checkSendMeta, type SendMeta, SendMetaCopy, sameSendMeta } from "../datagram/send-meta.ts";
+import { type SendMeta, SendMetaCopy, sameSendMeta } from "../datagram/send-meta.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "../support/limits.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 import type { MessageBuilder } from "./message-builder.ts";
 import { groupByPeer } from "./peer-groups.ts";
 
@@ -37,6 +38,12 @@ export interface SendBatchOptions {
    */
   readonly groupByPeer?: boolean | undefined;
 }
+
+const SEND_BATCH_OPTIONS = optionKinds<SendBatchOptions>({
+  datagrams: "any",
+  prefixBytes: "any",
+  groupByPeer: "boolean",
+});
 
 /**
  * A reusable batch of datagrams to send. It borrows the payloads until they are sent or the batch
@@ -76,10 +83,10 @@ export class SendBatch {
   #end = 0;
 
   constructor(options: SendBatchOptions = {}) {
+    checkOptions("options", options, SEND_BATCH_OPTIONS);
     const { datagrams = 64, prefixBytes = DGRAM_HEADROOM, groupByPeer: mayGroup = true } = options;
     checkInteger("datagrams", datagrams, 1, BATCH_COUNT_MAX);
     checkInteger("prefixBytes", prefixBytes, 0, 1024);
-    if (typeof mayGroup !== "boolean") throw typeError("groupByPeer", "boolean", mayGroup);
     this.#mayGroup = mayGroup;
     this.capacity = datagrams;
     this.prefixBytesMax = prefixBytes;
@@ -133,12 +140,11 @@ export class SendBatch {
    * are copied: the object may be changed afterwards.
    */
   meta(meta: SendMeta | undefined): this {
-    this.#hasNextMeta = false;
-    if (meta === undefined) return this;
-    if (typeof meta !== "object" || meta === null) throw typeError("meta", "object", meta);
-    // The copy is checked: an accessor could return another value at the second read.
+    if (meta === undefined) {
+      this.#hasNextMeta = false;
+      return this;
+    }
     this.#nextMeta.set(meta);
-    checkSendMeta(this.#nextMeta);
     this.#hasNextMeta = true;
     return this;
   }
@@ -208,7 +214,7 @@ export class SendBatch {
 
   #copyNextMeta(i: number): SendMetaCopy {
     this.#metaCopies[i] ??= new SendMetaCopy();
-    this.#metaCopies[i].set(this.#nextMeta);
+    this.#metaCopies[i].copy(this.#nextMeta);
     return this.#metaCopies[i];
   }
 

@@ -8,6 +8,7 @@
 import { zero } from "../support/bytes.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { DGRAM_HEADROOM, MAX_DATAGRAM_SIZE } from "../support/limits.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 import { DgramBuffer } from "./buffer.ts";
 import { allocate, NO_BYTES } from "./tail-buffer.ts";
 
@@ -40,6 +41,13 @@ export interface DgramBufferPoolOptions {
   /** The number of buffers that the constructor allocates, 0..`maxBuffers`. Default 0. */
   readonly initialBuffers?: number;
 }
+
+const POOL_OPTIONS = optionKinds<DgramBufferPoolOptions>({
+  capacity: "any",
+  headroom: "any",
+  maxBuffers: "any",
+  initialBuffers: "any",
+});
 
 /**
  * Holds one buffer of a pool until it is disposed.
@@ -126,6 +134,7 @@ export class DgramBufferPool {
 
   /** @throws RangeError if an option is not an integer in its range. */
   constructor(options: DgramBufferPoolOptions = {}) {
+    checkOptions("options", options, POOL_OPTIONS);
     const {
       capacity = MAX_DATAGRAM_SIZE + DGRAM_HEADROOM,
       headroom = Math.min(DGRAM_HEADROOM, capacity),

@@ -28,7 +28,7 @@ export function checkPeer(peer: SocketAddress | undefined, address: SocketAddres
       code: "EDESTADDRREQ",
       errno: 0,
       syscall: "sendTo",
-      address: address.toString(),
+      address,
       detail: "this socket has no peer address to compare with",
     });
   }
@@ -38,7 +38,7 @@ export function checkPeer(peer: SocketAddress | undefined, address: SocketAddres
       code: "EISCONN",
       errno: 0,
       syscall: "sendTo",
-      address: address.toString(),
+      address,
       detail: `the socket is connected to ${peer} and cannot send elsewhere`,
     });
   }

@@ -1,15 +1,17 @@
 /** The kinds of receive metadata that a socket can be asked for. */
 
-import { typeError } from "../support/check.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 
 /** Receive metadata to enable (`true`) or disable (`false`). All kinds are disabled by default. */
 export interface MetadataOptions {
-  /** `destination` and `interfaceIndex` (IP_PKTINFO, IPV6_RECVPKTINFO). */
+  /** `destination`, `replySource` and `interfaceIndex` (IP_PKTINFO, IPV6_RECVPKTINFO). */
   readonly destination?: boolean | undefined;
   /** `originalDestination`, for TPROXY and similar rules (IP_RECVORIGDSTADDR). */
   readonly originalDestination?: boolean | undefined;
-  /** `ecn` (IP_RECVTOS, IPV6_RECVTCLASS). */
+  /** `ecn` and `dscp`, which are one octet of the IP header (IP_RECVTOS, IPV6_RECVTCLASS). */
   readonly ecn?: boolean | undefined;
+  /** `hopLimit` (IP_RECVTTL, IPV6_RECVHOPLIMIT). */
+  readonly hopLimit?: boolean | undefined;
   /** `timestampNs` (SO_TIMESTAMPNS). */
   readonly timestamp?: boolean | undefined;
   /** `mark` (SO_RCVMARK, since Linux 5.19; older kernels require CAP_NET_ADMIN). */
@@ -18,15 +20,20 @@ export interface MetadataOptions {
   readonly socketDrops?: boolean | undefined;
 }
 
+const METADATA_OPTIONS = optionKinds<MetadataOptions>({
+  destination: "boolean",
+  originalDestination: "boolean",
+  ecn: "boolean",
+  hopLimit: "boolean",
+  timestamp: "boolean",
+  mark: "boolean",
+  socketDrops: "boolean",
+});
+
 /** The names of the `MetadataOptions`. */
-export const METADATA_KINDS: readonly (keyof MetadataOptions)[] = [
-  "destination",
-  "originalDestination",
-  "ecn",
-  "timestamp",
-  "mark",
-  "socketDrops",
-];
+export const METADATA_KINDS: readonly (keyof MetadataOptions)[] = Object.keys(
+  METADATA_OPTIONS,
+) as (keyof MetadataOptions)[];
 
 /** The metadata kinds that are enabled on a socket, and the offloads that it uses. */
 export type Capabilities = { readonly [Kind in keyof Required<MetadataOptions>]: boolean } & {
@@ -38,15 +45,5 @@ export type Capabilities = { readonly [Kind in keyof Required<MetadataOptions>]:
 
 /** @throws TypeError for an unknown name or a value that is not a boolean. */
 export function checkMetadataOptions(options: MetadataOptions): void {
-  if (typeof options !== "object" || options === null) {
-    throw typeError("options", "object", options);
-  }
-  for (const [name, value] of Object.entries(options)) {
-    if (!METADATA_KINDS.includes(name as keyof MetadataOptions)) {
-      throw typeError("options", `only ${METADATA_KINDS.join(", ")}`, name);
-    }
-    if (value !== undefined && typeof value !== "boolean") {
-      throw typeError(`options.${name}`, "boolean", value);
-    }
-  }
+  checkOptions("options", options, METADATA_OPTIONS);
 }

@@ -24,12 +24,24 @@ export class RecvMeta {
    * although the peer is IPv4-mapped.
    */
   destination: SocketAddress | undefined = undefined;
+  /**
+   * The local address to reply from, with the port of the socket: as `SendMeta.source` it is valid
+   * also where `destination` is not, for replies to broadcast and multicast datagrams. For IPv4 it is
+   * the address that the routes of this host select for the sender (ipi_spec_dst, ip(7)). For IPv6
+   * it is the destination, and absent if that is a multicast group: then the route of the reply
+   * selects the source.
+   */
+  replySource: SocketAddress | undefined = undefined;
   /** The index of the interface that received the datagram; 0 if unknown. */
   interfaceIndex = 0;
   /** The destination address before TPROXY or a similar rule redirected the datagram. */
   originalDestination: SocketAddress | undefined = undefined;
   /** The ECN field of the IP header. */
   ecn: Ecn | undefined = undefined;
+  /** The DSCP of the IP header, 0..63 (RFC 2474). Requested by the kind `ecn`. */
+  dscp: number | undefined = undefined;
+  /** The TTL (IPv4) or hop limit (IPv6) that the datagram arrived with, 0..255. */
+  hopLimit: number | undefined = undefined;
   /** When the kernel received the datagram, in whole seconds since 1970; 0 if unknown. */
   timestampSeconds = 0;
   /** The nanoseconds of the timestamp, 0..999999999. */
@@ -37,8 +49,11 @@ export class RecvMeta {
   /** The firewall mark of the packet (SO_MARK). */
   mark: number | undefined = undefined;
   /**
-   * The number of datagrams that the kernel dropped because the receive buffer of this socket was
+   * The number of messages that the kernel dropped because the receive buffer of this socket was
    * full (SO_RXQ_OVFL): a total, modulo 2^32. Absent while it is 0.
+   *
+   * With GRO a message consists of up to 128 datagrams, and the kernel counts a dropped message
+   * once. It is a number of datagrams only if the socket was opened with `offload: { gro: false }`.
    */
   socketDrops: number | undefined = undefined;
   /**
@@ -65,9 +80,12 @@ export class RecvMeta {
     this.datagramLength = datagramLength;
     this.peer = peer;
     this.destination = undefined;
+    this.replySource = undefined;
     this.interfaceIndex = 0;
     this.originalDestination = undefined;
     this.ecn = undefined;
+    this.dscp = undefined;
+    this.hopLimit = undefined;
     this.timestampSeconds = 0;
     this.timestampNanoseconds = 0;
     this.mark = undefined;

@@ -6,7 +6,7 @@
  */
 
 import type { SocketAddress } from "../address/socket-address.ts";
-import type { SendMeta } from "../datagram/send-meta.ts";
+import type { CheckedSendMeta } from "../datagram/send-meta.ts";
 import {
   IP_PKTINFO,
   IP_TOS,
@@ -19,6 +19,7 @@ import {
   SOL_SOCKET,
   UDP_SEGMENT,
 } from "./constants.ts";
+import { ECN_BITS, type TrafficClass } from "./traffic-class.ts";
 
 /** `struct cmsghdr`: a length of 8 bytes, which includes the header, then level and type. */
 const HEADER_BYTES = 16;
@@ -26,7 +27,10 @@ const LEVEL_WORD = 2;
 const TYPE_WORD = 3;
 const DATA_WORD = 4;
 
-/** The space in bytes for all control messages that the kernel can attach to a datagram. */
+/**
+ * The space in bytes for all control messages of a received datagram. A dual-stack socket gets the
+ * most, for an IPv4 packet: 216 bytes of IPv4, and 40 of IPV6_PKTINFO.
+ */
 export const RECV_CONTROL_CAPACITY = 256;
 /** The space in bytes for all control messages of a datagram to send: 24 + 24 + 40 + 24. */
 export const SEND_CONTROL_CAPACITY = 112;
@@ -54,14 +58,20 @@ export class CmsgWriter {
     this.#words[data] = bytes;
   }
 
-  /** Writes send metadata. `isIPv4`: the packet is IPv4, even if the address is IPv4-mapped. */
-  sendMeta(meta: SendMeta, isIPv4: boolean): void {
-    const { ecn, source, interfaceIndex = 0, transmitTimeNs } = meta;
-    if (ecn !== undefined) {
+  /**
+   * Writes send metadata.
+   *
+   * @param isIPv4 whether the packet is IPv4, even if the address is IPv4-mapped.
+   * @param socket the source of the DSCP or ECN field that the metadata does not set. Default: 0.
+   */
+  sendMeta(meta: CheckedSendMeta, isIPv4: boolean, socket?: TrafficClass): void {
+    const { ecn, dscp, source, interfaceIndex = 0, transmitTimeNs } = meta;
+    if (ecn !== undefined || dscp !== undefined) {
       const data = isIPv4
         ? this.#message(IPPROTO_IP, IP_TOS, 4)
         : this.#message(IPPROTO_IPV6, IPV6_TCLASS, 4);
-      this.#words[data] = ecn;
+      this.#words[data] =
+        socket === undefined ? ((dscp ?? 0) << ECN_BITS) | (ecn ?? 0) : socket.octet(meta, isIPv4);
     }
     if (source !== undefined || interfaceIndex !== 0) {
       if (isIPv4) this.#packetInfoIPv4(source, interfaceIndex);

@@ -7,6 +7,7 @@ export const EEXIST = 17;
 export const EINVAL = 22;
 export const EMSGSIZE = 90;
 export const ENOBUFS = 105;
+export const ENOTCONN = 107;
 
 /** Socket types: socket(2), <bits/socket_type.h>. */
 export const SOCK_STREAM = 1;
@@ -31,6 +32,7 @@ export const IPPROTO_IPV6 = 41;
 /** Level SOL_SOCKET: <asm-generic/socket.h>. */
 export const SO_REUSEADDR = 2;
 export const SO_TYPE = 3;
+export const SO_ERROR = 4;
 export const SO_BROADCAST = 6;
 export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
@@ -49,7 +51,9 @@ export const IP_TTL = 2;
 export const IP_PKTINFO = 8;
 export const IP_MTU_DISCOVER = 10;
 export const IP_RECVERR = 11;
+export const IP_RECVTTL = 12;
 export const IP_RECVTOS = 13;
+export const IP_MTU = 14;
 export const IP_FREEBIND = 15;
 export const IP_TRANSPARENT = 19;
 export const IP_ORIGDSTADDR = 20;
@@ -60,7 +64,8 @@ export const IP_ADD_MEMBERSHIP = 35;
 export const IP_DROP_MEMBERSHIP = 36;
 export const IP_ADD_SOURCE_MEMBERSHIP = 39;
 export const IP_DROP_SOURCE_MEMBERSHIP = 40;
-/** Protocol-independent multicast (RFC 3678): the only interface with sources for IPv6. */
+export const IP_MULTICAST_ALL = 49;
+/** Protocol-independent multicast (RFC 3678): sources with an interface index. */
 export const MCAST_JOIN_SOURCE_GROUP = 46;
 export const MCAST_LEAVE_SOURCE_GROUP = 47;
 
@@ -72,10 +77,14 @@ export const IPV6_MULTICAST_LOOP = 19;
 export const IPV6_JOIN_GROUP = 20;
 export const IPV6_LEAVE_GROUP = 21;
 export const IPV6_MTU_DISCOVER = 23;
+export const IPV6_MTU = 24;
 export const IPV6_RECVERR = 25;
 export const IPV6_V6ONLY = 26;
+export const IPV6_MULTICAST_ALL = 29;
 export const IPV6_RECVPKTINFO = 49;
 export const IPV6_PKTINFO = 50;
+export const IPV6_RECVHOPLIMIT = 51;
+export const IPV6_HOPLIMIT = 52;
 export const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
 export const IPV6_ORIGDSTADDR = 74;

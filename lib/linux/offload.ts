@@ -5,6 +5,7 @@
 
 import type { Native } from "../../ffi/native.ts";
 import { rangeError, typeError } from "../support/check.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 
 /** The offloads of a socket. */
 export interface Offload {
@@ -46,16 +47,13 @@ export function chooseOffload(native: Native, requested: OffloadOption): Offload
   };
 }
 
+const OFFLOAD = optionKinds<Offload>({ gso: "boolean", gro: "boolean" });
+
 /** @throws TypeError for an unknown name or a value that is not a boolean. */
 export function checkOffload(requested: OffloadOption): void {
   if (requested === undefined || typeof requested === "boolean") return;
   if (typeof requested !== "object" || requested === null) {
     throw typeError("offload", "boolean or object", requested);
   }
-  for (const [name, value] of Object.entries(requested)) {
-    if (name !== "gso" && name !== "gro") throw typeError("offload", "only gso, gro", name);
-    if (value !== undefined && typeof value !== "boolean") {
-      throw typeError(`offload.${name}`, "boolean", value);
-    }
-  }
+  checkOptions("offload", requested, OFFLOAD);
 }

@@ -10,9 +10,11 @@ import {
   IP_PKTINFO,
   IP_RECVERR,
   IP_TOS,
+  IP_TTL,
   IPPROTO_IP,
   IPPROTO_IPV6,
   IPPROTO_UDP,
+  IPV6_HOPLIMIT,
   IPV6_ORIGDSTADDR,
   IPV6_PKTINFO,
   IPV6_RECVERR,
@@ -23,9 +25,7 @@ import {
   SOL_SOCKET,
   UDP_GRO,
 } from "./constants.ts";
-
-/** The ECN field: the low two bits of the TOS or traffic class octet (RFC 3168 section 5). */
-const ECN_MASK = 3;
+import { ECN_BITS, ECN_MASK } from "./traffic-class.ts";
 
 const reader = new CmsgReader();
 
@@ -107,18 +107,28 @@ export function readMetadata(
 function readMessage(meta: RecvMeta, local: SocketAddress): void {
   const localPort = (local._encoded.words[0] as number) & ~0xffff;
   if (reader.is(IPPROTO_IP, IP_TOS, 1) || reader.is(IPPROTO_IPV6, IPV6_TCLASS, 4)) {
-    meta.ecn = (reader.word(0) & ECN_MASK) as RecvMeta["ecn"];
+    const octet = reader.word(0) & 0xff;
+    meta.ecn = (octet & ECN_MASK) as RecvMeta["ecn"];
+    meta.dscp = octet >> ECN_BITS;
   } else if (reader.is(IPPROTO_IP, IP_PKTINFO, 12)) {
     meta.interfaceIndex = reader.word(0);
-    // ipi_addr, the destination in the IP header; ipi_spec_dst before it is a local address.
+    // ipi_addr, the destination in the IP header.
     meta.destination = addressIPv4(localPort | AF_INET, reader.word(2));
+    // ipi_spec_dst, which is 0 if the kernel found no local address.
+    const source = reader.word(1);
+    if (source === reader.word(2)) meta.replySource = meta.destination;
+    else meta.replySource = source === 0 ? undefined : addressIPv4(localPort | AF_INET, source);
   } else if (reader.is(IPPROTO_IPV6, IPV6_PKTINFO, 20)) {
     meta.interfaceIndex = reader.word(4);
     meta.destination = addressIPv6(localPort | AF_INET6, 0, meta.interfaceIndex);
+    // ff00::/8 is multicast (RFC 4291 section 2.7).
+    meta.replySource = (reader.word(0) & 0xff) === 0xff ? undefined : meta.destination;
   } else if (reader.is(IPPROTO_IP, IP_ORIGDSTADDR, 16)) {
     meta.originalDestination = addressIPv4(reader.word(0), reader.word(1));
   } else if (reader.is(IPPROTO_IPV6, IPV6_ORIGDSTADDR, 28)) {
     meta.originalDestination = addressIPv6(reader.word(0), 2, reader.word(6));
+  } else if (reader.is(IPPROTO_IP, IP_TTL, 4) || reader.is(IPPROTO_IPV6, IPV6_HOPLIMIT, 4)) {
+    meta.hopLimit = reader.word(0);
   } else if (reader.is(SOL_SOCKET, SO_TIMESTAMPNS, 16)) {
     // `struct timespec`: two 64-bit numbers. The seconds fit into 53 bits.
     meta.timestampSeconds = (reader.word(1) | 0) * 2 ** 32 + (reader.word(0) >>> 0);

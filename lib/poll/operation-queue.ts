@@ -4,6 +4,7 @@
  */
 
 import { typeError } from "../support/check.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
 
 /** Options of every call that waits. */
@@ -14,6 +15,9 @@ export interface WaitOptions {
    */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** The queue checks the signal itself. */
+const WAIT_OPTIONS = optionKinds<WaitOptions>({ signal: "any" });
 
 /** A caller that waits: an element of a doubly linked list, which removes any element in O(1). */
 interface Operation {
@@ -79,6 +83,24 @@ export class OperationQueue {
       this.#tail = operation;
       if (this.#head === operation) this.#advance();
     });
+  }
+
+  /**
+   * Appends an operation as `run` does, with the options of the caller. Rejects with a `TypeError`
+   * for an unknown option.
+   */
+  runWith<T>(
+    poll: (waker: Waker) => Poll<T>,
+    options: WaitOptions | undefined,
+    partial?: () => T | undefined,
+  ): Promise<T> {
+    if (options === undefined) return this.run(poll, undefined, partial);
+    try {
+      checkOptions("options", options, WAIT_OPTIONS);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.run(poll, options.signal, partial);
   }
 
   /** Polls from the head on, until an operation is pending. */

@@ -5,7 +5,8 @@ import type { NativeThread } from "../readiness/thread-reactor.ts";
 import { checkResult, SocketError } from "../support/errors.ts";
 
 /**
- * Checks that `fd` is a datagram socket of one of `families`, and makes it non-blocking.
+ * Checks that `fd` is a datagram socket of one of `families`, makes it non-blocking, and returns its
+ * family.
  *
  * @throws SocketError if it is not, or if a socket of this thread has it.
  */
@@ -13,7 +14,7 @@ export function checkAdoptable(
   { native, reactor }: NativeThread,
   fd: number,
   families: readonly number[],
-): void {
+): number {
   if (reactor.has(fd)) {
     throw new SocketError({
       errno: EEXIST,
@@ -35,4 +36,5 @@ export function checkAdoptable(
     });
   }
   checkResult(native.setNonblocking(fd), "fcntl");
+  return family;
 }

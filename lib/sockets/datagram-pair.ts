@@ -12,6 +12,7 @@ import { checkRecvMeta, type RecvMeta } from "../datagram/recv-meta.ts";
 import { callWaker, checkWaker, Pending, type Poll, type Waker } from "../poll/poll.ts";
 import { checkInteger } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 import { DatagramSocket } from "../traits/socket.ts";
 
 /** The default length of the queue of an end. */
@@ -22,6 +23,8 @@ export interface DatagramPairOptions {
   /** The maximum number of datagrams queued at an end, 1..2^31-1. Sends then wait. Default 256. */
   readonly queueDatagrams?: number | undefined;
 }
+
+const PAIR_OPTIONS = optionKinds<DatagramPairOptions>({ queueDatagrams: "any" });
 
 /**
  * One end of an in-process pair. No datagram is lost: while the queue of an end is full, sends to it
@@ -50,6 +53,7 @@ export class DatagramPair extends DatagramSocket {
 
   /** Creates both ends. */
   static create(options: DatagramPairOptions = {}): [DatagramPair, DatagramPair] {
+    checkOptions("options", options, PAIR_OPTIONS);
     const { queueDatagrams = QUEUE_DATAGRAMS } = options;
     checkInteger("queueDatagrams", queueDatagrams, 1, 2 ** 31 - 1);
     const left = new DatagramPair(queueDatagrams);

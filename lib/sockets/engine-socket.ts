@@ -23,7 +23,7 @@ import {
   startPromise,
   type Waker,
 } from "../poll/poll.ts";
-import { typeError } from "../support/check.ts";
+import { checkInteger, typeError } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
@@ -37,6 +37,12 @@ import {
   type SocketStats,
 } from "../traits/stats.ts";
 import { GroupedSend } from "./grouped-send.ts";
+
+/** The maximum of a C `int`. */
+const INT_MAX = 2 ** 31 - 1;
+
+/** The maximum length of an option's value to read: more than any option of a socket has. */
+const OPTION_BYTES_MAX = 65_536;
 
 /**
  * The waker of one direction. The engine stores one waker, but two may wait: the queue of promises,
@@ -127,6 +133,50 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     return this._engine.controls.bufferBytes;
   }
 
+  /**
+   * Returns the value of a socket option that is a C `int`. `level` and `name` are constants of the
+   * system: socket(7), ip(7), ipv6(7), udp(7).
+   *
+   * @example
+   * ```ts
+   * socket.getOption(1, 38); // SOL_SOCKET, SO_PROTOCOL: 17
+   * ```
+   * @throws SocketError if the system refuses (`ENOPROTOOPT` for an unknown option); with code
+   * `ERR_NOT_SUPPORTED` without the native backend.
+   */
+  getOption(level: number, name: number): number;
+  /** Returns the value of a socket option as bytes, of which there are at most `bytesMax`. */
+  getOption(level: number, name: number, bytesMax: number): Uint8Array;
+  getOption(level: number, name: number, bytesMax?: number): number | Uint8Array {
+    checkInteger("level", level, 0, INT_MAX);
+    checkInteger("name", name, 0, INT_MAX);
+    if (bytesMax !== undefined) checkInteger("bytesMax", bytesMax, 0, OPTION_BYTES_MAX);
+    return this._engine.controls.getOption(level, name, bytesMax);
+  }
+
+  /**
+   * Sets a socket option to a C `int`, -2^31..2^32-1, or to the bytes of a struct.
+   *
+   * Options that the library uses itself must be left to it: those of `enableMetadata`, IP_RECVERR,
+   * IPV6_RECVERR and SO_PEEK_OFF.
+   *
+   * @throws SocketError if the system refuses; with code `ERR_NOT_SUPPORTED` without the native
+   * backend.
+   * @throws TypeError for another type of value.
+   * @throws RangeError for numbers out of range, and for UDP_SEGMENT and UDP_GRO: the socket would
+   * not split or combine datagrams correctly (see the option `offload`).
+   */
+  setOption(level: number, name: number, value: number | Uint8Array): void {
+    checkInteger("level", level, 0, INT_MAX);
+    checkInteger("name", name, 0, INT_MAX);
+    if (typeof value === "number") checkInteger("value", value, -INT_MAX - 1, 2 * INT_MAX + 1);
+    else if (!(value instanceof Uint8Array))
+      throw typeError("value", "number or Uint8Array", value);
+    // A copy, whose length is certain: a subclass can override `byteLength`.
+    const copy = typeof value === "number" ? value : new Uint8Array(value);
+    this._engine.controls.setOption(level, name, copy);
+  }
+
   override pollSend(waker: Waker | null, buf: Payload): Poll<number> {
     return this.#sendOne(waker, buf, undefined);
   }
@@ -179,7 +229,6 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   /** Sends to several peers, grouped by peer if that is faster. */
   async #sendGrouped(bufs: readonly Payload[], options: SendManyOptions): Promise<number> {
     const { groupByPeer = true, signal } = options;
-    if (typeof groupByPeer !== "boolean") throw typeError("groupByPeer", "boolean", groupByPeer);
     const range = checkSendRange(bufs, options);
     const grouped = groupByPeer ? GroupedSend.of(bufs, range) : undefined;
     if (grouped === undefined) return super.sendMany(bufs, options);

@@ -1,35 +1,33 @@
 /** The options of `UdpSocket.bind`, their checks, and the choice of the backend. */
 
+import { checkHostname, type HostAndPort } from "../address/resolve.ts";
+import { DSCP_MAX } from "../datagram/send-meta.ts";
 import { type Backend, checkSendErrors, type SendErrors } from "../engine/engine.ts";
 import { type BufferSizes, checkBufferSizes } from "../engine/native/open-socket.ts";
 import { checkOffload, type Offload } from "../linux/offload.ts";
-import type { PathMtuDiscovery } from "../linux/socket-options.ts";
+import { PATH_MTU_DISCOVERY_MODES, type PathMtuDiscovery } from "../linux/socket-options.ts";
 import { loadNativeThread, type NativeThreadResult } from "../readiness/thread-reactor.ts";
-import { checkInteger, rangeError, typeError } from "../support/check.ts";
+import { checkInteger, rangeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
+import { checkOneOf, checkOptions, optionKinds } from "../support/options.ts";
 import { warn } from "../support/warn.ts";
 
 /** The environment variable that selects the default backend: `native` or `portable`. */
 const BACKEND_VARIABLE = "DATAGRAM_SOCKET_BACKEND";
 
-/** A host and a port, as in `Bun.udpSocket`. */
-export interface HostAndPort {
-  /** An IP address, or a name to resolve. */
-  readonly hostname: string;
-  /** 1..65535. */
-  readonly port: number;
-}
-
 /** Options of `UdpSocket.bind`. */
 export interface UdpBindOptions extends BufferSizes {
   /**
    * The address to bind to, or a name to resolve. `"::"` includes IPv4 (dual stack). Default:
-   * `"0.0.0.0"`, or `"::"` if the address of `connect` is IPv6.
+   * `"0.0.0.0"`, or `"::"` with `ipv6Only` or if the address of `connect` is IPv6.
    */
   readonly hostname?: string | undefined;
   /** The port to bind to, 0..65535. Default 0: chosen by the system. */
   readonly port?: number | undefined;
-  /** The peer to connect to: the only one that the socket then exchanges datagrams with. */
+  /**
+   * The peer to connect to: the only one that the socket then exchanges datagrams with. A name is
+   * resolved in the family of `hostname`.
+   */
   readonly connect?: HostAndPort | undefined;
   /** `"portable"` uses only `Bun.udpSocket`. Default: `"native"` where it works. */
   readonly backend?: Backend | undefined;
@@ -43,8 +41,19 @@ export interface UdpBindOptions extends BufferSizes {
    * environment variable `DATAGRAM_SOCKET_OFFLOAD=off` disables both and takes precedence.
    */
   readonly offload?: boolean | Partial<Offload> | undefined;
-  /** The handling of datagrams that exceed the path MTU. Default `"off"`. Native only. */
+  /** The handling of datagrams that exceed the path MTU. Default `"system"`. Native only. */
   readonly pathMtuDiscovery?: PathMtuDiscovery | undefined;
+  /**
+   * The DSCP of all datagrams, 0..63 (RFC 2474), as `setDscp`. Default: that of the system, 0.
+   * Native only.
+   */
+  readonly dscp?: number | undefined;
+  /**
+   * Whether the socket receives datagrams to groups that it has not joined, if another socket of the
+   * host has (IP_MULTICAST_ALL, IPV6_MULTICAST_ALL). Default: that of the system, which is true except
+   * for IPv4 groups on a dual-stack socket. Native only.
+   */
+  readonly multicastAll?: boolean | undefined;
   /**
    * Receives packets that TPROXY rules redirect, and allows foreign local addresses
    * (IP_TRANSPARENT). Requires CAP_NET_ADMIN (`EPERM`). Native only.
@@ -61,41 +70,78 @@ export interface UdpBindOptions extends BufferSizes {
 }
 
 /** Options of `UdpSocket.fromFd`. */
-export type UdpAdoptOptions = Pick<UdpBindOptions, "offload" | "sendErrors">;
+export type UdpAdoptOptions = Pick<
+  UdpBindOptions,
+  "offload" | "sendErrors" | "dscp" | "multicastAll"
+>;
+
+const HOST_AND_PORT = optionKinds<HostAndPort>({ hostname: "any", port: "any" });
+
+const ADOPT_OPTIONS = optionKinds<UdpAdoptOptions>({
+  offload: "any",
+  sendErrors: "any",
+  dscp: "any",
+  multicastAll: "boolean",
+});
+
+const BIND_OPTIONS = optionKinds<UdpBindOptions>({
+  hostname: "any",
+  port: "any",
+  connect: "any",
+  backend: "any",
+  reusePort: "boolean",
+  reuseAddress: "boolean",
+  pathMtuDiscovery: "any",
+  transparent: "boolean",
+  freebind: "boolean",
+  ipv6Only: "boolean",
+  receiveQueueDatagrams: "any",
+  receiveBufferBytes: "any",
+  sendBufferBytes: "any",
+  ...ADOPT_OPTIONS,
+});
 
 /** @throws TypeError or RangeError for invalid options. */
 export function checkBindOptions(options: UdpBindOptions): void {
-  const {
-    hostname,
-    port = 0,
-    connect,
-    receiveQueueDatagrams = 1,
-    pathMtuDiscovery = "off",
-  } = options;
-  if (hostname !== undefined && typeof hostname !== "string") {
-    throw typeError("hostname", "string", hostname);
-  }
+  checkOptions("options", options, BIND_OPTIONS);
+  const { hostname, port = 0, connect, receiveQueueDatagrams = 1 } = options;
+  const { backend, pathMtuDiscovery } = options;
+  if (hostname !== undefined) checkHostname("hostname", hostname);
   checkInteger("port", port, 0, 65_535);
-  if (connect !== undefined) {
-    if (typeof connect.hostname !== "string") {
-      throw typeError("connect.hostname", "string", connect.hostname);
-    }
-    checkInteger("connect.port", connect.port, 1, 65_535);
-  }
-  if (!["off", "on", "probe"].includes(pathMtuDiscovery)) {
-    throw rangeError("pathMtuDiscovery", '"off", "on" or "probe"', pathMtuDiscovery);
+  if (connect !== undefined) checkHostAndPort("connect", connect);
+  if (backend !== undefined) checkOneOf("backend", backend, ["native", "portable"]);
+  if (pathMtuDiscovery !== undefined) {
+    checkOneOf("pathMtuDiscovery", pathMtuDiscovery, PATH_MTU_DISCOVERY_MODES);
   }
   checkInteger("receiveQueueDatagrams", receiveQueueDatagrams, 1, 2 ** 31 - 1);
-  checkOffload(options.offload);
-  checkSendErrors(options.sendErrors);
+  checkCommonOptions(options);
   checkBufferSizes(options);
+}
+
+/** @throws TypeError or RangeError for invalid options. */
+export function checkAdoptOptions(options: UdpAdoptOptions): void {
+  checkOptions("options", options, ADOPT_OPTIONS);
+  checkCommonOptions(options);
+}
+
+function checkCommonOptions({ offload, sendErrors, dscp }: UdpAdoptOptions): void {
+  checkOffload(offload);
+  checkSendErrors(sendErrors);
+  if (dscp !== undefined) checkInteger("dscp", dscp, 0, DSCP_MAX);
+}
+
+/** @throws TypeError or RangeError for an invalid peer. */
+export function checkHostAndPort(name: string, peer: HostAndPort): void {
+  checkOptions(name, peer, HOST_AND_PORT);
+  checkHostname(`${name}.hostname`, peer.hostname);
+  checkInteger(`${name}.port`, peer.port, 1, 65_535);
 }
 
 /** Returns the native backend, or the reason why it is not used. */
 export async function chooseBackend(requested: Backend | undefined): Promise<NativeThreadResult> {
   const wanted = requested ?? process.env[BACKEND_VARIABLE] ?? "";
   if (!["native", "portable", ""].includes(wanted)) {
-    throw rangeError(requested ? "backend" : BACKEND_VARIABLE, '"native" or "portable"', wanted);
+    throw rangeError(BACKEND_VARIABLE, '"native" or "portable"', wanted);
   }
   if (wanted === "portable") return { reason: "the portable backend was requested" };
   const loaded = await loadNativeThread();
@@ -104,6 +150,10 @@ export async function chooseBackend(requested: Backend | undefined): Promise<Nat
     warnOnce(`the portable backend is used: ${loaded.reason}`);
   }
   return loaded;
+}
+
+function requiresNative(name: string, reason: string): Error {
+  return unsupportedError("bind", `${name} requires the native backend: ${reason}`);
 }
 
 let hasWarned = false;
@@ -123,11 +173,12 @@ export function refuseNativeOptions(options: UdpBindOptions, reason: string): vo
     "ipv6Only",
     "receiveBufferBytes",
     "sendBufferBytes",
+    "dscp",
   ] as const) {
-    if (options[name])
-      throw unsupportedError("bind", `${name} requires the native backend: ${reason}`);
+    if (options[name]) throw requiresNative(name, reason);
   }
-  if ((options.pathMtuDiscovery ?? "off") !== "off") {
-    throw unsupportedError("bind", `pathMtuDiscovery requires the native backend: ${reason}`);
+  if (options.multicastAll !== undefined) throw requiresNative("multicastAll", reason);
+  if ((options.pathMtuDiscovery ?? "system") !== "system") {
+    throw requiresNative("pathMtuDiscovery", reason);
   }
 }

@@ -1,47 +1,41 @@
 /** UDP sockets over IPv4 and IPv6. */
 
-import type { Native } from "../../ffi/native.ts";
-import { resolveAddress } from "../address/resolve.ts";
-import { AF_INET, AF_INET6 } from "../address/sockaddr.ts";
-import type { SocketAddress } from "../address/socket-address.ts";
+import type { NetworkInterface } from "../address/interfaces.ts";
+import { type HostAndPort, resolveEndpoints } from "../address/resolve.ts";
 import {
   type Capabilities,
   checkMetadataOptions,
   METADATA_KINDS,
   type MetadataOptions,
 } from "../datagram/metadata-options.ts";
+import { DSCP_MAX } from "../datagram/send-meta.ts";
 import type { TransportError } from "../datagram/transport-error.ts";
-import type { Membership, TransmitClock, UdpSocketHandle } from "../datagram/udp-interface.ts";
-import { checkSendErrors } from "../engine/engine.ts";
+import {
+  checkMembership,
+  type Membership,
+  type TransmitClock,
+  type UdpSocketHandle,
+} from "../datagram/udp-interface.ts";
 import { NativeEngine } from "../engine/native/native-engine.ts";
-import {
-  closeOnThrow,
-  openSocket,
-  setBufferSizes,
-  setOption,
-} from "../engine/native/open-socket.ts";
-import {
-  IPPROTO_IPV6,
-  IPV6_V6ONLY,
-  SO_REUSEADDR,
-  SO_REUSEPORT,
-  SOL_SOCKET,
-} from "../linux/constants.ts";
-import { checkOffload, chooseOffload } from "../linux/offload.ts";
-import { IpSocketOptions } from "../linux/socket-options.ts";
+import type { EarlyDatagram } from "../engine/native/native-receiver.ts";
+import { closeOnThrow } from "../engine/native/open-socket.ts";
+import { chooseOffload } from "../linux/offload.ts";
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger, typeError } from "../support/check.ts";
-import { checkResult, unsupportedError } from "../support/errors.ts";
-import { checkAdoptable } from "./adopt.ts";
+import { unsupportedError } from "../support/errors.ts";
+import { checkBoolean } from "../support/options.ts";
 import { EngineSocket } from "./engine-socket.ts";
+import { checkBunSocket, takeOver } from "./take-over.ts";
 import {
+  checkAdoptOptions,
   checkBindOptions,
+  checkHostAndPort,
   chooseBackend,
-  type HostAndPort,
   refuseNativeOptions,
   type UdpAdoptOptions,
   type UdpBindOptions,
 } from "./udp-options.ts";
+import { openUdp, prepareAdopted } from "./udp-setup.ts";
 
 /**
  * A UDP socket.
@@ -58,39 +52,32 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
   /**
    * Opens a socket, binds it, and connects it if `connect` is given.
    *
-   * @throws SocketError if the system refuses (`EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` ...).
-   * @throws TypeError or RangeError for invalid options.
+   * @throws SocketError if the system refuses (`EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` ...), or if a
+   * host name cannot be resolved (`ENOTFOUND`, `EAI_AGAIN` ..., syscall `getaddrinfo`).
+   * @throws TypeError or RangeError for invalid options; TypeError for unknown ones.
    */
   static override async bind(options: UdpBindOptions = {}): Promise<UdpSocket> {
     checkBindOptions(options);
     const loaded = await chooseBackend(options.backend);
     if ("reason" in loaded) refuseNativeOptions(options, loaded.reason);
-    const { connect } = options;
-    const peer = connect && (await resolveAddress(connect.hostname, connect.port));
-    const hostname = options.hostname ?? (peer?.family === "IPv6" ? "::" : "0.0.0.0");
+    const { hostname, port = 0, connect, ipv6Only = false } = options;
+    const { local, peer } = await resolveEndpoints({ hostname, port, connect, ipv6Only });
     if ("reason" in loaded) {
       // Loaded on demand: it takes as long as opening a socket.
       const { PortableEngine } = await import("../engine/portable/portable-engine.ts");
-      return new UdpSocket(
-        await PortableEngine.open({
-          hostname,
-          port: options.port,
-          connect: peer && { hostname: peer.address, port: peer.port },
-          receiveQueueDatagrams: options.receiveQueueDatagrams,
-          sendErrors: options.sendErrors,
-        }),
-      );
+      const { receiveQueueDatagrams, sendErrors } = options;
+      const init = { local, peer, receiveQueueDatagrams, sendErrors };
+      return new UdpSocket(await PortableEngine.open(init));
     }
     const { native } = loaded;
-    const local = await resolveAddress(hostname, options.port ?? 0);
-    const fd = openSocket(native, local.family === "IPv6" ? AF_INET6 : AF_INET, (fd) =>
-      setUp(native, fd, local, peer, options),
-    );
-    return closeOnThrow(native, fd, () => UdpSocket.#adopt(loaded, fd, options));
+    const fd = openUdp(native, { local, peer }, options);
+    return closeOnThrow(native, fd, () => UdpSocket.#own(loaded, fd, options));
   }
 
   /** Opens a socket that is connected to `peer`. */
   static async connect(peer: HostAndPort, options: UdpBindOptions = {}): Promise<UdpSocket> {
+    checkHostAndPort("peer", peer);
+    checkBindOptions(options);
     return UdpSocket.bind({ ...options, connect: peer });
   }
 
@@ -106,18 +93,57 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
    */
   static async fromFd(fd: number, options: UdpAdoptOptions = {}): Promise<UdpSocket> {
     checkInteger("fd", fd, 0, 2 ** 31 - 1);
-    checkOffload(options.offload);
-    checkSendErrors(options.sendErrors);
+    checkAdoptOptions(options);
     const loaded = await loadNativeThread();
     if ("reason" in loaded) throw unsupportedError("fromFd", loaded.reason);
-    checkAdoptable(loaded, fd, [AF_INET, AF_INET6]);
-    return UdpSocket.#adopt(loaded, fd, options);
+    prepareAdopted(loaded, fd, options);
+    return UdpSocket.#own(loaded, fd, options);
   }
 
-  static #adopt(loaded: NativeThread, fd: number, options: UdpAdoptOptions): UdpSocket {
+  /**
+   * Takes over an open socket of `Bun.udpSocket`, which is closed: its address, its peer, its options
+   * and the datagrams in its receive buffer remain.
+   *
+   * No datagram is lost. Those that Bun had read before are passed to the `data` handler of Bun's
+   * socket: up to 8 if this function is called within the handler, and those of some milliseconds
+   * if the thread opens its first socket. All later ones are received by the new socket, in order.
+   * Its options are then those of `Bun.udpSocket`, except that ICMP errors are handled as on other
+   * sockets of this class.
+   *
+   * @example
+   * ```ts
+   * await using socket = await UdpSocket.from(await Bun.udpSocket({ port: 5353 }));
+   * ```
+   * @throws TypeError if `socket` is not a socket of Bun; TypeError or RangeError for invalid options.
+   * @throws SocketError with code `ERR_SOCKET_CLOSED` if it is closed, and with code
+   * `ERR_NOT_SUPPORTED` without the native backend. Bun's socket remains as it is then.
+   */
+  static async from(
+    socket: Bun.udp.BaseUDPSocket,
+    options: UdpAdoptOptions = {},
+  ): Promise<UdpSocket> {
+    checkBunSocket(socket);
+    checkAdoptOptions(options);
+    const loaded = await loadNativeThread();
+    if ("reason" in loaded) throw unsupportedError("from", loaded.reason);
+    const prepare = (fd: number) => prepareAdopted(loaded, fd, options);
+    const { fd, received, dropped } = await takeOver(loaded.native, socket, prepare);
+    return closeOnThrow(loaded.native, fd, () => {
+      const adopted = UdpSocket.#own(loaded, fd, options, received);
+      adopted._engine.counters.datagramsDropped += dropped;
+      return adopted;
+    });
+  }
+
+  static #own(
+    loaded: NativeThread,
+    fd: number,
+    options: UdpAdoptOptions,
+    received?: readonly EarlyDatagram[],
+  ): UdpSocket {
     const offload = chooseOffload(loaded.native, options.offload);
     const { sendErrors } = options;
-    return new UdpSocket(new NativeEngine({ ...loaded, fd, offload, sendErrors }));
+    return new UdpSocket(new NativeEngine({ ...loaded, fd, offload, sendErrors, received }));
   }
 
   override asUdpSocket(): UdpSocket {
@@ -140,7 +166,7 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
    * Enables transmit times (`SendMeta.transmitTimeNs`), in nanoseconds of `clock` (SO_TXTIME). The
    * `fq` qdisc requires `"monotonic"`. Without such a qdisc on the device they have no effect.
    *
-   * @throws RangeError for another clock; SocketError if the system refuses (`"tai"` requires
+   * @throws TypeError for another clock; SocketError if the system refuses (`"tai"` requires
    * CAP_NET_ADMIN: `EPERM`).
    */
   setTransmitTimes(clock: TransmitClock): void {
@@ -176,8 +202,31 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     return this._engine.controls.mayFragment;
   }
 
+  /**
+   * The path MTU to the connected peer in bytes, IP header included, as the kernel currently knows it
+   * (IP_MTU, IPV6_MTU). Absent if the socket is not connected.
+   *
+   * @throws SocketError with code `ERR_NOT_SUPPORTED` without the native backend.
+   */
+  get pathMtu(): number | undefined {
+    return this._engine.controls.pathMtu;
+  }
+
+  /**
+   * Sets the DSCP of all datagrams, 0..63 (RFC 2474), of both families on a dual-stack socket.
+   * `SendMeta.dscp` overrides it. The ECN field of the socket stays as it is.
+   *
+   * @throws RangeError for another value; SocketError with code `ERR_NOT_SUPPORTED` without the
+   * native backend.
+   */
+  setDscp(dscp: number): void {
+    checkInteger("dscp", dscp, 0, DSCP_MAX);
+    this._engine.controls.setDscp(dscp);
+  }
+
   /** Allows or forbids broadcast addresses. Forbidden by default. */
   setBroadcast(enabled: boolean): void {
+    checkBoolean("enabled", enabled);
     this._engine.controls.setBroadcast(enabled);
   }
 
@@ -187,55 +236,61 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     this._engine.controls.setTTL(ttl);
   }
 
-  /** Sets the hop limit of multicast datagrams, 0..255. Default 1. */
+  /**
+   * Sets the hop limit of multicast datagrams, 0..255, of both families on a dual-stack socket (on
+   * the portable backend of IPv6 only). Default 1.
+   */
   setMulticastTTL(ttl: number): void {
     checkInteger("ttl", ttl, 0, 255);
     this._engine.controls.setMulticastTTL(ttl);
   }
 
-  /** Enables or disables the loopback of multicast datagrams to this host. Enabled by default. */
+  /**
+   * Enables or disables the loopback of multicast datagrams to this host, of both families on a
+   * dual-stack socket (on the portable backend of IPv6 only). Enabled by default.
+   */
   setMulticastLoopback(enabled: boolean): void {
+    checkBoolean("enabled", enabled);
     this._engine.controls.setMulticastLoopback(enabled);
   }
 
-  /** Sets the interface for multicast: by an IPv4 address of it, or for IPv6 as in `::%eth0`. */
-  setMulticastInterface(interfaceAddress: string): void {
-    this._engine.controls.setMulticastInterface(interfaceAddress);
+  /**
+   * Sets the interface to send multicast datagrams from, of both families on a dual-stack socket. The
+   * index 0 and the addresses `"0.0.0.0"` and `"::"` restore the choice of the system.
+   *
+   * @throws TypeError if there is no such interface; SocketError if the system refuses.
+   */
+  setMulticastInterface(value: NetworkInterface): void {
+    this._engine.controls.setMulticastInterface(value);
   }
 
-  /** Joins a multicast group. */
+  /**
+   * Sets whether the socket receives datagrams to groups that it has not joined, if another socket of
+   * the host has (IP_MULTICAST_ALL, IPV6_MULTICAST_ALL), as the option `multicastAll`.
+   *
+   * @throws SocketError with code `ERR_NOT_SUPPORTED` without the native backend.
+   */
+  setMulticastAll(enabled: boolean): void {
+    checkBoolean("enabled", enabled);
+    this._engine.controls.setMulticastAll(enabled);
+  }
+
+  /**
+   * Joins a multicast group. A dual-stack socket can join groups of both families.
+   *
+   * @throws TypeError for an invalid membership or an unknown interface; SocketError if the system
+   * refuses (`EADDRINUSE` if the socket has joined the group, `ENODEV`).
+   */
   addMembership(membership: Membership): void {
-    this._engine.controls.addMembership(membership);
+    this._engine.controls.addMembership(checkMembership(membership));
   }
 
-  /** Leaves a multicast group. */
+  /** Leaves a multicast group. The membership must be the one that was joined. */
   dropMembership(membership: Membership): void {
-    this._engine.controls.dropMembership(membership);
+    this._engine.controls.dropMembership(checkMembership(membership));
   }
 }
 
 const ALL_METADATA: MetadataOptions = Object.fromEntries(
   METADATA_KINDS.map((kind) => [kind, true]),
 );
-
-function setUp(
-  native: Native,
-  fd: number,
-  local: SocketAddress,
-  peer: SocketAddress | undefined,
-  options: UdpBindOptions,
-): void {
-  if (options.reusePort) setOption(native, fd, [SOL_SOCKET, SO_REUSEPORT], 1);
-  if (options.reuseAddress) setOption(native, fd, [SOL_SOCKET, SO_REUSEADDR], 1);
-  const isIPv6 = local.family === "IPv6";
-  if (isIPv6) setOption(native, fd, [IPPROTO_IPV6, IPV6_V6ONLY], Number(options.ipv6Only ?? false));
-  const ipOptions = new IpSocketOptions(native, fd, isIPv6);
-  ipOptions.setPathMtuDiscovery(options.pathMtuDiscovery ?? "off");
-  if (options.transparent) ipOptions.setTransparent();
-  if (options.freebind) ipOptions.setFreebind();
-  setBufferSizes(native, fd, options);
-  checkResult(native.bind(fd, local._encoded), "bind", local.toString());
-  if (peer === undefined) return;
-  const target = isIPv6 ? peer._toMapped() : peer;
-  checkResult(native.connect(fd, target._encoded), "connect", peer.toString());
-}

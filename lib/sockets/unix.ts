@@ -19,6 +19,7 @@ import { type Poll, startPromise, type Waker, type WouldBlock } from "../poll/po
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 import { checkAdoptable } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 
@@ -29,6 +30,17 @@ export interface UnixOptions extends BufferSizes {
   /** The handling of datagrams that the system refuses. Default `"throw"`. */
   readonly sendErrors?: SendErrors | undefined;
 }
+
+const BUFFER_OPTIONS = optionKinds<BufferSizes>({
+  receiveBufferBytes: "any",
+  sendBufferBytes: "any",
+});
+
+const UNIX_OPTIONS = optionKinds<UnixOptions>({
+  connect: "any",
+  sendErrors: "any",
+  ...BUFFER_OPTIONS,
+});
 
 /** A cache of addresses by path. It is cleared when it is full. */
 const PATHS_MAX = 256;
@@ -61,7 +73,7 @@ export class UnixDatagram extends EngineSocket {
     const address = unixAddress("path", path);
     const isFile = !address.address.startsWith("\0");
     const socket = await UnixDatagram.#open(options, (native, fd) => {
-      checkResult(native.bind(fd, address._encoded), "bind", address.toString());
+      checkResult(native.bind(fd, address._encoded), "bind", address);
     });
     if (isFile) socket.#file = boundFile(address.address);
     return socket;
@@ -74,6 +86,7 @@ export class UnixDatagram extends EngineSocket {
 
   /** Opens two sockets without addresses that are connected to each other. */
   static async pair(options: BufferSizes = {}): Promise<[UnixDatagram, UnixDatagram]> {
+    checkOptions("options", options, BUFFER_OPTIONS);
     checkBufferSizes(options);
     const loaded = await requireNative("UnixDatagram.pair");
     const { native } = loaded;
@@ -108,6 +121,7 @@ export class UnixDatagram extends EngineSocket {
     options: UnixOptions,
     bind: (native: Native, fd: number) => void,
   ): Promise<UnixDatagram> {
+    checkOptions("options", options, UNIX_OPTIONS);
     checkBufferSizes(options);
     checkSendErrors(options.sendErrors);
     const peer =
@@ -117,7 +131,7 @@ export class UnixDatagram extends EngineSocket {
     const fd = openSocket(native, AF_UNIX, (fd) => {
       setBufferSizes(native, fd, options);
       // Connects first: if that fails, no file was created.
-      if (peer) checkResult(native.connect(fd, peer._encoded), "connect", peer.toString());
+      if (peer) checkResult(native.connect(fd, peer._encoded), "connect", peer);
       bind(native, fd);
     });
     return new UnixDatagram(new NativeEngine({ ...loaded, fd, sendErrors: options.sendErrors }));

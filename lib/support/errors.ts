@@ -3,6 +3,13 @@
  * or `RangeError` instead (check.ts), and would-block is a value (lib/poll/poll.ts).
  */
 
+/** The address of a socket, as far as errors need it: a `SocketAddress`. */
+export interface ErrorAddress {
+  readonly family: string;
+  readonly address: string;
+  readonly port: number;
+}
+
 /** The fields of a `SocketError`. */
 export interface SocketErrorInit {
   /** The error number of the system, positive; 0 if the library itself reports the error. */
@@ -11,8 +18,8 @@ export interface SocketErrorInit {
   readonly code?: string;
   /** The call that failed, such as `"bind"` or `"recvmmsg"`. */
   readonly syscall: string;
-  /** The text of the address that the call was about. */
-  readonly address?: string;
+  /** The address that the call was about, or a text such as a host name. */
+  readonly address?: string | ErrorAddress | undefined;
   /** Text to append to the message. */
   readonly detail?: string;
   readonly cause?: unknown;
@@ -27,8 +34,13 @@ export class SocketError extends Error {
   readonly errno: number;
   /** The call that failed, such as `"bind"`. */
   readonly syscall: string;
-  /** The text of the address that the call was about; absent if there is none. */
+  /**
+   * What the call was about: the IP address, the path or name of a Unix socket as `unix:...`, the
+   * host name, or the descriptor as `fd 7`. Absent if the call was about none of them.
+   */
   readonly address: string | undefined;
+  /** The port that belongs to an IP address; absent if `address` is none. */
+  readonly port: number | undefined;
   /**
    * The number of datagrams that `sendMany` or `sendBatch` sent before the one that was refused.
    * Absent for errors of other calls.
@@ -39,13 +51,16 @@ export class SocketError extends Error {
 
   constructor(init: SocketErrorInit) {
     const code = init.code ?? errnoCode(init.errno);
-    const about = init.address === undefined ? "" : ` ${init.address}`;
+    const { address } = init;
+    const about = address === undefined ? "" : ` ${address}`;
     const detail = init.detail === undefined ? "" : `: ${init.detail}`;
     super(`${init.syscall}${about} ${code}${detail}`, { cause: init.cause });
     this.code = code;
     this.errno = init.errno;
     this.syscall = init.syscall;
-    this.address = init.address;
+    const isIP = typeof address === "object" && address.family !== "unix";
+    this.address = isIP ? address.address : address?.toString();
+    this.port = isIP ? address.port : undefined;
   }
 }
 
@@ -93,13 +108,13 @@ export function unsupportedError(syscall: string, reason: string): SocketError {
 }
 
 /** Returns `result` if it is >= 0. @throws SocketError if it is -errno. */
-export function checkResult(result: number, syscall: string, address?: string): number {
+export function checkResult(
+  result: number,
+  syscall: string,
+  address?: string | ErrorAddress,
+): number {
   if (result >= 0) return result;
-  throw new SocketError({
-    errno: -result,
-    syscall,
-    ...(address === undefined ? {} : { address }),
-  });
+  throw new SocketError({ errno: -result, syscall, address });
 }
 
 /**

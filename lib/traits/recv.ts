@@ -17,6 +17,7 @@ import {
   MAX_BUF_SIZE,
   MAX_DATAGRAM_SIZE,
 } from "../support/limits.ts";
+import { checkOptions, optionKinds } from "../support/options.ts";
 
 /** Options of `recvMany`. */
 export interface RecvManyOptions extends RecvRange, WaitOptions {}
@@ -35,6 +36,14 @@ export interface BatchesOptions extends WaitOptions {
    */
   readonly keepTruncated?: boolean | undefined;
 }
+
+const BATCHES_OPTIONS = optionKinds<BatchesOptions>({
+  count: "any",
+  payloadBytesMax: "any",
+  headroom: "any",
+  keepTruncated: "boolean",
+  signal: "any",
+});
 
 /** Datagrams that were received together. Borrowed until the next step of the iteration. */
 export interface DatagramBatch {
@@ -202,10 +211,15 @@ export abstract class DatagramSocketRecv {
    * returns their number. Returns 0 at once if there are no buffers.
    */
   recvMany(bufs: readonly Target[], options?: RecvManyOptions): Promise<number> {
-    return this._runRecv((waker) => {
+    const poll = (waker: Waker) => {
       this._recvError?.throwIfSet();
+      // Checks the names of the options.
       return this.pollRecvMany(waker, bufs, options);
-    }, options);
+    };
+    return startPromise(() => {
+      this._recvQueue ??= new OperationQueue();
+      return this._recvQueue.run(poll, options?.signal);
+    });
   }
 
   /** Waits for at least one datagram, and receives as `pollRecvBatch` does. */
@@ -248,19 +262,17 @@ export abstract class DatagramSocketRecv {
    * }
    * ```
    */
-  async *batches(options?: BatchesOptions): AsyncGenerator<DatagramBatch, void, void> {
+  async *batches(options: BatchesOptions = {}): AsyncGenerator<DatagramBatch, void, void> {
+    checkOptions("options", options, BATCHES_OPTIONS);
     const {
       count = 64,
       payloadBytesMax = MAX_DATAGRAM_SIZE,
       headroom = DGRAM_HEADROOM,
       keepTruncated = false,
       signal,
-    } = options ?? {};
+    } = options;
     if (signal !== undefined && !(signal instanceof AbortSignal)) {
       throw typeError("signal", "AbortSignal", signal);
-    }
-    if (typeof keepTruncated !== "boolean") {
-      throw typeError("keepTruncated", "boolean", keepTruncated);
     }
     checkInteger("count", count, 1, BATCH_COUNT_MAX);
     checkInteger("payloadBytesMax", payloadBytesMax, 0, MAX_BUF_SIZE);
@@ -293,7 +305,7 @@ export abstract class DatagramSocketRecv {
   _runRecv<T>(poll: (waker: Waker) => Poll<T>, options: WaitOptions | undefined): Promise<T> {
     return startPromise(() => {
       this._recvQueue ??= new OperationQueue();
-      return this._recvQueue.run(poll, options?.signal);
+      return this._recvQueue.runWith(poll, options);
     });
   }
 

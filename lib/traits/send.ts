@@ -155,7 +155,12 @@ export abstract class DatagramSocketSend {
         }
       }
     };
-    return this._runSend(poll, options, () => (done > 0 ? done : undefined));
+    const partial = () => (done > 0 ? done : undefined);
+    return startPromise(() => {
+      this._sendQueue ??= new OperationQueue();
+      // The poll checks the names of the options.
+      return this._sendQueue.run(poll, options?.signal, partial);
+    });
   }
 
   /**
@@ -222,7 +227,7 @@ export abstract class DatagramSocketSend {
   ): Promise<number> {
     return startPromise(() => {
       this._sendQueue ??= new OperationQueue();
-      return this._sendQueue.run(poll, options?.signal, partial);
+      return this._sendQueue.runWith(poll, options, partial);
     });
   }
 }

@@ -80,10 +80,13 @@ describe("SocketAddress.ip", () => {
     expect(v6.length).toBe(28);
   });
 
-  test("keeps a numeric zone of one to nine digits, and throws TypeError for others", () => {
+  test("keeps a numeric zone 0..2^32-1, and throws TypeError for others that are no interface", () => {
     expect(SocketAddress.ip("fe80::1", 1).scopeId).toBe(0);
     expect(SocketAddress.ip("fe80::1%0", 1).scopeId).toBe(0);
     expect(SocketAddress.ip("fe80::1%999999999", 1).scopeId).toBe(999_999_999);
+    const largest = SocketAddress.ip("fe80::1%4294967295", 1);
+    expect([largest.scopeId, `${largest}`]).toEqual([2 ** 32 - 1, "[fe80::1%4294967295]:1"]);
+    expect(() => SocketAddress.ip("fe80::1%4294967296", 1)).toThrow(RangeError);
     const zoned = SocketAddress.ip("fe80::1%12", 5);
     expect([zoned.scopeId, zoned.address, zoned.toString()]).toEqual([
       12,
@@ -92,9 +95,15 @@ describe("SocketAddress.ip", () => {
     ]);
     expect(SocketAddress.parse("[fe80::1%12]:5").equals(zoned)).toBe(true);
     expect(zoned.equals(SocketAddress.ip("fe80::1%13", 5))).toBe(false);
-    for (const zone of ["%1000000000", "%no-such-interface", "%-1", "%1%2", "%%"]) {
+    for (const zone of ["%no-such-interface", "%", "%lo\0", "%-1", "%1%2", "%%"]) {
       expect(() => SocketAddress.ip(`fe80::1${zone}`, 1)).toThrow(TypeError);
     }
+  });
+
+  test("throws TypeError for an IPv4-mapped address with a zone: IPv4 has none", () => {
+    const message = '"zone" expected none for an IPv4-mapped address, got "1"';
+    expect(() => SocketAddress.ip("::ffff:192.0.2.1%1", 53)).toThrow(new TypeError(message));
+    expect(() => SocketAddress.parse("[::ffff:c000:201%lo]:53")).toThrow(TypeError);
   });
 
   test("converts an interface name in the zone to its index", () => {

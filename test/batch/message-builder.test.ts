@@ -7,7 +7,7 @@ import { loadNative, type SendVector } from "../../ffi/native.ts";
 import { GsoLimits, MESSAGE_BYTES_MAX, SEGMENTS_MAX } from "../../lib/batch/gso-limits.ts";
 import { MessageBuilder } from "../../lib/batch/message-builder.ts";
 import { newCounters } from "../../lib/datagram/counters.ts";
-import type { SendMeta } from "../../lib/datagram/send-meta.ts";
+import type { CheckedSendMeta } from "../../lib/datagram/send-meta.ts";
 import { SocketAddress } from "../../lib/index.ts";
 import { SEND_CONTROL_CAPACITY } from "../../lib/linux/cmsg.ts";
 import { EINVAL, EMSGSIZE } from "../../lib/linux/constants.ts";
@@ -125,7 +125,7 @@ describe("GsoLimits", () => {
 interface Datagram {
   readonly length: number;
   readonly to?: SocketAddress | undefined;
-  readonly metadata?: SendMeta | undefined;
+  readonly metadata?: CheckedSendMeta | undefined;
   /** The number of buffers that it consists of. Default 1. */
   readonly slots?: number;
 }
@@ -226,7 +226,7 @@ describe.skipIf(!("native" in loaded))("MessageBuilder", () => {
   });
 
   test("combines only datagrams with the same metadata", () => {
-    const withMeta = (metadata?: SendMeta) => ({ length: 9, to: A, metadata });
+    const withMeta = (metadata?: CheckedSendMeta) => ({ length: 9, to: A, metadata });
     const datagrams = [
       withMeta({ ecn: 2 }),
       withMeta({ ecn: 2 }),

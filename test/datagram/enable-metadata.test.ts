@@ -51,9 +51,10 @@ const ALL_OFF = Object.fromEntries(METADATA_KINDS.map((kind) => [kind, false])) 
 
 /** The fields of each kind, and their values if there is no such metadata. */
 const FIELDS: Record<keyof MetadataOptions, Partial<RecvMeta>> = {
-  destination: { destination: undefined, interfaceIndex: 0 },
+  destination: { destination: undefined, replySource: undefined, interfaceIndex: 0 },
   originalDestination: { originalDestination: undefined },
-  ecn: { ecn: undefined },
+  ecn: { ecn: undefined, dscp: undefined },
+  hopLimit: { hopLimit: undefined },
   timestamp: { timestampSeconds: 0, timestampNanoseconds: 0 },
   mark: { mark: undefined },
   socketDrops: { socketDrops: undefined },
@@ -79,6 +80,7 @@ describe("enableMetadata", () => {
         destination: true,
         originalDestination: true,
         ecn: true,
+        hopLimit: true,
         timestamp: true,
         mark: SUPPORTED.mark,
         socketDrops: true,
@@ -150,9 +152,10 @@ describe("enableMetadata", () => {
       const cases: [wanted: unknown, message: string][] = [
         [
           { ECN: true },
-          `TypeError: "options" expected only ${METADATA_KINDS.join(", ")}, got "ECN"`,
+          `TypeError: "options" expected only ${METADATA_KINDS.join(", ")}, got "ECN"` +
+            ': did you mean "ecn"?',
         ],
-        [{ ecn: 1 }, 'TypeError: "options.ecn" expected boolean, got 1'],
+        [{ ecn: 1 }, 'TypeError: "ecn" expected boolean, got 1'],
         [null, 'TypeError: "options" expected object, got null'],
         ["ecn", 'TypeError: "options" expected object, got "ecn"'],
       ];
@@ -195,7 +198,7 @@ describe("destination metadata", () => {
       const addresses = ["127.0.0.1", "127.0.0.2", "127.255.255.254"];
       if (hostname === "::") addresses.push("::1");
       else {
-        receiver.addMembership({ group: GROUP, interfaceAddress: "127.0.0.1" });
+        receiver.addMembership({ group: GROUP, interface: "127.0.0.1" });
         sender.setMulticastInterface("127.0.0.1");
         addresses.push(GROUP);
       }

@@ -79,6 +79,15 @@ export const STRUCTS: readonly [
       ["data", "data"],
     ],
   ],
+  [
+    "struct ifaddrs",
+    "struct ifaddrs",
+    [
+      ["next", "ifa_next"],
+      ["name", "ifa_name"],
+      ["address", "ifa_addr"],
+    ],
+  ],
 ];
 
 /** The offsets and sizes of ffi/layout.ts, and the C expressions that they must equal. */
@@ -127,6 +136,7 @@ export const HEADERS: string = `
 #include <stdio.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <poll.h>
 #include <signal.h>
 #include <time.h>

@@ -313,6 +313,17 @@ static void clocks(void) {
   CHECK_EQ(clock_read(12345, read), -EINVAL);
 }
 
+static void interfaces(void) {
+  CHECK(interface_index("lo") > 0);
+  CHECK_EQ(interface_index("no such device"), -ENODEV);
+  CHECK_EQ(interface_index(""), -ENODEV);
+  CHECK_EQ(interface_index("a name that is longer than a device name can be"), -ENODEV);
+  const u8 loopback[4] = {127, 0, 0, 1}, foreign[4] = {192, 0, 2, 255};
+  CHECK_EQ(interface_of_address(AF_INET, loopback, 4, 4), interface_index("lo"));
+  CHECK_EQ(interface_of_address(AF_INET, foreign, 4, 4), -ENODEV);
+  CHECK_EQ(interface_of_address(12345, loopback, 4, 4), -ENODEV);
+}
+
 static void entry_table(void) {
   u32 count = sizeof entries / sizeof entries[0];
   CHECK_EQ(((int (*)(void))shim_entry(0))(), SHIM_ABI);
@@ -335,6 +346,7 @@ int main(int count, char **arguments) {
   run_section("offload_probe detects which offloads work", offload_detection);
   run_section("segments_pass returns 0 for missing or unexpected messages", segment_check_failures);
   run_section("clock_read agrees with clock_gettime", clocks);
+  run_section("interface_index returns the index of a device, or -ENODEV", interfaces);
   run_section("shim_entry returns every entry, and 0 beyond the last", entry_table);
   run_readiness();
   printf("%d passed, %d failed\n", checks_passed, checks_failed);

@@ -64,7 +64,7 @@ describe.skipIf(reason !== undefined)("metadata between two hosts with two links
         bind: { hostname: "0.0.0.0" },
         groups: [near, far].map(({ network }) => ({
           group: GROUP,
-          interfaceAddress: `${network}2`,
+          interface: `${network}2`,
         })),
         count: 6,
       });
@@ -93,7 +93,7 @@ describe.skipIf(reason !== undefined)("metadata between two hosts with two links
       const zones = [near, far].map(({ device }) => net.interfaceIndex("receiver", device));
       using receiver = await net.receive({
         bind: { hostname: "::" },
-        groups: zones.map((zone) => ({ group: GROUP_IPV6, interfaceAddress: `::%${zone}` })),
+        groups: zones.map((zone) => ({ group: GROUP_IPV6, interface: `::%${zone}` })),
         count: 2,
       });
       const datagrams = [near, far].map(({ device }) => ({

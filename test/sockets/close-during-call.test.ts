@@ -55,10 +55,10 @@ describe("a socket that a getter of an argument closes", () => {
         sockets.replace();
         return "239.255.77.3";
       },
-      interfaceAddress: "127.0.0.1",
+      interface: "127.0.0.1",
     };
     expect(thrown(() => sockets.socket.addMembership(membership))).toMatchObject(BAD_DESCRIPTOR);
-    const same = { group: "239.255.77.3", interfaceAddress: "127.0.0.1" };
+    const same = { group: "239.255.77.3", interface: "127.0.0.1" };
     expect(thrown(() => sockets.other.dropMembership(same))).toMatchObject({
       code: "EADDRNOTAVAIL",
     });

@@ -67,11 +67,11 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
   test("a socket receives an IPv4 group from addMembership until dropMembership", async () => {
     await using socket = await openMulticast(backend);
     const groups = [OTHER_GROUP, GROUP];
-    const membership = { group: GROUP, interfaceAddress: LOOPBACK };
+    const membership = { group: GROUP, interface: LOOPBACK };
     expect(await delivered(socket, [GROUP])).toEqual([]);
     socket.addMembership(membership);
     expect(await delivered(socket, [GROUP])).toEqual([GROUP]);
-    socket.addMembership({ group: OTHER_GROUP, interfaceAddress: LOOPBACK });
+    socket.addMembership({ group: OTHER_GROUP, interface: LOOPBACK });
     expect(await delivered(socket, groups)).toEqual(groups);
     socket.dropMembership(membership);
     expect(await delivered(socket, groups)).toEqual([OTHER_GROUP]);
@@ -80,10 +80,10 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
   test.skipIf(EXTERNAL === undefined)(
     "setMulticastLoopback(false) stops the delivery of own datagrams",
     async () => {
-      const interfaceAddress = EXTERNAL as string;
+      const external = EXTERNAL as string;
       await using socket = await UdpSocket.bind({ backend });
-      socket.setMulticastInterface(interfaceAddress);
-      socket.addMembership({ group: GROUP, interfaceAddress });
+      socket.setMulticastInterface(external);
+      socket.addMembership({ group: GROUP, interface: external });
       expect(await delivered(socket, [GROUP])).toEqual([GROUP]);
       socket.setMulticastLoopback(false);
       expect(await delivered(socket, [GROUP])).toEqual([]);
@@ -99,7 +99,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
     ];
     for (const [source, expected] of sources) {
       await using socket = await openMulticast(backend);
-      const membership: Membership = { group: GROUP, source, interfaceAddress: LOOPBACK };
+      const membership: Membership = { group: GROUP, source, interface: LOOPBACK };
       socket.addMembership(membership);
       expect(await delivered(socket, [GROUP])).toEqual(expected);
       socket.dropMembership(membership);
@@ -112,7 +112,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
     const noGroup = { group: "127.0.0.1" };
     expect(thrown(() => socket.addMembership(noGroup))).toMatchObject({ code: "EINVAL" });
     expect(thrown(() => socket.addMembership({ group: "text" }))).toBeInstanceOf(Error);
-    const notJoined = { group: GROUP, interfaceAddress: LOOPBACK };
+    const notJoined = { group: GROUP, interface: LOOPBACK };
     const error = thrown(() => socket.dropMembership(notJoined));
     expect(error).toBeInstanceOf(SocketError);
     expect(error).toMatchObject({ code: "EADDRNOTAVAIL", syscall: "setsockopt" });
@@ -126,7 +126,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
       await using socket = await UdpSocket.bind({ hostname: "::", backend });
       socket.setMulticastInterface(zone);
       socket.setMulticastLoopback(true);
-      const membership = { group: GROUP_IPV6, interfaceAddress: zone };
+      const membership = { group: GROUP_IPV6, interface: zone };
       const to = SocketAddress.ip(GROUP_IPV6, socket.localAddr.port);
       socket.addMembership(membership);
       await socket.sendTo(new Uint8Array(5), to);
@@ -150,7 +150,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
       const otherSource: Membership = {
         group: GROUP_IPV6,
         source: "fd00::dead",
-        interfaceAddress: zone,
+        interface: zone,
       };
       socket.addMembership(otherSource);
       await socket.sendTo(new Uint8Array(5), to);
@@ -159,7 +159,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
       expect(meta.length).toBe(6);
       socket.dropMembership(otherSource);
       // An any-source membership determines the source address that the system uses.
-      const plain = { group: GROUP_IPV6, interfaceAddress: zone };
+      const plain = { group: GROUP_IPV6, interface: zone };
       socket.addMembership(plain);
       await socket.sendTo(new Uint8Array(5), to);
       const { peer } = await socket.recvFrom(new Uint8Array(9));
@@ -177,7 +177,7 @@ test("two sockets with reuseAddress both receive the datagrams of a group", asyn
   const second = await UdpSocket.bind({ port: first.localAddr.port, reuseAddress: true });
   for (const socket of [first, second]) {
     socket.setMulticastInterface(LOOPBACK);
-    socket.addMembership({ group: GROUP, interfaceAddress: LOOPBACK });
+    socket.addMembership({ group: GROUP, interface: LOOPBACK });
   }
   await first.sendTo(new Uint8Array(3), SocketAddress.ip(GROUP, first.localAddr.port));
   await until(() => first.tryRecv(new Uint8Array(9)) === 3);

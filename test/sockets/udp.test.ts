@@ -215,7 +215,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
       [{ port: 1.5 }, RangeError],
       [{ port: "1" }, RangeError],
       [{ hostname: 5 }, TypeError],
-      [{ backend: "other" }, RangeError],
+      [{ backend: "other" }, TypeError],
       [{ connect: { hostname: 1, port: 1 } }, TypeError],
       [{ connect: { hostname: "127.0.0.1", port: 0 } }, RangeError],
       [{ receiveQueueDatagrams: 0 }, RangeError],

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { constants } from "node:os";
-import { isClosedError } from "../../lib/index.ts";
+import { isClosedError, SocketAddress } from "../../lib/index.ts";
 import {
   checkResult,
   closedError,
@@ -44,6 +44,28 @@ describe("SocketError", () => {
     const cause = new Error("below");
     const error = new SocketError({ errno: 0, code: "EISCONN", syscall: "sendTo", cause });
     expect([error.code, error.errno, error.cause]).toEqual(["EISCONN", 0, cause]);
+  });
+});
+
+describe("SocketError about a socket address", () => {
+  const { ECONNREFUSED } = constants.errno;
+
+  test("has IP address and port as separate fields, and both in its message", () => {
+    for (const [address, text] of [
+      [SocketAddress.ip("192.0.2.1", 53), "192.0.2.1:53"],
+      [SocketAddress.ip("2001:db8::1", 0), "[2001:db8::1]:0"],
+    ] as const) {
+      const error = new SocketError({ errno: ECONNREFUSED, syscall: "connect", address });
+      expect([error.address, error.port]).toEqual([address.address, address.port]);
+      expect(error.message).toBe(`connect ${text} ECONNREFUSED`);
+    }
+  });
+
+  test("has the text of a Unix address, and no port", () => {
+    for (const address of [SocketAddress.unix("/run/x"), SocketAddress.abstract("x")]) {
+      const error = new SocketError({ errno: ECONNREFUSED, syscall: "connect", address });
+      expect([error.address, error.port]).toEqual([`${address}`, undefined]);
+    }
   });
 });
 

@@ -34,7 +34,7 @@ import { BATCH_COUNT_MAX } from "../../support/limits.ts";
 import type { Engine, SendErrors } from "../engine.ts";
 import { NoBuffersWindow } from "../no-buffers-window.ts";
 import { disableGro } from "./disable-gro.ts";
-import { NativeReceiver } from "./native-receiver.ts";
+import { type EarlyDatagram, NativeReceiver } from "./native-receiver.ts";
 import { NativeSender } from "./native-sender.ts";
 import { BatchSource, ListSource, type SendSource } from "./send-source.ts";
 
@@ -48,6 +48,8 @@ export interface NativeEngineInit {
   readonly offload?: Offload | undefined;
   /** The handling of refused datagrams. Default: `"throw"`. */
   readonly sendErrors?: SendErrors | undefined;
+  /** Datagrams that the previous owner of the descriptor has received, at most 1024. */
+  readonly received?: readonly EarlyDatagram[] | undefined;
 }
 
 /** The number of ICMP errors that one call passes to the handler before it reports one. */
@@ -99,9 +101,11 @@ export class NativeEngine implements Engine {
     const nameCapacity = this.#isUnix ? NAME_CAPACITY_MAX : SOCKADDR_IN6_BYTES;
     const common = { native, fd, nameCapacity, counters: this.counters };
     const { gso, gro } = this.#isUnix ? NO_OFFLOAD : offload;
+    this.#options = new IpSocketOptions(native, fd, isIPv6);
     this.#sender = new NativeSender({
       ...common,
       isIPv6,
+      trafficClass: this.#options.trafficClass,
       peer: this.peerAddr,
       usesGso: gso,
       isIcmpError: () => {
@@ -112,7 +116,7 @@ export class NativeEngine implements Engine {
     this.#listSource = new ListSource(this.#sender);
     this.#usesGro = !this.#isUnix && enableGro(native, fd, gro);
     this.#receiver = new NativeReceiver({ ...common, usesGro: this.#usesGro });
-    this.#options = new IpSocketOptions(native, fd, isIPv6);
+    if (init.received !== undefined) this.#receiver.prepend(init.received);
     this.#errorQueue = new ErrorQueue(native, fd);
     // The kernel reports ICMP errors to connected sockets. Without the queue it drops those that
     // end a batch early.
@@ -215,7 +219,7 @@ export class NativeEngine implements Engine {
 
   #receiveError(errno: number): SocketError {
     this.counters.receiveErrors++;
-    return new SocketError({ errno, syscall: "recvmmsg", ...this.#peerText() });
+    return new SocketError({ errno, syscall: "recvmmsg", address: this.peerAddr });
   }
 
   // -------------------------------------------------------------------------------- send ----
@@ -314,8 +318,12 @@ export class NativeEngine implements Engine {
   #sendError(errno: number, { address, bytes }: SendSource): SocketError {
     this.counters.sendErrors++;
     const detail = `datagram of ${bytes} bytes`;
-    const about = address === undefined ? this.#peerText() : { address: address.toString() };
-    return new SocketError({ errno, syscall: "sendmmsg", detail, ...about });
+    return new SocketError({
+      errno,
+      syscall: "sendmmsg",
+      address: address ?? this.peerAddr,
+      detail,
+    });
   }
 
   /**
@@ -326,7 +334,7 @@ export class NativeEngine implements Engine {
     const { errno } = this.#drainErrors();
     if (errno === 0 || this.#errorQueue.hasHandler) return;
     this.counters.sendErrors++;
-    this.#icmpError.set(new SocketError({ errno, syscall: "sendmmsg", ...this.#peerText() }));
+    this.#icmpError.set(new SocketError({ errno, syscall: "sendmmsg", address: this.peerAddr }));
   }
 
   // ------------------------------------------------------------------------------ errors ----
@@ -345,10 +353,6 @@ export class NativeEngine implements Engine {
     this.#options.setReceiveErrors(handler !== undefined || this.peerAddr !== undefined);
     this.#errorQueue.setHandler(handler);
     if (handler !== undefined) this.#reactor.wait(this.#registration.error, this.#onErrorQueued);
-  }
-
-  #peerText(): { address?: string } {
-    return this.peerAddr === undefined ? {} : { address: this.peerAddr.toString() };
   }
 
   // ---------------------------------------------------------------------------- settings ----

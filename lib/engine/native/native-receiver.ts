@@ -26,10 +26,19 @@ const EXPECTED_MIN = 4;
  */
 const BATCH_DATAGRAMS = 256;
 
+/** The capacity of the receive batches that sockets share. */
+const IDLE_MESSAGES = 32;
+
 /** Receive batches of this thread that no socket has datagrams in. */
 const idleBatches: RecvBatch[] = [];
 /** Lists of this thread that no call uses: a call may run code that receives from other sockets. */
 const idleLists: TargetList[] = [];
+
+/** A datagram that another owner of a descriptor has received. */
+export interface EarlyDatagram {
+  readonly bytes: Uint8Array;
+  readonly peer: SocketAddress;
+}
 
 /** The properties of the socket of a `NativeReceiver`. */
 export interface NativeReceiverInit {
@@ -63,7 +72,7 @@ export class NativeReceiver {
   #expected = EXPECTED_MIN;
   /** The number of datagrams per message in the latest receive. */
   #perMessage = 1;
-  /** Datagrams received with GRO and not returned yet: those from `#unreadStart` on. */
+  /** Datagrams received with GRO, or prepended, and not returned yet: from `#unreadStart` on. */
   #unread: RecvBatch | undefined;
   #unreadStart = 0;
 
@@ -73,6 +82,22 @@ export class NativeReceiver {
     this.#counters = counters;
     this.#nameCapacity = nameCapacity;
     this.#targets = new TargetList(native.receiveVector(nameCapacity));
+  }
+
+  /**
+   * Makes datagrams that another owner of the descriptor has received the first ones to return, at
+   * most `BATCH_COUNT_MAX`.
+   */
+  prepend(datagrams: readonly EarlyDatagram[]): void {
+    if (datagrams.length === 0) return;
+    const batch = new RecvBatch({ messages: datagrams.length });
+    for (const { bytes, peer } of datagrams) {
+      batch._nextView().set(bytes);
+      batch._nextMeta()._set(bytes.length, bytes.length, peer);
+      batch._add(bytes.length);
+    }
+    this.#unread = batch;
+    this.#unreadStart = 0;
   }
 
   /** Starts to read metadata, on a socket bound to `local`. */
@@ -119,7 +144,7 @@ export class NativeReceiver {
    * @throws TypeError or RangeError for an invalid target.
    */
   load(bufs: readonly Target[], range: BufferRange, meta: readonly RecvMeta[] | undefined): void {
-    if (this.#usesGro) {
+    if (this.#usesGro || this.#unread !== undefined) {
       this.#copies = idleLists.pop() ?? new TargetList(this.#source.native.scatterVector());
     }
     const unread = this.#unread;
@@ -194,7 +219,7 @@ export class NativeReceiver {
     const dropped = unread.length - this.#unreadStart;
     this.#unread = undefined;
     // A call that is in progress may still read it.
-    if (!this.#isBusy) idleBatches.push(unread);
+    if (!this.#isBusy) giveBack(unread);
     return dropped;
   }
 
@@ -240,11 +265,11 @@ export class NativeReceiver {
     const limit = range.count;
     let unread = this.#unread;
     if (unread === undefined) {
-      const batch = idleBatches.pop() ?? new RecvBatch();
+      const batch = idleBatches.pop() ?? new RecvBatch({ messages: IDLE_MESSAGES });
       // As many messages as will probably fill all targets. Some datagrams may remain unread.
       const result = this.#receiveMessages(batch, Math.ceil(limit / this.#perMessage));
       if (result <= 0) {
-        idleBatches.push(batch);
+        giveBack(batch);
         return result;
       }
       unread = this.#unread = batch;
@@ -262,7 +287,7 @@ export class NativeReceiver {
     // The batch belongs to this call until the metadata is stored.
     if (this.#unreadStart === unread.length) this.#unread = undefined;
     copies.storeMetas(unread, first, count);
-    if (this.#unread === undefined) idleBatches.push(unread);
+    if (this.#unread === undefined) giveBack(unread);
     return count;
   }
 
@@ -281,11 +306,9 @@ export class NativeReceiver {
   }
 
   #advanceUnread(unread: RecvBatch, count: number): void {
-    // The socket may have been closed meanwhile, which gave the batch back.
-    if (this.#unread !== unread) return;
     this.#unreadStart += count;
     if (this.#unreadStart < unread.length) return;
-    idleBatches.push(unread);
+    giveBack(unread);
     this.#unread = undefined;
   }
 
@@ -293,4 +316,9 @@ export class NativeReceiver {
     this.#counters.datagramsReceived += batch.length;
     this.#counters.bytesReceived += batch._payloadBytes;
   }
+}
+
+/** Makes a batch available to other sockets. One that was prepended has another capacity. */
+function giveBack(batch: RecvBatch): void {
+  if (batch.messagesMax === IDLE_MESSAGES) idleBatches.push(batch);
 }

@@ -11,6 +11,7 @@ import type { SocketCounters } from "../../datagram/counters.ts";
 import type { Destinations } from "../../datagram/destination.ts";
 import type { Payload } from "../../datagram/payload.ts";
 import { SEND_CONTROL_CAPACITY } from "../../linux/cmsg.ts";
+import type { TrafficClass } from "../../linux/traffic-class.ts";
 import { errnoCode, nestedCallError } from "../../support/errors.ts";
 import { warn } from "../../support/warn.ts";
 
@@ -21,6 +22,8 @@ export interface NativeSenderInit {
   /** Space in bytes for a peer address. */
   readonly nameCapacity: number;
   readonly isIPv6: boolean;
+  /** The DSCP and ECN field of the socket. */
+  readonly trafficClass: TrafficClass;
   /** The connected peer. */
   readonly peer: SocketAddress | undefined;
   readonly usesGso: boolean;
@@ -48,7 +51,7 @@ export class NativeSender {
   readonly #isIcmpError: () => boolean;
 
   constructor(init: NativeSenderInit) {
-    const { native, fd, nameCapacity, isIPv6, peer, usesGso, counters } = init;
+    const { native, fd, nameCapacity, isIPv6, trafficClass, peer, usesGso, counters } = init;
     this.#fd = fd;
     this.#counters = counters;
     this.#isIcmpError = init.isIcmpError;
@@ -57,8 +60,8 @@ export class NativeSender {
     this.list = new PayloadList(this.#builder);
     this.#gsoLimits = usesGso ? new GsoLimits(counters) : undefined;
     const isPeerIPv4 = peer !== undefined && (peer.family === "IPv4" || peer._isMapped);
-    this.#rules = { isIPv6, isPeerIPv4, gsoLimits: this.#gsoLimits };
-    this.#singleRules = { isIPv6, isPeerIPv4, gsoLimits: undefined };
+    this.#rules = { isIPv6, isPeerIPv4, gsoLimits: this.#gsoLimits, trafficClass };
+    this.#singleRules = { ...this.#rules, gsoLimits: undefined };
   }
 
   /** Forgets the descriptor, whose number may be reused. Later sends fail with `EBADF`. */

@@ -9,15 +9,26 @@ export type BunSocket = Bun.udp.Socket<"buffer"> & Bun.udp.ConnectedSocket<"buff
 /**
  * Opens a socket with `Bun.udpSocket`.
  *
- * @throws SocketError if the system refuses, Error of the resolver.
+ * @throws SocketError if the system refuses.
  */
-export async function openBunSocket(options: object): Promise<BunSocket> {
+export async function openBunSocket(
+  local: SocketAddress,
+  peer: SocketAddress | undefined,
+  handlers: object,
+): Promise<BunSocket> {
+  const target = local.family === "IPv6" ? peer?._toMapped() : peer;
+  const options = {
+    hostname: local.address,
+    port: local.port,
+    ...(target && { connect: { hostname: target.address, port: target.port } }),
+    socket: handlers,
+  };
   try {
     const socket = await Bun.udpSocket(options as Parameters<typeof Bun.udpSocket>[0]);
     return socket as unknown as BunSocket;
   } catch (error) {
-    const { name, syscall = "bind" } = error as { name?: string; syscall?: string };
-    throw name === "DNSException" ? error : fromBunError(error, syscall);
+    const { syscall = "bind" } = error as { syscall?: string };
+    throw fromBunError(error, syscall, syscall === "connect" ? peer : local);
   }
 }
 
@@ -42,7 +53,11 @@ export function sendUnconnected(
 }
 
 /** Converts an error of Bun to a `SocketError`. */
-export function fromBunError(error: unknown, syscall: string): SocketError {
+export function fromBunError(
+  error: unknown,
+  syscall: string,
+  address?: SocketAddress,
+): SocketError {
   if (error instanceof SocketError) return error;
   const { errno, code, message } = (error ?? {}) as {
     errno?: number;
@@ -53,6 +68,7 @@ export function fromBunError(error: unknown, syscall: string): SocketError {
     errno: Math.abs(errno ?? 0),
     code: code ?? "EIO",
     syscall,
+    address,
     ...(message === undefined ? {} : { detail: message }),
     cause: error,
   });

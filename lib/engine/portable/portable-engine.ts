@@ -36,11 +36,12 @@ import { type BunSocket, fromBunError, openBunSocket, sendUnconnected } from "./
 /** The default length of the receive queue: 4 MiB of datagrams of 1500 bytes. */
 const RECEIVE_QUEUE_DATAGRAMS = 2800;
 
-/** The arguments of a `PortableEngine`, as for `Bun.udpSocket`. */
+/** The arguments of a `PortableEngine`. */
 export interface PortableInit {
-  readonly hostname?: string | undefined;
-  readonly port?: number | undefined;
-  readonly connect?: { readonly hostname: string; readonly port: number } | undefined;
+  /** The address to bind to. */
+  readonly local: SocketAddress;
+  /** The peer to connect to. */
+  readonly peer?: SocketAddress | undefined;
   /** The maximum number of queued datagrams. Default: `RECEIVE_QUEUE_DATAGRAMS`. */
   readonly receiveQueueDatagrams?: number | undefined;
   /** The handling of refused datagrams. Default: `"throw"`. */
@@ -92,20 +93,15 @@ export class PortableEngine implements Engine {
   /**
    * Opens a socket with `Bun.udpSocket`.
    *
-   * @throws SocketError if the system refuses, Error of the resolver.
+   * @throws SocketError if the system refuses.
    */
   static async open(init: PortableInit): Promise<PortableEngine> {
     const engine = new PortableEngine(init);
-    const socket = await openBunSocket({
-      ...(init.hostname === undefined ? {} : { hostname: init.hostname }),
-      ...(init.port === undefined ? {} : { port: init.port }),
-      ...(init.connect === undefined ? {} : { connect: init.connect }),
-      socket: {
-        data: (_socket: unknown, bytes: Buffer, port: number, address: string) =>
-          engine.#onData(bytes, port, address),
-        drain: () => engine.#wakeWriter(),
-        error: (...args: unknown[]) => engine.#onError(args),
-      },
+    const socket = await openBunSocket(init.local, init.peer, {
+      data: (_socket: unknown, bytes: Buffer, port: number, address: string) =>
+        engine.#onData(bytes, port, address),
+      drain: () => engine.#wakeWriter(),
+      error: (...args: unknown[]) => engine.#onError(args),
     });
     engine.#socket = socket;
     engine.localAddr = SocketAddress.ip(socket.address.address, socket.address.port);
@@ -144,7 +140,7 @@ export class PortableEngine implements Engine {
     const error = args.find((argument) => argument instanceof Error);
     if (this.peerAddr === undefined && mayBeTransportError(error)) return;
     this.counters.receiveErrors++;
-    this.#receiveError.set(fromBunError(error, "recvmmsg"));
+    this.#receiveError.set(fromBunError(error, "recvmmsg", this.peerAddr));
     this.#wakeReaderLater();
   }
 
@@ -337,7 +333,7 @@ export class PortableEngine implements Engine {
         throw new SocketError({ errno: 0, code: "EDESTADDRREQ", syscall: "send" });
       return sendUnconnected(socket, bytes, address);
     } catch (error) {
-      throw fromBunError(error, "send");
+      throw fromBunError(error, "send", address ?? this.peerAddr);
     }
   }
 

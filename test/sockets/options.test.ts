@@ -1,0 +1,440 @@
+/** Option objects: unknown names and values of the wrong type are refused; and socket options. */
+
+import { describe, expect, test } from "bun:test";
+import {
+  DatagramPair,
+  DgramBufferPool,
+  RecvBatch,
+  RecvMeta,
+  SendBatch,
+  SocketAddress,
+  UdpSocket,
+  UnixDatagram,
+} from "../../lib/index.ts";
+import { BACKENDS, HAS_IPV6, openDescriptors, rejection, thrown } from "../tools/sockets.ts";
+
+/** SOL_SOCKET and some of its options: <asm-generic/socket.h>. */
+const SOL_SOCKET = 1;
+const SO_RCVBUF = 8;
+const SO_LINGER = 13;
+const SO_PROTOCOL = 38;
+const SO_BINDTODEVICE = 25;
+const IPPROTO_UDP = 17;
+
+/** Returns the names that an error lists. */
+function listed(error: unknown): string[] {
+  expect(error).toBeInstanceOf(TypeError);
+  const list = /expected only (.*), got "/.exec((error as Error).message)?.[1];
+  return list?.split(", ") ?? [];
+}
+
+const WAIT = ["signal"];
+const RECV_RANGE = ["meta", "start", "count", "signal"];
+const SEND_RANGE = ["to", "start", "count", "signal", "groupByPeer"];
+const ADOPT = ["offload", "sendErrors", "dscp", "multicastAll"];
+const BIND = [
+  "hostname",
+  "port",
+  "connect",
+  "backend",
+  "reusePort",
+  "reuseAddress",
+  "pathMtuDiscovery",
+  "transparent",
+  "freebind",
+  "ipv6Only",
+  "receiveQueueDatagrams",
+  "receiveBufferBytes",
+  "sendBufferBytes",
+  ...ADOPT,
+];
+const BUFFERS = ["receiveBufferBytes", "sendBufferBytes"];
+
+describe("an unknown option", () => {
+  const unknown = { unknown: 1 } as object;
+  const bytes = new Uint8Array(1);
+  const peer = { hostname: "127.0.0.1", port: 9 };
+  const to = SocketAddress.ip("127.0.0.1", 9);
+
+  const OPENING: [name: string, known: string[], call: () => unknown][] = [
+    ["UdpSocket.bind", BIND, () => UdpSocket.bind(unknown)],
+    ["UdpSocket.bind, portable", BIND, () => UdpSocket.bind({ ...unknown, backend: "portable" })],
+    ["UdpSocket.connect", BIND, () => UdpSocket.connect(peer, unknown)],
+    [
+      "the peer of UdpSocket.connect",
+      ["hostname", "port"],
+      () => {
+        return UdpSocket.connect({ ...peer, ...unknown });
+      },
+    ],
+    [
+      "the peer of UdpSocket.bind",
+      ["hostname", "port"],
+      () => {
+        return UdpSocket.bind({ connect: { ...peer, ...unknown } });
+      },
+    ],
+    ["the offload of UdpSocket.bind", ["gso", "gro"], () => UdpSocket.bind({ offload: unknown })],
+    ["UdpSocket.fromFd", ADOPT, () => UdpSocket.fromFd(0, unknown)],
+    [
+      "UnixDatagram.bind",
+      ["connect", "sendErrors", ...BUFFERS],
+      () => {
+        return UnixDatagram.bind("/nonexistent/x", unknown);
+      },
+    ],
+    [
+      "UnixDatagram.unbound",
+      ["connect", "sendErrors", ...BUFFERS],
+      () => {
+        return UnixDatagram.unbound(unknown);
+      },
+    ],
+    ["UnixDatagram.pair", BUFFERS, () => UnixDatagram.pair(unknown)],
+    ["DatagramPair.create", ["queueDatagrams"], () => DatagramPair.create(unknown)],
+    ["RecvBatch", ["messages"], () => new RecvBatch(unknown)],
+    ["SendBatch", ["datagrams", "prefixBytes", "groupByPeer"], () => new SendBatch(unknown)],
+    [
+      "DgramBufferPool",
+      ["capacity", "headroom", "maxBuffers", "initialBuffers"],
+      () => {
+        return new DgramBufferPool(unknown);
+      },
+    ],
+    [
+      "SendBatch.meta",
+      ["ecn", "dscp", "source", "interfaceIndex", "transmitTimeNs"],
+      () => new SendBatch().meta(unknown),
+    ],
+  ];
+
+  test.each(OPENING)("is refused by %s, which lists the known ones", async (_, known, call) => {
+    const before = openDescriptors();
+    expect(listed(await rejection((async () => call())()))).toEqual(known);
+    expect(openDescriptors()).toBeLessThanOrEqual(before);
+  });
+
+  const CALLS: [
+    name: string,
+    known: string[],
+    call: (socket: UdpSocket) => unknown,
+    isPromise?: boolean,
+  ][] = [
+    ["recv", WAIT, (socket) => socket.recv(bytes, unknown), true],
+    ["recvFrom", WAIT, (socket) => socket.recvFrom(bytes, unknown), true],
+    ["recvMany", RECV_RANGE, (socket) => socket.recvMany([bytes], unknown), true],
+    ["recvBatch", WAIT, (socket) => socket.recvBatch(new RecvBatch(), unknown), true],
+    ["send", WAIT, (socket) => socket.send(bytes, unknown), true],
+    ["sendTo", WAIT, (socket) => socket.sendTo(bytes, to, unknown), true],
+    ["sendMany", SEND_RANGE, (socket) => socket.sendMany([bytes], { to, ...unknown }), true],
+    ["sendBatch", WAIT, (socket) => socket.sendBatch(new SendBatch(), unknown), true],
+    [
+      "batches",
+      ["count", "payloadBytesMax", "headroom", "keepTruncated", "signal"],
+      (socket) => socket.batches(unknown).next(),
+      true,
+    ],
+    ["pollRecvMany", RECV_RANGE, (socket) => socket.pollRecvMany(null, [bytes], unknown)],
+    ["tryRecvMany", RECV_RANGE, (socket) => socket.tryRecvMany([bytes], unknown)],
+    [
+      "pollSendMany",
+      SEND_RANGE,
+      (socket) => {
+        return socket.pollSendMany(null, [bytes], { to, ...unknown });
+      },
+    ],
+    ["trySendMany", SEND_RANGE, (socket) => socket.trySendMany([bytes], { to, ...unknown })],
+    [
+      "enableMetadata",
+      ["destination", "originalDestination", "ecn", "hopLimit", "timestamp", "mark", "socketDrops"],
+      (socket) => socket.enableMetadata(unknown),
+    ],
+    [
+      "addMembership",
+      ["group", "source", "interface"],
+      (socket) => {
+        return socket.addMembership({ group: "239.1.2.3", ...unknown });
+      },
+    ],
+    [
+      "dropMembership",
+      ["group", "source", "interface"],
+      (socket) => {
+        return socket.dropMembership({ group: "239.1.2.3", ...unknown });
+      },
+    ],
+  ];
+
+  describe.each(BACKENDS)("%s backend", (backend) => {
+    test.each(CALLS)(
+      "is refused by %s, which lists the known ones",
+      async (_, known, call, ...[isPromise]) => {
+        using socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
+        const error = isPromise
+          ? await rejection(call(socket) as Promise<unknown>)
+          : thrown(() => call(socket));
+        expect(listed(error)).toEqual(known);
+        expect(socket.counters).toMatchObject({ sendCalls: 0, datagramsReceived: 0 });
+      },
+    );
+  });
+
+  test("that resembles a known one is refused with a hint", async () => {
+    for (const [options, hint] of [
+      [{ host: "127.0.0.1" }, '"hostname"'],
+      [{ Port: 53 }, '"port"'],
+      [{ ipv6only: true }, '"ipv6Only"'],
+      [{ reuseport: true }, '"reusePort"'],
+    ] as const) {
+      const error = await rejection(UdpSocket.bind(options as object));
+      expect((error as Error).message).toEndWith(`: did you mean ${hint}?`);
+    }
+    const error = await rejection(UdpSocket.bind({ address: "127.0.0.1" } as object));
+    expect((error as Error).message).toEndWith(', got "address"');
+  });
+
+  test("is refused even if it is undefined, and ignored if it is inherited or a symbol", async () => {
+    const options = { hostname: "127.0.0.1" };
+    const error = await rejection(UdpSocket.bind({ ...options, host: undefined } as object));
+    expect(error).toBeInstanceOf(TypeError);
+    class Options {
+      hostname = "127.0.0.1";
+      toJSON(): string {
+        return "options";
+      }
+    }
+    const inherited = Object.assign(Object.create({ unknown: 1 }), options);
+    for (const value of [new Options(), inherited, { ...options, [Symbol("unknown")]: 1 }]) {
+      using socket = await UdpSocket.bind(value);
+      expect(socket.localAddr.address).toBe("127.0.0.1");
+    }
+  });
+
+  test("names of Object.prototype are no known options", async () => {
+    for (const name of ["toString", "constructor", "__defineGetter__"]) {
+      const error = await rejection(UdpSocket.bind({ [name]: 1 } as object));
+      expect(listed(error)).toEqual(BIND);
+    }
+  });
+});
+
+describe("a value of the wrong type", () => {
+  test.each([5353, "127.0.0.1", null, true, () => {}])(
+    "is refused instead of options: %p",
+    async (value) => {
+      const calls: (() => unknown)[] = [
+        () => UdpSocket.bind(value as never),
+        () => UdpSocket.fromFd(0, value as never),
+        () => UdpSocket.connect(value as never),
+        () => UdpSocket.connect({ hostname: "127.0.0.1", port: 9 }, value as never),
+        () => UdpSocket.bind({ connect: value as never }),
+        () => UnixDatagram.unbound(value as never),
+        () => new RecvBatch(value as never),
+        () => new SendBatch(value as never),
+        () => new SendBatch().meta(value as never),
+        () => new DgramBufferPool(value as never),
+        () => DatagramPair.create(value as never),
+      ];
+      for (const call of calls) {
+        const error = await rejection((async () => call())());
+        expect(error).toBeInstanceOf(TypeError);
+        expect((error as Error).message).toContain("expected object, got");
+      }
+    },
+  );
+
+  test.each(["reusePort", "reuseAddress", "transparent", "freebind", "ipv6Only", "multicastAll"])(
+    "is refused for the boolean %s",
+    async (name) => {
+      for (const value of ["true", 1, 0, null, {}]) {
+        for (const backend of BACKENDS) {
+          const error = await rejection(UdpSocket.bind({ [name]: value, backend }));
+          expect(error).toBeInstanceOf(TypeError);
+          expect((error as Error).message).toStartWith(`"${name}" expected boolean, got`);
+        }
+      }
+    },
+  );
+
+  test.each([
+    ["pathMtuDiscovery", '"system" or "off" or "on" or "probe"'],
+    ["backend", '"native" or "portable"'],
+    ["sendErrors", '"throw" or "drop"'],
+  ])("is refused for %s, with the valid ones", async (name, valid) => {
+    for (const value of ["other", true, 1, null, ""]) {
+      const error = await rejection(UdpSocket.bind({ [name]: value }));
+      expect(error).toBeInstanceOf(TypeError);
+      expect((error as Error).message).toStartWith(`"${name}" expected ${valid}, got`);
+    }
+  });
+
+  test.each(BACKENDS)(
+    "is refused by setters, which change nothing: %s backend",
+    async (backend) => {
+      using socket = await UdpSocket.bind({ backend });
+      const everyone = SocketAddress.ip("127.255.255.255", socket.localAddr.port);
+      socket.setBroadcast(true);
+      for (const value of ["true", "false", 1, 0, null, undefined, {}]) {
+        const enabled = value as never;
+        for (const call of [
+          () => socket.setBroadcast(enabled),
+          () => socket.setMulticastLoopback(enabled),
+          () => socket.setMulticastAll(enabled),
+        ]) {
+          const error = thrown(call);
+          expect(error).toBeInstanceOf(TypeError);
+          expect((error as Error).message).toStartWith('"enabled" expected boolean, got');
+        }
+      }
+      expect(await socket.sendTo(new Uint8Array(1), everyone)).toBe(1);
+      for (const membership of [
+        null,
+        "239.1.2.3",
+        {},
+        { group: 1 },
+        { group: "239.1.2.3", source: 1 },
+      ]) {
+        expect(thrown(() => socket.addMembership(membership as never))).toBeInstanceOf(TypeError);
+      }
+    },
+  );
+
+  test("is refused for keepTruncated", async () => {
+    using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    const options = { keepTruncated: "false" } as never;
+    expect(await rejection(socket.batches(options).next())).toBeInstanceOf(TypeError);
+  });
+});
+
+describe("getOption and setOption", () => {
+  test("read and set numbers and bytes", async () => {
+    using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    expect(socket.getOption(SOL_SOCKET, SO_PROTOCOL)).toBe(IPPROTO_UDP);
+    socket.setOption(SOL_SOCKET, SO_RCVBUF, 20_000);
+    // The kernel doubles it (socket(7)).
+    expect(socket.getOption(SOL_SOCKET, SO_RCVBUF)).toBe(40_000);
+    expect(socket.bufferBytes.receive).toBe(40_000);
+    // `struct linger`: two ints.
+    const linger = new Uint8Array(Int32Array.of(1, 5).buffer);
+    socket.setOption(SOL_SOCKET, SO_LINGER, linger);
+    const read = socket.getOption(SOL_SOCKET, SO_LINGER, 100);
+    expect(read).toEqual(linger);
+    expect(socket.getOption(SOL_SOCKET, SO_LINGER, 4)).toEqual(linger.slice(0, 4));
+    expect(socket.getOption(SOL_SOCKET, SO_LINGER, 0)).toEqual(new Uint8Array(0));
+    // Part of a larger buffer, and unsigned numbers.
+    const padded = Uint8Array.of(9, 9, 9, ...Buffer.from("lo\0"), 9);
+    socket.setOption(SOL_SOCKET, SO_BINDTODEVICE, padded.subarray(3, 6));
+    const device = socket.getOption(SOL_SOCKET, SO_BINDTODEVICE, 16);
+    expect(Buffer.from(device).toString()).toBe("lo\0");
+    socket.setOption(SOL_SOCKET, 36, 0xffff_fffe); // SO_MARK
+    expect(socket.getOption(SOL_SOCKET, 36)).toBe(-2);
+  });
+
+  test("work on Unix sockets", async () => {
+    const [left, right] = await UnixDatagram.pair();
+    expect(left.getOption(SOL_SOCKET, 3)).toBe(2); // SO_TYPE, SOCK_DGRAM
+    left.setOption(SOL_SOCKET, SO_RCVBUF, 20_000);
+    expect(left.bufferBytes.receive).toBe(40_000);
+    left.close();
+    right.close();
+  });
+
+  test("report the errors of the system", async () => {
+    using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    const unknown = { name: "SocketError", code: "ENOPROTOOPT" };
+    expect(thrown(() => socket.getOption(SOL_SOCKET, 9999))).toMatchObject({
+      ...unknown,
+      syscall: "getsockopt",
+    });
+    expect(thrown(() => socket.setOption(SOL_SOCKET, 9999, 1))).toMatchObject({
+      ...unknown,
+      syscall: "setsockopt",
+    });
+    const empty = thrown(() => socket.setOption(SOL_SOCKET, SO_RCVBUF, new Uint8Array(0)));
+    expect(empty).toMatchObject({ code: "EINVAL" });
+    socket.close();
+    const closed = { code: "ERR_SOCKET_CLOSED" };
+    expect(thrown(() => socket.getOption(SOL_SOCKET, SO_RCVBUF))).toMatchObject(closed);
+    expect(thrown(() => socket.setOption(SOL_SOCKET, SO_RCVBUF, 1))).toMatchObject(closed);
+  });
+
+  test("refuse invalid arguments", async () => {
+    using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    for (const number of [-1, 1.5, 2 ** 31, "1", null, undefined] as number[]) {
+      expect(thrown(() => socket.getOption(number, 1))).toBeInstanceOf(RangeError);
+      expect(thrown(() => socket.getOption(1, number))).toBeInstanceOf(RangeError);
+      expect(thrown(() => socket.setOption(number, 1, 1))).toBeInstanceOf(RangeError);
+      expect(thrown(() => socket.setOption(1, number, 1))).toBeInstanceOf(RangeError);
+    }
+    for (const bytesMax of [-1, 1.5, 65_537]) {
+      expect(thrown(() => socket.getOption(1, 8, bytesMax))).toBeInstanceOf(RangeError);
+    }
+    for (const value of [2 ** 32, -(2 ** 31) - 1, 1.5, Number.NaN]) {
+      expect(thrown(() => socket.setOption(1, 8, value))).toBeInstanceOf(RangeError);
+    }
+    for (const value of ["1", true, null, undefined, [1], new Uint16Array(2), new ArrayBuffer(4)]) {
+      expect(thrown(() => socket.setOption(1, 8, value as never))).toBeInstanceOf(TypeError);
+    }
+    // UDP_SEGMENT and UDP_GRO: the offload option controls them.
+    for (const name of [103, 104]) {
+      expect(thrown(() => socket.setOption(IPPROTO_UDP, name, 100))).toBeInstanceOf(RangeError);
+    }
+  });
+
+  test("copy bytes, whatever their class claims to be their length", async () => {
+    using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    class Liar extends Uint8Array {
+      override get byteLength(): number {
+        return 1 << 20;
+      }
+      override get length(): number {
+        return 1 << 20;
+      }
+    }
+    const value = new Liar(Int32Array.of(1, 5).buffer);
+    socket.setOption(SOL_SOCKET, SO_LINGER, value);
+    expect(socket.getOption(SOL_SOCKET, SO_LINGER, 8)).toEqual(
+      Uint8Array.of(1, 0, 0, 0, 5, 0, 0, 0),
+    );
+  });
+
+  test("and pathMtu require the native backend", async () => {
+    using socket = await UdpSocket.bind({ backend: "portable" });
+    const unsupported = { code: "ERR_NOT_SUPPORTED" };
+    expect(thrown(() => socket.getOption(1, 8))).toMatchObject(unsupported);
+    expect(thrown(() => socket.setOption(1, 8, 1))).toMatchObject(unsupported);
+    expect(thrown(() => socket.setMulticastAll(true))).toMatchObject(unsupported);
+    expect(thrown(() => socket.pathMtu)).toMatchObject(unsupported);
+    for (const options of [{ multicastAll: true }, { multicastAll: false }, { dscp: 1 }]) {
+      const error = await rejection(UdpSocket.bind({ ...options, backend: "portable" }));
+      expect(error).toMatchObject(unsupported);
+    }
+  });
+});
+
+describe("pathMtu", () => {
+  test.each(HAS_IPV6 ? ["127.0.0.1", "::1"] : ["127.0.0.1"])(
+    "is the MTU of loopback for a peer on %s, and absent without a peer",
+    async (hostname) => {
+      using receiver = await UdpSocket.bind({ hostname });
+      expect(receiver.pathMtu).toBeUndefined();
+      using sender = await UdpSocket.connect({ hostname, port: receiver.localAddr.port });
+      // An IPv4 packet has at most 65535 bytes.
+      expect(sender.pathMtu).toBe(hostname === "::1" ? 65_536 : 65_535);
+      sender.close();
+      expect(thrown(() => sender.pathMtu)).toMatchObject({ code: "ERR_SOCKET_CLOSED" });
+    },
+  );
+});
+
+test("options of ranges are still used: meta, start, count, to and signal", async () => {
+  using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+  const { signal } = new AbortController();
+  const bufs = [new Uint8Array(1), new Uint8Array(2), new Uint8Array(3)];
+  const range = { to: socket.localAddr, start: 1, count: 2, signal };
+  expect(await socket.sendMany(bufs, range)).toBe(2);
+  const meta = bufs.map(() => new RecvMeta());
+  const targets = bufs.map(() => new Uint8Array(9));
+  expect(await socket.recvMany(targets, { meta, start: 1, count: 2, signal })).toBe(2);
+  expect(meta.map(({ length }) => length)).toEqual([0, 2, 3]);
+});
