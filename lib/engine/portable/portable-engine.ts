@@ -48,6 +48,9 @@ export interface PortableInit {
   readonly sendErrors?: SendErrors | undefined;
 }
 
+/** The number of targets that are checked even if the queue is empty. */
+const CHECKED_MIN = 2;
+
 interface Queued {
   readonly bytes: Uint8Array;
   readonly peer: SocketAddress;
@@ -177,7 +180,8 @@ export class PortableEngine implements Engine {
     meta: readonly RecvMeta[] | undefined,
   ): Poll<number> {
     if (this.#socket === undefined) throw closedError("recv");
-    const limit = Math.min(end - start, Math.max(1, this.#queue.length - this.#taken));
+    const queued = this.#queue.length - this.#taken;
+    const limit = Math.min(end - start, Math.max(CHECKED_MIN, queued));
     const { targets, metas } = readTargets({ meta, start, end: start + limit }, bufs);
     // Reading them may have run code of the caller, which received datagrams or closed the socket.
     const count = this.#available(waker, limit);
