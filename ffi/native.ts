@@ -9,6 +9,7 @@ import { Poller } from "./poller.ts";
 import { ReceiveVector } from "./receive-vector.ts";
 import { type EncodedAddress, SendVector } from "./send-vector.ts";
 import type { Shim } from "./symbols.ts";
+import { byteLengthOf } from "./typed-arrays.ts";
 
 export { Poller } from "./poller.ts";
 export { ReceiveVector, type Segments } from "./receive-vector.ts";
@@ -71,11 +72,11 @@ export class Native {
   }
 
   bind(fd: number, address: EncodedAddress): number {
-    return this.#shim.socket_bind(fd, addressOf(address.words), address.length);
+    return this.#shim.socket_bind(fd, addressOf(address.words), lengthOfAddress(address));
   }
 
   connect(fd: number, address: EncodedAddress): number {
-    return this.#shim.socket_connect(fd, addressOf(address.words), address.length);
+    return this.#shim.socket_connect(fd, addressOf(address.words), lengthOfAddress(address));
   }
 
   /** Stores the local address of the socket in `scratch`, and returns its length. */
@@ -96,7 +97,7 @@ export class Native {
 
   /** Sets an option whose value is a struct. */
   setOption(fd: number, level: number, name: number, value: Uint8Array): number {
-    return this.#shim.option_set(fd, level, name, addressOf(value), value.byteLength);
+    return this.#shim.option_set(fd, level, name, addressOf(value), byteLengthOf(value));
   }
 
   /** Reads an option whose value is a C `int` into `scratch[0]`. */
@@ -106,7 +107,7 @@ export class Native {
 
   /** Reads an option into `value`, and returns the length of its value in bytes. */
   getOption(fd: number, level: number, name: number, value: Uint8Array): number {
-    return this.#shim.option_get(fd, level, name, addressOf(value), value.byteLength);
+    return this.#shim.option_get(fd, level, name, addressOf(value), byteLengthOf(value));
   }
 
   /** Returns the file status flags (F_GETFL). */
@@ -178,6 +179,11 @@ export class Native {
   poller(): Poller {
     return new Poller(this.#loaded);
   }
+}
+
+/** Returns the length of an address in bytes, at most that of its memory. */
+function lengthOfAddress({ words, length }: EncodedAddress): number {
+  return Math.min(length, byteLengthOf(words));
 }
 
 /**

@@ -11,8 +11,9 @@ import { callWaker, Pending, type Poll, type Waker, WouldBlock } from "../poll/p
 import type { Registration } from "../readiness/interest.ts";
 import type { Reactor } from "../readiness/reactor.ts";
 import { loadNativeThread } from "../readiness/thread-reactor.ts";
-import { checkInteger, typeError } from "../support/check.ts";
+import { typeError } from "../support/check.ts";
 import { closedError, SocketError, unsupportedError } from "../support/errors.ts";
+import { checkOpenFd } from "./adopt.ts";
 import { recvmmsg, sendmmsg } from "./mmsg.ts";
 
 /**
@@ -41,11 +42,12 @@ export class AsyncFd {
   /**
    * Registers an open descriptor, and keeps the process alive until `close()`.
    *
-   * @throws SocketError with code `EEXIST` if it is registered already, for instance by a socket of
-   * this thread; with code `ERR_NOT_SUPPORTED` without the native backend.
+   * @throws SocketError with code `EBADF` if it is not open; with code `EEXIST` if it is registered
+   * already, for instance by a socket of this thread; with code `ERR_NOT_SUPPORTED` without the
+   * native backend.
    */
   static async open(fd: number): Promise<AsyncFd> {
-    checkInteger("fd", fd, 0, 2 ** 31 - 1);
+    checkOpenFd(fd, "AsyncFd.open");
     const loaded = await loadNativeThread();
     if ("reason" in loaded) throw unsupportedError("AsyncFd.open", loaded.reason);
     if (loaded.reactor.has(fd)) {
@@ -67,6 +69,16 @@ export class AsyncFd {
   waitWritable(waker: Waker): void {
     checkWaitWaker(waker);
     this.#reactor.wait(this.#open().write, waker);
+  }
+
+  /** @internal Waits as `waitReadable` does, after a receive that found no datagram. */
+  _waitForDatagram(waker: Waker): void {
+    this.#reactor.waitForDatagram(this.#open().read, waker);
+  }
+
+  /** @internal Records that a receive has returned datagrams. */
+  _received(): void {
+    this.#registration.read.emptyEvents = 0;
   }
 
   /** Removes the registration and wakes all waiters. The descriptor stays open. Idempotent. */
@@ -111,9 +123,12 @@ export function pollRecvmmsg(
   checkWaitWaker(waker);
   ready.checkOpen();
   const result = recvmmsg(ready.fd, bufs, meta);
-  if (result !== WouldBlock) return result;
-  ready.waitReadable(waker);
-  return Pending;
+  if (result === WouldBlock) {
+    ready._waitForDatagram(waker);
+    return Pending;
+  }
+  ready._received();
+  return result;
 }
 
 /** Calls `sendmmsg`. If it would block, calls `waker` when there is room. */

@@ -163,8 +163,8 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
    * @throws SocketError if the system refuses; with code `ERR_NOT_SUPPORTED` without the native
    * backend.
    * @throws TypeError for another type of value.
-   * @throws RangeError for numbers out of range, and for UDP_SEGMENT and UDP_GRO: the socket would
-   * not split or combine datagrams correctly (see the option `offload`).
+   * @throws RangeError for numbers out of range, and for UDP_SEGMENT, UDP_GRO and UDP_CORK: the socket
+   * would not split or combine datagrams correctly (see the option `offload`).
    */
   setOption(level: number, name: number, value: number | Uint8Array): void {
     checkInteger("level", level, 0, INT_MAX);

@@ -84,7 +84,7 @@ export class NativeEngine implements Engine {
   readonly #onErrorQueued = () => {
     if (this.#fd === -1 || !this.#errorQueue.hasHandler) return;
     this.#drainErrors();
-    this.#reactor.wait(this.#registration.error, this.#onErrorQueued);
+    this.#reactor.waitForDatagram(this.#registration.error, this.#onErrorQueued);
   };
 
   constructor(init: NativeEngineInit) {
@@ -208,7 +208,7 @@ export class NativeEngine implements Engine {
       // An error that is queued after the system call is reported like one that the call returns.
       const queued = interest.hasErrorEvent ? this.#drainErrors().errno : 0;
       if (queued === 0 || this.#errorQueue.hasHandler) {
-        if (waker !== null) this.#reactor.wait(interest, waker);
+        if (waker !== null) this.#reactor.waitForDatagram(interest, waker);
         return Pending;
       }
       throw this.#receiveError(queued);
@@ -219,6 +219,7 @@ export class NativeEngine implements Engine {
 
   #receiveError(errno: number): SocketError {
     this.counters.receiveErrors++;
+    this.#registration.read.emptyEvents = 0;
     return new SocketError({ errno, syscall: "recvmmsg", address: this.peerAddr });
   }
 
@@ -310,7 +311,7 @@ export class NativeEngine implements Engine {
     // The kernel reports no event when the queue of a device, or of a Unix peer that the socket is
     // not connected to, has room again.
     const hasEvent = remainingMs === undefined && (!this.#isUnix || source.address === undefined);
-    if (hasEvent) this.#reactor.wait(interest, waker);
+    if (hasEvent) this.#reactor.waitForDatagram(interest, waker);
     else this.#reactor.retryLater(interest, waker, remainingMs);
     return "wait";
   }
@@ -345,6 +346,10 @@ export class NativeEngine implements Engine {
     this.#registration.read.hasErrorEvent = false;
     const drained = this.#errorQueue.drain();
     this.counters.transportErrors += drained.count;
+    if (drained.count > 0) {
+      const { read, error } = this.#registration;
+      read.emptyEvents = error.emptyEvents = 0;
+    }
     return drained;
   }
 
