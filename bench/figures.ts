@@ -33,12 +33,33 @@ export const FIGURES: readonly Figure[] = [
   { name: "systemUs", heading: "system µs", write: digits, better: "less" },
   { name: "cpuUs", heading: "CPU µs", write: digits, better: "less" },
   { name: "datagramsPerCall", heading: "a call", write: digits, better: "more" },
+  { name: "datagramsPerMessage", heading: "a message", write: digits, better: "more" },
+  { name: "loadCpu", heading: "load busy", write: digits, better: "less" },
   {
     name: "arrived",
     heading: "lost %",
     write: (value) => digits(Math.max(0, 100 * (1 - value))),
     better: "more",
   },
+  { name: "megabytesPerS", heading: "MB/s", write: digits, better: "more" },
+  { name: "relayCpuMs", heading: "relay CPU ms", write: digits, better: "less" },
+  { name: "datagramBytes", heading: "bytes a datagram", write: digits, better: "more" },
+  ...["egress", "ingress"].map(
+    (role): Figure => ({
+      name: `${role}EmptyReceives`,
+      heading: `${role} empty receives %`,
+      write: (value) => digits(100 * value),
+      better: "less",
+    }),
+  ),
+  ...["egressIn", "egressOut", "ingressIn", "ingressOut"].flatMap((hop): Figure[] => {
+    const [, role, direction] = /^(.*)(In|Out)$/.exec(hop) as RegExpExecArray;
+    const heading = `${role} ${direction?.toLowerCase()}`;
+    return [
+      { name: `${hop}PerMessage`, heading: `${heading} a message`, write: digits, better: "more" },
+      { name: `${hop}PerCall`, heading: `${heading} a call`, write: digits, better: "more" },
+    ];
+  }),
   { name: "ms", heading: "ms", write: digits, better: "less" },
   { name: "residentMiB", heading: "MiB", write: digits, better: "less" },
   {
@@ -48,6 +69,8 @@ export const FIGURES: readonly Figure[] = [
     better: "less",
     noise: 16 * 2 ** 20,
   },
+  { name: "perSocketKiB", heading: "KiB a socket", write: digits, better: "less", noise: 2 },
+  { name: "retainedMiB", heading: "retained MiB", write: digits, better: "less", noise: 4 },
   { name: "bytesAllocated", heading: "bytes allocated", write: digits, better: "less" },
 ];
 

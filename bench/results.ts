@@ -14,10 +14,17 @@ export interface Sample {
    * The figures, named with their unit last:
    *
    * - `rate` (datagrams per second), `gbitPerS`, `arrived` (the fraction 0..1 that was not lost),
-   *   `datagramsPerCall` (per system call).
+   *   `datagramsPerCall` (per system call), `datagramsPerMessage` (more than 1 with GRO and GSO).
    * - Per datagram or operation: `ns`, `userUs`, `systemUs`, `cpuUs`, `bytesAllocated`.
-   * - Round trips: `p50Us`, `p99Us`, `p999Us`.
+   * - Round trips: `p50Us`, `p99Us`, `p999Us`; `loadCpu` (the fraction of its time that the load
+   *   uses a processor: near 1, the load limits the rate).
+   * - A download: `megabytesPerS`, `relayCpuMs` (the CPU time of all relays per 100 MB), and of the
+   *   flow proxy `egressInPerMessage`, `egressOutPerCall` ... (datagrams per message and per system
+   *   call that each half receives from the upstream's side and sends to the clients' side), and
+   *   `egressEmptyReceives` (the fraction of receive calls that find nothing).
    * - The process: `memoryGrowthBytes`, `ms` (until the first datagram), `residentMiB`.
+   * - Many sockets: `perSocketKiB` (resident memory of each, open and idle), `retainedMiB` (of all,
+   *   after they were closed).
    * - The sample itself: `gaugeUs` (the time of a fixed amount of work before or after it),
    *   `others` (the number of processors that other programs used), `attempts`, and `slow` (1 if
    *   the machine was disturbed according to these, otherwise 0).

@@ -26,6 +26,8 @@ export interface Target {
   readonly ours: string;
   /** The peer that it is compared with. Absent for a "value". */
   readonly against?: string;
+  /** The scenario of the other peer's figure. Absent: the same. */
+  readonly of?: string;
   readonly atLeast?: number;
   readonly atMost?: number;
   /** The unit of the value, "x" for ratios. */
@@ -65,7 +67,8 @@ export interface VerdictCells {
 
 /** Returns the text of the cells of a verdict. */
 export function cellsOf({ target, value }: Verdict): VerdictCells {
-  const { path, ours, against = "", atLeast, atMost, unit } = target;
+  const { path, ours, of, atLeast, atMost, unit } = target;
+  const against = [target.against ?? "", ...(of === undefined ? [] : [of])].join(": ");
   const limits = [
     ...(atLeast === undefined ? [] : [`at least ${digits(atLeast)} ${unit}`]),
     ...(atMost === undefined ? [] : [`at most ${digits(atMost)} ${unit}`]),
@@ -106,7 +109,8 @@ function valuesByRound(
 ): { readonly value: number; readonly isSlow: boolean }[] {
   const { ours, against, figure, comparison } = target;
   const mine = samplesByRound(target, ours, samples);
-  const others = against === undefined ? mine : samplesByRound(target, against, samples);
+  const ofOther = { ...target, scenario: target.of ?? target.scenario };
+  const others = against === undefined ? mine : samplesByRound(ofOther, against, samples);
   return [...mine].flatMap(([round, sample]) => {
     const other = others.get(round);
     if (other === undefined) return [];

@@ -73,6 +73,8 @@ extern int pthread_sigmask(int how, const void *set, void *old);
 #define ENODEV 19
 #define EINTR 4
 #define EAGAIN 11
+#define ENOMEM 12
+#define ENOBUFS 105
 
 /* Returns a system call's result, or -errno. */
 static long checked(long result) {
@@ -657,18 +659,27 @@ int poller_open_in_loop(struct poller *poller, int loop, int fd, u64 data) {
 /*
  * The helper thread: sends a byte whenever a descriptor of the poller becomes ready. It takes no
  * event out of the poller, so it shares no memory that JavaScript writes, and needs no atomics.
+ *
+ * epoll reports an event only once (EPOLLET), so a byte that could not be sent is sent again later.
+ * EAGAIN means that earlier bytes are unread; other errors than those for lack of memory mean that
+ * the event loop has closed its end.
  */
+#define NOTIFY_RETRY_MS 1
 static void *thread_main(void *argument) {
   struct poller *poller = argument;
   struct epoll_event events[2];
+  int is_unsent = 0;
   for (;;) {
-    int count = epoll_wait(poller->thread_epoll, events, 2, -1);
+    int count = epoll_wait(poller->thread_epoll, events, 2, is_unsent ? NOTIFY_RETRY_MS : -1);
     if (count < 0 && *__errno_location() != EINTR) return 0;
     for (int i = 0; i < count; i++) {
       if (events[i].data == 0) return 0;
-      u8 byte = 1;
-      send(poller->notify_fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+      is_unsent = 1;
     }
+    if (!is_unsent) continue;
+    u8 byte = 1;
+    long sent = checked(send(poller->notify_fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL));
+    is_unsent = sent == -EINTR || sent == -ENOMEM || sent == -ENOBUFS;
   }
 }
 
@@ -741,14 +752,17 @@ int poller_remove(struct poller *poller, int fd) {
 }
 
 /*
- * Stores up to `capacity` ready descriptors without blocking, and returns their number.
+ * Stores up to `capacity` ready descriptors without blocking, and returns their number. Repeated
+ * after EINTR: the helper thread reports an event only once, so a caller that skips it would wait
+ * forever.
  *
  * SAFETY: `out` has `capacity` elements of the caller, written before the return.
  */
 int poller_wait(struct poller *poller, struct ready *out, u32 capacity) {
   struct epoll_event events[EPOLL_EVENTS_MAX];
   u32 limit = capacity < EPOLL_EVENTS_MAX ? capacity : EPOLL_EVENTS_MAX;
-  long count = checked(epoll_wait(poller->epoll, events, (int)limit, 0));
+  long count;
+  RETRY_EINTR(count, epoll_wait(poller->epoll, events, (int)limit, 0));
   for (long i = 0; i < count; i++) {
     out[i].token = events[i].data;
     out[i].events = events[i].events;

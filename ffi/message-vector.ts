@@ -8,16 +8,16 @@
  *
  * Reading the elements of a caller's array may run code of the caller (accessors, a `Proxy`), which
  * may transfer the memory of elements that were read before. Buffers are therefore set in two
- * steps. `loadWhole` and `loadPart` only store the elements. When all are stored, the vector checks
- * each against the engine, takes its address and writes its iovec. That step and the system call
- * that follows run no code of the caller.
+ * steps. The `load` methods store the elements and take their addresses. When all are loaded, the
+ * vector checks that each still has the memory that it had. That step and the system call that
+ * follows run no code of the caller.
  */
 
 import { ptr } from "bun:ffi";
 import { IOVEC, MMSGHDR } from "./layout.ts";
 import { addressOf } from "./memory.ts";
 import type { Shim } from "./symbols.ts";
-import { bufferOf, byteLengthOf, hasLength } from "./typed-arrays.ts";
+import { bufferOf, byteLengthOf, hasLength, lengthOf } from "./typed-arrays.ts";
 
 /** The sizes in 32-bit words of a message header and an iovec. */
 export const HEADER_WORDS: number = MMSGHDR.size / 4;
@@ -52,13 +52,6 @@ export function checkPart(start: number, length: number, byteLength: number): vo
   }
 }
 
-/** Returns the entry of `byteLengths` for a view whose address is not taken. */
-function expect(view: Uint8Array): number {
-  // May be overridden, and run code of the caller: a hint only.
-  const { length } = view;
-  return (length | 0) === length && length >= 0 ? -1 - length : -1;
-}
-
 /** Makes the engine move `view` to its final place (ffi/memory.ts). Must precede `ptr`. */
 function settleMemory(view: Uint8Array): void {
   try {
@@ -84,7 +77,7 @@ export class MessageVector {
   #controls = 0;
   /** The buffers. SAFETY: those whose address was taken are genuine arrays. */
   protected views: (Uint8Array | undefined)[] = [];
-  /** The lengths of the views. Until the address is taken, -1 minus the length that is expected. */
+  /** The lengths of the views; -1 if the address could not be taken. */
   protected byteLengths: number[] = [];
   /** The first byte of a part; -1 for a whole view. */
   protected starts: number[] = [];
@@ -191,25 +184,28 @@ export class MessageVector {
     return this.views[i] === view && (this.starts[i] as number) < 0;
   }
 
-  /** Loads slot `i` with all of `view`. The first step of two, see above. */
-  loadWhole(i: number, view: Uint8Array): void {
-    this.byteLengths[i] = expect(view);
+  /**
+   * Loads slot `i` with all of `view`, and returns its length. The first step of two, see above.
+   *
+   * @throws TypeError if `view` is no genuine array.
+   */
+  loadWhole(i: number, view: Uint8Array): number {
     this.views[i] = view;
     this.starts[i] = -1;
+    return this.#pin(i, view, lengthOf(view));
   }
 
   /** Loads slot `i` with a part of `view` from `start` on. Keeps the address of the same view. */
   protected load(i: number, view: Uint8Array, start: number): void {
-    if (this.views[i] !== view) {
-      this.byteLengths[i] = expect(view);
-      this.views[i] = view;
-    }
     this.starts[i] = start;
+    if (this.views[i] === view) return;
+    this.views[i] = view;
+    this.#pin(i, view, lengthOf(view));
   }
 
   /**
    * Checks that buffer `i` still has the length and address that were taken, or takes them again.
-   * Returns the length in bytes. The second step of two.
+   * Returns the length in bytes. The second step of two: runs no code of the caller.
    *
    * @throws TypeError if the buffer is no genuine array.
    */
@@ -217,12 +213,16 @@ export class MessageVector {
     const view = this.views[i] as Uint8Array;
     const byteLength = this.byteLengths[i] as number;
     if (byteLength >= 0 && hasLength(view, byteLength)) return byteLength;
-    return this.#pin(i, view, -1 - byteLength);
+    return this.#pin(i, view, -1);
   }
 
-  /** Holds `view` as buffer `i`, of which `length` bytes at `start` are used. */
+  /** Holds `view` as buffer `i`, of which `length` bytes at `start` are used. As `settle` does. */
   protected hold(i: number, view: Uint8Array, start: number, length: number): void {
-    if (this.views[i] !== view) this.load(i, view, 0);
+    if (this.views[i] !== view) {
+      this.views[i] = view;
+      this.starts[i] = 0;
+      this.byteLengths[i] = -1;
+    }
     checkPart(start, length, this.settle(i));
   }
 
@@ -238,24 +238,22 @@ export class MessageVector {
    * Takes the address of buffer `i`, and returns its length. SAFETY: `views[i]` holds `view` for as
    * long as the address is used. It is used only after `settle` in the same call of the library.
    *
-   * @param expected the probable length.
+   * @param byteLength the length; -1 if unknown.
    * @throws TypeError if it is no genuine array; RangeError if it is longer than an iovec.
    */
-  #pin(i: number, view: Uint8Array, expected: number): number {
+  #pin(i: number, view: Uint8Array, byteLength: number): number {
     // Not usable if one of the following throws.
     this.byteLengths[i] = -1;
     settleMemory(view);
-    const byteLength = hasLength(view, expected) ? expected : byteLengthOf(view);
-    if (byteLength > BUFFER_BYTES_MAX) {
-      throw new RangeError(
-        `"buffer" expected ${BUFFER_BYTES_MAX} bytes at most, got ${byteLength}`,
-      );
+    const bytes = byteLength >= 0 ? byteLength : byteLengthOf(view);
+    if (bytes > BUFFER_BYTES_MAX) {
+      throw new RangeError(`"buffer" expected ${BUFFER_BYTES_MAX} bytes at most, got ${bytes}`);
     }
-    const address = byteLength === 0 ? 1 : ptr(view);
+    const address = bytes === 0 ? 1 : ptr(view);
     this.basesLow[i] = (address % 2 ** 32) | 0;
     this.basesHigh[i] = Math.floor(address / 2 ** 32);
-    this.byteLengths[i] = byteLength;
-    return byteLength;
+    this.byteLengths[i] = bytes;
+    return bytes;
   }
 
   /** Points iovec `i` at `length` bytes of buffer `i` at `start`. The caller has checked them. */

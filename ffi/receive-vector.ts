@@ -30,6 +30,12 @@ export interface Segments {
 
 /** A vector to receive with, or to copy received datagrams to. */
 export class ReceiveVector extends MessageVector {
+  override loadWhole(i: number, view: Uint8Array): number {
+    const byteLength = super.loadWhole(i, view);
+    this.writeIovec(i, 0, byteLength);
+    return byteLength;
+  }
+
   /** Loads slot `i` with the bytes of `view` from `start` on, an integer of 0 or more. */
   loadTail(i: number, view: Uint8Array, start: number): void {
     this.load(i, view, start);

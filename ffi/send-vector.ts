@@ -165,8 +165,6 @@ export class SendVector extends MessageVector {
   /**
    * Adds loaded payloads `start` to `end - 1`, as `append` does, and stops at the first that does not
    * have `length` bytes. Returns the number of payloads added.
-   *
-   * @throws TypeError as `prepare`.
    */
   appendEqual(start: number, end: number, length: number): number {
     const { words, views, starts, byteLengths, basesLow, basesHigh } = this;
@@ -174,7 +172,6 @@ export class SendVector extends MessageVector {
     let iovec = this.#nextIovec;
     let i = start;
     for (; i < end; i++) {
-      if ((byteLengths[i] as number) < 0) this.settle(i);
       const byteLength = byteLengths[i] as number;
       const offset = starts[i] as number;
       const isWhole = offset < 0;

@@ -3,15 +3,18 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { installed } from "../machine.ts";
-import { MEMORY_VARIABLE } from "./datagrams.ts";
+import { BATCH_VARIABLE, MEMORY_VARIABLE, ORDER_VARIABLE } from "./datagrams.ts";
 import type { Program } from "./processes.ts";
 import { peerBundle, peerSource, referencePath } from "./programs.ts";
+import { installPublished, publishedPeer } from "./published.ts";
 
 /** A program with a name for tables. */
 export interface Contender extends Program {
   readonly name: string;
   /** Why it cannot run on this machine. Absent if it can. */
   readonly missing?: string;
+  /** Called once before it is measured. */
+  readonly prepare?: () => Promise<void>;
 }
 
 const onBun = (file: string) => () => [process.execPath, peerSource(file)];
@@ -27,6 +30,26 @@ export const BATCHES: Contender = {
   ...DEFAULTS,
   name: "datagram-socket, batches",
   command: onBun("datagram-socket-batch.ts"),
+};
+/** The defaults, of the package as it is published. */
+export const PUBLISHED: Contender = {
+  ...DEFAULTS,
+  name: "datagram-socket, published package",
+  command: () => [process.execPath, publishedPeer("datagram-socket.ts")],
+  prepare: installPublished,
+  ...missingUnless(Bun.which("npm"), "npm is not installed"),
+};
+/** `recvFrom` and `sendTo`. */
+export const SINGLE: Contender = {
+  ...DEFAULTS,
+  name: "datagram-socket, single datagrams",
+  command: onBun("datagram-socket-single.ts"),
+};
+/** `batches()` and `sendMany`. */
+export const ITERATOR: Contender = {
+  ...DEFAULTS,
+  name: "datagram-socket, batches()",
+  command: onBun("datagram-socket-iterator.ts"),
 };
 /** `sendMany` of datagrams that are adjacent in one buffer, as in the C programs. */
 export const ONE_BUFFER: Contender = {
@@ -85,6 +108,11 @@ export const C_OFFLOAD: Contender = {
   name: "C, GRO/GSO",
   command: (bytes) => [referencePath(bytes), "offload"],
 };
+/** The same with a buffer for each datagram, as in the arrays of `recvMany` and `sendMany`. */
+export const C_SEPARATE: Contender = {
+  name: "C, GRO/GSO, a buffer each",
+  command: (bytes) => [referencePath(bytes), "separate"],
+};
 export const C_UNIX: Contender = {
   name: "C, recvmmsg/sendmmsg",
   command: (bytes) => [referencePath(bytes), "unix"],
@@ -92,6 +120,16 @@ export const C_UNIX: Contender = {
 
 /** The UDP APIs of JavaScript runtimes that this library is compared with. */
 export const JAVASCRIPT: readonly Contender[] = [BUN, DGRAM_ON_BUN, DGRAM_ON_NODE, DENO];
+
+/** Returns the program of a contender with batches of another size. */
+export function withBatchSize(contender: Contender, batch: number): Program {
+  return { ...contender, env: { ...contender.env, [BATCH_VARIABLE]: String(batch) } };
+}
+
+/** Returns a program that sends each batch grouped by peer, instead of to the peers in turn. */
+export function grouped(program: Program): Program {
+  return { ...program, env: { ...program.env, [ORDER_VARIABLE]: "grouped" } };
+}
 
 function missingUnless(condition: unknown, missing: string): { readonly missing?: string } {
   return condition ? {} : { missing };

@@ -10,11 +10,14 @@ import process from "node:process";
 export const BYTES_VARIABLE = "DATAGRAM_BENCH_BYTES";
 export const BATCH_VARIABLE = "DATAGRAM_BENCH_BATCH";
 export const MEMORY_VARIABLE = "DATAGRAM_BENCH_MEMORY";
+export const ORDER_VARIABLE = "DATAGRAM_BENCH_ORDER";
 
 /** The length of a datagram if the environment does not set one. */
 export const DEFAULT_DATAGRAM_BYTES = 1200;
 /** The number of datagrams per batch if the environment does not set one. */
 export const DEFAULT_BATCH = 64;
+/** The number of datagrams per batch to many peers: the maximum of one system call. */
+export const LARGE_BATCH = 1024;
 
 /** The length of a datagram. */
 export const DATAGRAM_BYTES: number = Number(process.env[BYTES_VARIABLE] ?? DEFAULT_DATAGRAM_BYTES);
@@ -45,6 +48,21 @@ export const datagrams: readonly Uint8Array<ArrayBuffer>[] = Array.from(
     return bytes;
   },
 );
+
+/**
+ * Returns a batch to many ports as datagrams and the port of each, in turn (p0 p1 ... p0 p1 ...), or
+ * grouped by port if the environment says so. A port gets the same datagrams in both orders.
+ */
+export function batchTo(
+  ports: readonly number[],
+): { readonly data: Uint8Array<ArrayBuffer>; readonly port: number }[] {
+  const isGrouped = process.env[ORDER_VARIABLE] === "grouped";
+  const each = BATCH / ports.length;
+  return datagrams.map((_, i) => {
+    const d = isGrouped ? (i % each) * ports.length + Math.floor(i / each) : i;
+    return { data: datagrams[d] as Uint8Array<ArrayBuffer>, port: ports[d % ports.length] ?? 0 };
+  });
+}
 
 const expected = Array.from({ length: DIFFERENT }, (_, i) =>
   Uint8Array.from({ length: DATAGRAM_BYTES }, (_, at) => i + 7 * at),

@@ -218,7 +218,7 @@ async function measureEchoes(
 function echoFigures(result: Line, before: Usage, after: Usage): Figures {
   const used = usedBetween(before, after);
   // The CPU time includes round trips of the warm-up, so it is divided by all of them.
-  const { all = 0, trips = 0, lost = 0, seconds = 1, p50Us, p99Us, p999Us } = result;
+  const { all = 0, trips = 0, lost = 0, seconds = 1, loadCpu, p50Us, p99Us, p999Us } = result;
   return {
     p50Us: p50Us as number,
     p99Us: p99Us as number,
@@ -228,6 +228,8 @@ function echoFigures(result: Line, before: Usage, after: Usage): Figures {
     systemUs: used.systemUs / all,
     cpuUs: used.cpuUs / all,
     arrived: trips / (trips + lost),
+    // A load that waits for one reply at a time is never busy.
+    ...(loadCpu !== undefined && loadCpu > 0 && { loadCpu }),
     memoryGrowthBytes: after.residentBytes - before.residentBytes,
   };
 }

@@ -10,6 +10,7 @@ const REFERENCE_SOURCES = [
   "collector.c",
   "gauge.c",
   "udp-contender.c",
+  "senders.c",
   "unix-contender.c",
   "datagrams.c",
   "measurement.c",

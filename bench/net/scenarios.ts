@@ -5,20 +5,31 @@ import {
   BUN,
   C_OFFLOAD,
   C_PLAIN,
+  C_SEPARATE,
   C_UNIX,
   type Contender,
   DEFAULTS,
   DENO,
+  grouped,
+  ITERATOR,
   JAVASCRIPT,
   OFFLOAD_OFF,
   ONE_BUFFER,
   PORTABLE,
+  PUBLISHED,
+  SINGLE,
   THREAD,
   UNIX_DGRAM,
+  withBatchSize,
 } from "./contenders.ts";
-import { DEFAULT_BATCH, DEFAULT_DATAGRAM_BYTES } from "./datagrams.ts";
+import { DEFAULT_BATCH, DEFAULT_DATAGRAM_BYTES, LARGE_BATCH } from "./datagrams.ts";
+import { FLOW_PROXY_DEMO } from "./flow-proxy-demo.ts";
+import { HTTP3 } from "./http3/scenario.ts";
+import type { Figures } from "./measures.ts";
 import * as measures from "./measures.ts";
-import { measureEach, type Point, parameterOf, type Scenario } from "./scenario.ts";
+import { CLOSED_SOCKETS, IDLE_SOCKETS } from "./memory/scenarios.ts";
+import type { Program } from "./processes.ts";
+import { type Effort, measureEach, type Point, parameterOf, type Scenario } from "./scenario.ts";
 
 /** A small datagram, a QUIC packet, and a jumbo frame. */
 const SIZES: readonly Point[] = [{ bytes: 64 }, { bytes: 1200 }, { bytes: 9000 }];
@@ -53,7 +64,7 @@ const send: Scenario = {
   suite: "net",
   name: "send",
   points: SIZES,
-  contenders: [...THROUGHPUT_CONTENDERS, ONE_BUFFER],
+  contenders: [...THROUGHPUT_CONTENDERS, C_SEPARATE, ONE_BUFFER],
   takesPart: isMeasuredAtSize,
   measure: measureEach((contender, point, { seconds }) =>
     measures.measureSender(contender, { bytes: parameterOf(point, "bytes"), seconds, peers: 1 }),
@@ -101,7 +112,7 @@ const receiveDrain: Scenario = {
   suite: "net",
   name: "receive, drain",
   points: ONE_SIZE,
-  contenders: [BUN, ...REFERENCES, OFFLOAD_OFF, BATCHES, DEFAULTS],
+  contenders: [BUN, ...REFERENCES, C_SEPARATE, OFFLOAD_OFF, BATCHES, DEFAULTS],
   measure: measureEach((contender, point, { laps }) =>
     measures.measureSinkDrain(contender, { bytes: parameterOf(point, "bytes"), laps }),
   ),
@@ -109,6 +120,7 @@ const receiveDrain: Scenario = {
 
 const relayDrain: Scenario = {
   ...receiveDrain,
+  contenders: [BUN, ...REFERENCES, OFFLOAD_OFF, BATCHES, DEFAULTS],
   name: "relay, drain",
   measure: measureEach((contender, point, { laps }) =>
     measures.measureRelayDrain(contender, {
@@ -157,6 +169,21 @@ const echoFlows: Scenario = {
   ),
 };
 
+/** Contenders that write their echo server with other methods. */
+const SERVERS = [BUN, C_PLAIN, SINGLE, ITERATOR, DEFAULTS];
+
+/** Small requests of clients that wait for the reply, as in DNS: the server decides the rate. */
+const echoClients: Scenario = {
+  suite: "net",
+  name: "echo to clients",
+  points: [
+    { bytes: 64, flows: 32 },
+    { bytes: 64, flows: 256 },
+  ],
+  contenders: SERVERS,
+  measure: echoFlows.measure,
+};
+
 /** Each datagram has another destination, so GSO does not apply. */
 const sendToMany: Scenario = {
   suite: "net",
@@ -173,6 +200,34 @@ const sendToMany: Scenario = {
   ),
 };
 
+/** Replies of a server to many peers in turn. C with GSO groups them by peer. */
+const sendInterleaved: Scenario = {
+  suite: "net",
+  name: "interleaved peers",
+  points: [{ bytes: DEFAULT_DATAGRAM_BYTES, batch: LARGE_BATCH, peers: 64 }],
+  contenders: [BUN, ...REFERENCES, BATCHES, DEFAULTS],
+  measure: measureEach((contender, point, effort) =>
+    measureBatchesTo(withBatchSize(contender, parameterOf(point, "batch")), point, effort),
+  ),
+};
+
+/** The same datagrams, but adjacent in the batch if they have the same peer. */
+const sendGrouped: Scenario = {
+  ...sendInterleaved,
+  name: "grouped peers",
+  measure: measureEach((contender, point, effort) =>
+    measureBatchesTo(grouped(withBatchSize(contender, parameterOf(point, "batch"))), point, effort),
+  ),
+};
+
+function measureBatchesTo(program: Program, point: Point, { seconds }: Effort): Promise<Figures> {
+  return measures.measureSender(program, {
+    bytes: parameterOf(point, "bytes"),
+    peers: parameterOf(point, "peers"),
+    seconds,
+  });
+}
+
 const unix: Scenario = {
   suite: "net",
   name: "Unix datagrams",
@@ -187,7 +242,7 @@ const start: Scenario = {
   suite: "start",
   name: "start",
   points: ONE_SIZE,
-  contenders: [...JAVASCRIPT, PORTABLE, DEFAULTS],
+  contenders: [...JAVASCRIPT, PORTABLE, PUBLISHED, DEFAULTS],
   measure: measureEach((contender, point) =>
     measures.measureStart(contender, parameterOf(point, "bytes")),
   ),
@@ -204,7 +259,14 @@ export const SCENARIOS: readonly Scenario[] = [
   echoIdle,
   echoPingPong,
   echoFlows,
+  echoClients,
   sendToMany,
+  sendInterleaved,
+  sendGrouped,
   unix,
+  FLOW_PROXY_DEMO,
+  HTTP3,
+  IDLE_SOCKETS,
+  CLOSED_SOCKETS,
   start,
 ];

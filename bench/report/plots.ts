@@ -1,7 +1,15 @@
 /** The plots of the report, as Vega-Lite specifications. */
 
 import type { TopLevelSpec } from "vega-lite";
-import { BATCHES, C_OFFLOAD, C_PLAIN, DEFAULTS, JAVASCRIPT } from "../net/contenders.ts";
+import {
+  BATCHES,
+  C_OFFLOAD,
+  C_PLAIN,
+  DEFAULTS,
+  ITERATOR,
+  JAVASCRIPT,
+  SINGLE,
+} from "../net/contenders.ts";
 import { logAxis, roundTicks, ticksAt } from "./log-axis.ts";
 import type { Series } from "./series.ts";
 import { LIMIT, OTHERS, OURS, OURS_ALSO } from "./theme.ts";
@@ -18,10 +26,13 @@ type Datum = Readonly<Record<string, string | number>>;
 
 const BYTES = 1200;
 /** The peers that are drawn, from the top: this library, JavaScript runtimes, C. */
-const PEERS = [DEFAULTS, BATCHES, ...JAVASCRIPT, C_PLAIN, C_OFFLOAD].map(({ name }) => name);
+const PEERS = [
+  ...[DEFAULTS, BATCHES, SINGLE, ITERATOR],
+  ...[...JAVASCRIPT, C_PLAIN, C_OFFLOAD],
+].map(({ name }) => name);
 const COLORS = [
-  OURS,
-  OURS_ALSO,
+  // No plot has all four.
+  ...[OURS, OURS_ALSO, OURS, OURS_ALSO],
   ...JAVASCRIPT.map(() => OTHERS),
   ...[C_PLAIN, C_OFFLOAD].map(() => LIMIT),
 ];
@@ -37,6 +48,7 @@ export function plotsOf(series: readonly Series[]): Plot[] {
     processor(series),
     latency(series),
     growth(series),
+    servers(series),
     prefix(series),
   ];
   return all.filter((plot) => plot !== undefined);
@@ -214,17 +226,47 @@ const CURVES: readonly Curve[] = [
   },
 ];
 
+/** Replies of servers. */
+const SERVER_CURVES: readonly Curve[] = [
+  {
+    scenario: "interleaved peers, 1 to 1024",
+    parameter: "peers",
+    figure: "cpuUs",
+    title: "CPU µs to send one of 1,024",
+  },
+  {
+    scenario: "echo to clients, 1 to 1024",
+    parameter: "flows",
+    figure: "cpuUs",
+    title: "CPU µs of an echo",
+  },
+];
+
 function growth(series: readonly Series[]): Plot | undefined {
-  const drawn = CURVES.map((curve) => ({ curve, values: pointsOf(curve, series) })).filter(
-    ({ values }) => values.length > 0,
-  );
+  const title = "What a datagram costs as things grow, both axes logarithmic";
+  return curves({ name: "growth", title }, CURVES, series);
+}
+
+function servers(series: readonly Series[]): Plot | undefined {
+  const title = "What a reply costs as peers and clients grow, both axes logarithmic";
+  return curves({ name: "servers", title }, SERVER_CURVES, series);
+}
+
+/** Returns a plot with a panel for each curve that there are results for. */
+function curves(
+  named: Pick<Plot, "name" | "title">,
+  all: readonly Curve[],
+  series: readonly Series[],
+): Plot | undefined {
+  const drawn = all
+    .map((curve) => ({ curve, values: pointsOf(curve, series) }))
+    .filter(({ values }) => values.length > 0);
   if (drawn.length === 0) return undefined;
   const peers = new Set(drawn.flatMap(({ values }) => values.map(({ peer }) => peer)));
   const legend = PEERS.filter((peer) => peers.has(peer));
   const panels = drawn.map(({ curve, values }) => curvePanel(curve, values, legend));
   return {
-    name: "growth",
-    title: "What a datagram costs as things grow, both axes logarithmic",
+    ...named,
     spec: { columns: 3, concat: panels, spacing: 30 },
   };
 }

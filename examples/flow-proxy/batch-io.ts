@@ -17,6 +17,7 @@ import {
   type Waker,
 } from "../../lib/index.ts";
 import type { EndpointCounters } from "./counters.ts";
+import type { Runtime } from "./runtime.ts";
 import { FLOW_ID_BYTES_MAX } from "./tunnel-datagram.ts";
 
 /**
@@ -46,6 +47,7 @@ export function receiveBatch(
   waker: Waker,
   batch: RecvBatch,
   counters: EndpointCounters,
+  runtime: Runtime,
 ): Poll<number> {
   for (let errors = 0; errors < RECEIVE_ERRORS_MAX; errors++) {
     try {
@@ -56,7 +58,7 @@ export function receiveBatch(
       counters.socketErrors++;
     }
   }
-  setTimeout(waker, RECEIVE_PAUSE_MS);
+  runtime.callLater(waker, RECEIVE_PAUSE_MS);
   return Pending;
 }
 

@@ -147,7 +147,7 @@ function roleOf(positionals: readonly string[], values: Values): Role {
   const [word, extra] = positionals;
   if (extra !== undefined) throw new UsageError(`unexpected argument "${extra}"`);
   if (word !== undefined) {
-    if (word !== "demo" && word in ROLES) return word as Role;
+    if (word !== "demo" && Object.hasOwn(ROLES, word)) return word as Role;
     throw new UsageError(`"${word}" expected ingress, egress, origin or load`);
   }
   const given = ADDRESSES.filter((name) => values[name] !== undefined).join();

@@ -48,6 +48,8 @@ export interface EndpointSnapshot {
   readonly drops: DropCounters;
   /** The sum over all sockets, including closed ones. */
   readonly sockets: SocketCounters;
+  /** The counters of the sockets that face the upstream and of those that face the clients. */
+  readonly sides: { readonly upstream: SocketCounters; readonly clients: SocketCounters };
 }
 
 /** Returns counters that are all zero. */
@@ -82,6 +84,7 @@ export function snapshotOf(
     socketErrors,
     drops: { ...drops },
     sockets: sumCounters([toUpstream, toClients]),
+    sides: { upstream: { ...toUpstream }, clients: { ...toClients } },
   };
 }
 

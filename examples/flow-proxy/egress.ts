@@ -15,7 +15,6 @@ import {
   type SocketAddress,
   type SocketCounters,
   SocketError,
-  type UdpSocket,
 } from "../../lib/index.ts";
 import {
   addCounters,
@@ -27,8 +26,9 @@ import {
 } from "./counters.ts";
 import { FlowTable } from "./flow-table.ts";
 import { Forwarder, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
-import { openSocket } from "./open-socket.ts";
+import type { ProxySocket } from "./open-socket.ts";
 import { ReplyQueue } from "./reply-queue.ts";
+import { type Runtime, systemRuntime } from "./runtime.ts";
 import { type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
 import { type FlowContext, UpstreamFlow } from "./upstream-flow.ts";
 
@@ -47,6 +47,8 @@ export interface EgressOptions {
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
   readonly backend?: Backend | undefined;
+  /** Default: the operating system. */
+  readonly runtime?: Runtime | undefined;
 }
 
 /** The flows of one ingress. */
@@ -56,43 +58,49 @@ type FlowsById = Map<FlowId, UpstreamFlow>;
 export class Egress {
   readonly #options: EgressOptions;
   readonly #counters: EndpointCounters = newEndpointCounters();
-  readonly #tunnelSocket: UdpSocket;
+  readonly #runtime: Runtime;
+  readonly #tunnelSocket: ProxySocket;
   readonly #flows: FlowTable<UpstreamFlow>;
   readonly #flowsByIngress = new AddressMap<FlowsById>();
   readonly #flowContext: FlowContext;
-  readonly #expiryTimer: ReturnType<typeof setInterval>;
+  readonly #stopExpiry: () => void;
   /** The open upstream sockets, and the sum of the counters of the closed ones. */
-  readonly #upstreamSockets = new Set<UdpSocket>();
+  readonly #upstreamSockets = new Set<ProxySocket>();
   readonly #closedCounters: SocketCounters;
   /** The first `#sendingCount` flows have the send batch at the same index. */
   readonly #sendingFlows: UpstreamFlow[] = [];
   readonly #sendBatches: SendBatch[] = [];
   #sendingCount = 0;
 
-  private constructor(tunnelSocket: UdpSocket, options: EgressOptions) {
+  private constructor(tunnelSocket: ProxySocket, options: EgressOptions) {
+    const { runtime = systemRuntime } = options;
     this.#options = options;
+    this.#runtime = runtime;
     this.#tunnelSocket = tunnelSocket;
     this.#flowContext = {
       counters: this.#counters,
+      runtime,
       replies: new ReplyQueue(tunnelSocket, this.#counters),
       openSocket: () => this.#openUpstreamSocket(),
+      onOpen: (socket) => this.#upstreamSockets.add(socket),
       onReply: (flow, nowMs) => this.#flows.touch(flow, nowMs),
     };
     // A copy of the counters of a new socket: all zero.
     this.#closedCounters = tunnelSocket.counters;
     this.#flows = new FlowTable({ ...options, onRemove: (flow) => this.#onRemove(flow) });
-    this.#expiryTimer = this.#flows.startExpiryTimer();
+    this.#stopExpiry = this.#flows.startExpiry(runtime);
     new Forwarder(tunnelSocket, {
       sink: this.#sinkToUpstream(),
       counters: this.#counters,
       datagramBytesMax: TUNNEL_DATAGRAM_BYTES_MAX,
+      runtime,
     }).run();
   }
 
   /** @throws SocketError if the tunnel socket cannot be opened. */
   static async open(options: EgressOptions): Promise<Egress> {
-    const { listen, backend } = options;
-    return new Egress(await openSocket({ ...listen, backend }), options);
+    const { listen, backend, runtime = systemRuntime } = options;
+    return new Egress(await runtime.openSocket({ ...listen, backend }), options);
   }
 
   /** The address that ingresses send to. */
@@ -101,7 +109,7 @@ export class Egress {
   }
 
   /** The backend of the sockets. */
-  get backend(): Backend {
+  get backend(): string {
     return this.#tunnelSocket.backend;
   }
 
@@ -113,7 +121,7 @@ export class Egress {
   }
 
   close(): void {
-    clearInterval(this.#expiryTimer);
+    this.#stopExpiry();
     this.#flows.clear();
     this.#tunnelSocket.close();
   }
@@ -188,15 +196,15 @@ export class Egress {
       if (!(error instanceof SocketError)) throw error;
       // For example, no file descriptor is left. The next datagram of the flow tries again.
       this.#counters.socketErrors++;
-      this.#flows.remove(flow);
+      // It may have expired, or been evicted, while its socket was being opened.
+      if (!flow.isClosed) this.#flows.remove(flow);
     }
   }
 
-  async #openUpstreamSocket(): Promise<UdpSocket> {
+  #openUpstreamSocket(): Promise<ProxySocket> {
     const { upstream: connect, backend } = this.#options;
-    const socket = await openSocket({ connect, backend, bufferBytes: UPSTREAM_BUFFER_BYTES });
-    this.#upstreamSockets.add(socket);
-    return socket;
+    const bufferBytes = UPSTREAM_BUFFER_BYTES;
+    return this.#runtime.openSocket({ connect, backend, bufferBytes });
   }
 
   #onRemove(flow: UpstreamFlow): void {

@@ -8,6 +8,8 @@
  * keep new ones out. Evictions and refusals are counted.
  */
 
+import type { Runtime } from "./runtime.ts";
+
 /** The minimum idle time of a flow that a new one may replace, unless the timeout is shorter. */
 export const EVICTABLE_AFTER_MS = 1000;
 
@@ -106,10 +108,10 @@ export class FlowTable<F extends FlowEntry> {
     }
   }
 
-  /** Starts a timer that calls `expire`. The caller clears it. */
-  startExpiryTimer(): ReturnType<typeof setInterval> {
+  /** Calls `expire` regularly, until the function that it returns is called. */
+  startExpiry(runtime: Runtime): () => void {
     const intervalMs = expiryIntervalMs(this.#idleTimeoutMs);
-    return setInterval(() => this.expire(performance.now()), intervalMs);
+    return runtime.callRepeatedly(() => this.expire(runtime.nowMs()), intervalMs);
   }
 
   /** Removes all flows, without counting them. */

@@ -10,6 +10,7 @@ import {
 } from "../../lib/index.ts";
 import { type BatchSource, type BatchTarget, flushBatch, receiveBatch } from "./batch-io.ts";
 import type { EndpointCounters } from "./counters.ts";
+import { type Runtime, systemRuntime } from "./runtime.ts";
 
 /** The maximum number of messages per receive. With GRO, a message contains several datagrams. */
 const BATCH_MESSAGES = 64;
@@ -51,6 +52,8 @@ export interface ForwarderOptions {
   readonly counters: EndpointCounters;
   /** The maximum length of a datagram in bytes. Longer ones are counted and dropped. */
   readonly datagramBytesMax: number;
+  /** Default: the operating system. */
+  readonly runtime?: Runtime | undefined;
 }
 
 /**
@@ -75,12 +78,13 @@ export class Forwarder {
    * waker. Ends when the socket is closed.
    */
   readonly run = (): void => {
-    const { sink, counters } = this.#options;
+    const { sink, counters, runtime = systemRuntime } = this.#options;
     while (sink.flush(this.run)) {
       if (this.#next >= this.#batch.length) {
         this.#next = 0;
-        if (receiveBatch(this.#socket, this.run, this.#batch, counters) === Pending) return;
-        this.#receivedAtMs = performance.now();
+        const received = receiveBatch(this.#socket, this.run, this.#batch, counters, runtime);
+        if (received === Pending) return;
+        this.#receivedAtMs = runtime.nowMs();
       }
       this.#writeBatch();
     }

@@ -13,7 +13,6 @@ import {
   type HostAndPort,
   MAX_DATAGRAM_SIZE,
   type SocketAddress,
-  type UdpSocket,
 } from "../../lib/index.ts";
 import { newSendBatch } from "./batch-io.ts";
 import {
@@ -24,7 +23,8 @@ import {
 } from "./counters.ts";
 import { FlowEntry, FlowTable } from "./flow-table.ts";
 import { batchSink, Forwarder, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
-import { openSocket } from "./open-socket.ts";
+import type { ProxySocket } from "./open-socket.ts";
+import { type Runtime, systemRuntime } from "./runtime.ts";
 import { type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
 
 /** The first flow ID is below: 2^29 more IDs then have at most 4 bytes (RFC 9000, section 16). */
@@ -40,6 +40,8 @@ export interface IngressOptions {
   readonly backend?: Backend | undefined;
   /** The first flow ID. Default: random. */
   readonly firstFlowId?: number | undefined;
+  /** Default: the operating system. */
+  readonly runtime?: Runtime | undefined;
 }
 
 /** The flow of one client. */
@@ -57,15 +59,20 @@ class ClientFlow extends FlowEntry {
 /** A running ingress. */
 export class Ingress {
   readonly #counters: EndpointCounters = newEndpointCounters();
-  readonly #clientSocket: UdpSocket;
-  readonly #tunnelSocket: UdpSocket;
+  readonly #clientSocket: ProxySocket;
+  readonly #tunnelSocket: ProxySocket;
   readonly #flows: FlowTable<ClientFlow>;
   readonly #flowsByClient = new AddressMap<ClientFlow>();
   readonly #flowsById = new Map<FlowId, ClientFlow>();
-  readonly #expiryTimer: ReturnType<typeof setInterval>;
+  readonly #stopExpiry: () => void;
   #nextFlowId: number;
 
-  private constructor(clientSocket: UdpSocket, tunnelSocket: UdpSocket, options: IngressOptions) {
+  private constructor(
+    clientSocket: ProxySocket,
+    tunnelSocket: ProxySocket,
+    options: IngressOptions,
+  ) {
+    const { runtime = systemRuntime } = options;
     this.#clientSocket = clientSocket;
     this.#tunnelSocket = tunnelSocket;
     this.#nextFlowId = options.firstFlowId ?? Math.floor(Math.random() * FIRST_FLOW_ID_MAX);
@@ -76,25 +83,27 @@ export class Ingress {
         this.#flowsById.delete(flow.id);
       },
     });
-    this.#expiryTimer = this.#flows.startExpiryTimer();
+    this.#stopExpiry = this.#flows.startExpiry(runtime);
     new Forwarder(clientSocket, {
       sink: this.#sinkToTunnel(),
       counters: this.#counters,
       datagramBytesMax: MAX_DATAGRAM_SIZE,
+      runtime,
     }).run();
     new Forwarder(tunnelSocket, {
       sink: this.#sinkToClients(),
       counters: this.#counters,
       datagramBytesMax: TUNNEL_DATAGRAM_BYTES_MAX,
+      runtime,
     }).run();
   }
 
   /** @throws SocketError if a socket cannot be opened. */
   static async open(options: IngressOptions): Promise<Ingress> {
-    const { listen, tunnel: connect, backend } = options;
-    const clientSocket = await openSocket({ ...listen, backend });
+    const { listen, tunnel: connect, backend, runtime = systemRuntime } = options;
+    const clientSocket = await runtime.openSocket({ ...listen, backend });
     try {
-      return new Ingress(clientSocket, await openSocket({ connect, backend }), options);
+      return new Ingress(clientSocket, await runtime.openSocket({ connect, backend }), options);
     } catch (error) {
       clientSocket.close();
       throw error;
@@ -107,7 +116,7 @@ export class Ingress {
   }
 
   /** The backend of the sockets. */
-  get backend(): Backend {
+  get backend(): string {
     return this.#clientSocket.backend;
   }
 
@@ -118,7 +127,7 @@ export class Ingress {
   }
 
   close(): void {
-    clearInterval(this.#expiryTimer);
+    this.#stopExpiry();
     this.#clientSocket.close();
     this.#tunnelSocket.close();
   }

@@ -1,26 +1,29 @@
 /**
- * A client of the load generator: keeps a window of requests outstanding, sends new ones in batches
+ * A client of the load generator: keeps a window of requests outstanding, sends new ones in bursts
  * as replies arrive, and records the state of each request.
  */
 
 import {
-  DgramBuffer,
   isClosedError,
   Pending,
-  RecvMeta,
+  RecvBatch,
+  SendBatch,
   SocketError,
   type UdpSocket,
 } from "../../lib/index.ts";
 import { REQUEST_BYTES_MAX, type RequestGenerator } from "./request.ts";
+import type { RequestBudget } from "./request-budget.ts";
 
 /**
  * The number of requests whose state is stored, and the maximum distance between the oldest
  * outstanding request and the latest one.
  */
 const HISTORY = 4096;
-/** The maximum number of datagrams that a call sends or receives. */
-const BATCH = 32;
+/** The maximum number of consecutive errors of a socket. After that the client pauses. */
+const ERRORS_MAX = 32;
 const RETRY_MS = 10;
+/** The maximum number of messages per receive. With GRO, a message contains several replies. */
+const REPLY_MESSAGES = 32;
 
 /** After this time without a reply, a request counts as lost. A late reply is still accepted. */
 export const REPLY_TIMEOUT_MS = 1000;
@@ -59,23 +62,18 @@ export interface LoadClientOptions {
   readonly generator: RequestGenerator;
   /** The maximum number of outstanding requests. */
   readonly window: number;
+  /** Shared by all clients: limits their outstanding requests. */
+  readonly budget: RequestBudget;
   /** Shared by all clients: each adds to it. */
   readonly counters: LoadCounters;
   /** Shared by all clients: replies are checked before the next receive. */
-  readonly replyBuffers: ReplyBuffers;
+  readonly replies: ReplyBatch;
 }
 
-/** The buffers and metadata objects to receive a batch of replies into. */
-export class ReplyBuffers {
-  readonly buffers: Buffer[] = [];
-  readonly meta: RecvMeta[] = [];
-
-  constructor() {
-    for (let i = 0; i < BATCH; i++) {
-      this.buffers.push(Buffer.from(new ArrayBuffer(2 * REQUEST_BYTES_MAX)));
-      this.meta.push(new RecvMeta());
-    }
-  }
+/** A batch to receive replies into, and its memory as a `Buffer`. */
+export class ReplyBatch {
+  readonly batch: RecvBatch = new RecvBatch({ messages: REPLY_MESSAGES });
+  readonly bytes: Buffer = Buffer.from(this.batch.bytes.buffer);
 }
 
 /** A client with its own socket. */
@@ -85,9 +83,9 @@ export class LoadClient {
   readonly #states = new Uint8Array(HISTORY);
   readonly #sequences = new Uint32Array(HISTORY);
   readonly #sentAtMs = new Float64Array(HISTORY);
-  /** The requests to send next: `#batch` is the range of `#sendBuffers` that is not sent yet. */
-  readonly #sendBuffers: DgramBuffer[];
-  readonly #batch = { start: 0, count: 0 };
+  /** The requests to send next, in adjacent memory, so that the kernel gathers no pieces. */
+  readonly #batch: SendBatch;
+  readonly #batchBytes: Buffer;
   /** The sequence number of the next request. */
   #next = 0;
   /** No request before this one is outstanding. */
@@ -97,9 +95,9 @@ export class LoadClient {
 
   constructor(options: LoadClientOptions) {
     this.#options = options;
-    this.#sendBuffers = Array.from({ length: Math.min(BATCH, options.window) }, () =>
-      DgramBuffer.withCapacity(REQUEST_BYTES_MAX),
-    );
+    const { window } = options;
+    this.#batch = new SendBatch({ datagrams: window, prefixBytes: 0 });
+    this.#batchBytes = Buffer.from(new ArrayBuffer(window * REQUEST_BYTES_MAX));
   }
 
   /** The number of requests that neither have a reply nor count as lost. */
@@ -110,7 +108,7 @@ export class LoadClient {
   /** Receives replies and sends requests until both would block. Passes itself as the waker. */
   readonly run = (): void => {
     const { socket, counters } = this.#options;
-    for (let errors = 0; errors < BATCH; ) {
+    for (let errors = 0; errors < ERRORS_MAX; ) {
       try {
         const hasReceived = this.#receive();
         const hasSent = this.#send();
@@ -133,13 +131,14 @@ export class LoadClient {
 
   /** Counts outstanding requests sent before `sentBeforeMs` as lost: the window gets room. */
   expireRequests(sentBeforeMs: number): void {
-    const { counters } = this.#options;
+    const { counters, budget } = this.#options;
     for (; this.#oldest < this.#next; this.#oldest++) {
       const i = this.#oldest % HISTORY;
       if (this.#states[i] !== OUTSTANDING) continue;
       if ((this.#sentAtMs[i] as number) > sentBeforeMs) return;
       this.#states[i] = LOST;
       this.#outstanding--;
+      budget.give(1);
       counters.lost++;
     }
   }
@@ -150,16 +149,17 @@ export class LoadClient {
 
   /** Receives and checks a batch of replies. Returns whether there was any. */
   #receive(): boolean {
-    const { socket, generator, index, counters, replyBuffers } = this.#options;
-    const { buffers, meta } = replyBuffers;
-    const count = socket.pollRecvMany(this.run, buffers, { meta });
-    if (count === Pending) return false;
-    for (let i = 0; i < count; i++) {
-      const length = (meta[i] as RecvMeta).datagramLength;
-      const result = generator.checkReply(buffers[i] as Buffer, length, index);
+    const { socket, generator, index, counters, replies, budget } = this.#options;
+    const { batch, bytes } = replies;
+    const outstanding = this.#outstanding;
+    if (socket.pollRecvBatch(this.run, batch) === Pending) return false;
+    for (let i = 0; i < batch.length; i++) {
+      const length = batch.lengthAt(i);
+      const result = generator.checkReply(bytes, batch.offsetAt(i), length, index);
       if (typeof result === "string") counters[result]++;
       else this.#recordReply(result, length);
     }
+    budget.give(outstanding - this.#outstanding);
     return true;
   }
 
@@ -187,46 +187,44 @@ export class LoadClient {
   #send(): boolean {
     const { socket, counters } = this.#options;
     const batch = this.#batch;
-    if (batch.count === 0) this.#fillBatch();
-    if (batch.count === 0) return false;
-    const sent = socket.pollSendMany(this.run, this.#sendBuffers, batch);
+    if (batch.length === 0) this.#fillBatch();
+    if (batch.length === 0) return false;
+    const sent = socket.pollSendBatch(this.run, batch);
     if (sent === Pending) return false;
-    for (let i = batch.start; i < batch.start + sent; i++) {
-      counters.requestBytes += (this.#sendBuffers[i] as DgramBuffer).length;
-    }
     counters.requests += sent;
-    batch.start += sent;
-    batch.count -= sent;
     return true;
   }
 
+  /**
+   * Fills the batch once half of the window is free, if the budget allows: requests are sent in
+   * bursts, not one per reply.
+   */
   #fillBatch(): void {
-    const { generator, index, window } = this.#options;
+    const { generator, index, window, budget, counters } = this.#options;
+    const room = Math.min(window - this.#outstanding, this.#historyRoom());
+    if (!this.#isSending || 2 * room < window) return;
+    const count = budget.take(room, this.run);
     const batch = this.#batch;
+    const bytes = this.#batchBytes;
     const nowMs = performance.now();
-    batch.start = 0;
-    while (
-      this.#isSending &&
-      batch.count < this.#sendBuffers.length &&
-      this.#outstanding < window &&
-      this.#hasHistory()
-    ) {
+    for (let offset = 0; batch.length < count; ) {
       const i = this.#next % HISTORY;
       this.#states[i] = OUTSTANDING;
       this.#sequences[i] = this.#next;
       this.#sentAtMs[i] = nowMs;
-      const buffer = this.#sendBuffers[batch.count++] as DgramBuffer;
-      buffer.clear();
-      generator.write(buffer, index, this.#next++);
-      this.#outstanding++;
+      const length = generator.write(bytes, offset, index, this.#next++);
+      batch.pushSlice(bytes, offset, length);
+      counters.requestBytes += length;
+      offset += length;
     }
+    this.#outstanding += count;
   }
 
-  /** Returns whether the state of one more request can be stored. */
-  #hasHistory(): boolean {
+  /** Returns the number of further requests whose state can be stored. */
+  #historyRoom(): number {
     while (this.#oldest < this.#next && this.#states[this.#oldest % HISTORY] !== OUTSTANDING) {
       this.#oldest++;
     }
-    return this.#next - this.#oldest < HISTORY;
+    return HISTORY - (this.#next - this.#oldest);
   }
 }

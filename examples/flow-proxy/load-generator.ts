@@ -2,20 +2,25 @@
  * The load generator: clients with a socket each send requests for some time, and check every
  * reply.
  *
- * The number of outstanding requests is limited to what fits into half of a receive buffer, but at
- * least one per client, so that a host that keeps up loses nothing. Losses are counted.
+ * The number of outstanding requests of all clients together is limited to what fits into half of a
+ * receive buffer, so that a host that keeps up loses nothing. Losses are counted.
  */
 
 import type { Backend, HostAndPort, UdpSocket } from "../../lib/index.ts";
-import { LoadClient, type LoadCounters, REPLY_TIMEOUT_MS, ReplyBuffers } from "./load-client.ts";
+import { LoadClient, type LoadCounters, REPLY_TIMEOUT_MS, ReplyBatch } from "./load-client.ts";
 import { openSocket } from "./open-socket.ts";
-import { RequestGenerator } from "./request.ts";
+import { RequestGenerator, RUN_REQUESTS } from "./request.ts";
+import { RequestBudget } from "./request-budget.ts";
 
 /** An upper bound of what the kernel charges to a receive buffer for a datagram of 1200 bytes. */
 const DATAGRAM_CHARGE_BYTES = 2560;
 /** Linux's default, for the portable backend, which cannot read the size of the buffer. */
 const RECEIVE_BUFFER_BYTES = 212_992;
-const WINDOW_MAX = 32;
+/**
+ * The maximum number of outstanding requests of all clients. More would evict each other from the
+ * processor's cache on their way.
+ */
+const OUTSTANDING_MAX = 10 * RUN_REQUESTS;
 const EXPIRY_INTERVAL_MS = 100;
 
 export interface LoadOptions {
@@ -48,16 +53,21 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
   const { target: connect, clients: clientCount, durationMs, backend, signal } = options;
   const generator = new RequestGenerator();
   const counters = newLoadCounters();
-  const replyBuffers = new ReplyBuffers();
+  const replies = new ReplyBatch();
   const clients: LoadClient[] = [];
+  let budget: RequestBudget | undefined;
   let window = 0;
   let usedBackend: Backend = "native";
   try {
     for (let index = 0; index < clientCount; index++) {
       const socket = await openSocket({ connect, backend });
-      window ||= windowFor(socket, clientCount);
+      if (budget === undefined) {
+        const outstandingMax = outstandingMaxFor(socket);
+        window = Math.min(RUN_REQUESTS, outstandingMax);
+        budget = new RequestBudget(outstandingMax);
+      }
       usedBackend = socket.backend;
-      clients.push(new LoadClient({ index, socket, generator, window, counters, replyBuffers }));
+      clients.push(new LoadClient({ index, socket, generator, window, budget, counters, replies }));
     }
     const startMs = performance.now();
     for (const client of clients) client.run();
@@ -85,10 +95,12 @@ function newLoadCounters(): LoadCounters {
   };
 }
 
-function windowFor(socket: UdpSocket, clients: number): number {
+function outstandingMaxFor(socket: UdpSocket): number {
   const bytes = socket.backend === "native" ? socket.bufferBytes.receive : RECEIVE_BUFFER_BYTES;
-  const window = Math.floor(bytes / 2 / DATAGRAM_CHARGE_BYTES / clients);
-  return Math.min(WINDOW_MAX, Math.max(1, window));
+  const fitting = Math.floor(bytes / 2 / DATAGRAM_CHARGE_BYTES);
+  if (fitting < RUN_REQUESTS) return Math.max(1, fitting);
+  // Whole runs: the remainder would be sent as a shorter burst, and the ones after it as well.
+  return Math.min(OUTSTANDING_MAX, fitting - (fitting % RUN_REQUESTS));
 }
 
 async function sendUntil(

@@ -1,9 +1,19 @@
 /** Opens the UDP sockets of the proxy, with larger kernel buffers where the backend allows it. */
 
-import { type Backend, type HostAndPort, SocketError, UdpSocket } from "../../lib/index.ts";
+import {
+  type Backend,
+  type DatagramSocket,
+  type HostAndPort,
+  SocketError,
+  UdpSocket,
+} from "../../lib/index.ts";
 
 /** The requested buffer size. The kernel limits it to `net.core.rmem_max` and `wmem_max`. */
 const BUFFER_BYTES = 4 * 2 ** 20;
+
+/** What the endpoints use of a socket: that of a `UdpSocket`, or of a simulated one. */
+export type ProxySocket = DatagramSocket &
+  Pick<UdpSocket, "localAddr" | "counters" | "close"> & { readonly backend: string };
 
 /** Options of `openSocket`: the local address, and the settings below. */
 export interface SocketOptions extends Partial<HostAndPort> {

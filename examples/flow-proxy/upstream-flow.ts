@@ -1,20 +1,25 @@
 /** A flow of the egress: its connected upstream socket, and its traffic in both directions. */
 
-import { Pending, SendBatch, type UdpSocket } from "../../lib/index.ts";
+import { Pending, SendBatch } from "../../lib/index.ts";
 import { flushBatch, receiveBatch } from "./batch-io.ts";
 import type { EndpointCounters } from "./counters.ts";
 import { FlowEntry } from "./flow-table.ts";
+import type { ProxySocket } from "./open-socket.ts";
 import type { FlowKey, ReplyQueue } from "./reply-queue.ts";
+import type { Runtime } from "./runtime.ts";
 
 /** The maximum number of datagrams that are queued while the upstream socket is being opened. */
 const EARLY_DATAGRAMS_MAX = 64;
 
 /** Shared by all flows of an egress. */
 export interface FlowContext {
+  readonly runtime: Runtime;
   readonly counters: EndpointCounters;
   readonly replies: ReplyQueue;
   /** Opens an upstream socket. */
-  readonly openSocket: () => Promise<UdpSocket>;
+  readonly openSocket: () => Promise<ProxySocket>;
+  /** Called when the upstream socket of a flow is open. Not called if the flow was closed before. */
+  readonly onOpen: (socket: ProxySocket) => void;
   /** Called when replies of a flow have been received. */
   readonly onReply: (flow: UpstreamFlow, nowMs: number) => void;
 }
@@ -25,7 +30,7 @@ export class UpstreamFlow extends FlowEntry {
   readonly #context: FlowContext;
   /** Copies of the datagrams that arrived before the socket was open. Absent once it is. */
   #early: Uint8Array[] | undefined = [];
-  #socket: UdpSocket | undefined;
+  #socket: ProxySocket | undefined;
   /** Attached by the egress while there are datagrams to send. */
   #out: SendBatch | undefined;
   #isClosed = false;
@@ -37,7 +42,7 @@ export class UpstreamFlow extends FlowEntry {
   }
 
   /** The upstream socket, once it is open. */
-  get socket(): UdpSocket | undefined {
+  get socket(): ProxySocket | undefined {
     return this.#socket;
   }
 
@@ -53,6 +58,7 @@ export class UpstreamFlow extends FlowEntry {
       return;
     }
     this.#socket = socket;
+    this.#context.onOpen(socket);
     const early = this.#early ?? [];
     this.#early = undefined;
     if (early.length > 0) {
@@ -61,6 +67,11 @@ export class UpstreamFlow extends FlowEntry {
       this.#send(socket, out);
     }
     this.#receive();
+  }
+
+  /** Whether the flow was closed. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Whether a send batch must be attached before the next `push`. */
@@ -77,7 +88,7 @@ export class UpstreamFlow extends FlowEntry {
   push(bytes: Uint8Array, offset: number, length: number): void {
     const out = this.#out;
     if (out !== undefined) {
-      if (out.isFull) this.#send(this.#socket as UdpSocket, out);
+      if (out.isFull) this.#send(this.#socket as ProxySocket, out);
       out.pushSlice(bytes, offset, length);
     } else if (this.#early !== undefined && this.#early.length < EARLY_DATAGRAMS_MAX) {
       this.#early.push(bytes.slice(offset, offset + length));
@@ -88,12 +99,12 @@ export class UpstreamFlow extends FlowEntry {
 
   /** Sends the queued datagrams, and detaches the send batch, which is empty then. */
   flush(): void {
-    if (this.#out !== undefined) this.#send(this.#socket as UdpSocket, this.#out);
+    if (this.#out !== undefined) this.#send(this.#socket as ProxySocket, this.#out);
     this.#out = undefined;
   }
 
   /** Sends a batch. Drops what a full socket does not accept, so that other flows need not wait. */
-  #send(socket: UdpSocket, batch: SendBatch): void {
+  #send(socket: ProxySocket, batch: SendBatch): void {
     if (flushBatch(socket, null, batch, this.#context.counters)) return;
     this.#context.counters.drops.blocked += batch.length;
     batch.clear();
@@ -110,13 +121,14 @@ export class UpstreamFlow extends FlowEntry {
 
   /** Receives replies until the socket would block. Passes itself as the waker. */
   readonly #receive = (): void => {
-    const { replies, counters, onReply } = this.#context;
-    const socket = this.#socket as UdpSocket;
+    const { runtime, replies, counters, onReply } = this.#context;
+    const socket = this.#socket as ProxySocket;
     while (!this.#isClosed) {
       const batch = replies.reserve(this.#receive);
       if (batch === undefined) return;
-      if (receiveBatch(socket, this.#receive, batch, counters) === Pending) return;
-      onReply(this, performance.now());
+      const received = receiveBatch(socket, this.#receive, batch, counters, runtime);
+      if (received === Pending) return;
+      onReply(this, runtime.nowMs());
       replies.commit(this.key);
     }
   };

@@ -115,10 +115,11 @@ export class TargetList {
     }
   }
 
-  /** Releases the targets and metadata objects, so that they can be garbage-collected. */
-  release(): void {
-    this.vector.release(this.#buffers.length);
-    this.#buffers.length = this.#metas.length = 0;
+  /** Releases the first `count` targets and metadata objects, so that they can be collected. */
+  release(count: number): void {
+    this.vector.release(count);
+    this.#buffers.fill(undefined, 0, count);
+    this.#metas.fill(undefined, 0, count);
   }
 
   /**

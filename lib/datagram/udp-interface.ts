@@ -40,8 +40,8 @@ export function checkMembership(membership: Membership): Membership {
 
 /** The settings of an open UDP socket. `UdpSocket` documents each of them. */
 export interface UdpControls {
-  /** As `EngineSocket.getOption`: a number without `bytesMax`, bytes otherwise. */
-  getOption(level: number, name: number, bytesMax: number | undefined): number | Uint8Array;
+  getOption(level: number, name: number): number;
+  getOption(level: number, name: number, bytesMax: number): Uint8Array;
   setOption(level: number, name: number, value: number | Uint8Array): void;
   setDscp(dscp: number): void;
   setBroadcast(enabled: boolean): void;

@@ -13,15 +13,21 @@ const QUIET_MS = 100;
  * another.
  */
 export class NoBuffersWindow {
+  readonly #windowMs: number;
   #startMs = 0;
   #latestMs = Number.NEGATIVE_INFINITY;
+
+  /** @param windowMs how long to retry. Default 20. */
+  constructor(windowMs: number = WINDOW_MS) {
+    this.#windowMs = windowMs;
+  }
 
   /** Records a failure, and returns how long to continue in milliseconds; 0: not at all. */
   remainingMs(): number {
     const nowMs = performance.now();
     if (nowMs - this.#latestMs > QUIET_MS) this.#startMs = nowMs;
     this.#latestMs = nowMs;
-    return Math.max(0, this.#startMs + WINDOW_MS - nowMs);
+    return Math.max(0, this.#startMs + this.#windowMs - nowMs);
   }
 
   /** Ends the window after a successful send. */

@@ -31,6 +31,22 @@ const ORIGINS: ReadonlyMap<number, TransportError["origin"]> = new Map([
   [3, "icmp6"],
 ]);
 
+/**
+ * Errors that the kernel derives from ICMP messages only, never from a check of its own: ENONET,
+ * EPROTO, ENOPROTOOPT, EOPNOTSUPP, ECONNREFUSED and EHOSTDOWN (icmp_err_convert in
+ * net/ipv4/icmp.c). A host or network that is unreachable, or a datagram that is too long, may be a
+ * local decision.
+ */
+const ICMP_ONLY_ERRNOS: ReadonlySet<number> = new Set([64, 71, 92, 95, 111, 112]);
+
+/**
+ * Returns whether `errno` of a call on an IP socket was caused by an ICMP message. The queue may
+ * have no entry for it: while the receive buffer is full, the kernel discards the entry.
+ */
+export function isIcmpErrno(errno: number): boolean {
+  return ICMP_ONLY_ERRNOS.has(errno);
+}
+
 /** Handles transport errors, see `UdpSocket.onTransportError`. */
 export type TransportErrorHandler = (error: TransportError) => void;
 

@@ -124,7 +124,9 @@ export class IpSocketOptions implements UdpControls {
     this.#options.close();
   }
 
-  getOption(level: number, name: number, bytesMax: number | undefined): number | Uint8Array {
+  getOption(level: number, name: number): number;
+  getOption(level: number, name: number, bytesMax: number): Uint8Array;
+  getOption(level: number, name: number, bytesMax?: number): number | Uint8Array {
     if (bytesMax === undefined) return this.#options.getInt(level, name);
     const value = new Uint8Array(new ArrayBuffer(bytesMax));
     return value.subarray(0, this.#options.getBytes(level, name, value));

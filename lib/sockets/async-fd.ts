@@ -14,7 +14,7 @@ import { loadNativeThread } from "../readiness/thread-reactor.ts";
 import { typeError } from "../support/check.ts";
 import { closedError, SocketError, unsupportedError } from "../support/errors.ts";
 import { checkOpenFd } from "./adopt.ts";
-import { recvmmsg, sendmmsg } from "./mmsg.ts";
+import { receiveFrom, sendmmsg } from "./mmsg.ts";
 
 /**
  * Reports when a descriptor is ready. The caller keeps the ownership of the descriptor, accesses it
@@ -31,6 +31,8 @@ export class AsyncFd {
   readonly #reactor: Reactor;
   readonly #registration: Registration;
   #isClosed = false;
+  /** @internal Whether `recvmmsg` has accepted the descriptor, which stays the same until `close`. */
+  _isChecked = false;
 
   private constructor(fd: number, reactor: Reactor) {
     this.fd = fd;
@@ -122,7 +124,8 @@ export function pollRecvmmsg(
 ): Poll<number> {
   checkWaitWaker(waker);
   ready.checkOpen();
-  const result = recvmmsg(ready.fd, bufs, meta);
+  const result = receiveFrom(ready.fd, bufs, meta, !ready._isChecked);
+  if (result !== 0) ready._isChecked = true;
   if (result === WouldBlock) {
     ready._waitForDatagram(waker);
     return Pending;

@@ -14,6 +14,7 @@ import {
 } from "../datagram/ranges.ts";
 import { checkRecvMetaType, RecvMeta } from "../datagram/recv-meta.ts";
 import type { Backend, Engine } from "../engine/engine.ts";
+<<<<<<< HEAD
 import type { OperationQueue } from "../poll/operation-queue.ts";
 import {
   callWaker,
@@ -24,6 +25,12 @@ import {
   type Waker,
 } from "../poll/poll.ts";
 import { checkInteger, typeError } from "../support/check.ts";
+=======
+import { checkOptionName, checkOptionValue, OPTION_BYTES_MAX } from "../linux/option-arguments.ts";
+import { Pending, type Poll, type Waker } from "../poll/poll.ts";
+import { SharedWaker } from "../poll/shared-waker.ts";
+import { checkInteger } from "../support/check.ts";
+>>>>>>> main
 import { closedError, SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
@@ -38,6 +45,7 @@ import {
 } from "../traits/stats.ts";
 import { GroupedSend } from "./grouped-send.ts";
 
+<<<<<<< HEAD
 /** The maximum of a C `int`. */
 const INT_MAX = 2 ** 31 - 1;
 
@@ -73,6 +81,13 @@ class SharedWaker {
     return result;
   }
 }
+=======
+/**
+ * The number of buffers to check before a receive. Most receives fill few of many, and checking all
+ * of them would be a large part of the latency. Engines check the others before they use them.
+ */
+const CHECKED_MAX = 2;
+>>>>>>> main
 
 /** A socket of the operating system. `using` and `await using` close it. */
 export abstract class EngineSocket extends DatagramSocket implements AsSocketStats {
@@ -148,10 +163,11 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   /** Returns the value of a socket option as bytes, of which there are at most `bytesMax`. */
   getOption(level: number, name: number, bytesMax: number): Uint8Array;
   getOption(level: number, name: number, bytesMax?: number): number | Uint8Array {
-    checkInteger("level", level, 0, INT_MAX);
-    checkInteger("name", name, 0, INT_MAX);
-    if (bytesMax !== undefined) checkInteger("bytesMax", bytesMax, 0, OPTION_BYTES_MAX);
-    return this._engine.controls.getOption(level, name, bytesMax);
+    checkOptionName(level, name);
+    const { controls } = this._engine;
+    if (bytesMax === undefined) return controls.getOption(level, name);
+    checkInteger("bytesMax", bytesMax, 0, OPTION_BYTES_MAX);
+    return controls.getOption(level, name, bytesMax);
   }
 
   /**
@@ -167,14 +183,8 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
    * would not split or combine datagrams correctly (see the option `offload`).
    */
   setOption(level: number, name: number, value: number | Uint8Array): void {
-    checkInteger("level", level, 0, INT_MAX);
-    checkInteger("name", name, 0, INT_MAX);
-    if (typeof value === "number") checkInteger("value", value, -INT_MAX - 1, 2 * INT_MAX + 1);
-    else if (!(value instanceof Uint8Array))
-      throw typeError("value", "number or Uint8Array", value);
-    // A copy, whose length is certain: a subclass can override `byteLength`.
-    const copy = typeof value === "number" ? value : new Uint8Array(value);
-    this._engine.controls.setOption(level, name, copy);
+    checkOptionName(level, name);
+    this._engine.controls.setOption(level, name, checkOptionValue(value));
   }
 
   override pollSend(waker: Waker | null, buf: Payload): Poll<number> {

@@ -65,16 +65,36 @@ export function recvmmsg(
   bufs: readonly Target[],
   meta?: readonly RecvMeta[],
 ): number | WouldBlock {
+  return receiveFrom(fd, bufs, meta, true);
+}
+
+/**
+ * Receives as `recvmmsg` does. Without `mustCheck`, the caller has made a call with it on the same
+ * socket: the check takes 170 ns, as much as a sixth of a call that receives one datagram.
+ */
+export function receiveFrom(
+  fd: number,
+  bufs: readonly Target[],
+  meta: readonly RecvMeta[] | undefined,
+  mustCheck: boolean,
+): number | WouldBlock {
   const native = open("recvmmsg", fd);
-  const { end } = checkRecvRange(bufs, { meta });
+  const { end } = checkRecvRange(bufs, meta === undefined ? undefined : { meta });
   if (end === 0) return 0;
   const lists = idleLists.pop() ?? newLists(native);
   try {
-    return receiveAll(native, lists.targets, fd, bufs, { meta, end });
+    return receiveAll(native, lists.targets, fd, bufs, { meta, end, mustCheck });
   } finally {
-    lists.targets.release();
+    lists.targets.release(Math.min(end, BATCH_COUNT_MAX));
     idleLists.push(lists);
   }
+}
+
+/** The arguments of a receive. */
+interface ReceivePlan {
+  readonly meta: readonly RecvMeta[] | undefined;
+  readonly end: number;
+  readonly mustCheck: boolean;
 }
 
 function receiveAll(
@@ -82,7 +102,7 @@ function receiveAll(
   targets: TargetList,
   fd: number,
   bufs: readonly Target[],
-  { meta, end }: { meta: readonly RecvMeta[] | undefined; end: number },
+  { meta, end, mustCheck }: ReceivePlan,
 ): number | WouldBlock {
   const { vector } = targets;
   const records = { counters: newCounters(), local: undefined };
@@ -99,7 +119,7 @@ function receiveAll(
       throw error;
     }
     if (done === 0) {
-      checkDatagramSocket(native, fd, "recvmmsg");
+      if (mustCheck) checkDatagramSocket(native, fd, "recvmmsg");
       throwDeferred(native, fd, "recvmmsg");
     }
     const result = vector.receive(fd, 0, limit);
@@ -128,7 +148,7 @@ export function sendmmsg(
   to?: SocketAddress | readonly SocketAddress[],
 ): number | WouldBlock {
   const native = open("sendmmsg", fd);
-  const { end } = checkSendRange(bufs, { to });
+  const { end } = checkSendRange(bufs, to === undefined ? undefined : { to });
   if (end === 0) return 0;
   const lists = idleLists.pop() ?? newLists(native);
   try {
@@ -151,11 +171,13 @@ function sendChecked(
   bufs: readonly Payload[],
   { to, end }: { to: Destinations; end: number },
 ): number | WouldBlock {
+  const parameters = { to, end, isIPv6: false };
+  if (to === undefined && end < 2) return sendAll(lists, fd, bufs, parameters);
   const family = native.name(fd) < 0 ? -1 : (native.scratch[0] as number) & 0xffff;
   const isIPv6 = family === AF_INET6;
   const isIP = isIPv6 || family === AF_INET;
-  const parameters = { to, end, isIPv6 };
-  if (to !== undefined || end < 2 || !isIP) return sendAll(lists, fd, bufs, parameters);
+  parameters.isIPv6 = isIPv6;
+  if (to !== undefined || !isIP) return sendAll(lists, fd, bufs, parameters);
   // The kernel discards the error that ends a batch early. If ICMP reported it, the error queue has
   // it. The queue is enabled for this call only.
   const options = new IpSocketOptions(native, fd, isIPv6);

@@ -106,11 +106,11 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
    * Takes over an open socket of `Bun.udpSocket`, which is closed: its address, its peer, its options
    * and the datagrams in its receive buffer remain.
    *
-   * No datagram is lost. Those that Bun had read before are passed to the `data` handler of Bun's
-   * socket: up to 8 if this function is called within the handler, and those of some milliseconds
-   * if the thread opens its first socket. All later ones are received by the new socket, in order.
-   * Its options are then those of `Bun.udpSocket`, except that ICMP errors are handled as on other
-   * sockets of this class.
+   * Datagrams that Bun has read before go to the `data` handler of Bun's socket, without which Bun
+   * discards them: up to 8 if this function is called within the handler, and those of some
+   * milliseconds if the thread opens its first socket. All later ones are received by the new socket,
+   * in order; only if Bun reads more than 1024 in one go, the others are dropped and counted
+   * (`counters.datagramsDropped`). ICMP errors are handled as on other sockets of this class.
    *
    * @example
    * ```ts
@@ -233,7 +233,10 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     this._engine.controls.setBroadcast(enabled);
   }
 
-  /** Sets the hop limit of unicast datagrams, 1..255. Default: that of the system, mostly 64. */
+  /**
+   * Sets the hop limit of unicast datagrams, 1..255, of both families on a dual-stack socket (on the
+   * portable backend of IPv6 only). Default: that of the system, mostly 64.
+   */
   setTTL(ttl: number): void {
     checkInteger("ttl", ttl, 1, 255);
     this._engine.controls.setTTL(ttl);

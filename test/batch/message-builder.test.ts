@@ -11,6 +11,7 @@ import type { CheckedSendMeta } from "../../lib/datagram/send-meta.ts";
 import { SocketAddress } from "../../lib/index.ts";
 import { SEND_CONTROL_CAPACITY } from "../../lib/linux/cmsg.ts";
 import { EINVAL, EMSGSIZE } from "../../lib/linux/constants.ts";
+import { testIf } from "../ffi/tools.ts";
 import { times } from "../tools/offload.ts";
 
 const EIO = 5;
@@ -277,7 +278,7 @@ describe.skipIf(!("native" in loaded))("MessageBuilder", () => {
   });
 });
 
-test.skipIf(!("native" in loaded))(
+testIf("native" in loaded ? undefined : loaded.reason)(
   "MessageBuilder keeps the order of random datagrams, and builds only valid GSO messages",
   () => {
     const datagram = fc.record({

@@ -25,7 +25,7 @@ import {
   BACKENDS,
   closedPort,
   connectedPair,
-  nextTurn,
+  nextTick,
   numbered,
   rejection,
   stateOf,
@@ -300,7 +300,7 @@ test("receiving into a second RecvBatch does not change the first", async () => 
   await sender.sendMany(datagramsOf([40, 40]));
   await receiver.recvBatch(first);
   await sender.sendMany(datagramsOf([60, 60], 9));
-  await nextTurn();
+  await nextTick();
   await until(() => receiver.tryRecvBatch(second) !== WouldBlock);
   expectSame(
     [0, 1].map((i) => ({ bytes: first.payload(i), peer: undefined })),

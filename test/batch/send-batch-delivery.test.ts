@@ -25,7 +25,7 @@ import {
 import {
   BACKENDS,
   CHILD_TIMEOUT_MS,
-  nextTurn,
+  nextTick,
   numbered,
   receiveNumbers,
   rejection,
@@ -79,7 +79,7 @@ describe.each([
     const { receiver, sender, to } = await openUnixEnds(isConnected);
     const batch = fullBatch(to);
     const sending = sender.sendBatch(batch);
-    await nextTurn();
+    await nextTick();
     expect(await stateOf(sending)).toBe("pending");
     // A later sendBatch is sent later, and trySendBatch does not overtake them.
     const later = sender.sendBatch(fullBatch(to, 1024));
@@ -97,7 +97,7 @@ describe.each([
     const batch = fullBatch(to);
     const abort = new AbortController();
     const sending = sender.sendBatch(batch, { signal: abort.signal });
-    await nextTurn();
+    await nextTick();
     abort.abort();
     const sent = await sending;
     expect(sent).toBeWithin(1, 1024);
@@ -122,7 +122,7 @@ describe.each([
     const { receiver, sender, to } = await openUnixEnds(isConnected);
     const batch = fullBatch(to);
     const sending = sender.sendBatch(batch);
-    await nextTurn();
+    await nextTick();
     receiver.close();
     const error = (await rejection(sending)) as SocketError;
     expect(error.code).toBe("ECONNREFUSED");
@@ -279,7 +279,7 @@ test.each(BACKENDS)("2000 send batches arrive in order, %s backend", async (back
   expect(sender.counters.datagramsSent).toBe(sent);
 });
 
-test.each(["on", "off"])(
+test.concurrent.each(["on", "off"])(
   "steady-state send batches with metadata allocate nothing per datagram, offload %s",
   async (offload) => {
     const { stdout, stderr, exitCode } = await runScript("send-batch-allocation.ts", {

@@ -17,7 +17,7 @@ import {
   UdpSocket,
 } from "../../lib/index.ts";
 import { watchGarbage } from "../tools/allocation.ts";
-import { CHILD_TIMEOUT_MS, nextTurn } from "../tools/sockets.ts";
+import { CHILD_TIMEOUT_MS, nextTick } from "../tools/sockets.ts";
 
 const BATCH = 64;
 /** Half a million datagrams. */
@@ -30,7 +30,7 @@ async function isCollectedDuring(round: () => void): Promise<boolean> {
   Bun.gc(true);
   const watched = watchGarbage();
   // A new WeakRef keeps its object alive until the current task ends.
-  await nextTurn();
+  await nextTick();
   for (let i = 0; i < ROUNDS; i++) round();
   return watched.some((ref) => ref.deref() === undefined);
 }

@@ -7,7 +7,7 @@
  */
 
 import { SocketAddress, UdpSocket } from "../../lib/index.ts";
-import { nextTurn } from "../tools/sockets.ts";
+import { nextTick } from "../tools/sockets.ts";
 import { settledDescriptors } from "./settled-descriptors.ts";
 
 const WARM_UP = 5;
@@ -67,7 +67,7 @@ for (let round = 0; round < WARM_UP + ROUNDS; round++) {
   await own.sendTo(new Uint8Array(1), own.localAddr);
   sent++;
   await Promise.all(workers);
-  while (received < sent) await nextTurn();
+  while (received < sent) await nextTick();
 }
 const after = await settledDescriptors();
 console.log(JSON.stringify({ before, after, received }));

@@ -18,6 +18,7 @@ import {
   openIPv4,
   openPath,
   PATHS,
+  type PathEnds,
   RECEIVE_METHODS,
   receiveMetas,
   receiveOne,
@@ -214,6 +215,20 @@ describe("destination metadata", () => {
   });
 });
 
+/**
+ * Waits until the kernel sets timestamps when datagrams arrive. It enables them some time after the
+ * first socket requests them; until then, a datagram gets the time of the receive call.
+ */
+async function untilStamped(ends: PathEnds): Promise<void> {
+  for (;;) {
+    await sendEach(ends, [undefined]);
+    const sentNs = BigInt(Date.now() + 1) * 1_000_000n;
+    // The time of the receive call differs from that of the arrival.
+    await Bun.sleep(2);
+    if (((await receiveOne(ends.receiver)).timestampNs as bigint) <= sentNs) return;
+  }
+}
+
 describe("timestamp metadata", () => {
   test.each(Object.entries(RECEIVE_METHODS))(
     "is between the system times before and after, and does not decrease: %s",
@@ -221,6 +236,7 @@ describe("timestamp metadata", () => {
       for (const offload of [true, false]) {
         using ends = await openIPv4(offload);
         ends.receiver.enableMetadata({ timestamp: true });
+        await untilStamped(ends);
         const before = BigInt(Date.now()) * 1_000_000n;
         const times: bigint[] = [];
         for (let round = 0; round < 20; round++) {

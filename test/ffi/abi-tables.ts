@@ -6,6 +6,7 @@ import { IOVEC, MMSGHDR } from "../../ffi/layout.ts";
 export const SHIM_ONLY: ReadonlySet<string> = new Set([
   "SHIM_ABI",
   "EINTR_RETRIES_MAX",
+  "NOTIFY_RETRY_MS",
   "EPOLL_EVENTS_MAX",
   "OWNED_MAX",
   "PROBE_DATAGRAMS",

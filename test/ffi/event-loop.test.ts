@@ -9,7 +9,7 @@ import {
   type EpollRegistration,
   findRegistration as findRegistrationWith,
 } from "../../ffi/poller.ts";
-import { nextTurn, openDescriptors } from "../tools/sockets.ts";
+import { nextTick, openDescriptors } from "../tools/sockets.ts";
 import { modeMissing, NotifiedPoller, settled } from "./notifier.ts";
 import { drain, sendOne } from "./raw-sockets.ts";
 import { loadedNative, loadedShim, openPair, testIf } from "./tools.ts";
@@ -34,7 +34,7 @@ describe("findRegistration", () => {
     ]);
     expect(registration.data).toBeGreaterThan(0n);
     socket.close();
-    await nextTurn();
+    await nextTick();
     expect(findRegistration(fd)).toBeUndefined();
   });
 
@@ -99,7 +99,7 @@ describe("Bun's event loop", () => {
         await notified.until(() => notified.notifications >= before + 3);
         drain(pair.right);
         const after = notified.notifications;
-        for (let tick = 0; tick < 5; tick++) await nextTurn();
+        for (let tick = 0; tick < 5; tick++) await nextTick();
         expect(notified.notifications).toBe(after);
       }
       notified.end();
@@ -124,7 +124,7 @@ describe("Bun's event loop", () => {
       notified.end();
       const { notifications } = notified;
       const times = notified.times.get(1) as number;
-      for (let tick = 0; tick < 20; tick++) await nextTurn();
+      for (let tick = 0; tick < 20; tick++) await nextTick();
       expect(epollEntries()).not.toContainEqual({ epoll: loop, fd: added[0] as number });
       expect(notified.notifications).toBe(notifications);
       notified.collect();

@@ -3,7 +3,7 @@
 import { describe, expect } from "bun:test";
 import { SocketAddress } from "../../lib/index.ts";
 import type { ReadinessMode } from "../../lib/readiness/notifier.ts";
-import { nextTurn, openDescriptors } from "../tools/sockets.ts";
+import { nextTick, openDescriptors } from "../tools/sockets.ts";
 import { MODES, modeMissing, NotifiedPoller, settled } from "./notifier.ts";
 import { bindUdp, boundUdp, drain, sendOne, trySend } from "./raw-sockets.ts";
 import { loadedNative, openPair, testIf } from "./tools.ts";
@@ -30,7 +30,7 @@ for (const mode of MODES) {
       using pair = openPair(native, SOCK_DGRAM);
       const notified = await NotifiedPoller.open(mode);
       expect(notified.poller.arm(pair.right, POLLIN, 7, ONCE)).toBe(0);
-      for (let tick = 0; tick < 10; tick++) await nextTurn();
+      for (let tick = 0; tick < 10; tick++) await nextTick();
       notified.collect();
       expect([notified.notifications, notified.reported.size]).toEqual([0, 0]);
       sendOne(pair.left);
@@ -107,7 +107,7 @@ for (const mode of MODES) {
         const times = notified.times.get(21);
         // One datagram is still queued, and another one arrives.
         sendOne(peer);
-        for (let tick = 0; tick < 10; tick++) await nextTurn();
+        for (let tick = 0; tick < 10; tick++) await nextTick();
         notified.collect();
         expect([notified.times.get(21), notified.times.get(22)]).toEqual([times, undefined]);
         // The peer is closed, so ICMP reports that its port is unreachable.
@@ -195,14 +195,15 @@ for (const mode of MODES) {
       },
     );
 
-    testInMode("reports 300 sockets that become ready at the same time, each once", async () => {
-      using pairs = openPairs(300);
+    // More than one wait reports (64), and few enough for small limits of open descriptors.
+    testInMode("reports 90 sockets that become ready at the same time, each once", async () => {
+      using pairs = openPairs(90);
       const notified = await NotifiedPoller.open(mode);
       for (const [i, { right }] of pairs.list.entries()) {
         expect(notified.poller.arm(right, POLLIN, i + 1, ONCE)).toBe(0);
       }
       for (const { left } of pairs.list) sendOne(left);
-      await notified.until(() => notified.reported.size === 300);
+      await notified.until(() => notified.reported.size === 90);
       expect([...notified.times.values()].every((times) => times === 1)).toBe(true);
       notified.end();
     });

@@ -12,6 +12,7 @@ const TUNNEL = ["--tunnel", "127.0.0.1:9"];
 const WRONG_COMMANDS: readonly (readonly [readonly string[], string])[] = [
   [["--nope"], "'--nope'"],
   [["ingres"], '"ingres" expected ingress, egress, origin or load'],
+  [["toString"], '"toString" expected ingress, egress, origin or load'],
   [["ingress", "egress"], 'unexpected argument "egress"'],
   [["ingress", ...TUNNEL], "ingress requires --listen"],
   [["egress", ...LISTEN], "egress requires --upstream"],

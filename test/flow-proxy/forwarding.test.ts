@@ -28,7 +28,7 @@ import { NO_OFFLOAD_REASON } from "../tools/offload.ts";
 import {
   closedPort,
   connectedPair,
-  nextTurn,
+  nextTick,
   numbered,
   receiveNumbers,
   sequence,
@@ -175,7 +175,7 @@ describe("a forwarder", () => {
     await sender.sendMany([bytesOf("a"), bytesOf("b")]);
     await until(() => target.waker !== null);
     await sender.sendMany([bytesOf("c"), bytesOf("d")]);
-    for (let tick = 0; tick < 5; tick++) await nextTurn();
+    for (let tick = 0; tick < 5; tick++) await nextTick();
     expect([receiver.counters.datagramsReceived, target.sent]).toEqual([2, ["a"]]);
     target.script = [];
     target.waker?.();

@@ -83,6 +83,11 @@ export class RunningProxy implements AsyncDisposable {
     return { code: await this.#child.exited, summary: JSON.parse(text) };
   }
 
+  /** Sends a signal. */
+  kill(signal: "SIGSTOP" | "SIGCONT" | "SIGKILL"): void {
+    this.#child.kill(signal);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#child.exited;

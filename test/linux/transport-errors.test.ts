@@ -11,7 +11,7 @@ import {
   UdpSocket,
   WouldBlock,
 } from "../../lib/index.ts";
-import { closedPort, HAS_IPV6, nextTurn, numbered, thrown, until } from "../tools/sockets.ts";
+import { closedPort, HAS_IPV6, nextTick, numbered, thrown, until } from "../tools/sockets.ts";
 
 /** A closed port, the addresses to reach it, and the ICMP error that reports it. */
 interface Refusal {
@@ -148,9 +148,9 @@ test("a delivered transport error causes no further system calls", async () => {
   const received = socket.recv(one).catch(() => {});
   await socket.send(one);
   await until(() => errors.length === 1);
-  for (let tick = 0; tick < 100; tick++) await nextTurn();
+  for (let tick = 0; tick < 100; tick++) await nextTick();
   const before = socket.counters.receiveCalls;
-  for (let tick = 0; tick < 1000; tick++) await nextTurn();
+  for (let tick = 0; tick < 1000; tick++) await nextTick();
   expect(socket.counters.receiveCalls - before).toBeLessThan(5);
   expect(errors).toHaveLength(1);
   socket.close();
@@ -182,7 +182,7 @@ test("a transport error handler may close the socket", async () => {
   });
   await socket.sendMany([one], { to });
   await until(() => socket.isClosed);
-  for (let tick = 0; tick < 10; tick++) await nextTurn();
+  for (let tick = 0; tick < 10; tick++) await nextTick();
   expect(calls).toBe(1);
 });
 
@@ -203,7 +203,7 @@ test("without a handler, transport errors fail calls of connected sockets only",
     socket.onTransportError(undefined);
     expect(await socket.sendMany([one], { to })).toBe(1);
   }
-  for (let tick = 0; tick < 100; tick++) await nextTurn();
+  for (let tick = 0; tick < 100; tick++) await nextTick();
   const refused = { code: "ECONNREFUSED" };
   expect(thrown(() => connected.socket.tryRecv(one))).toMatchObject(refused);
   expect(other.socket.tryRecv(one)).toBe(WouldBlock);

@@ -5,6 +5,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { QuicAuditStats, UdpSocket } from "../../lib/index.ts";
+import { missing, testIf } from "../ffi/tools.ts";
 import type { ReceivedMeta } from "./metadata-endpoint.ts";
 import { LINKS, Namespaces, reasonToSkip } from "./namespaces.ts";
 
@@ -351,7 +352,7 @@ describe.skipIf(reason !== undefined)("binding to an address of another host", (
     TIMEOUT_MS,
   );
 
-  test.skipIf(Bun.which("setpriv") === null)(
+  testIf(missing("setpriv"))(
     "without capabilities, transparent and TAI transmit times fail with EPERM, all else works",
     async () => {
       const options = { prefix: WITHOUT_CAPABILITIES };

@@ -162,7 +162,7 @@ describe.skipIf(reason !== undefined).each(["IPv4", "IPv6"] as const)("ICMP erro
   );
 
   test(
-    "with discovery off, the default, datagrams of any length are sent, in fragments",
+    "with discovery off, and by default, datagrams of any length are sent, in fragments",
     async () => {
       const datagrams = [routed(pathMax), routed(deviceMax + 1), routed(9000)];
       for (const bind of [{}, { pathMtuDiscovery: "off" } as const]) {

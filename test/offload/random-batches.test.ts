@@ -5,6 +5,7 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { testIf } from "../ffi/tools.ts";
 import {
   datagramsOf,
   ENDS,
@@ -18,7 +19,7 @@ import {
   type Step,
   times,
 } from "../tools/offload.ts";
-import { nextTurn, runCommand } from "../tools/sockets.ts";
+import { nextTick, runCommand } from "../tools/sockets.ts";
 
 /** The readiness mode requested for this process; unset: the default. */
 const MODE = process.env.DATAGRAM_SOCKET_READINESS;
@@ -77,7 +78,7 @@ async function transfers(ends: Ends): Promise<void> {
       const waiting = isWaiting ? receiving() : undefined;
       for (const [i, payloads] of sent.entries()) {
         expect(await sender.sendMany(payloads, { to: receiver.localAddr })).toBe(payloads.length);
-        for (let ticks = batches[i]?.pauseTicks ?? 0; ticks > 0; ticks--) await nextTurn();
+        for (let ticks = batches[i]?.pauseTicks ?? 0; ticks > 0; ticks--) await nextTick();
       }
       expectSame(await (waiting ?? receiving()), sent.flat());
       total += count;
@@ -100,7 +101,7 @@ async function transfers(ends: Ends): Promise<void> {
 describe.skipIf(NO_OFFLOAD_REASON !== undefined)("random batches", () => {
   test.each([...ENDS])("arrive unchanged with $name", transfers, TIMEOUT_MS);
 
-  test.skipIf(MODE !== undefined)(
+  testIf(MODE === undefined ? undefined : "DATAGRAM_SOCKET_READINESS is set")(
     "arrive unchanged in readiness mode thread",
     async () => {
       const { exitCode, stderr } = await runCommand(

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { Pending, type Poll, type Waker, WouldBlock } from "../../lib/index.ts";
 import { OperationQueue } from "../../lib/poll/operation-queue.ts";
-import { nextTurn } from "../tools/sockets.ts";
+import { nextTick } from "../tools/sockets.ts";
 import { listenerCount, ScriptedSocket, Settled } from "../traits/scripted-socket.ts";
 
 const ONE = Uint8Array.of(1);
@@ -150,7 +150,7 @@ describe("an abort from within a poll", () => {
       queue.run(() => "done", undefined),
     );
     wake();
-    await nextTurn();
+    await nextTick();
     expect(settled.order.toSorted()).toEqual(["aborted failed gone", "head done", "last done"]);
   });
 

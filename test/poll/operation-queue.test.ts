@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Waker } from "../../lib/index.ts";
-import { nextTurn } from "../tools/sockets.ts";
+import { nextTick } from "../tools/sockets.ts";
 import { datagrams, listenerCount, ScriptedSocket, Settled } from "../traits/scripted-socket.ts";
 
 const ONE = Uint8Array.of(1);
@@ -31,7 +31,7 @@ describe("concurrent callers", () => {
     const { socket, settled } = queueOf("a", "b", "c");
     for (const datagram of datagrams(1, 3)) {
       socket.arrive(datagram);
-      await nextTurn();
+      await nextTick();
     }
     expect(settled.order).toEqual(["a 1", "b 2", "c 3"]);
   });
@@ -39,7 +39,7 @@ describe("concurrent callers", () => {
   test("are all served by one wake if there is a datagram for each", async () => {
     const { socket, settled } = queueOf("a", "b", "c");
     socket.arrive(...datagrams(1, 3));
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["a 1", "b 2", "c 3"]);
   });
 
@@ -52,7 +52,7 @@ describe("concurrent callers", () => {
     settled.watch("recvMany", socket.recvMany([second, third]));
     settled.watch("recvFrom", socket.recvFrom(fourth));
     socket.arrive(...datagrams(1, 4));
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["recv 1", "recvMany 2", "recvFrom [object Object]"]);
     expect(bufs.map((buf) => buf[0])).toEqual([1, 2, 3, 4]);
   });
@@ -76,17 +76,17 @@ describe("concurrent callers", () => {
     settled.watch("b", recvByte(socket));
     expect(socket.recvPolls).toBe(1);
     socket.arrive(Uint8Array.of(2));
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["a 1", "b 2"]);
   });
 
   test("do not share an error: it rejects the first one only", async () => {
     const { socket, settled } = queueOf("a", "b", "c");
     socket.arrive(new Error("refused"), Uint8Array.of(2));
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["a failed refused", "b 2"]);
     socket.arrive(Uint8Array.of(3));
-    await nextTurn();
+    await nextTick();
     expect(settled.order.at(-1)).toBe("c 3");
   });
 });
@@ -106,7 +106,7 @@ describe("an abort signal", () => {
   test("without a reason rejects with an AbortError", async () => {
     const { settled, controllers } = queueOf("a");
     controllers[0]?.abort();
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["a failed The operation was aborted."]);
   });
 
@@ -117,9 +117,9 @@ describe("an abort signal", () => {
   ])("removes the caller at index %i of three, and takes no datagram", async (index, order) => {
     const { socket, settled, controllers } = queueOf("a", "b", "c");
     controllers[index]?.abort(new Error("gone"));
-    await nextTurn();
+    await nextTick();
     socket.arrive(...datagrams(1, 2));
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(order);
   });
 
@@ -127,7 +127,7 @@ describe("an abort signal", () => {
     const { socket, settled, controllers } = queueOf("a", "b");
     socket.arrived.push(Uint8Array.of(1));
     controllers[0]?.abort(new Error("gone"));
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["a failed gone", "b 1"]);
   });
 
@@ -139,17 +139,17 @@ describe("an abort signal", () => {
     settled.watch("c", recvByte(socket));
     socket.arrived.push(Uint8Array.of(1));
     controller.abort(new Error("gone"));
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["a failed gone", "b failed gone", "c 1"]);
   });
 
   test("has no effect after its caller has settled", async () => {
     const { socket, settled, controllers } = queueOf("a", "b");
     socket.arrive(Uint8Array.of(1));
-    await nextTurn();
+    await nextTick();
     controllers[0]?.abort();
     socket.arrive(Uint8Array.of(2));
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["a 1", "b 2"]);
   });
 
@@ -191,11 +191,11 @@ describe("an abort signal", () => {
     const controller = new AbortController();
     socket.sendPlan.push("sent", "sent", "full");
     const sent = socket.sendMany(datagrams(1, 5), { signal: controller.signal });
-    await nextTurn();
+    await nextTick();
     controller.abort(new Error("gone"));
     expect(await sent).toBe(2);
     socket.makeRoom();
-    await nextTurn();
+    await nextTick();
     expect(socket.sent).toEqual([1, 2]);
   });
 
@@ -220,11 +220,11 @@ describe("spurious wakes", () => {
     waker();
     expect(socket.recvPolls).toBe(3);
     socket.arrive(ONE);
-    await nextTurn();
+    await nextTick();
     waker();
     socket.arrived.push(Uint8Array.of(2));
     waker();
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["a 1"]);
     expect(await recvByte(socket)).toBe(2);
   });
@@ -277,7 +277,7 @@ test("any sequence of receives, aborts, arrivals and wakes acts as on a plain ar
         }
         model.serve();
       }
-      await nextTurn();
+      await nextTick();
       expect(settled.order).toEqual(model.settled);
       const left = controllers.map((controller) => listenerCount(controller.signal));
       expect(left.reduce((sum, count) => sum + count, 0)).toBe(model.waiting.length);

@@ -9,7 +9,7 @@ import {
   type Waker,
   WouldBlock,
 } from "../../lib/index.ts";
-import { nextTurn } from "../tools/sockets.ts";
+import { nextTick } from "../tools/sockets.ts";
 
 /** A poll whose result the test sets. Records its wakers. */
 class ScriptedPoll<T> {
@@ -63,7 +63,7 @@ describe("pollFn", () => {
   test("polls again only when its waker is called", async () => {
     const scripted = new ScriptedPoll<number>();
     const promise = pollFn(scripted.poll);
-    await nextTurn();
+    await nextTick();
     expect(scripted.polls).toBe(1);
     scripted.wakers[0]?.();
     scripted.wakers[1]?.();
@@ -79,7 +79,7 @@ describe("pollFn", () => {
     await pollFn(scripted.poll);
     scripted.wakers[0]?.();
     scripted.wakers[0]?.();
-    await nextTurn();
+    await nextTick();
     expect(scripted.polls).toBe(1);
   });
 

@@ -13,6 +13,7 @@ import { replaceMarked, table } from "../../bench/report/markdown.ts";
 import { overview } from "../../bench/report/overview.ts";
 import { latestSamples, loadFile, loadFolder, seriesOf } from "../../bench/report/series.ts";
 import type { Results, Sample } from "../../bench/results.ts";
+import { testIf } from "../ffi/tools.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "bench-report-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -173,7 +174,7 @@ describe("markdown", () => {
 
 const hasVega = existsSync(join(import.meta.dir, "../../bench/node_modules/vega"));
 
-test.skipIf(!hasVega)(
+testIf(hasVega ? undefined : "vega is not installed (npm install --prefix bench)")(
   "the same results produce identical plots, with light and dark colours",
   async () => {
     const [readme, tables] = [join(folder, "README.md"), join(folder, "tables.md")];

@@ -19,6 +19,7 @@ const LAYERS = [
   "engine",
   "traits",
   "sockets",
+  "testing",
 ];
 
 /** The imports between the files of lib/ and ffi/: `import`, `export from` and `import()`. */

@@ -27,6 +27,7 @@ const testWithNpm = npm === null ? test.skip : test;
 
 /** A program that uses the package, and its output. */
 const PROGRAM = `import { DgramBuffer, UdpSocket } from "datagram-socket";
+import { SimNetwork } from "datagram-socket/testing";
 
 await using server = await UdpSocket.bind({ hostname: "127.0.0.1" });
 await using client = await UdpSocket.connect({ hostname: "127.0.0.1", port: server.localAddr.port });
@@ -37,8 +38,25 @@ await client.send(datagram);
 const received: DgramBuffer = DgramBuffer.withCapacity(64);
 await server.recv(received);
 console.log(received.readVarint(), new TextDecoder().decode(received.asSlice()));
+
+const net = new SimNetwork({ seed: 1 });
+const simulated = net.bind("10.0.0.1", 53);
+await net.run(() => simulated.sendTo(received, simulated.localAddr));
+console.log(net.report.sent);
 `;
-const PRINTED = "7 hello\n";
+const PRINTED = "7 hello\n1\n";
+
+/** A program that receives a datagram, and prints how it was loaded. */
+const START_PROGRAM = `import { UdpSocket } from "datagram-socket";
+
+await using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+await socket.sendTo(new Uint8Array(8), socket.localAddr);
+await socket.recvFrom(new Uint8Array(16));
+const position = await UdpSocket.bind({ port: -1 }).catch((error) => error.stack);
+console.log(
+  JSON.stringify({ backend: socket.backend, modules: Object.keys(require.cache), position }),
+);
+`;
 
 /** Strict compiler options that a user may have. The declarations must compile with them. */
 const STRICT = {
@@ -55,6 +73,8 @@ const STRICT = {
 
 let workspace = "";
 let tarball = "";
+/** A tarball of the checkout, as an installer from git would unpack it. */
+let checkoutTarball = "";
 let files: string[] = [];
 
 /** Packs a copy of the checkout: tests that run at the same time must not find the build output. */
@@ -72,6 +92,9 @@ beforeAll(async () => {
   writeFileSync(join(copy, "dist/stale/old.d.ts"), "export {};\n");
   symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
   await succeed(["npm", "pack", "--pack-destination", workspace], copy);
+  checkoutTarball = join(workspace, "checkout.tgz");
+  const sources = ["--exclude=node_modules", "--exclude=dist", "checkout"];
+  await succeed(["tar", "-czf", checkoutTarball, ...sources], workspace);
   tarball = join(workspace, `datagram-socket-${manifest.version}.tgz`);
   await succeed(["tar", "-xzf", tarball], workspace);
   files = [...new Glob("**").scanSync({ cwd: join(workspace, "package"), dot: true })].sort();
@@ -104,15 +127,28 @@ describe("package.json", () => {
 
   test("has only scripts whose file exists", () => {
     for (const command of Object.values<string>(manifest.scripts)) {
-      const path = /^bun (?!test)(\S+)/.exec(command)?.[1];
+      const path = /^bun (?!test|build)(\S+)/.exec(command)?.[1];
       if (path !== undefined) expect([path, existsSync(join(ROOT, path))]).toEqual([path, true]);
     }
   });
 });
 
 describe("the tarball", () => {
+  testWithNpm("exports the bundle, the checkout exports the sources", () => {
+    const packed = JSON.parse(readFileSync(join(workspace, "package/package.json"), "utf8"));
+    expect(packed.exports["."].default).toBe("./dist/index.js");
+    expect(manifest.exports["."].default).toBe("./lib/index.ts");
+    // The checkout is unchanged after packing, and the manifests differ in nothing else.
+    expect(readFileSync(join(workspace, "checkout/package.json"), "utf8")).toBe(
+      read("package.json"),
+    );
+    packed.exports["."].default = manifest.exports["."].default;
+    expect(packed).toEqual(manifest);
+  });
+
   testWithNpm("contains every file that package.json exports", () => {
-    for (const entry of Object.values<string | Record<string, string>>(manifest.exports)) {
+    const packed = JSON.parse(readFileSync(join(workspace, "package/package.json"), "utf8"));
+    for (const entry of Object.values<string | Record<string, string>>(packed.exports)) {
       for (const path of typeof entry === "string" ? [entry] : Object.values(entry)) {
         expect(files).toContain(normalize(path));
       }
@@ -125,12 +161,30 @@ describe("the tarball", () => {
       .filter((path) => !path.endsWith(".d.ts"))
       .map((path) => `dist/${path.replace(/\.ts$/, ".d.ts")}`);
     const shim = [...new Glob("c/**").scanSync(ROOT)];
-    const expected = ["LICENSE", "README.md", "package.json", ...sources, ...shim, ...declarations];
+    const bundle = ["dist/index.js", "dist/index.js.map"];
+    const texts = ["LICENSE", "README.md", "package.json"];
+    const expected = [...texts, ...sources, ...shim, ...declarations, ...bundle];
     expect(files).toEqual(expected.sort());
   });
 
+  testWithNpm("has one bundle, which imports only bun:ffi and the shim's source", () => {
+    const bundle = readFileSync(join(workspace, "package/dist/index.js"), "utf8");
+    const imports = new Bun.Transpiler({ loader: "js" }).scanImports(bundle);
+    const paths = imports.filter(({ kind }) => kind === "import-statement").map((one) => one.path);
+    expect([...new Set(paths)].sort()).toEqual(["../c/shim.c", "bun:ffi"]);
+    const dynamic = imports.filter(({ kind }) => kind === "dynamic-import").map((one) => one.path);
+    expect(dynamic.map((path) => path.replace(/^node:/, ""))).toEqual(["dns/promises"]);
+  });
+
+  testWithNpm("has a source map that refers to the sources of the package", () => {
+    const map = JSON.parse(readFileSync(join(workspace, "package/dist/index.js.map"), "utf8"));
+    const sources = map.sources.map((path: string) => normalize(join("dist", path)));
+    expect(sources.length).toBeGreaterThan(50);
+    expect(sources.filter((path: string) => !files.includes(path))).toEqual([]);
+  });
+
   testWithNpm("has declarations that import only each other, bun:ffi and Node modules", () => {
-    for (const file of files.filter((path) => path.startsWith("dist/"))) {
+    for (const file of files.filter((path) => /^dist\/.*\.d\.ts$/.test(path))) {
       const text = readFileSync(join(workspace, "package", file), "utf8");
       for (const [, specifier] of text.matchAll(/(?:from|import\() ?"([^"]+)"/g)) {
         if (specifier?.startsWith("node:") || specifier === "bun:ffi") continue;
@@ -174,11 +228,57 @@ describe("a project that installs the tarball", () => {
     BUILD_TIMEOUT_MS,
   );
 
-  function makeProject(name: string): string {
+  testWithNpm(
+    "loads one module of it, whose errors have the positions of the sources",
+    async () => {
+      const project = makeProject("start", START_PROGRAM);
+      await succeed([process.execPath, "add", tarball], project);
+      const { backend, modules, position } = JSON.parse(
+        await succeed([process.execPath, "main.ts"], project),
+      );
+      expect(backend).toBe("native");
+      const installed = join(project, "node_modules/datagram-socket");
+      // The C source is a file, not a module, although Bun lists its path.
+      const ofPackage = modules.filter((path: string) => path.startsWith(installed));
+      expect(ofPackage.sort()).toEqual([`${installed}/c/shim.c`, `${installed}/dist/index.js`]);
+      expect(position).toMatch(/lib\/support\/check\.ts:\d+/);
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  testWithNpm(
+    "bundles a program, as one file and as an executable, and has the native backend there",
+    async () => {
+      const project = makeProject("bundled", START_PROGRAM);
+      await succeed([process.execPath, "add", tarball], project);
+      const build = [process.execPath, "build", "main.ts", "--target=bun"];
+      await succeed([...build, "--outdir=out"], project);
+      await succeed([...build, "--compile", "--outfile=program"], project);
+      rmSync(join(project, "node_modules"), { recursive: true });
+      for (const command of [[process.execPath, "out/main.js"], ["./program"]]) {
+        expect(JSON.parse(await succeed(command, project)).backend).toBe("native");
+      }
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  testWithNpm(
+    "from git runs a program from the sources, without a build",
+    async () => {
+      const project = makeProject("from-git", START_PROGRAM);
+      await succeed([process.execPath, "add", checkoutTarball], project);
+      const printed = JSON.parse(await succeed([process.execPath, "main.ts"], project));
+      expect(printed.backend).toBe("native");
+      expect(printed.modules).toContain(join(project, "node_modules/datagram-socket/lib/index.ts"));
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  function makeProject(name: string, program = PROGRAM): string {
     const project = join(workspace, name);
     mkdirSync(project);
     writeFileSync(join(project, "package.json"), '{ "private": true, "type": "module" }\n');
-    writeFileSync(join(project, "main.ts"), PROGRAM);
+    writeFileSync(join(project, "main.ts"), program);
     return project;
   }
 

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { isClosedError, RecvMeta, UdpSocket } from "../../lib/index.ts";
-import { connectedPair, nextTurn, numbered, targets } from "../tools/sockets.ts";
+import { connectedPair, nextTick, numbered, targets } from "../tools/sockets.ts";
 
 const INTERVAL_MS = 10;
 const FLOOD_MS = 500;
@@ -75,10 +75,10 @@ test("a flooded socket receives a bounded number of datagrams per event loop tic
   const start = received;
   while (received - start < 20_000) {
     const before = received;
-    await nextTurn();
+    await nextTick();
     most = Math.max(most, received - before);
   }
-  // The budget is 2048 per tick, which the last batch (64) may exceed, and `nextTurn` may span two
+  // The budget is 2048 per tick, which the last batch (64) may exceed, and `nextTick` may span two
   // ticks. The limit leaves room beyond that.
   expect(most).toBeLessThanOrEqual(9216);
 });

@@ -4,6 +4,9 @@
  */
 
 import { expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT, testIf } from "../ffi/tools.ts";
 import { BACKENDS, CHILD_TIMEOUT_MS, runCommand } from "../tools/sockets.ts";
 
 const FILES = [
@@ -18,8 +21,13 @@ const FILES = [
   "sockets/worker",
 ];
 
+// `bun test` ignores a path that does not exist.
+test.each(FILES)("test/%s.test.ts exists", (name) => {
+  expect(existsSync(join(ROOT, `test/${name}.test.ts`))).toBe(true);
+});
+
 // A process with a requested mode, as the child is, does not repeat them.
-test.skipIf(BACKENDS.length < 2)(
+testIf(BACKENDS.length < 2 ? "DATAGRAM_SOCKET_READINESS is set" : undefined)(
   "the tests of waiting pass in readiness mode thread",
   async () => {
     const files = FILES.map((name) => `./test/${name}.test.ts`);

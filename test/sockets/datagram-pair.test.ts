@@ -12,7 +12,7 @@ import {
   WouldBlock,
 } from "../../lib/index.ts";
 import { counting } from "../tools/buffer-samples.ts";
-import { nextTurn } from "../tools/sockets.ts";
+import { nextTick } from "../tools/sockets.ts";
 import { datagrams, Settled } from "../traits/scripted-socket.ts";
 
 const ONE = Uint8Array.of(1);
@@ -169,7 +169,7 @@ describe("DatagramPair with a full queue", () => {
     const settled = new Settled();
     settled.watch("many", a.sendMany(datagrams(1, 5)));
     settled.watch("one", a.send(Uint8Array.of(6)));
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual([]);
     const received: number[] = [];
     const buf = new Uint8Array(1);
@@ -177,7 +177,7 @@ describe("DatagramPair with a full queue", () => {
       await b.recv(buf);
       received.push(buf[0] as number);
     }
-    await nextTurn();
+    await nextTick();
     expect(received).toEqual([1, 2, 3, 4, 5, 6]);
     expect(settled.order).toEqual(["many 5", "one 1"]);
     expect(b.tryRecv(buf)).toBe(WouldBlock);
@@ -216,9 +216,9 @@ describe("closing an end of a DatagramPair", () => {
     );
     settled.watch("send", a.send(ONE));
     settled.watch("sendMany", a.sendMany([ONE]));
-    await nextTurn();
+    await nextTick();
     a.close();
-    await nextTurn();
+    await nextTick();
     const closed = (call: string) => `failed ${call} ERR_SOCKET_CLOSED: the socket is closed`;
     expect(settled.order.toSorted()).toEqual([
       "iterator true",
@@ -357,13 +357,13 @@ test("random calls on a DatagramPair lose, repeat and reorder no datagram", asyn
       for (const { direction, name, count } of sequence) {
         directions[direction]?.call(name, name.endsWith("Many") ? count : 1);
         // Receives that have resolved record their datagrams before the next call.
-        await nextTurn();
+        await nextTick();
       }
       for (const direction of directions) {
         for (let last = -1; direction.received.length > last; ) {
           last = direction.received.length;
           direction.call("tryRecv", 1);
-          await nextTurn();
+          await nextTick();
         }
       }
       a.close();

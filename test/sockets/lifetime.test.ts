@@ -7,7 +7,7 @@ import {
   CHILD_TIMEOUT_MS,
   connectedPair,
   endedWell,
-  nextTurn,
+  nextTick,
   numbered,
   numberOf,
   rejection,
@@ -136,7 +136,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
     const { address, received } = await open();
     for (let i = 0; i < 5; i++) {
       Bun.gc(true);
-      await nextTurn();
+      await nextTick();
     }
     await receiver.sendTo(new Uint8Array(5), address);
     expect(await received).toBe(5);

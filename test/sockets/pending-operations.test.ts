@@ -5,7 +5,7 @@ import { isClosedError, Pending, SocketError, UdpSocket, WouldBlock } from "../.
 import {
   BACKENDS,
   connectedPair,
-  nextTurn,
+  nextTick,
   numbered,
   numberOf,
   receiveNumbers,
@@ -39,7 +39,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
     });
     for (const payload of numbered(50)) {
       await sender.send(payload);
-      if (numberOf(payload) % 7 === 0) await nextTurn();
+      if (numberOf(payload) % 7 === 0) await nextTick();
     }
     await Promise.all(waiting);
     expect(bufs.map(numberOf)).toEqual(sequence(50));
@@ -101,7 +101,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
         receiver.recvMany(targets(4), { signal }),
       ];
       const rejections = waits.map(rejection);
-      if (when === "during") await nextTurn();
+      if (when === "during") await nextTick();
       if (when === "after the datagram") await sender.send(new Uint8Array([0, 0, 0, 1]));
       abort.abort(reason);
       for (const rejected of rejections) expect(await rejected).toBe(reason);
@@ -162,7 +162,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
       rejection,
     );
     const iterating = receiver.batches().next();
-    await nextTurn();
+    await nextTick();
     expect(receiver.isClosed).toBe(false);
     receiver.close();
     receiver.close();
@@ -272,7 +272,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
   test("a receive stays pending without busy-polling until a datagram arrives", async () => {
     const { receiver, sender } = await connectedPair(backend);
     const waiting = receiver.recv(new Uint8Array(4));
-    for (let tick = 0; tick < 100; tick++) await nextTurn();
+    for (let tick = 0; tick < 100; tick++) await nextTick();
     expect(await stateOf(waiting)).toBe("pending");
     expect(receiver.counters.receiveCalls).toBeLessThan(50);
     await sender.send(new Uint8Array(3));

@@ -7,7 +7,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { RecvBatch, RecvMeta, UdpSocket, WouldBlock } from "../../lib/index.ts";
-import { BACKENDS, nextTurn, numbered, numberOf, targets } from "../tools/sockets.ts";
+import { BACKENDS, nextTick, numbered, numberOf, targets } from "../tools/sockets.ts";
 
 const RUNS = 150;
 const TIMEOUT_MS = 60_000;
@@ -90,7 +90,7 @@ async function runReceive(socket: UdpSocket, received: Received, call: Receive):
 }
 
 async function ticks(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await nextTurn();
+  for (let i = 0; i < count; i++) await nextTick();
 }
 
 const CASES = BACKENDS.flatMap((backend) =>
@@ -111,7 +111,7 @@ test.each(CASES)(
         let sent = 0;
         for (const step of steps) {
           if (step.kind === "tick") {
-            await nextTurn();
+            await nextTick();
           } else if (step.kind === "send") {
             if (sent + step.count > IN_FLIGHT_MAX) continue;
             sent += await sender.sendMany(numbered(step.count, sent, PAYLOAD_BYTES), { to });
@@ -128,7 +128,7 @@ test.each(CASES)(
           if (received.numbers.length === sent) {
             sent += await sender.sendMany(numbered(1, sent, PAYLOAD_BYTES), { to });
           }
-          await nextTurn();
+          await nextTick();
         }
         await all;
         while (received.numbers.length < sent) {

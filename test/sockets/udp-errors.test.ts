@@ -6,7 +6,7 @@ import {
   BACKENDS,
   closedPort,
   connectedPair,
-  nextTurn,
+  nextTick,
   numbered,
   receiveNumbers,
   rejection,
@@ -77,7 +77,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
     const port = await closedPort();
     await using socket = await UdpSocket.connect({ hostname: "127.0.0.1", port }, { backend });
     const refused = rejection(socket.recv(new Uint8Array(4)));
-    await nextTurn();
+    await nextTick();
     await socket.send(new Uint8Array(1));
     expect(await refused).toMatchObject({ ...REFUSED, syscall: expect.any(String) });
     expect(socket.counters.receiveErrors).toBe(1);
@@ -94,7 +94,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
     await using socket = await UdpSocket.connect({ hostname: "127.0.0.1", port }, { backend });
     const first = rejection(socket.recv(new Uint8Array(4)));
     const second = socket.recv(new Uint8Array(4));
-    await nextTurn();
+    await nextTick();
     await socket.send(new Uint8Array(1));
     expect(await first).toMatchObject(REFUSED);
     await using peer = await UdpSocket.bind({ hostname: "127.0.0.1", port, backend });
@@ -131,12 +131,12 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
   test("a pending receive does not busy-poll after an error", async () => {
     await using socket = await openRefused(backend);
     const waiting = [rejection(socket.recv(new Uint8Array(1)))];
-    await nextTurn();
+    await nextTick();
     await socket.send(new Uint8Array(1));
     await Promise.all(waiting);
     const pending = rejection(socket.recv(new Uint8Array(1)));
     // A socket that spins would make at least one call in each of these ticks.
-    for (let tick = 0; tick < 1000; tick++) await nextTurn();
+    for (let tick = 0; tick < 1000; tick++) await nextTick();
     expect(socket.counters.receiveCalls).toBeLessThan(50);
     expect(socket.counters.receiveErrors).toBe(1);
     socket.close();
@@ -186,7 +186,7 @@ test("a refusal that arrives at an idle socket is thrown by its next receive", a
   await using socket = await openRefused("native");
   await socket.send(new Uint8Array(1));
   // No receive and no send: the error stays pending in the kernel.
-  for (let tick = 0; tick < 100; tick++) await nextTurn();
+  for (let tick = 0; tick < 100; tick++) await nextTick();
   expect(socket.counters.receiveCalls).toBe(0);
   expect(thrown(() => socket.tryRecv(new Uint8Array(1)))).toMatchObject(REFUSED);
   expect(socket.tryRecv(new Uint8Array(1))).toBe(WouldBlock);

@@ -6,7 +6,7 @@ import { type Backend, DgramBuffer, RecvMeta, UdpSocket, WouldBlock } from "../.
 import {
   BACKENDS,
   connectedPair,
-  nextTurn,
+  nextTick,
   numbered,
   numberOf,
   receiveNumbers,
@@ -261,7 +261,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
     expect(await sender.sendMany([])).toBe(0);
     expect(sender.trySendMany([])).toBe(0);
     await sender.sendMany(numbered(3));
-    await nextTurn();
+    await nextTick();
     expect(await receiver.recvMany(targets(2), { count: 0 })).toBe(0);
     expect(await receiveNumbers(receiver, 3)).toEqual([0, 1, 2]);
     sender.close();

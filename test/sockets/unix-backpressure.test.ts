@@ -13,7 +13,7 @@ import {
   WouldBlock,
 } from "../../lib/index.ts";
 import {
-  nextTurn,
+  nextTick,
   numbered,
   numberOf,
   receiveNumbers,
@@ -70,7 +70,7 @@ describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("Unix socket, %s sen
     const { receiver, open, to } = await KINDS[kind]();
     const sender = await open();
     const sending = sender.sendMany(numbered(3000), { to });
-    await nextTurn();
+    await nextTick();
     expect(await stateOf(sending)).toBe("pending");
     expect(await receiveNumbers(receiver, 3000)).toEqual(sequence(3000));
     expect(await sending).toBe(3000);
@@ -115,7 +115,7 @@ describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("Unix socket, %s sen
     const { sendCalls } = sender.counters;
     const sending = sender.sendMany(numbered(1), { to });
     // A socket that spins would make at least one call in each of these ticks.
-    for (let tick = 0; tick < 1000; tick++) await nextTurn();
+    for (let tick = 0; tick < 1000; tick++) await nextTick();
     expect(sender.counters.sendCalls - sendCalls).toBeLessThan(100);
     expect(await stateOf(sending)).toBe("pending");
     sender.close();
@@ -134,7 +134,7 @@ describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("Unix socket, %s sen
     await receiveNumbers(receiver, filled);
     const second = new AbortController();
     const partial = sender.sendMany(numbered(2000), { to, signal: second.signal });
-    await nextTurn();
+    await nextTick();
     second.abort();
     const sent = await partial;
     expect(sent).toBeGreaterThan(0);
@@ -153,7 +153,7 @@ describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("Unix socket, %s sen
     const sender = await open();
     fill(sender, to);
     const waiting = rejection(sender.sendMany(numbered(1), { to }));
-    await nextTurn();
+    await nextTick();
     receiver.close();
     expect(await waiting).toMatchObject({ name: "SocketError", code: "ECONNREFUSED" });
     sender.close();
@@ -164,7 +164,7 @@ describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("Unix socket, %s sen
     const sender = await open();
     const filled = fill(sender, to);
     const waiting = sequence(3).map(() => rejection(sender.sendMany(numbered(1), { to })));
-    await nextTurn();
+    await nextTick();
     sender.close();
     for (const rejected of waiting) expect(isClosedError(await rejected)).toBe(true);
     expect(await receiveNumbers(receiver, filled)).toEqual(sequence(filled));
@@ -177,7 +177,7 @@ test("a pending send and a pending receive of a socket do not block each other",
   const filled = fill(left, undefined);
   const received = left.recv(new Uint8Array(4));
   const sending = left.sendMany(numbered(500, filled));
-  await nextTurn();
+  await nextTick();
   await right.send(new Uint8Array(3));
   expect(await received).toBe(3);
   expect(await stateOf(sending)).toBe("pending");

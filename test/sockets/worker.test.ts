@@ -66,7 +66,8 @@ describe.each(BACKENDS)("Workers, %s backend", (backend) => {
   );
 });
 
-test(
+// Concurrent: each runs in a process of its own.
+test.concurrent(
   "terminating Workers that send and receive crashes nothing and leaks no descriptor",
   async () => {
     const child = await runScript("terminate-workers.ts");
@@ -77,7 +78,7 @@ test(
   CHILD_TIMEOUT_MS,
 );
 
-test(
+test.concurrent(
   "terminating Workers at random times during a flood crashes nothing and leaks no descriptor",
   async () => {
     const child = await runScript("terminate-flooded-workers.ts");
@@ -88,7 +89,7 @@ test(
   CHILD_TIMEOUT_MS,
 );
 
-test(
+test.concurrent(
   "terminating Workers while they open sockets crashes nothing and leaks no descriptor",
   async () => {
     const child = await runScript("terminate-flooded-workers.ts", { args: ["early"] });

@@ -59,13 +59,13 @@ const ROUNDS = 2000;
 /**
  * Returns the number of bytes that a call of `round` allocates: the growth of the heap over many
  * calls in one tick of the event loop, during which nothing is collected. Returns the minimum of
- * several attempts, as the engine itself allocates in some.
+ * several attempts, as the engine itself allocates in some; `enoughBytes` or less ends them.
  *
  * Must run in a process of its own: blocks with earlier garbage are filled before the heap grows.
  */
-export function bytesAllocated(round: () => void): number {
+export function bytesAllocated(round: () => void, enoughBytes: number = 0): number {
   let least = Number.POSITIVE_INFINITY;
-  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+  for (let attempt = 0; attempt < ATTEMPTS_MAX && least > enoughBytes; attempt++) {
     for (let i = 0; i < ROUNDS; i++) round();
     Bun.gc(true);
     const before = heapStats().heapCapacity;

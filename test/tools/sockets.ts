@@ -73,13 +73,13 @@ export function sequence(count: number, first = 0): number[] {
 }
 
 /** Waits for the next tick of the event loop. */
-export function nextTurn(): Promise<void> {
+export function nextTick(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Calls `isTrue` in every tick of the event loop until it returns true, or the test times out. */
 export async function until(isTrue: () => boolean): Promise<void> {
-  while (!isTrue()) await nextTurn();
+  while (!isTrue()) await nextTick();
 }
 
 /** Returns the value of a promise that is already fulfilled, or "pending". Rejects as it does. */

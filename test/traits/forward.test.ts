@@ -14,7 +14,7 @@ import {
   UdpSocket,
   WouldBlock,
 } from "../../lib/index.ts";
-import { nextTurn } from "../tools/sockets.ts";
+import { nextTick } from "../tools/sockets.ts";
 import {
   ConnectedScriptedSocket,
   datagrams,
@@ -96,7 +96,7 @@ describe("AsDatagramSocketSend", () => {
     expect([left.trySend(ONE), right.trySendMany([ONE])]).toEqual([WouldBlock, WouldBlock]);
     socket.makeRoom();
     socket.makeRoom();
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["left 1", "inner 2", "right 2", "left again 1"]);
     expect(socket.sent).toEqual([1, 2, 3, 4, 5, 6]);
   });

@@ -19,7 +19,7 @@ import {
   type Waker,
   WouldBlock,
 } from "../../lib/index.ts";
-import { nextTurn } from "../tools/sockets.ts";
+import { nextTick } from "../tools/sockets.ts";
 import { ConnectedScriptedSocket, datagrams, ScriptedSocket } from "./scripted-socket.ts";
 
 const ONE = Uint8Array.of(1);
@@ -210,7 +210,7 @@ describe("a partial batch", () => {
     const received = socket.recvMany(bufs);
     socket.arrive(...datagrams(1, 2));
     expect(await received).toBe(2);
-    await nextTurn();
+    await nextTick();
     expect(bufs.slice(0, 3).map((buf) => buf[0])).toEqual([1, 2, 0]);
   });
 });

@@ -12,7 +12,7 @@ import {
   type Waker,
   WouldBlock,
 } from "../../lib/index.ts";
-import { nextTurn } from "../tools/sockets.ts";
+import { nextTick } from "../tools/sockets.ts";
 import { ConnectedScriptedSocket, Settled } from "./scripted-socket.ts";
 
 const PEER = SocketAddress.ip("192.0.2.1", 53);
@@ -136,7 +136,7 @@ describe("MaybeConnectedSocket", () => {
       WouldBlock,
     ]);
     socket.makeRoom();
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["inner 1", "wrapper 1"]);
   });
 

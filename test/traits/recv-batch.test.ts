@@ -19,7 +19,7 @@ import {
   WouldBlock,
 } from "../../lib/index.ts";
 import { counting } from "../tools/buffer-samples.ts";
-import { nextTurn } from "../tools/sockets.ts";
+import { nextTick } from "../tools/sockets.ts";
 import {
   datagrams,
   listenerCount,
@@ -108,7 +108,7 @@ describe.each(RECEIVERS)("RecvBatch on %s", (_, wrap) => {
     socket.arrived.push(...datagrams(1, 5));
     expect(receiver.tryRecvBatch(new RecvBatch())).toBe(WouldBlock);
     socket.arrive();
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["batch 2", "one 1", "second batch 2"]);
     expect([bytesIn(first), buf[0], bytesIn(second)]).toEqual([[[1], [2]], 3, [[4], [5]]]);
   });

@@ -12,7 +12,7 @@ import {
   WouldBlock,
 } from "../../lib/index.ts";
 import { counting, NOT_UINT8_ARRAYS, sample } from "../tools/buffer-samples.ts";
-import { nextTurn } from "../tools/sockets.ts";
+import { nextTick } from "../tools/sockets.ts";
 import { datagrams, listenerCount, ScriptedSocket, Settled } from "./scripted-socket.ts";
 
 /** Creates a pair and sends `queued`. Returns the receiving end and the sending end. */
@@ -112,7 +112,7 @@ describe("recvMany", () => {
     settled.watch("one", socket.recv(new Uint8Array(1)));
     settled.watch("other", socket.recv(new Uint8Array(1)));
     socket.arrive(Uint8Array.of(1), new Error("refused"), Uint8Array.of(2));
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["many 1", "one failed refused", "other 1"]);
   });
 });
@@ -207,7 +207,7 @@ describe("batches", () => {
 
     const waiting = new AbortController();
     const step = receiver.batches({ signal: waiting.signal }).next();
-    await nextTurn();
+    await nextTick();
     expect(listenerCount(waiting.signal)).toBe(1);
     waiting.abort(null);
     expect((await step).done).toBe(true);

@@ -11,7 +11,7 @@ import {
   type SocketError,
 } from "../../lib/index.ts";
 import { counting, NOT_UINT8_ARRAYS, sample } from "../tools/buffer-samples.ts";
-import { nextTurn } from "../tools/sockets.ts";
+import { nextTick } from "../tools/sockets.ts";
 import { ConnectedScriptedSocket, datagrams, ScriptedSocket, Settled } from "./scripted-socket.ts";
 
 const PEER = SocketAddress.ip("192.0.2.1", 53);
@@ -200,9 +200,9 @@ describe("sendMany on a full socket", () => {
     settled.watch("many", many);
     settled.watch("one", socket.send(Uint8Array.of(8)));
     settled.watch("other", socket.send(Uint8Array.of(9)));
-    await nextTurn();
+    await nextTick();
     socket.makeRoom();
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual(["many failed send EPERM", "one 1", "other 1"]);
     expect(socket.sent).toEqual([1, 2, 8, 9]);
     await expect(many).rejects.toMatchObject({ code: "EPERM", sent: 2 });
@@ -249,7 +249,7 @@ describe("sendMany on a full socket", () => {
     settled.watch("c", socket.sendTo(ONE, undefined as never));
     settled.watch("d", socket.send(ONE));
     socket.makeRoom();
-    await nextTurn();
+    await nextTick();
     expect(settled.order).toEqual([
       "a 1",
       'b failed "bufs" expected array, got "x"',

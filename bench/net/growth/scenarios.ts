@@ -4,10 +4,19 @@
  */
 
 import { join } from "node:path";
-import { BATCHES, BUN, type Contender, DEFAULTS } from "../contenders.ts";
-import { BATCH_VARIABLE, DEFAULT_DATAGRAM_BYTES } from "../datagrams.ts";
+import {
+  BATCHES,
+  BUN,
+  C_OFFLOAD,
+  DEFAULTS,
+  ITERATOR,
+  SINGLE,
+  withBatchSize,
+} from "../contenders.ts";
+import { DEFAULT_DATAGRAM_BYTES, LARGE_BATCH } from "../datagrams.ts";
 import {
   type Figures,
+  measureFlows,
   measureSender,
   measureSinkDrain,
   measureSinks,
@@ -59,6 +68,33 @@ const receiveBatch: Scenario = {
   ),
 };
 
+/** Batches to many peers in turn. The C program groups them by peer. */
+const interleavedPeers: Scenario = {
+  ...sendBatch,
+  name: "interleaved peers, 1 to 1024",
+  points: pointsOf("peers", [1, 4, 16, 64, 256, 1024]),
+  contenders: [BUN, C_OFFLOAD, DEFAULTS, BATCHES],
+  takesPart: () => true,
+  measure: measureEach((contender, point, { seconds }) =>
+    measureSender(withBatchSize(contender, LARGE_BATCH), {
+      bytes: BYTES,
+      seconds,
+      peers: parameterOf(point, "peers"),
+    }),
+  ),
+};
+
+const clients: Scenario = {
+  ...sendBatch,
+  name: "echo to clients, 1 to 1024",
+  points: [1, 4, 16, 64, 256, 1024].map((flows) => ({ bytes: 64, flows })),
+  contenders: [BUN, SINGLE, ITERATOR],
+  takesPart: () => true,
+  measure: measureEach((contender, point, { seconds }) =>
+    measureFlows(contender, { bytes: 64, flows: parameterOf(point, "flows"), seconds }),
+  ),
+};
+
 const sockets: Scenario = {
   ...sendBatch,
   name: "receive, sockets",
@@ -105,14 +141,12 @@ const workers: Scenario = {
 export const GROWTH_SCENARIOS: readonly Scenario[] = [
   sendBatch,
   receiveBatch,
+  interleavedPeers,
+  clients,
   sockets,
   flowTable,
   workers,
 ];
-
-function withBatchSize(contender: Contender, batch: number): Program {
-  return { ...contender, env: { ...contender.env, [BATCH_VARIABLE]: String(batch) } };
-}
 
 function programOnBun(file: string): Program {
   return { command: () => [process.execPath, join(import.meta.dir, file)] };

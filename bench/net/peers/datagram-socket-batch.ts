@@ -1,11 +1,25 @@
 /** This library's `recvBatch` and `sendBatch`, which do not copy payloads. */
 
-import { RecvBatch, SendBatch, UdpSocket } from "../../../lib/index.ts";
-import { BATCH, datagrams, PREFIX } from "../datagrams.ts";
+import { RecvBatch, SendBatch, SocketAddress, UdpSocket } from "../../../lib/index.ts";
+import { BATCH, batchTo, datagrams, PREFIX } from "../datagrams.ts";
+import type { Sender } from "./peer.ts";
 import { runPeer } from "./run-peer.ts";
 import { systemCallsOf } from "./system-calls.ts";
 
 const HOSTNAME = "127.0.0.1";
+
+/** Fills the batch with a destination per datagram. A port has one `SocketAddress`, as when replying. */
+async function senderToMany(ports: readonly number[]): Promise<Sender> {
+  const socket = await UdpSocket.bind({ hostname: HOSTNAME });
+  const addresses = new Map(ports.map((port) => [port, SocketAddress.ip(HOSTNAME, port)]));
+  const datagramsTo = batchTo(ports).map(({ data, port }) => ({ data, to: addresses.get(port) }));
+  const batch = new SendBatch({ datagrams: BATCH });
+  const send = async () => {
+    for (const { data, to } of datagramsTo) batch.push(data, to);
+    await socket.sendBatch(batch);
+  };
+  return { send, systemCalls: systemCallsOf(socket) };
+}
 
 await runPeer({
   async sink({ receiveBufferBytes, recorder }) {
@@ -41,7 +55,9 @@ await runPeer({
     return { port: ingress.localAddr.port, systemCalls: systemCallsOf(ingress, egress) };
   },
 
-  async sender([port = 0]) {
+  async sender(ports) {
+    const [port = 0] = ports;
+    if (ports.length > 1) return senderToMany(ports);
     const socket = await UdpSocket.connect({ hostname: HOSTNAME, port });
     const batch = new SendBatch({ datagrams: BATCH });
     const send = async () => {

@@ -8,7 +8,7 @@ import {
   UdpSocket,
   UnixDatagram,
 } from "../../../lib/index.ts";
-import { BATCH, datagrams, PREFIX, SLOT_BYTES } from "../datagrams.ts";
+import { BATCH, batchTo, datagrams, PREFIX, SLOT_BYTES } from "../datagrams.ts";
 import type { Listener, ListenOptions, Recorder } from "./peer.ts";
 import { runPeer } from "./run-peer.ts";
 import { systemCallsOf } from "./system-calls.ts";
@@ -42,9 +42,11 @@ await runPeer({
       };
     }
     const socket = await UdpSocket.bind({ hostname: HOSTNAME });
-    const to = datagrams.map((_, i) => SocketAddress.ip(HOSTNAME, ports[i % ports.length] ?? 0));
+    const batch = batchTo(ports);
+    const payloads = batch.map(({ data }) => data);
+    const to = batch.map(({ port }) => SocketAddress.ip(HOSTNAME, port));
     return {
-      send: async () => void (await socket.sendMany(datagrams, { to })),
+      send: async () => void (await socket.sendMany(payloads, { to })),
       systemCalls: systemCallsOf(socket),
     };
   },

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A limit for roles that run until they are killed, in case the benchmark does not do so. */
@@ -76,7 +77,7 @@ static int spread(int count, char **ports) {
  * timed ones, whose times are in `us`.
  */
 struct trips {
-  double *us, seconds;
+  double *us, seconds, cpu_us;
   int all, done, lost;
 };
 
@@ -85,8 +86,8 @@ static void print_trips(struct trips trips) {
   if (trips.done == 0) exit(1);
   printf("{\"p50Us\":%.2f,\"p99Us\":%.2f,\"p999Us\":%.2f,", trips.us[trips.done / 2],
          trips.us[(long)trips.done * 99 / 100], trips.us[(long)trips.done * 999 / 1000]);
-  printf("\"all\":%d,\"trips\":%d,\"lost\":%d,\"seconds\":%f}\n", trips.all, trips.done, trips.lost,
-         trips.seconds);
+  printf("\"all\":%d,\"trips\":%d,\"lost\":%d,\"seconds\":%f,\"loadCpu\":%f}\n", trips.all,
+         trips.done, trips.lost, trips.seconds, trips.cpu_us / 1e6 / trips.seconds);
 }
 
 /* Receives until the reply that equals `request` arrives. Returns 0 if there is none in time. */
@@ -155,6 +156,12 @@ static void send_request(struct flow *flow) {
   send(flow->fd, datagram(1), DATAGRAM_BYTES, 0);
 }
 
+static double cpu_us(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return (double)time.tv_sec * 1e6 + (double)time.tv_nsec / 1e3;
+}
+
 /* Each flow sends its next request when the reply arrives, or when that is overdue. */
 static int flows(int port, int count, double seconds) {
   if (count < 1 || count > FLOWS_MAX) return 2;
@@ -169,7 +176,9 @@ static int flows(int port, int count, double seconds) {
   }
   for (int i = 0; i < count; i++) send_request(&flow_table[i]);
   double begin = now_us() + WARM_UP_US, end = begin + seconds * 1e6, swept = begin, now;
+  double cpu_before = 0;
   while ((now = now_us()) < end) {
+    if (now >= begin && cpu_before == 0) cpu_before = cpu_us();
     int ready = epoll_wait(poller, events, BATCH, 10);
     for (int e = 0; e < ready; e++) {
       struct flow *flow = &flow_table[events[e].data.u32];
@@ -188,6 +197,7 @@ static int flows(int port, int count, double seconds) {
       send_request(&flow_table[i]);
     }
   }
+  trips.cpu_us = cpu_us() - cpu_before;
   print_trips(trips);
   return 0;
 }

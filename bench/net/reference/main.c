@@ -8,7 +8,7 @@
  *   reference gauge                             measures the speed of the machine (gauge.c)
  *   reference clock PID                         prints the CPU time of a process (processors.c)
  *   reference on load|contender COMMAND...      runs a command on half of the processors
- *   reference plain|offload ROLE ...            UDP contenders (udp-contender.c)
+ *   reference plain|offload|separate ROLE ...   UDP contenders (udp-contender.c)
  *   reference unix ROLE ...                     Unix datagram contender (unix-contender.c)
  */
 #include "processors.h"
@@ -26,7 +26,7 @@ int main(int count, char **arguments) {
   else if (!strcmp(role, "clock") && count == 3)
     result = print_processor_clock(atoi(arguments[2]));
   else if (!strcmp(role, "on") && count > 3) result = run_pinned(arguments[2], arguments + 3);
-  else if (!strcmp(role, "plain") || !strcmp(role, "offload"))
+  else if (!strcmp(role, "plain") || !strcmp(role, "offload") || !strcmp(role, "separate"))
     result = run_udp_contender(count - 1, arguments + 1);
   else if (!strcmp(role, "unix")) result = run_unix_contender(count - 1, arguments + 1);
   else if (count > 1) result = run_load(count - 1, arguments + 1);

@@ -2,6 +2,7 @@
 #include "sockets.h"
 #include "support.h"
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 struct sockaddr_in loopback_address(int port) {
@@ -20,6 +21,13 @@ int loopback_socket(int connect_to, int receive_bytes) {
   if (bind(fd, (void *)&local, sizeof local)) die("bind");
   if (connect_to && connect(fd, (void *)&peer, sizeof peer)) die("connect");
   return fd;
+}
+
+void allow_many_descriptors(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit)) die("getrlimit");
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit)) die("setrlimit");
 }
 
 int port_of(int fd) {

@@ -13,6 +13,9 @@ struct sockaddr_in loopback_address(int port);
  */
 int loopback_socket(int connect_to, int receive_bytes);
 
+/* Raises the limit of open descriptors as far as permitted. */
+void allow_many_descriptors(void);
+
 /* Returns the port that a socket is bound to. */
 int port_of(int fd);
 

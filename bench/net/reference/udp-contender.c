@@ -1,23 +1,27 @@
 /*
  * The contenders in C for UDP, with the roles of peers/run-peer.ts: "plain" uses recvmmsg(2) and
  * sendmmsg(2) with one datagram per message, "offload" receives with GRO and sends with GSO.
+ * "separate" does the same, but every datagram has a buffer of its own, as in the arrays of
+ * `recvMany` and `sendMany`: it copies what it receives, and gathers what it sends.
  *
- *   reference plain|offload sink SECONDS RECEIVE_BYTES
- *   reference plain|offload drain LAPS RECEIVE_BYTES DATAGRAMS
+ *   reference plain|offload|separate sink SECONDS RECEIVE_BYTES
+ *   reference plain|offload|separate drain LAPS RECEIVE_BYTES DATAGRAMS
  *   reference plain|offload relay SECONDS RECEIVE_BYTES PORT
  *   reference plain|offload relay-drain LAPS RECEIVE_BYTES DATAGRAMS PORT
- *   reference plain|offload send SECONDS PORT...
+ *   reference plain|offload|separate send SECONDS PORT...   (senders.c)
  *   reference plain echo RECEIVE_BYTES
  */
 #include "datagrams.h"
 #include "measurement.h"
 #include "offload.h"
 #include "roles.h"
+#include "senders.h"
 #include "sockets.h"
 #include "support.h"
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Laps of a drain that are not timed, as in peers/meter.ts. */
@@ -31,15 +35,6 @@
  * their number, or -1 if there are none.
  */
 typedef int transfer_function(int in, int out);
-
-static void send_messages(int fd, struct mmsghdr *messages, int count) {
-  for (int sent = 0; sent < count;) {
-    int result = sendmmsg(fd, messages + sent, (unsigned)(count - sent), 0);
-    if (result < 0) die("sendmmsg");
-    calls_made++;
-    sent += result;
-  }
-}
 
 /* ----------------------------------------------------------------------------- plain ---- */
 
@@ -120,6 +115,27 @@ static int receive_offload(int in, int out) {
     datagrams += (length + stride - 1) / stride;
     for (int at = 0; at < length; at += stride)
       check_received(received.bytes[m] + at, length - at < stride ? length - at : stride);
+  }
+  return count < 0 ? -1 : datagrams;
+}
+
+/* Copies every datagram to the next of BATCH buffers, and checks the copy. */
+static int receive_separate(int in, int out) {
+  static char *buffers[BATCH];
+  static int next = 0;
+  (void)out;
+  int count = receive_gro(in, &received), datagrams = 0;
+  for (int i = 0; i < BATCH && buffers[i] == NULL; i++)
+    if ((buffers[i] = calloc(1, DATAGRAM_CAPACITY)) == NULL) die("calloc");
+  for (int m = 0; m < count; m++) {
+    int length = (int)received.messages[m].msg_len, stride = gro_stride(&received, m);
+    for (int at = 0; at < length; at += stride, datagrams++) {
+      int size = length - at < stride ? length - at : stride;
+      if (size > DATAGRAM_CAPACITY) size = DATAGRAM_CAPACITY;
+      memcpy(buffers[next], received.bytes[m] + at, (size_t)size);
+      check_received(buffers[next], size);
+      next = (next + 1) % BATCH;
+    }
   }
   return count < 0 ? -1 : datagrams;
 }
@@ -206,57 +222,22 @@ static int measure_drain(int laps, int expected, int in, int out, transfer_funct
   return 0;
 }
 
-/* --------------------------------------------------------------------------- senders ---- */
-
-/* Makes as few GSO messages as possible of the batch, and returns their number. */
-static int make_gso_messages(struct mmsghdr *messages, struct iovec *vectors,
-                             struct gso_control *control) {
-  int count = 0;
-  for (int first = 0; first < BATCH; first += SEGMENTS, count++) {
-    int segments = BATCH - first < SEGMENTS ? BATCH - first : SEGMENTS;
-    vectors[count] = (struct iovec){(void *)datagram(first), (size_t)segments * DATAGRAM_BYTES};
-    messages[count].msg_hdr = (struct msghdr){.msg_iov = &vectors[count], .msg_iovlen = 1};
-    if (segments > 1) set_gso(&messages[count].msg_hdr, &control[count], DATAGRAM_BYTES);
-  }
-  return count;
-}
-
-/* Sends the batch to the only port, from a connected socket, or datagram `i` to port `i`. */
-static int measure_send(double seconds, int offload, const char *const *ports, int port_count) {
-  static struct mmsghdr messages[BATCH];
-  static struct iovec vectors[BATCH];
-  static struct sockaddr_in names[BATCH];
-  static struct gso_control control[BATCH];
-  int fd = loopback_socket(port_count == 1 ? atoi(ports[0]) : 0, 0), count = BATCH;
-  if (offload) count = make_gso_messages(messages, vectors, control);
-  for (int i = 0; i < BATCH && !offload; i++) {
-    vectors[i] = (struct iovec){(void *)datagram(i), DATAGRAM_BYTES};
-    messages[i].msg_hdr = (struct msghdr){.msg_iov = &vectors[i], .msg_iovlen = 1};
-    if (port_count == 1) continue;
-    names[i] = loopback_address(atoi(ports[i % port_count]));
-    messages[i].msg_hdr.msg_name = &names[i];
-    messages[i].msg_hdr.msg_namelen = sizeof names[i];
-  }
-  struct measurement measurement = {0};
-  do send_messages(fd, messages, count);
-  while (!measurement_record(&measurement, BATCH, seconds));
-  return 0;
-}
-
 int run_udp_contender(int count, char **arguments) {
-  int offload = !strcmp(arguments[0], "offload");
+  int plain_mode = !strcmp(arguments[0], "plain"), separate = !strcmp(arguments[0], "separate");
   const char *role = count > 1 ? arguments[1] : "";
   if (!strcmp(role, "echo") && count == 3) echo(atoi(arguments[2]));
-  if (!strcmp(role, "send") && count >= 4)
-    return measure_send(atof(arguments[2]), offload, (const char *const *)arguments + 3, count - 3);
+  if (!strcmp(role, "send") && count >= 4) return run_sender(count, arguments);
   int relays = strstr(role, "relay") != NULL, drains = strstr(role, "drain") != NULL;
   if (count != 4 + drains + relays || (drains && atoi(arguments[2]) > LAPS_MAX)) return 2;
+  if (relays && separate) return 2;
   int in = loopback_socket(0, atoi(arguments[3]));
   int out = relays ? loopback_socket(atoi(arguments[count - 1]), 0) : -1;
-  if (offload) enable_gro(in);
+  if (!plain_mode) enable_gro(in);
   if (!drains) print_port(in);
-  transfer_function *transfer = relays ? (offload ? relay_offload : relay_plain)
-                                       : (offload ? receive_offload : receive_plain);
+  transfer_function *transfer = relays       ? (plain_mode ? relay_plain : relay_offload)
+                                : plain_mode ? receive_plain
+                                : separate   ? receive_separate
+                                             : receive_offload;
   return drains ? measure_drain(atoi(arguments[2]), atoi(arguments[4]), in, out, transfer)
                 : measure_for(atof(arguments[2]), in, out, transfer);
 }

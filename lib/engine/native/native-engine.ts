@@ -21,6 +21,7 @@ import { EAGAIN, ENOBUFS, IPPROTO_UDP, UDP_GRO } from "../../linux/constants.ts"
 import {
   type DrainedErrors,
   ErrorQueue,
+  isIcmpErrno,
   type TransportErrorHandler,
 } from "../../linux/error-queue.ts";
 import { NO_OFFLOAD, type Offload } from "../../linux/offload.ts";
@@ -52,8 +53,13 @@ export interface NativeEngineInit {
   readonly received?: readonly EarlyDatagram[] | undefined;
 }
 
-/** The number of ICMP errors that one call passes to the handler before it reports one. */
+/** The number of tries that ICMP errors may fail in one call, before the call waits. */
 const ICMP_RETRIES_MAX = 8;
+/**
+ * How long a send waits while ICMP errors fail all of its tries. Only a flood of thousands per
+ * second does that.
+ */
+const ICMP_FLOOD_MS = 1000;
 
 /** Drives a socket through the C shim. */
 export class NativeEngine implements Engine {
@@ -79,6 +85,8 @@ export class NativeEngine implements Engine {
   /** Whether the sender has drained the ICMP error that made its call fail. */
   #sawIcmpError = false;
   readonly #noBuffers: NoBuffersWindow = new NoBuffersWindow();
+  /** Limits how long a flood of ICMP errors is waited out. */
+  readonly #icmpFlood: NoBuffersWindow = new NoBuffersWindow(ICMP_FLOOD_MS);
   /** The ICMP error that ended a batch early. */
   readonly #icmpError: DeferredError<SocketError> = new DeferredError();
   readonly #onErrorQueued = () => {
@@ -192,7 +200,12 @@ export class NativeEngine implements Engine {
   /** Returns whether a receive failed only because of ICMP errors that the handler now gets. */
   #shouldRetryReceive(result: number, retries: number): boolean {
     if (result >= 0 || result === -EAGAIN || !this.#errorQueue.hasHandler) return false;
-    return retries < ICMP_RETRIES_MAX && this.#drainErrors().count > 0;
+    return retries < ICMP_RETRIES_MAX && this.#isIcmpError(-result);
+  }
+
+  /** Empties the error queue. Returns whether an ICMP error made a call fail with `errno`. */
+  #isIcmpError(errno: number): boolean {
+    return this.#drainErrors().count > 0 || (!this.#isUnix && isIcmpErrno(errno));
   }
 
   #received(result: number, waker: Waker | null): Poll<number> {
@@ -213,7 +226,11 @@ export class NativeEngine implements Engine {
       }
       throw this.#receiveError(queued);
     }
-    this.#drainErrors();
+    if (this.#isIcmpError(errno) && this.#errorQueue.hasHandler) {
+      // A flood. The kernel has cleared the error, so the socket is ready when it has a datagram.
+      if (waker !== null) this.#reactor.wait(interest, waker);
+      return Pending;
+    }
     throw this.#receiveError(errno);
   }
 
@@ -256,6 +273,7 @@ export class NativeEngine implements Engine {
       const result = source.send(this.#sender);
       if (result >= 0) {
         this.#noBuffers.reset();
+        this.#icmpFlood.reset();
         this.#reactor.recordDatagrams(interest, result);
         if (source.length > 0 && !this.#dropsRefused) {
           this.#deferIcmpError();
@@ -291,10 +309,13 @@ export class NativeEngine implements Engine {
     }
     // An ICMP error about an earlier datagram makes one call fail. The datagram was not sent, and
     // can be sent now.
-    const isIcmp = this.#drainErrors().count > 0 || this.#sawIcmpError;
+    const isIcmp = this.#isIcmpError(errno) || this.#sawIcmpError;
     this.#sawIcmpError = false;
-    const isReported = isIcmp && (this.#errorQueue.hasHandler || this.#dropsRefused);
-    if (isReported && retries < ICMP_RETRIES_MAX) return "retry";
+    if (isIcmp && (this.#errorQueue.hasHandler || this.#dropsRefused)) {
+      if (retries < ICMP_RETRIES_MAX) return "retry";
+      const remainingMs = this.#icmpFlood.remainingMs();
+      if (remainingMs > 0) return this.#wait(source, waker, remainingMs);
+    }
     if (!this.#dropsRefused) return "refused";
     const code = errnoCode(errno);
     this.counters.sendDrops++;

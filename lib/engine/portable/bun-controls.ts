@@ -26,7 +26,7 @@ export class BunControls implements UdpControls {
     throw unsupported("getsockopt", "pathMtu");
   }
 
-  getOption(): number | Uint8Array {
+  getOption(): never {
     throw unsupported("getsockopt", "getOption");
   }
 

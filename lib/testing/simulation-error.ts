@@ -1,0 +1,18 @@
+/** The error of a simulation that cannot continue. */
+
+/** A simulation that cannot continue. */
+export class SimulationError extends Error {
+  override readonly name: string = "SimulationError";
+  /**
+   * - `"ERR_SIM_STALLED"`: nothing is left that could settle the promise.
+   * - `"ERR_SIM_TIMEOUT"`: the promise was not settled in time.
+   * - `"ERR_SIM_BUSY"`: the code under test calls `setImmediate` without end.
+   */
+  readonly code: "ERR_SIM_STALLED" | "ERR_SIM_TIMEOUT" | "ERR_SIM_BUSY";
+
+  /** @internal */
+  constructor(code: SimulationError["code"], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
