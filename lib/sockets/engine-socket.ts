@@ -14,23 +14,10 @@ import {
 } from "../datagram/ranges.ts";
 import { checkRecvMetaType, RecvMeta } from "../datagram/recv-meta.ts";
 import type { Backend, Engine } from "../engine/engine.ts";
-<<<<<<< HEAD
-import type { OperationQueue } from "../poll/operation-queue.ts";
-import {
-  callWaker,
-  checkWaker,
-  Pending,
-  type Poll,
-  startPromise,
-  type Waker,
-} from "../poll/poll.ts";
-import { checkInteger, typeError } from "../support/check.ts";
-=======
 import { checkOptionName, checkOptionValue, OPTION_BYTES_MAX } from "../linux/option-arguments.ts";
-import { Pending, type Poll, type Waker } from "../poll/poll.ts";
+import { checkWaker, Pending, type Poll, startPromise, type Waker } from "../poll/poll.ts";
 import { SharedWaker } from "../poll/shared-waker.ts";
 import { checkInteger } from "../support/check.ts";
->>>>>>> main
 import { closedError, SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
@@ -44,50 +31,6 @@ import {
   type SocketStats,
 } from "../traits/stats.ts";
 import { GroupedSend } from "./grouped-send.ts";
-
-<<<<<<< HEAD
-/** The maximum of a C `int`. */
-const INT_MAX = 2 ** 31 - 1;
-
-/** The maximum length of an option's value to read: more than any option of a socket has. */
-const OPTION_BYTES_MAX = 65_536;
-
-/**
- * The waker of one direction. The engine stores one waker, but two may wait: the queue of promises,
- * and a caller that polls. This one wakes both, so that neither takes the wake-up of the other.
- */
-class SharedWaker {
-  readonly #queue: () => OperationQueue | undefined;
-  /** The waker of the caller's latest poll. */
-  #pollWaker: Waker | null = null;
-
-  constructor(queue: () => OperationQueue | undefined) {
-    this.#queue = queue;
-  }
-
-  /** Passed to the engine in place of any waker. Allocated once. */
-  readonly wake: Waker = () => {
-    const waker = this.#pollWaker;
-    this.#pollWaker = null;
-    this.#queue()?.waker();
-    if (waker !== null) callWaker(waker);
-  };
-
-  /** Returns the result of a poll. If it is `Pending`, stores `waker` unless it is the queue's. */
-  store(result: Poll<number>, waker: Waker | null): Poll<number> {
-    if (result === Pending && waker !== null && waker !== this.#queue()?.waker) {
-      this.#pollWaker = waker;
-    }
-    return result;
-  }
-}
-=======
-/**
- * The number of buffers to check before a receive. Most receives fill few of many, and checking all
- * of them would be a large part of the latency. Engines check the others before they use them.
- */
-const CHECKED_MAX = 2;
->>>>>>> main
 
 /** A socket of the operating system. `using` and `await using` close it. */
 export abstract class EngineSocket extends DatagramSocket implements AsSocketStats {

@@ -160,7 +160,9 @@ test("sendmmsg and recvmmsg work on a netlink descriptor, with one buffer and wi
   expect(sendmmsg(fd, [request(2), request(3)])).toBe(2);
   const replies = targets(4, 100);
   expect(recvmmsg(fd, replies)).toBe(3);
-  const sequences = replies.slice(0, 3).map((bytes) => new DataView(bytes.buffer).getUint32(8, true));
+  const sequences = replies
+    .slice(0, 3)
+    .map((bytes) => new DataView(bytes.buffer).getUint32(8, true));
   expect(sequences).toEqual([1, 2, 3]);
 });
 
@@ -184,19 +186,24 @@ describe("UdpSocket.fromFd", () => {
   test.each([
     ["UDP_SEGMENT", UDP_SEGMENT, 100],
     ["UDP_CORK", UDP_CORK, 1],
-  ])("of a descriptor with %s set keeps the boundaries of datagrams", async (_name, option, value) => {
-    const { fd, address } = bound();
-    if (native.setIntOption(fd, IPPROTO_UDP, option, value) < 0) return;
-    for (const offload of [false, true]) {
-      const socket = await UdpSocket.fromFd(native.duplicate(fd), { offload });
-      for (const length of [300, 40]) await socket.sendTo(new Uint8Array(length), address);
-      const buffer = new Uint8Array(1000);
-      expect(await socket.recv(buffer)).toBe(300);
-      expect(await socket.recv(buffer)).toBe(40);
-      expect(thrown(() => socket.setOption(IPPROTO_UDP, option, value))).toBeInstanceOf(RangeError);
-      socket.close();
-    }
-  });
+  ])(
+    "of a descriptor with %s set keeps the boundaries of datagrams",
+    async (_name, option, value) => {
+      const { fd, address } = bound();
+      if (native.setIntOption(fd, IPPROTO_UDP, option, value) < 0) return;
+      for (const offload of [false, true]) {
+        const socket = await UdpSocket.fromFd(native.duplicate(fd), { offload });
+        for (const length of [300, 40]) await socket.sendTo(new Uint8Array(length), address);
+        const buffer = new Uint8Array(1000);
+        expect(await socket.recv(buffer)).toBe(300);
+        expect(await socket.recv(buffer)).toBe(40);
+        expect(thrown(() => socket.setOption(IPPROTO_UDP, option, value))).toBeInstanceOf(
+          RangeError,
+        );
+        socket.close();
+      }
+    },
+  );
 
   test("of a descriptor that is not open fails with EBADF", async () => {
     const fd = openSocket(AF_INET, SOCK_DGRAM);
