@@ -7,7 +7,7 @@ import { byteLengthOf, hasLostMemory, lengthOf, plainView } from "../../ffi/nati
 import { checkAddress, type SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { encodeVarint, varintLength } from "../buffer/varint.ts";
-import type { Payload } from "../datagram/payload.ts";
+import { lostMemory, type Payload } from "../datagram/payload.ts";
 import { type SendMeta, SendMetaCopy, sameSendMeta } from "../datagram/send-meta.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
@@ -20,10 +20,6 @@ import { groupByPeer } from "./peer-groups.ts";
 const sendOrder = new Uint16Array(BATCH_COUNT_MAX);
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
-
-function lostMemory(name: string): RangeError {
-  return rangeError(name, "memory", "memory that was transferred");
-}
 
 /** Options of a `SendBatch`. */
 export interface SendBatchOptions {

@@ -3,9 +3,10 @@
  * from it without moving the payload.
  */
 
-import { bufferOf, byteLengthOf, byteOffsetOf, hasLostMemory } from "../../ffi/native.ts";
+import { byteLengthOf } from "../../ffi/native.ts";
 import { copySmall, hexGroups, zero } from "../support/bytes.ts";
-import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
+import { checkBytes, checkInteger, typeError } from "../support/check.ts";
+import { adopt, changedError, checkEmptyPrefix } from "./source-bytes.ts";
 import { allocate, NO_BYTES, TailBuffer } from "./tail-buffer.ts";
 import {
   checkWhole,
@@ -16,34 +17,6 @@ import {
 } from "./varint.ts";
 
 const COUNT_MAX = Number.MAX_SAFE_INTEGER;
-
-/**
- * Returns a plain `Uint8Array` over the memory of `bytes`, which may be a subclass.
- *
- * Reading the buffer makes the engine move a small array out of its heap, into memory that
- * does not move again.
- *
- * @throws TypeError if the length of that memory can change.
- */
-function adopt(name: string, bytes: Uint8Array): Uint8Array {
-  checkBytes(name, bytes);
-  const memory = bufferOf(bytes);
-  if (memory instanceof ArrayBuffer ? memory.resizable : memory.growable) {
-    throw typeError(name, "Uint8Array over fixed-length memory", memory);
-  }
-  return new Uint8Array(memory, byteOffsetOf(bytes), byteLengthOf(bytes));
-}
-
-/** @throws RangeError if `prefix` is not empty: it has less than `length` bytes, or lost them. */
-function checkEmptyPrefix(prefix: Uint8Array, length: number): void {
-  if (length === 0 && !hasLostMemory(prefix)) return;
-  throw rangeError("prefix", `${length} bytes`, "memory that was transferred, or has shrunk");
-}
-
-/** Returns the error for a prefix whose elements run code that has changed the buffer. */
-function changedError(prefix: Uint8Array): TypeError {
-  return typeError("prefix", "Uint8Array whose elements have no accessors", prefix);
-}
 
 /**
  * A byte buffer with headroom: `[headroom][payload][spare capacity]`.

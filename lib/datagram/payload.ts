@@ -11,6 +11,9 @@ export type Payload = Uint8Array | DgramBuffer;
  * A buffer to receive into. A `Uint8Array` is filled from its start. A `DgramBuffer`, which must
  * not have a payload yet, keeps its headroom and receives the datagram as its payload; its spare
  * capacity is the limit.
+ *
+ * A call refuses a `DgramBuffer` that it would fill twice (`RangeError`). The same array may occur
+ * several times, as may arrays that share memory: each datagram then overwrites the one before.
  */
 export type Target = Uint8Array | DgramBuffer;
 
@@ -57,7 +60,8 @@ function checkMemory(name: string, buffer: DgramBuffer): void {
   if (buffer._end > byteLengthOf(buffer._bytes)) throw lostMemory(name);
 }
 
-function lostMemory(name: string): RangeError {
+/** Returns the error for a buffer whose memory was transferred, or has shrunk. */
+export function lostMemory(name: string): RangeError {
   return rangeError(name, "memory", "memory that was transferred");
 }
 

@@ -28,7 +28,11 @@ export interface SocketErrorInit {
 /** A failed system call, or a call on a socket that is closed. */
 export class SocketError extends Error {
   override readonly name: string = "SocketError";
-  /** `"ECONNREFUSED"` and the like (errno(3)), or `"ERR_SOCKET_CLOSED"`. */
+  /**
+   * `"ECONNREFUSED"` and the like (errno(3)), or a code of the library: `"ERR_SOCKET_CLOSED"`,
+   * `"ERR_NOT_SUPPORTED"`, or `"ERR_NESTED_CALL"` for a call that a getter of another call on the
+   * same socket has made.
+   */
   readonly code: string;
   /** The error number of the system, positive; 0 for errors of the library itself. */
   readonly errno: number;

@@ -577,6 +577,35 @@ describe.each(ENGINES)("$name", ({ name: _name, backend, ...options }) => {
       }
     });
 
+    test("a getter that aborts the call, whose abort listener receives: each datagram is received once", async () => {
+      for (const isQueued of [true, false]) {
+        const controller = new AbortController();
+        const received: number[] = [];
+        const inner: Promise<void>[] = [];
+        controller.signal.addEventListener("abort", () => {
+          const buffer = new Uint8Array(200);
+          expect(receiver.tryRecv(buffer)).toBe(WouldBlock);
+          const receive = async () => {
+            await receiver.recv(buffer);
+            received.push(buffer[0] as number);
+          };
+          inner.push(receive());
+        });
+        if (isQueued) await deliver(4);
+        const targets = arrays(2, 200);
+        const hostile = withAccessor(targets, 1, () => controller.abort(new Error("aborted")));
+        const outer = receiver.recvMany(hostile, { signal: controller.signal });
+        const count = await outer.catch((error) => {
+          expect(error.message).toBe("aborted");
+          return 0;
+        });
+        if (!isQueued) await deliver(4);
+        await Promise.all(inner);
+        for (const target of targets.slice(0, count)) received.push(target[0] as number);
+        expect([...received, ...drain()].sort((a, b) => a - b)).toEqual([1, 2, 3, 4]);
+      }
+    });
+
     test("a getter that enables metadata on the same socket does no harm", async () => {
       await deliver(6);
       const hostile = withAccessor(arrays(6, 200), 1, () => {

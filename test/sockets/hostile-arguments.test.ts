@@ -4,9 +4,10 @@
  */
 
 import { expect, test } from "bun:test";
-import { CHILD_TIMEOUT_MS, runCommand } from "../tools/sockets.ts";
+import { CHILD_TIMEOUT_MS, endedWell, runCommand, runScript } from "../tools/sockets.ts";
 
 const TESTS_MIN = 60;
+const FUZZ_RUNS = 150;
 
 test(
   "hostile arguments neither crash the process, nor write to foreign memory, nor lose datagrams",
@@ -16,6 +17,18 @@ test(
     const failures = stderr.split("\n").filter((line) => !line.startsWith("(pass)"));
     expect([exitCode, exitCode === 0 ? "" : failures.join("\n")]).toEqual([0, ""]);
     expect(Number(/(\d+) pass/.exec(stderr)?.[1])).toBeGreaterThan(TESTS_MIN);
+  },
+  2 * CHILD_TIMEOUT_MS,
+);
+
+test(
+  "random calls with random hostile arguments neither crash nor lose or duplicate a datagram",
+  async () => {
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    const child = await runScript("hostile-fuzz.ts", { args: [String(seed), String(FUZZ_RUNS)] });
+    // A crash prints no counterexample: the seed repeats it.
+    if (child.exitCode !== 0) console.error(`hostile-fuzz.ts ${seed} ${FUZZ_RUNS}`);
+    expect(JSON.parse(endedWell(child)).made).toBeGreaterThan(FUZZ_RUNS);
   },
   2 * CHILD_TIMEOUT_MS,
 );

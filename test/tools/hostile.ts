@@ -1,6 +1,6 @@
 /** Hostile arguments: arrays and buffers that run code when they are read, or lie about their memory. */
 
-/** Memory that was transferred, and what it must contain for ever: nobody may write to it. */
+/** Memory that was transferred, and that the library must not write to any more. */
 export class Watched {
   readonly #moved: Uint8Array[] = [];
 
