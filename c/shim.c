@@ -8,10 +8,11 @@
  * with the headers.
  *
  * Rules: an entry returns >= 0 or -errno. No malloc. No pointer argument is kept after the return,
- * unless a SAFETY comment names the owner of the memory and how long it lives.
+ * unless a SAFETY comment names the owner of the memory and how long it lives. No variable with
+ * static storage duration is modified: all threads of a process use the same code and data.
  */
 
-#define SHIM_ABI 9
+#define SHIM_ABI 10
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -44,11 +45,14 @@ extern u32 if_nametoindex(const char *name);
 extern int getifaddrs(struct ifaddrs **first);
 extern void freeifaddrs(struct ifaddrs *first);
 extern long send(int fd, const void *bytes, unsigned long length, int flags);
+extern char *bindtextdomain(const char *name, const char *value);
 extern void *mmap(void *at, unsigned long length, int protection, int flags, int fd, long offset);
 extern void *memcpy(void *to, const void *from, unsigned long length);
 extern void *memset(void *at, int byte, unsigned long length);
 extern int memcmp(const void *left, const void *right, unsigned long length);
+extern int strncmp(const char *left, const char *right, unsigned long length);
 extern int munmap(void *at, unsigned long length);
+extern void *mremap(void *at, unsigned long from, unsigned long to, int flags, ...);
 extern int epoll_create1(int flags);
 extern int epoll_ctl(int epoll, int operation, int fd, void *event);
 extern int epoll_wait(int epoll, void *events, int count, int timeout_ms);
@@ -61,10 +65,12 @@ extern int pthread_sigmask(int how, const void *set, void *old);
 #define SYS_RECVMMSG 299
 #define SYS_SENDMMSG 307
 #define SYS_GETDENTS64 217
+#define SYS_FSTAT 5
 #elif defined(__aarch64__)
 #define SYS_RECVMMSG 243
 #define SYS_SENDMMSG 269
 #define SYS_GETDENTS64 61
+#define SYS_FSTAT 80
 #else
 #error "datagram-socket: the shim knows x86-64 and arm64 only"
 #endif
@@ -72,8 +78,11 @@ extern int pthread_sigmask(int how, const void *set, void *old);
 #define ENOENT 2
 #define ENODEV 19
 #define EINTR 4
+#define EBADF 9
 #define EAGAIN 11
 #define ENOMEM 12
+#define ENFILE 23
+#define EMFILE 24
 #define ENOBUFS 105
 
 /* Returns a system call's result, or -errno. */
@@ -206,6 +215,123 @@ void memory_unmap(void *memory, void *length) {
   munmap(memory, (unsigned long)length);
 }
 
+/* -------------------------------------------------------------- ownership of descriptors ---- */
+
+/*
+ * <asm/stat.h>: only the first fields are used, which are the same on x86-64 and arm64. glibc has
+ * the function fstat since version 2.33 only.
+ */
+struct file_status {
+  u64 device;
+  u64 inode;
+#if defined(__x86_64__)
+  u64 others[16];
+#else
+  u64 others[14];
+#endif
+};
+
+/* Identifies an open file or socket: no other one has both numbers until it is closed. */
+struct identity {
+  u64 device;
+  u64 inode;
+};
+
+/*
+ * The descriptors that one JavaScript thread owns, recorded as soon as they are open: a Worker can be
+ * terminated between any two lines of JavaScript. They are closed when its heap is destroyed.
+ *
+ * A number alone does not identify a descriptor: when Bun, which adopts some of them, or the user's
+ * code has closed it, another thread may have been given the same number. So the identity of the
+ * file is recorded with the number, and compared before the number is closed. No other thread closes
+ * a descriptor whose identity is right, so the comparison stays valid until the close.
+ */
+struct descriptors {
+  struct identity *identities; /* by number; the inode is 0 for descriptors that are not owned */
+  u64 capacity;                /* the number of elements */
+};
+
+/* The elements of one page: more are mapped, twice as many each time, when they are needed. */
+#define DESCRIPTORS_MIN 256
+#define MREMAP_MAYMOVE 1
+
+/* SAFETY: owned by the ArrayBuffer that is created over it, and freed by descriptors_destroy. */
+struct descriptors *descriptors_create(void) {
+  return memory_map(sizeof(struct descriptors));
+}
+
+/* Makes room for `fd`. Returns whether there is. */
+static int descriptors_reserve(struct descriptors *descriptors, int fd) {
+  u64 capacity = descriptors->capacity;
+  if (capacity > (u64)fd) return 1;
+  if (capacity == 0) capacity = DESCRIPTORS_MIN;
+  while (capacity <= (u64)fd) capacity *= 2;
+  u64 bytes = capacity * sizeof(struct identity);
+  struct identity *identities =
+      descriptors->capacity == 0
+          ? memory_map(bytes)
+          : mremap(descriptors->identities, descriptors->capacity * sizeof(struct identity), bytes,
+                   MREMAP_MAYMOVE);
+  if (!identities || identities == (void *)-1) return 0;
+  descriptors->identities = identities;
+  descriptors->capacity = capacity;
+  return 1;
+}
+
+/*
+ * Makes the thread the owner of `fd`. Without memory it does not become the owner: then `fd` leaks if
+ * the thread ends before JavaScript has closed it.
+ */
+void descriptor_own(struct descriptors *descriptors, int fd) {
+  struct file_status status;
+  if (fd < 0 || syscall(SYS_FSTAT, (long)fd, &status) < 0) return;
+  if (!descriptors_reserve(descriptors, fd)) return;
+  descriptors->identities[fd].device = status.device;
+  descriptors->identities[fd].inode = status.inode;
+}
+
+static int is_owned(struct descriptors *descriptors, int fd) {
+  return fd >= 0 && (u64)fd < descriptors->capacity && descriptors->identities[fd].inode != 0;
+}
+
+/* Ends the ownership of `fd`, if any: another owner closes it. */
+void descriptor_disown(struct descriptors *descriptors, int fd) {
+  if (is_owned(descriptors, fd)) descriptors->identities[fd].inode = 0;
+}
+
+/* Returns whether the number of an owned descriptor still refers to the same file. */
+static int is_unchanged(struct descriptors *descriptors, int fd) {
+  struct file_status status;
+  return syscall(SYS_FSTAT, (long)fd, &status) == 0 &&
+         status.device == descriptors->identities[fd].device &&
+         status.inode == descriptors->identities[fd].inode;
+}
+
+/*
+ * Closes `fd`, and ends its ownership. Returns -EBADF if it was owned and something else has closed
+ * it. A failure is not retried: Linux releases the number even if close fails (close(2)).
+ */
+int descriptor_close(struct descriptors *descriptors, int fd) {
+  int is_foreign = is_owned(descriptors, fd) && !is_unchanged(descriptors, fd);
+  descriptor_disown(descriptors, fd);
+  return is_foreign ? -EBADF : (int)checked(close(fd));
+}
+
+/*
+ * Closes all descriptors that are still owned. The destructor of the ArrayBuffer over the struct:
+ * called by the thread that destroys the heap, when no JavaScript of that heap runs any more, and
+ * when Bun has closed the descriptors that it has adopted.
+ */
+void descriptors_destroy(void *memory, void *context) {
+  struct descriptors *descriptors = memory;
+  (void)context;
+  for (u64 fd = 0; fd < descriptors->capacity; fd++)
+    if (is_owned(descriptors, (int)fd) && is_unchanged(descriptors, (int)fd)) close((int)fd);
+  if (descriptors->capacity > 0)
+    munmap(descriptors->identities, descriptors->capacity * sizeof(struct identity));
+  munmap(descriptors, sizeof *descriptors);
+}
+
 /* -------------------------------------------------------------- sockets and descriptors ---- */
 
 #define SOCK_NONBLOCK 04000
@@ -215,46 +341,10 @@ void memory_unmap(void *memory, void *length) {
 #define F_DUPFD_CLOEXEC 1030
 #define O_NONBLOCK 04000
 
-/*
- * The descriptors that this thread owns, one bit each, set as soon as they are open: a Worker can
- * be terminated between any two lines of JavaScript. Every thread compiles this file for itself, so
- * the statics are per thread. Descriptors of OWNED_MAX and above are closed by JavaScript only.
- */
-#define OWNED_MAX 1048576
-static u8 owned[OWNED_MAX / 8];
-
-void descriptor_own(int fd) {
-  if (fd >= 0 && fd < OWNED_MAX) owned[fd >> 3] |= (u8)(1 << (fd & 7));
-}
-
-/* Passes the ownership of `fd` to another owner. */
-void descriptor_disown(int fd) {
-  if (fd >= 0 && fd < OWNED_MAX) owned[fd >> 3] &= (u8)~(1 << (fd & 7));
-}
-
-/* Returns the memory for an ArrayBuffer whose destructor is descriptors_close. */
-void *descriptors_owned(void) {
-  return owned;
-}
-
-/*
- * Closes all descriptors that are still owned. Called by the thread that destroys the heap, when no
- * JavaScript of that heap runs any more.
- */
-void descriptors_close(void *memory, void *context) {
-  (void)memory;
-  (void)context;
-  for (int i = 0; i < OWNED_MAX / 8; i++)
-    for (int bit = 0; owned[i]; bit++)
-      if (owned[i] & (1 << bit)) {
-        owned[i] &= (u8)~(1 << bit);
-        close(i * 8 + bit);
-      }
-}
-
-int socket_open(int domain, int type, int protocol) {
+/* SAFETY (all entries with this parameter): `descriptors` belongs to the caller's thread. */
+int socket_open(struct descriptors *descriptors, int domain, int type, int protocol) {
   int fd = (int)checked(socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
-  descriptor_own(fd);
+  descriptor_own(descriptors, fd);
   return fd;
 }
 
@@ -263,11 +353,11 @@ static int pair_unowned(int domain, int type, int *fds) {
 }
 
 /* SAFETY: `fds` points to two ints of the caller, written before the return. */
-int socket_pair(int domain, int type, int *fds) {
+int socket_pair(struct descriptors *descriptors, int domain, int type, int *fds) {
   int result = pair_unowned(domain, type, fds);
   if (result < 0) return result;
-  descriptor_own(fds[0]);
-  descriptor_own(fds[1]);
+  descriptor_own(descriptors, fds[0]);
+  descriptor_own(descriptors, fds[1]);
   return result;
 }
 
@@ -317,16 +407,10 @@ int descriptor_set_nonblocking(int fd) {
   return flags < 0 ? (int)flags : (int)checked(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }
 
-int descriptor_duplicate(int fd) {
+int descriptor_duplicate(struct descriptors *descriptors, int fd) {
   int duplicate = (int)checked(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  descriptor_own(duplicate);
+  descriptor_own(descriptors, duplicate);
   return duplicate;
-}
-
-/* Not retried: Linux releases the number even if close fails (close(2)). */
-int descriptor_close(int fd) {
-  descriptor_disown(fd);
-  return (int)checked(close(fd));
 }
 
 /*
@@ -336,6 +420,15 @@ int descriptor_close(int fd) {
  */
 int clock_read(int clock, void *time) {
   return (int)checked(clock_gettime(clock, time));
+}
+
+#define CLOCK_MONOTONIC 1
+
+/* Returns the time of CLOCK_MONOTONIC in milliseconds: exact to less than 1 us for 100 years. */
+double monotonic_ms(void) {
+  long time[2];
+  clock_gettime(CLOCK_MONOTONIC, time);
+  return (double)time[0] * 1000 + (double)time[1] / 1000000;
 }
 
 /* ----------------------------------------------------------------------------- interfaces ---- */
@@ -463,7 +556,8 @@ static int segments_pass(int from, int to, int expected) {
 
 /*
  * Tests the offloads over loopback, since setsockopt may succeed where sending then fails. Returns
- * 0 if none works, 1 if UDP_SEGMENT works, 2 if UDP_GRO works as well.
+ * 0 if none works, 1 if UDP_SEGMENT works, 2 if UDP_GRO works as well; -errno if there is no
+ * descriptor for the test, or loopback is down.
  */
 int offload_probe(void) {
   struct inet_address address;
@@ -471,19 +565,19 @@ int offload_probe(void) {
   memset(&address, 0, sizeof address);
   address.family = AF_INET;
   address.address = 0x0100007f;
-  int on = 1, works = 0;
-  int receiver = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  int sender = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (bind(receiver, &address, length) == 0 && getsockname(receiver, &address, &length) == 0 &&
-      connect(sender, &address, length) == 0 && segments_pass(sender, receiver, PROBE_DATAGRAMS)) {
-    works = 1;
-    if (setsockopt(receiver, IPPROTO_UDP, UDP_GRO, &on, sizeof on) == 0 &&
-        segments_pass(sender, receiver, 1))
-      works = 2;
-  }
+  int on = 1, receiver, sender = -1;
+  long works = checked(receiver = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (works >= 0)
+    works = checked(sender = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (works >= 0) works = checked(bind(receiver, &address, length));
+  if (works >= 0) works = checked(getsockname(receiver, &address, &length));
+  if (works >= 0) works = checked(connect(sender, &address, length));
+  if (works >= 0) works = segments_pass(sender, receiver, PROBE_DATAGRAMS);
+  if (works > 0 && setsockopt(receiver, IPPROTO_UDP, UDP_GRO, &on, sizeof on) == 0)
+    works += segments_pass(sender, receiver, 1);
   if (receiver >= 0) close(receiver);
   if (sender >= 0) close(sender);
-  return works;
+  return (int)works;
 }
 
 /* ------------------------------------------------------------------------------ readiness ---- */
@@ -569,15 +663,20 @@ struct directory_entry {
 
 _Static_assert(sizeof(struct directory_entry) == 24, "directory_entry");
 
+/* Returns the error of opening a file in /proc: a lack of descriptors, or -ENOENT. */
+static int proc_error(int error) {
+  return error == -EMFILE || error == -ENFILE || error == -ENOMEM ? error : -ENOENT;
+}
+
 /*
  * Returns the number of registrations of `fd` in the epoll instance that descriptor `name` refers
- * to, and stores the epoll_data of the last one.
+ * to, and stores the epoll_data of the last one. Returns -errno if it cannot be read.
  */
 static int registrations_of(const char *name, int fd, u64 *data) {
   char path[64], chunk[1024], line[80];
   snprintf(path, sizeof path, EPOLL_ENTRIES, name);
-  int file = open(path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return 0;
+  int file = (int)checked(open(path, O_RDONLY | O_CLOEXEC));
+  if (file < 0) return proc_error(file);
   int found = 0;
   u32 length = 0;
   long bytes;
@@ -607,16 +706,16 @@ static int registrations_of(const char *name, int fd, u64 *data) {
  * Finds the epoll instance of this process that `fd` is registered with, returns its descriptor,
  * and stores the epoll_data. Returns -ENOENT if /proc is not available, or unless there is exactly
  * one registration: an entry outlives its descriptor while a duplicate is open, and the number may
- * belong to another file by then.
+ * belong to another file by then. Returns -EMFILE and the like if no descriptor is left to read it.
  *
  * SAFETY: `data` has 8 bytes of the caller, written before the return.
  */
 int registration_find(int fd, u64 *data) {
   u64 entries[128];
   char target[sizeof EPOLL_LINK];
-  int folder = open(DESCRIPTORS, O_RDONLY | O_CLOEXEC);
-  if (folder < 0) return -ENOENT;
-  int epoll = -1, found = 0;
+  int folder = (int)checked(open(DESCRIPTORS, O_RDONLY | O_CLOEXEC));
+  if (folder < 0) return proc_error(folder);
+  int epoll = -1, found = 0, error = -ENOENT;
   long bytes;
   while ((bytes = syscall(SYS_GETDENTS64, (long)folder, entries, (long)sizeof entries)) > 0) {
     struct directory_entry *entry;
@@ -626,11 +725,12 @@ int registration_find(int fd, u64 *data) {
       if (length != sizeof EPOLL_LINK - 1 || memcmp(target, EPOLL_LINK, length) != 0) continue;
       int count = registrations_of(entry->name, fd, data);
       if (count > 0) sscanf(entry->name, "%d", &epoll);
-      found += count;
+      if (count >= 0) found += count;
+      else if (count != -ENOENT) error = count;
     }
   }
   close(folder);
-  return found == 1 ? epoll : -ENOENT;
+  return found == 1 ? epoll : error;
 }
 
 /*
@@ -696,7 +796,7 @@ static void poller_close(struct poller *poller) {
 }
 
 /* Starts a helper thread that watches the poller and sends bytes to `fd`, which it then owns. */
-int poller_open_with_thread(struct poller *poller, int fd) {
+int poller_open_with_thread(struct poller *poller, struct descriptors *descriptors, int fd) {
   int ends[2];
   long result = checked(poller->epoll = epoll_create1(EPOLL_CLOEXEC));
   if (result >= 0) result = checked(poller->thread_epoll = epoll_create1(EPOLL_CLOEXEC));
@@ -728,7 +828,7 @@ int poller_open_with_thread(struct poller *poller, int fd) {
     return (int)result;
   }
   poller->has_thread = 1;
-  descriptor_disown(fd);
+  descriptor_disown(descriptors, fd);
   return 0;
 }
 
@@ -786,11 +886,18 @@ u32 poller_bytes(void) {
   return sizeof(struct poller);
 }
 
+/* ------------------------------------------------------------------------ interface ---- */
+
 int shim_abi(void) {
   return SHIM_ABI;
 }
 
-/* The order is that of SYMBOLS in ffi/symbols.ts; a test compares them. */
+int shim_publish(const char *name);
+
+/*
+ * The order is that of SYMBOLS in ffi/symbols.ts; a test compares them. JavaScript links these
+ * addresses with linkSymbols, whose calls cost a third of those of cc. Ends with 0.
+ */
 static void *const entries[] = {
     (void *)shim_abi,
     (void *)batch_receive,
@@ -800,8 +907,8 @@ static void *const entries[] = {
     (void *)memory_unmap,
     (void *)descriptor_own,
     (void *)descriptor_disown,
-    (void *)descriptors_owned,
-    (void *)descriptors_close,
+    (void *)descriptors_create,
+    (void *)descriptors_destroy,
     (void *)socket_open,
     (void *)socket_pair,
     (void *)socket_bind,
@@ -825,11 +932,37 @@ static void *const entries[] = {
     (void *)poller_arm,
     (void *)poller_remove,
     (void *)poller_wait,
+    (void *)monotonic_ms,
+    (void *)shim_publish,
     (void *)interface_index,
     (void *)interface_of_address,
+    0,
 };
 
-/* Returns the address of an entry for linkSymbols, whose calls cost a third of those of cc. */
-void *shim_entry(u32 index) {
-  return index < sizeof entries / sizeof entries[0] ? entries[index] : 0;
+/* Returns the table of entries. The only function that cc binds. */
+void *shim_entries(void) {
+  return (void *)entries;
+}
+
+/* A published address: a prefix that makes it recognizable, and hexadecimal digits. */
+#define PUBLISHED_PREFIX "datagram-socket:"
+#define PUBLISHED_FORMAT PUBLISHED_PREFIX "%016llx"
+#define PUBLISHED_BYTES 33
+
+/*
+ * Makes the table known to the other threads of this process, unless another table is known under
+ * that name already. The place is the table of text domains of libc: a list of strings by name that
+ * all threads share and may use at any time, and that no other process inherits. Nothing else uses
+ * a domain with such a name. Returns 0, or -ENOMEM.
+ *
+ * SAFETY: `name` is a string of the caller, which libc copies. The code and the table are never
+ * freed.
+ */
+int shim_publish(const char *name) {
+  char value[PUBLISHED_BYTES];
+  /* Without a value of its own, the domain has that of the system (glibc) or none (musl). */
+  const char *known = bindtextdomain(name, 0);
+  if (known && strncmp(known, PUBLISHED_PREFIX, sizeof PUBLISHED_PREFIX - 1) == 0) return 0;
+  snprintf(value, sizeof value, PUBLISHED_FORMAT, (u64)entries);
+  return bindtextdomain(name, value) ? 0 : -ENOMEM;
 }

@@ -1,5 +1,5 @@
-/** `import path from "x.c" with { type: "file" }` returns the path of the file. */
+/** `import text from "x.c" with { type: "text" }` returns the contents of the file. */
 declare module "*.c" {
-  const path: string;
-  export default path;
+  const text: string;
+  export default text;
 }

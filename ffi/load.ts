@@ -1,13 +1,16 @@
 /**
  * Compiles and links the shim: the only file that calls `cc` and `linkSymbols`.
  *
- * Each thread does so once, on first use. A failure is not thrown: `loadShim` returns the reason,
- * and the library uses the portable backend.
+ * Code compiled by `cc` is never freed, so a process compiles the shim once: the first thread
+ * publishes its address, and the other threads link the same code. Each thread loads the shim on
+ * first use. A failure is not thrown: `loadShim` returns the reason, and the library uses the
+ * portable backend.
  */
 
-import { cc, type FFIFunction, type Library, linkSymbols, type Pointer } from "bun:ffi";
-import importedPath from "../c/shim.c" with { type: "file" };
+import { cc, type FFIFunction, type Library, linkSymbols, type Pointer, ptr, read } from "bun:ffi";
+import source from "../c/shim.c" with { type: "text" };
 import { SHIM_ABI } from "./layout.ts";
+import { Libc } from "./libc.ts";
 import { type Shim, SYMBOLS } from "./symbols.ts";
 
 /** The entries of the shim, and the addresses of its destructors for `toArrayBuffer`. */
@@ -15,19 +18,27 @@ export interface LoadedShim {
   readonly shim: Shim;
   readonly pollerDestroy: Pointer;
   readonly memoryUnmap: Pointer;
-  readonly descriptorsClose: Pointer;
+  readonly descriptorsDestroy: Pointer;
+}
+
+/** The reason why the shim is unavailable. */
+export interface Unavailable {
+  readonly reason: string;
+  /**
+   * EMFILE, ENFILE or ENOMEM (errno(3)) if the process is out of descriptors or memory, so that a
+   * later call may succeed; 0 if the reason is permanent.
+   */
+  readonly errno: number;
 }
 
 /** The shim, or the reason why it is unavailable. */
-export type ShimResult = LoadedShim | { readonly reason: string };
+export type ShimResult = LoadedShim | Unavailable;
 
-/** The path is absolute, except in a bundle, where it is relative to the bundle. */
-const sourcePath = importedPath.startsWith("/")
-  ? importedPath
-  : `${import.meta.dir}/${importedPath}`;
-
-/** The file system embedded by `bun build --compile`, which TinyCC cannot read. */
-const EMBEDDED_PREFIX = "/$bunfs/";
+/**
+ * The oldest version whose `cc` is used. Versions 1.4.0 to 1.4.2 crash on slim systems, and 1.4.0
+ * ignores `--no-ffi-cc`.
+ */
+const BUN_VERSION_MIN: readonly number[] = [1, 4, 3];
 
 /**
  * An ar(5) archive without members. TinyCC requires a `libc.so` or `libc.a`, which slim images lack
@@ -35,44 +46,90 @@ const EMBEDDED_PREFIX = "/$bunfs/";
  */
 const EMPTY_ARCHIVE = "!<arch>\n";
 
-/** The only function that `cc` binds. It returns the addresses of the others. */
-interface Entries {
-  shim_entry(index: number): Pointer | null;
-}
+/** Identifies the source: a process may load several versions of the library. */
+const PUBLIC_NAME = `datagram-socket-${Bun.hash(source).toString(16)}`;
+
+/** The size of a pointer in bytes. */
+const POINTER_BYTES = 8;
 
 /**
  * Keeps the code and its wrappers alive. SAFETY: `linkSymbols` has plain addresses of the code that
- * `cc` owns, so both must live as long as the thread.
+ * `cc` owns, and other threads use them after this thread has ended. Bun frees the code only on an
+ * explicit `close()`, which is called only for code that was neither published nor linked.
  */
 const keepAlive: unknown[] = [];
 
 let result: ShimResult | undefined;
 
-/** Returns the shim, which the first call of each thread compiles (5 to 25 ms). */
+/**
+ * Returns the shim, which the first call of each thread links (1 ms) and the first call of the
+ * process compiles (5 to 25 ms). A failure for lack of descriptors or memory is not remembered.
+ */
 export function loadShim(): ShimResult {
-  result ??= tryLoad();
-  return result;
+  if (result !== undefined) return result;
+  const loaded = tryLoad();
+  if ("shim" in loaded || loaded.errno === 0) result = loaded;
+  return loaded;
+}
+
+/** Returns whether the `cc` of that version of Bun can compile the shim. */
+export function isSupportedBun(version: string): boolean {
+  const numbers = version.split(/[.+-]/, 3).map(Number);
+  for (const [i, min] of BUN_VERSION_MIN.entries()) {
+    const number = numbers[i] ?? 0;
+    if (number !== min) return number > min;
+  }
+  return true;
 }
 
 function tryLoad(): ShimResult {
-  if (process.platform !== "linux") return { reason: `no shim for ${process.platform}` };
-  if (process.arch !== "x64" && process.arch !== "arm64") {
-    return { reason: `no shim for ${process.arch}` };
+  const { arch, platform } = process;
+  const version = process.versions.bun;
+  if (platform !== "linux") return unavailable(`no shim for ${platform}`);
+  if (arch !== "x64" && arch !== "arm64") return unavailable(`no shim for ${arch}`);
+  if (!isSupportedBun(version)) {
+    const expected = `Bun ${BUN_VERSION_MIN.join(".")} or later expected`;
+    return unavailable(`${expected} for the shim, got ${version}`);
   }
+  using libc = Libc.open();
   try {
-    return compileAndLink();
+    return link(findEntries(libc));
   } catch (error) {
-    return { reason: `bun:ffi cannot compile the shim: ${String(error)}` };
+    return unavailable(`bun:ffi cannot compile the shim: ${String(error)}`, libc?.findLack());
   }
 }
 
-function compileAndLink(): ShimResult {
-  const compiled = compileAnywhere(sourcePath);
-  const entries = compiled.symbols as unknown as Entries;
+function unavailable(reason: string, errno = 0): Unavailable {
+  return { reason, errno };
+}
+
+/** A table of the addresses of the entries, which ends with 0, and the code if it is new. */
+interface Entries {
+  readonly table: Pointer;
+  readonly compiled: Compiled | undefined;
+}
+
+/** Returns the entries that the process has, or compiles them. */
+function findEntries(libc: Libc | undefined): Entries {
+  const published = libc?.findPublished(PUBLIC_NAME);
+  if (published !== undefined) return { table: published, compiled: undefined };
+  const compiled = compile(libc);
+  // Threads that start at the same time compile at the same time. One copy is enough.
+  const other = libc?.findPublished(PUBLIC_NAME);
+  if (other !== undefined) {
+    compiled.close();
+    return { table: other, compiled: undefined };
+  }
+  const { shim_entries } = compiled.symbols as unknown as EntrySymbols;
+  return { table: shim_entries(), compiled };
+}
+
+function link({ table, compiled }: Entries): LoadedShim {
   const linkable = {} as Record<keyof Shim, FFIFunction & { ptr: Pointer }>;
   for (const [index, [name, types]] of Object.entries(SYMBOLS).entries()) {
-    const address = entries.shim_entry(index);
-    if (address === null) throw new Error(`shim entry ${index} (${name}) expected, got none`);
+    // SAFETY: every address before has been tested, so that the table has this element.
+    const address = read.ptr(table, index * POINTER_BYTES) as Pointer;
+    if (!address) throw new Error(`shim entry ${index} (${name}) expected, got none`);
     linkable[name as keyof Shim] = { ...types, ptr: address };
   }
   const linked = linkSymbols(linkable);
@@ -80,45 +137,69 @@ function compileAndLink(): ShimResult {
   const shim = linked.symbols as unknown as Shim;
   const abi = shim.shim_abi();
   if (abi !== SHIM_ABI) throw new Error(`shim ABI expected ${SHIM_ABI}, got ${abi}`);
+  // If that fails, other threads compile the shim for themselves.
+  if (compiled !== undefined) shim.shim_publish(ptr(Buffer.from(`${PUBLIC_NAME}\0`)));
   return {
     shim,
     pollerDestroy: linkable.poller_destroy.ptr,
     memoryUnmap: linkable.memory_unmap.ptr,
-    descriptorsClose: linkable.descriptors_close.ptr,
+    descriptorsDestroy: linkable.descriptors_destroy.ptr,
   };
 }
 
-type Compiled = Library<Record<string, { args: ["u32"]; returns: "ptr" }>>;
-
-/** Compiles the source in place or, if that fails, in a directory with an empty `libc.a`. */
-function compileAnywhere(source: string): Compiled {
-  if (!source.startsWith(EMBEDDED_PREFIX)) {
-    try {
-      return compile(source);
-    } catch {
-      // Retried below. Its error is more specific.
-    }
-  }
-  return compileInTemporaryDirectory(source);
+/** The only function that `cc` binds. */
+interface EntrySymbols {
+  shim_entries(): Pointer;
 }
 
-function compileInTemporaryDirectory(source: string): Compiled {
+type Compiled = Library<Record<string, { args: []; returns: "ptr" }>>;
+
+/**
+ * Compiles the source: from memory, or from a temporary directory if that is not possible, for
+ * instance because /proc/self/fd is not accessible.
+ */
+function compile(libc: Libc | undefined): Compiled {
+  if (libc === undefined) return compileInTemporaryDirectory();
+  try {
+    return compileInMemory(libc);
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "ERR_FFI_CC_DISABLED") throw error;
+    // A directory takes descriptors as well.
+    if (libc.findLack() !== 0) throw error;
+    return compileInTemporaryDirectory();
+  }
+}
+
+/** If a Worker is terminated meanwhile, the memory file stays open. */
+function compileInMemory(libc: Libc): Compiled {
+  using file = libc.createMemoryFile(source);
+  const [, directory, name] = /^(.*)\/([^/]+)$/.exec(libc.path) as RegExpExecArray;
+  // With libc itself TinyCC needs neither a `libc.so` nor a `libc.a`.
+  const flags = `-nostdlib -L${JSON.stringify(directory)}`;
+  return compileFile(file.path, { flags, library: [`:${name}`] });
+}
+
+function compileInTemporaryDirectory(): Compiled {
   // Loaded on demand: `node:fs` takes 2 ms to load.
-  const { mkdtempSync, readFileSync, rmSync, writeFileSync } = process.getBuiltinModule("node:fs");
+  const { mkdtempSync, rmdirSync, rmSync, writeFileSync } = process.getBuiltinModule("node:fs");
   const { tmpdir } = process.getBuiltinModule("node:os");
   const directory = mkdtempSync(`${tmpdir()}/datagram-socket-`);
+  const path = `${directory}/shim.c`;
+  const archive = `${directory}/libc.a`;
   try {
-    const copy = `${directory}/shim.c`;
-    writeFileSync(copy, readFileSync(source));
-    writeFileSync(`${directory}/libc.a`, EMPTY_ARCHIVE);
+    writeFileSync(path, source);
+    writeFileSync(archive, EMPTY_ARCHIVE);
     // Quoted, because TinyCC splits the flags at spaces.
-    return compile(copy, `-L${JSON.stringify(directory)}`);
+    return compileFile(path, { flags: `-L${JSON.stringify(directory)}` });
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    // Without `recursive`, which takes a descriptor.
+    rmSync(path, { force: true });
+    rmSync(archive, { force: true });
+    rmdirSync(directory);
   }
 }
 
-function compile(source: string, flags?: string): Compiled {
-  const symbols = { shim_entry: { args: ["u32"], returns: "ptr" } } as const;
-  return cc({ source, symbols, ...(flags === undefined ? {} : { flags }) });
+function compileFile(path: string, options: { flags: string; library?: string[] }): Compiled {
+  const symbols = { shim_entries: { args: [], returns: "ptr" } } as const;
+  return cc({ source: path, symbols, ...options });
 }

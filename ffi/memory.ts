@@ -42,8 +42,8 @@ const viewWithDestructor = toArrayBuffer as (
  * `context`, is called when the buffer is garbage-collected, or when its heap is destroyed because
  * a Worker is terminated.
  *
- * SAFETY: `memory` has `byteLength` bytes. `destructor` is code of the shim, which Bun unloads only
- * on an explicit `close()`, and that is never called.
+ * SAFETY: `memory` has `byteLength` bytes. `destructor` is code of the shim, which is never unloaded
+ * (load.ts).
  */
 export function ownedBuffer(
   memory: number,

@@ -31,6 +31,9 @@ const CAPACITY_MIN = 8;
 /** The maximum length of a buffer in bytes: only the low word of `iov_len` is written. */
 const BUFFER_BYTES_MAX = 2 ** 32 - 1;
 
+/** The buffer of a slot that holds none. Not an array of any caller. */
+const NO_VIEW = new Uint8Array(0);
+
 /** Writes a 64-bit address as two 32-bit words, little-endian. */
 export function writeAddress(words: Int32Array, index: number, address: number): void {
   words[index] = (address % 2 ** 32) | 0;
@@ -76,7 +79,7 @@ export class MessageVector {
   #names = 0;
   #controls = 0;
   /** The buffers. SAFETY: those whose address was taken are genuine arrays. */
-  protected views: (Uint8Array | undefined)[] = [];
+  protected views: Uint8Array[] = [];
   /** The lengths of the views; -1 if the address could not be taken. */
   protected byteLengths: number[] = [];
   /** The first byte of a part; -1 for a whole view. */
@@ -136,7 +139,7 @@ export class MessageVector {
     this.iovecs = iovecs;
     this.#controls = controls;
     this.#names = names;
-    this.views = new Array<Uint8Array | undefined>(capacity).fill(undefined);
+    this.views = new Array<Uint8Array>(capacity).fill(NO_VIEW);
     this.byteLengths = new Array<number>(capacity).fill(-1);
     this.starts = new Array<number>(capacity).fill(0);
     this.basesLow = new Int32Array(capacity);
@@ -228,10 +231,13 @@ export class MessageVector {
 
   /** Releases the buffers of the first `count` slots, so that they can be garbage-collected. */
   release(count: number): void {
-    for (let i = 0; i < count; i++) {
-      this.views[i] = undefined;
-      this.starts[i] = 0;
-    }
+    this.views.fill(NO_VIEW, 0, count);
+    this.uncovered = undefined;
+  }
+
+  /** Releases the buffers of all slots. */
+  releaseAll(): void {
+    this.release(this.#capacity);
   }
 
   /**

@@ -3,7 +3,7 @@
  * addresses. Results are >= 0 or -errno. No memory address leaves this folder.
  */
 
-import { type LoadedShim, loadShim } from "./load.ts";
+import { type LoadedShim, loadShim, type Unavailable } from "./load.ts";
 import { addressOf, nativeBytes, ownedBuffer } from "./memory.ts";
 import { Poller } from "./poller.ts";
 import { ReceiveVector } from "./receive-vector.ts";
@@ -28,8 +28,11 @@ export {
 /** The size in bytes of the longest socket address: 110 for `sockaddr_un`, in whole words. */
 export const NAME_CAPACITY_MAX = 112;
 
-/** The size of the `ArrayBuffer` over the shim's table of descriptors. Nothing reads it. */
-const OWNED_BYTES = 8;
+/** errno(3) of Linux. */
+const ENOMEM = 12;
+
+/** The size of `struct descriptors` of c/shim.c. JavaScript does not read it. */
+const DESCRIPTORS_BYTES = 16;
 
 /**
  * The system calls of one thread. Descriptors that it opens are closed when the heap of the thread
@@ -41,19 +44,22 @@ export class Native {
   /** SAFETY: this object holds the memory, and uses its address only in its methods. */
   readonly #scratch: Int32Array = new Int32Array(new ArrayBuffer(NAME_CAPACITY_MAX));
   readonly #scratchAddress: number;
+  readonly #descriptors: number;
   /**
-   * Its destructor closes the descriptors that this thread owns when the heap is destroyed, for
-   * instance because a Worker is terminated. SAFETY: the memory is static memory of the shim, which
-   * is never unloaded.
+   * The memory of the C struct. Its destructor closes the descriptors that this thread owns when the
+   * heap is destroyed, for instance because a Worker is terminated. SAFETY: this object holds the
+   * buffer, and exists as long as the thread.
    */
   protected readonly descriptors: ArrayBuffer;
 
   constructor(loaded: LoadedShim) {
+    const address = loaded.shim.descriptors_create();
+    if (address === null) throw new Error("mmap of the descriptors expected memory, got none");
     this.#loaded = loaded;
     this.#shim = loaded.shim;
     this.#scratchAddress = addressOf(this.#scratch);
-    const owned = loaded.shim.descriptors_owned();
-    this.descriptors = ownedBuffer(owned, OWNED_BYTES, owned, loaded.descriptorsClose);
+    this.#descriptors = address;
+    this.descriptors = ownedBuffer(address, DESCRIPTORS_BYTES, address, loaded.descriptorsDestroy);
   }
 
   /** The memory that some methods return results in. Valid until the next call. */
@@ -63,12 +69,12 @@ export class Native {
 
   /** Opens a non-blocking socket, which this thread owns. */
   open(domain: number, type: number, protocol: number): number {
-    return this.#shim.socket_open(domain, type, protocol);
+    return this.#shim.socket_open(this.#descriptors, domain, type, protocol);
   }
 
   /** Opens two connected sockets. Stores the descriptors in `scratch[0]` and `scratch[1]`. */
   pair(domain: number, type: number): number {
-    return this.#shim.socket_pair(domain, type, this.#scratchAddress);
+    return this.#shim.socket_pair(this.#descriptors, domain, type, this.#scratchAddress);
   }
 
   bind(fd: number, address: EncodedAddress): number {
@@ -120,26 +126,31 @@ export class Native {
   }
 
   duplicate(fd: number): number {
-    return this.#shim.descriptor_duplicate(fd);
+    return this.#shim.descriptor_duplicate(this.#descriptors, fd);
   }
 
   close(fd: number): number {
-    return this.#shim.descriptor_close(fd);
+    return this.#shim.descriptor_close(this.#descriptors, fd);
   }
 
   /** Makes this thread the owner of `fd`, which was opened elsewhere. */
   own(fd: number): void {
-    this.#shim.descriptor_own(fd);
+    this.#shim.descriptor_own(this.#descriptors, fd);
   }
 
   /** Ends the ownership of `fd`: another owner closes it. */
   disown(fd: number): void {
-    this.#shim.descriptor_disown(fd);
+    this.#shim.descriptor_disown(this.#descriptors, fd);
   }
 
   /** Reads a clock of <time.h>. Stores the `struct timespec` in the first words of `scratch`. */
   clock(clock: number): number {
     return this.#shim.clock_read(clock, this.#scratchAddress);
+  }
+
+  /** Returns the time of CLOCK_MONOTONIC in milliseconds. */
+  monotonicMs(): number {
+    return this.#shim.monotonic_ms();
   }
 
   /** Returns the index of the network interface `name`, which must not contain a NUL. */
@@ -158,7 +169,10 @@ export class Native {
     return this.#shim.interface_of_address(family, at, offset, bytes);
   }
 
-  /** Tests the offloads: returns 0 if none works, 1 if GSO works, 2 if GRO works as well. */
+  /**
+   * Tests the offloads: returns 0 if none works, 1 if GSO works, 2 if GRO works as well, and -errno
+   * if they cannot be tested now.
+   */
   probeOffload(): number {
     return this.#shim.offload_probe();
   }
@@ -177,7 +191,7 @@ export class Native {
   }
 
   poller(): Poller {
-    return new Poller(this.#loaded);
+    return new Poller(this.#loaded, this.#descriptors);
   }
 }
 
@@ -198,15 +212,24 @@ export function lazyBytes(length: number): Uint8Array<ArrayBuffer> {
 }
 
 /** The system calls of a thread, or the reason why they are unavailable. */
-export type NativeResult = { readonly native: Native } | { readonly reason: string };
+export type NativeResult = { readonly native: Native } | Unavailable;
 
-let result: NativeResult | undefined;
+let result: { readonly native: Native } | undefined;
 
-/** Loads the shim when a thread first calls this function. Never throws. */
+/**
+ * Loads the shim when a thread first calls this function. Never throws.
+ *
+ * If the process is out of descriptors or memory, the `errno` of the result is not 0, and a later
+ * call may succeed.
+ */
 export function loadNative(): NativeResult {
-  if (result === undefined) {
-    const loaded = loadShim();
-    result = "shim" in loaded ? { native: new Native(loaded) } : loaded;
+  if (result !== undefined) return result;
+  const loaded = loadShim();
+  if (!("shim" in loaded)) return loaded;
+  try {
+    result = { native: new Native(loaded) };
+    return result;
+  } catch (error) {
+    return { reason: String(error), errno: ENOMEM };
   }
-  return result;
 }

@@ -13,8 +13,8 @@ const READY_MAX = 64;
 
 const READY_WORDS = READY.size / 4;
 
-/** errno(3) of Linux. */
-const ENOENT = 2;
+/** The properties of an error of a process that is out of memory: errno(3). */
+const ENOMEM = { code: "ENOMEM", errno: 12 } as const;
 
 /** The registration of a descriptor with an epoll instance. */
 export interface EpollRegistration {
@@ -24,11 +24,14 @@ export interface EpollRegistration {
   readonly data: bigint;
 }
 
-/** Returns the only epoll registration of `fd`; absent if there is none, or it is ambiguous. */
-export function findRegistration(shim: Shim, fd: number): EpollRegistration | undefined {
+/**
+ * Returns the only epoll registration of `fd`, or -errno: -ENOENT if there is none, if it is
+ * ambiguous, or if /proc is not available.
+ */
+export function findRegistration(shim: Shim, fd: number): EpollRegistration | number {
   const data = nativeBytes(8);
   const epoll = shim.registration_find(fd, addressOf(data));
-  if (epoll < 0) return undefined;
+  if (epoll < 0) return epoll;
   return { epoll, data: new DataView(data.buffer).getBigUint64(0, true) };
 }
 
@@ -36,6 +39,7 @@ export function findRegistration(shim: Shim, fd: number): EpollRegistration | un
 export class Poller {
   readonly #shim;
   readonly #address: number;
+  readonly #descriptors: number;
   /**
    * The memory of the C struct. SAFETY: this object holds the buffer, so the struct exists while
    * the object is reachable. The destructor of the buffer stops the helper thread.
@@ -44,12 +48,15 @@ export class Poller {
   readonly #ready: Int32Array = new Int32Array(new ArrayBuffer(READY_MAX * READY.size));
   readonly #readyAddress: number;
 
-  constructor(loaded: LoadedShim) {
-    const { shim, pollerDestroy } = loaded;
+  /** @param descriptors the address of the descriptors of the thread, which holds their memory. */
+  constructor({ shim, pollerDestroy }: LoadedShim, descriptors: number) {
     const address = shim.poller_create();
-    if (address === null) throw new Error("mmap of a poller expected memory, got none");
+    if (address === null) {
+      throw Object.assign(new Error("mmap of a poller expected memory, got none"), ENOMEM);
+    }
     this.#shim = shim;
     this.#address = address;
+    this.#descriptors = descriptors;
     this.memory = ownedBuffer(address, shim.poller_bytes(), address, pollerDestroy);
     this.#readyAddress = addressOf(this.#ready);
   }
@@ -61,7 +68,7 @@ export class Poller {
    */
   openInLoop(fd: number): number {
     const registration = findRegistration(this.#shim, fd);
-    if (registration === undefined) return -ENOENT;
+    if (typeof registration === "number") return registration;
     const { epoll, data } = registration;
     return this.#shim.poller_open_in_loop(this.#address, epoll, fd, data);
   }
@@ -71,7 +78,7 @@ export class Poller {
    * of `fd` on success. Returns 0 or -errno.
    */
   openWithThread(fd: number): number {
-    return this.#shim.poller_open_with_thread(this.#address, fd);
+    return this.#shim.poller_open_with_thread(this.#address, this.#descriptors, fd);
   }
 
   /**

@@ -30,12 +30,12 @@ export interface Shim {
   ): number;
   memory_map(length: number): Address | null;
   memory_unmap(memory: Address, length: Address): void;
-  descriptor_own(fd: number): void;
-  descriptor_disown(fd: number): void;
-  descriptors_owned(): Address;
-  descriptors_close(memory: Address, context: Address): void;
-  socket_open(domain: number, type: number, protocol: number): number;
-  socket_pair(domain: number, type: number, fds: Address): number;
+  descriptor_own(descriptors: Address, fd: number): void;
+  descriptor_disown(descriptors: Address, fd: number): void;
+  descriptors_create(): Address | null;
+  descriptors_destroy(descriptors: Address, context: Address): void;
+  socket_open(descriptors: Address, domain: number, type: number, protocol: number): number;
+  socket_pair(descriptors: Address, domain: number, type: number, fds: Address): number;
   socket_bind(fd: number, address: Address, length: number): number;
   socket_connect(fd: number, address: Address, length: number): number;
   socket_name(fd: number, address: Address, capacity: number): number;
@@ -44,8 +44,8 @@ export interface Shim {
   option_get(fd: number, level: number, name: number, value: Address, capacity: number): number;
   descriptor_flags(fd: number): number;
   descriptor_set_nonblocking(fd: number): number;
-  descriptor_duplicate(fd: number): number;
-  descriptor_close(fd: number): number;
+  descriptor_duplicate(descriptors: Address, fd: number): number;
+  descriptor_close(descriptors: Address, fd: number): number;
   clock_read(clock: number, time: Address): number;
   offload_probe(): number;
   poller_create(): Address | null;
@@ -53,10 +53,12 @@ export interface Shim {
   poller_destroy(poller: Address, context: Address): void;
   registration_find(fd: number, data: Address): number;
   poller_open_in_loop(poller: Address, loop: number, fd: number, data: bigint): number;
-  poller_open_with_thread(poller: Address, fd: number): number;
+  poller_open_with_thread(poller: Address, descriptors: Address, fd: number): number;
   poller_arm(poller: Address, fd: number, events: number, isOnce: number, token: number): number;
   poller_remove(poller: Address, fd: number): number;
   poller_wait(poller: Address, out: Address, capacity: number): number;
+  monotonic_ms(): number;
+  shim_publish(name: Address): number;
   interface_index(name: Address): number;
   interface_of_address(family: number, bytes: Address, offset: number, length: number): number;
 }
@@ -69,12 +71,12 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   batch_scatter: { args: ["ptr", "u32", "u32", "ptr", "u32"], returns: "u32" },
   memory_map: { args: ["u64"], returns: "ptr" },
   memory_unmap: { args: ["ptr", "ptr"], returns: "void" },
-  descriptor_own: { args: ["i32"], returns: "void" },
-  descriptor_disown: { args: ["i32"], returns: "void" },
-  descriptors_owned: { args: [], returns: "ptr" },
-  descriptors_close: { args: ["ptr", "ptr"], returns: "void" },
-  socket_open: { args: ["i32", "i32", "i32"], returns: "i32" },
-  socket_pair: { args: ["i32", "i32", "ptr"], returns: "i32" },
+  descriptor_own: { args: ["ptr", "i32"], returns: "void" },
+  descriptor_disown: { args: ["ptr", "i32"], returns: "void" },
+  descriptors_create: { args: [], returns: "ptr" },
+  descriptors_destroy: { args: ["ptr", "ptr"], returns: "void" },
+  socket_open: { args: ["ptr", "i32", "i32", "i32"], returns: "i32" },
+  socket_pair: { args: ["ptr", "i32", "i32", "ptr"], returns: "i32" },
   socket_bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
   socket_connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
   socket_name: { args: ["i32", "ptr", "u32"], returns: "i32" },
@@ -83,8 +85,8 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   option_get: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
   descriptor_flags: { args: ["i32"], returns: "i32" },
   descriptor_set_nonblocking: { args: ["i32"], returns: "i32" },
-  descriptor_duplicate: { args: ["i32"], returns: "i32" },
-  descriptor_close: { args: ["i32"], returns: "i32" },
+  descriptor_duplicate: { args: ["ptr", "i32"], returns: "i32" },
+  descriptor_close: { args: ["ptr", "i32"], returns: "i32" },
   clock_read: { args: ["i32", "ptr"], returns: "i32" },
   offload_probe: { args: [], returns: "i32" },
   poller_create: { args: [], returns: "ptr" },
@@ -92,10 +94,12 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   poller_destroy: { args: ["ptr", "ptr"], returns: "void" },
   registration_find: { args: ["i32", "ptr"], returns: "i32" },
   poller_open_in_loop: { args: ["ptr", "i32", "i32", "u64"], returns: "i32" },
-  poller_open_with_thread: { args: ["ptr", "i32"], returns: "i32" },
+  poller_open_with_thread: { args: ["ptr", "ptr", "i32"], returns: "i32" },
   poller_arm: { args: ["ptr", "i32", "u32", "i32", "u64"], returns: "i32" },
   poller_remove: { args: ["ptr", "i32"], returns: "i32" },
   poller_wait: { args: ["ptr", "ptr", "u32"], returns: "i32" },
+  monotonic_ms: { args: [], returns: "f64" },
+  shim_publish: { args: ["ptr"], returns: "i32" },
   interface_index: { args: ["ptr"], returns: "i32" },
   interface_of_address: { args: ["i32", "ptr", "u32", "u32"], returns: "i32" },
 };

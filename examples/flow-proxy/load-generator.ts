@@ -21,6 +21,8 @@ const RECEIVE_BUFFER_BYTES = 212_992;
  * processor's cache on their way.
  */
 const OUTSTANDING_MAX = 10 * RUN_REQUESTS;
+/** The number of clients of the portable backend with a full window at the same time. */
+const PORTABLE_CLIENTS = 8;
 const EXPIRY_INTERVAL_MS = 100;
 
 export interface LoadOptions {
@@ -63,7 +65,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
       const socket = await openSocket({ connect, backend });
       if (budget === undefined) {
         const outstandingMax = outstandingMaxFor(socket);
-        window = Math.min(RUN_REQUESTS, outstandingMax);
+        window = windowFor(socket, outstandingMax);
         budget = new RequestBudget(outstandingMax);
       }
       usedBackend = socket.backend;
@@ -101,6 +103,13 @@ function outstandingMaxFor(socket: UdpSocket): number {
   if (fitting < RUN_REQUESTS) return Math.max(1, fitting);
   // Whole runs: the remainder would be sent as a shorter burst, and the ones after it as well.
   return Math.min(OUTSTANDING_MAX, fitting - (fitting % RUN_REQUESTS));
+}
+
+/** Long bursts pay off only with GSO. Without it, more clients have requests at the same time. */
+function windowFor({ backend }: UdpSocket, outstandingMax: number): number {
+  const window =
+    backend === "native" ? outstandingMax : Math.ceil(outstandingMax / PORTABLE_CLIENTS);
+  return Math.min(RUN_REQUESTS, window);
 }
 
 async function sendUntil(

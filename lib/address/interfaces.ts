@@ -5,8 +5,9 @@
  * leaves out those that are down, have no carrier or have no address.
  */
 
-import { type EncodedAddress, loadNative } from "../../ffi/native.ts";
+import type { EncodedAddress } from "../../ffi/native.ts";
 import { rangeError, show } from "../support/check.ts";
+import { loadFunctions } from "../support/native.ts";
 import { formatIPv4, formatIPv6, parseIPv4, parseIPv6 } from "./ip.ts";
 import { AF_INET, AF_INET6, SOCKADDR_IN_BYTES, SOCKADDR_IN6_BYTES } from "./sockaddr.ts";
 
@@ -63,7 +64,7 @@ function find(text: string): number | undefined {
 /** Returns the index of the device `name`; `undefined` if there is none. */
 function indexOfName(name: string): number | undefined {
   if (name === "" || name.includes("\0")) return undefined;
-  const loaded = loadNative();
+  const loaded = loadFunctions("if_nametoindex");
   if ("reason" in loaded) return indexWithoutShim(name);
   const index = loaded.native.interfaceIndex(name);
   return index > 0 ? index : undefined;
@@ -85,7 +86,7 @@ function indexWithoutShim(name: string): number | undefined {
 
 /** Returns the index of the interface that has `address`; `undefined` if there is none. */
 function indexOfAddress(address: EncodedAddress): number | undefined {
-  const loaded = loadNative();
+  const loaded = loadFunctions("if_nametoindex");
   const { offset, length } = partOf(address);
   if ("native" in loaded) {
     const index = loaded.native.interfaceOfAddress(address, offset, length);

@@ -12,6 +12,7 @@ import { AddressMap } from "../address/address-map.ts";
 import type { SocketAddress } from "../address/socket-address.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
 import { EINVAL, EIO, EMSGSIZE } from "../linux/constants.ts";
+import { nowMs } from "../support/timers.ts";
 
 /** The datagrams per message: UDP_MAX_SEGMENTS of <linux/udp.h> before Linux 6.9 doubled it. */
 export const SEGMENTS_MAX = 64;
@@ -48,10 +49,10 @@ export class GsoLimits {
   readonly #order: SocketAddress[] = [];
   #connectedLimit: Limit | undefined;
 
-  /** @param nowMs the clock. Default: `performance.now`. */
-  constructor(counters: SocketCounters, nowMs: () => number = () => performance.now()) {
+  /** @param clock returns the time in milliseconds. Default: `nowMs` of support/timers.ts. */
+  constructor(counters: SocketCounters, clock: () => number = nowMs) {
     this.#counters = counters;
-    this.#nowMs = nowMs;
+    this.#nowMs = clock;
   }
 
   /** Returns the maximum size in bytes of a segment to `address`; 0 if GSO does not work. */

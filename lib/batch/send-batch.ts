@@ -11,6 +11,7 @@ import { lostMemory, type Payload } from "../datagram/payload.ts";
 import { type SendMeta, SendMetaCopy, sameSendMeta } from "../datagram/send-meta.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
+import { IdleResource } from "../support/idle.ts";
 import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 import type { MessageBuilder } from "./message-builder.ts";
@@ -63,6 +64,8 @@ export class SendBatch {
   /** Two slices per datagram i: its prefix (2i), which may be empty, and its payload (2i + 1). */
   readonly #slices: { views: Uint8Array[]; starts: Uint32Array; lengths: Uint32Array };
   readonly #addresses: (SocketAddress | undefined)[] = [];
+  /** The payloads of datagrams that are sent, which the next ones mostly replace. */
+  readonly #sentPayloads: IdleResource = new IdleResource(() => this.#releaseSent());
   readonly #meta: (SendMetaCopy | undefined)[] = [];
   /** The objects that `#meta` refers to, one for each datagram. */
   readonly #metaCopies: SendMetaCopy[] = [];
@@ -187,6 +190,13 @@ export class SendBatch {
     this.#slices.views.fill(this.#prefixes);
     this.#first = this.#end = this.#nextPrefixLength = this.#peerChanges = 0;
     this.#hasNextMeta = false;
+  }
+
+  /** Releases the payloads of datagrams that are not queued. Any array may take their place. */
+  #releaseSent(): void {
+    const { views } = this.#slices;
+    views.fill(this.#prefixes, 0, 2 * this.#first);
+    views.fill(this.#prefixes, 2 * this.#end);
   }
 
   #push(view: Uint8Array, start: number, length: number, to: SocketAddress | undefined): this {
@@ -352,6 +362,7 @@ export class SendBatch {
     let bytes = 0;
     const end = Math.min(this.#first + count, this.#end);
     for (let i = this.#first; i < end; i++) bytes += this.#lengthAt(i);
+    this.#sentPayloads.use();
     this.#first = end;
     if (this.#first === this.#end) {
       // A prefix whose payload is not pushed yet moves to the first place.

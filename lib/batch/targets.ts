@@ -115,6 +115,11 @@ export class TargetList {
     }
   }
 
+  /** Releases all targets and metadata objects. */
+  releaseAll(): void {
+    this.release(this.vector.capacity);
+  }
+
   /** Releases the first `count` targets and metadata objects, so that they can be collected. */
   release(count: number): void {
     this.vector.release(count);

@@ -1,5 +1,7 @@
 /** The bounded time in which a send that failed with ENOBUFS is retried. */
 
+import { nowMs } from "../support/timers.ts";
+
 /** How long to retry: long enough for a queue at 1 Gbit/s to drain 1,600 packets. */
 const WINDOW_MS = 20;
 /** After this time without ENOBUFS, the next one starts a new window. */
@@ -24,10 +26,10 @@ export class NoBuffersWindow {
 
   /** Records a failure, and returns how long to continue in milliseconds; 0: not at all. */
   remainingMs(): number {
-    const nowMs = performance.now();
-    if (nowMs - this.#latestMs > QUIET_MS) this.#startMs = nowMs;
-    this.#latestMs = nowMs;
-    return Math.max(0, this.#startMs + this.#windowMs - nowMs);
+    const now = nowMs();
+    if (now - this.#latestMs > QUIET_MS) this.#startMs = now;
+    this.#latestMs = now;
+    return Math.max(0, this.#startMs + this.#windowMs - now);
   }
 
   /** Ends the window after a successful send. */

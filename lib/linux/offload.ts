@@ -4,7 +4,10 @@
  */
 
 import type { Native } from "../../ffi/native.ts";
-import { rangeError, typeError } from "../support/check.ts";
+import { typeError } from "../support/check.ts";
+import { readVariable } from "../support/environment.ts";
+import { SocketError } from "../support/errors.ts";
+import { isLack } from "../support/lacks.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 
 /** The offloads of a socket. */
@@ -17,9 +20,6 @@ export interface Offload {
 
 export const NO_OFFLOAD: Offload = { gso: false, gro: false };
 
-/** The environment variable that disables offloads (`off`). */
-const OFFLOAD_VARIABLE = "DATAGRAM_SOCKET_OFFLOAD";
-
 /** The offloads that work on this system; absent until the first probe. */
 let supported: Offload | undefined;
 
@@ -29,22 +29,26 @@ export type OffloadOption = boolean | Partial<Offload> | undefined;
 /**
  * Returns the requested offloads (default: both) that work on this system. The environment
  * variable takes precedence, so that the operator of a program can disable what it requests.
+ *
+ * @throws SocketError if the process is out of descriptors or memory; RangeError for an invalid
+ * value of the variable.
  */
 export function chooseOffload(native: Native, requested: OffloadOption): Offload {
-  const variable = process.env[OFFLOAD_VARIABLE] ?? "";
-  if (!["on", "off", ""].includes(variable)) {
-    throw rangeError(OFFLOAD_VARIABLE, '"on" or "off"', variable);
-  }
+  const variable = readVariable("DATAGRAM_SOCKET_OFFLOAD");
   if (variable === "off" || requested === false) return NO_OFFLOAD;
-  if (supported === undefined) {
-    const probed = native.probeOffload();
-    supported = { gso: probed >= 1, gro: probed >= 2 };
-  }
-  if (requested === undefined || requested === true) return supported;
-  return {
-    gso: supported.gso && requested.gso !== false,
-    gro: supported.gro && requested.gro !== false,
-  };
+  const { gso, gro } = supported ?? probeOffload(native);
+  if (requested === undefined || requested === true) return { gso, gro };
+  return { gso: gso && requested.gso !== false, gro: gro && requested.gro !== false };
+}
+
+/** Returns the offloads that work. If they cannot be tested now, a later call tests them again. */
+function probeOffload(native: Native): Offload {
+  const probed = native.probeOffload();
+  if (isLack(-probed)) throw new SocketError({ errno: -probed, syscall: "socket" });
+  // For instance, loopback is not up yet.
+  if (probed < 0) return NO_OFFLOAD;
+  supported = { gso: probed >= 1, gro: probed >= 2 };
+  return supported;
 }
 
 const OFFLOAD = optionKinds<Offload>({ gso: "boolean", gro: "boolean" });

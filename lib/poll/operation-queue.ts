@@ -5,6 +5,7 @@
 
 import { typeError } from "../support/check.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
+import { setImmediate } from "../support/timers.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
 
 /** Options of every call that waits. */

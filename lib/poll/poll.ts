@@ -5,6 +5,7 @@
  */
 
 import { typeError } from "../support/check.ts";
+import { setImmediate } from "../support/timers.ts";
 
 /** The result of a poll that cannot proceed now. The waker is called when it should be retried. */
 export const Pending: unique symbol = Symbol("datagram-socket.Pending");

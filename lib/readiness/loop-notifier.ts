@@ -37,6 +37,8 @@ export async function openLoopNotifier(
     native.close(fd);
     throw error;
   }
+  // Bun has adopted the descriptor, and closes it. If a Worker is terminated before this line, Bun
+  // closes it first, and the destructor of the owner finds that it is not open any more.
   native.disown(fd);
   try {
     // Bun first registers a new socket for writability, and calls `drain` once.

@@ -1,5 +1,7 @@
 /** Notifiers wake Bun's event loop when a socket is ready. */
 
+import { afterTicks, startTimer } from "../support/timers.ts";
+
 /**
  * - `"loop"`: Bun's event loop watches the poller's epoll instance (loop-notifier.ts).
  * - `"thread"`: a helper thread watches it and writes to a socket of the event loop
@@ -15,17 +17,22 @@ export interface Notifier {
   close(): void;
 }
 
+/** The number of ticks of the event loop that an event is still waited for after a time-out. */
+const LATE_TICKS = 3;
+
 /**
- * Waits for `promise`, at most `limitMs`.
+ * Waits for `promise`, at most `limitMs`, and longer only if the thread is busy.
  *
  * @throws Error with `message` when the time is over.
  */
 export async function within<T>(limitMs: number, promise: Promise<T>, message: string): Promise<T> {
   const { promise: timeout, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error(`${message} in ${limitMs} ms`)), limitMs);
+  const cancel = startTimer(limitMs, () =>
+    afterTicks(LATE_TICKS, () => reject(new Error(`${message} in ${limitMs} ms`))),
+  );
   try {
     return await Promise.race([promise, timeout]);
   } finally {
-    clearTimeout(timer);
+    cancel();
   }
 }

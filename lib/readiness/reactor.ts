@@ -22,6 +22,7 @@ import { AF_UNIX } from "../address/sockaddr.ts";
 import { POLLERR, POLLIN, POLLOUT, SOCK_STREAM } from "../linux/constants.ts";
 import type { Waker } from "../poll/poll.ts";
 import { checkResult, SocketError } from "../support/errors.ts";
+import { nowMs, setImmediate, startTimer } from "../support/timers.ts";
 import { Interest, RETRY_MAX_MS, RETRY_MIN_MS, type Registration } from "./interest.ts";
 import { openLoopNotifier } from "./loop-notifier.ts";
 import { type Notifier, type ReadinessMode, within } from "./notifier.ts";
@@ -175,16 +176,16 @@ export class Reactor {
   wait(interest: Interest, waker: Waker): void {
     interest.waker = waker;
     if (interest.state === "spinning") return;
-    const nowMs = performance.now();
-    if (interest.waitSinceMs === 0) interest.waitSinceMs = nowMs;
-    const waitedMs = nowMs - interest.waitSinceMs;
+    const now = nowMs();
+    if (interest.waitSinceMs === 0) interest.waitSinceMs = now;
+    const waitedMs = now - interest.waitSinceMs;
     // Only readers spin: a failed send costs far more than an empty receive.
     const mayBeShort = interest.events === POLLIN && interest.hasShortWaits && waitedMs <= SPIN_MS;
     if (mayBeShort && this.#spinning.length < SPINNING_MAX) {
       this.#spin(interest);
     } else {
       if (waitedMs > SPIN_MS) interest.hasShortWaits = false;
-      interest.waitSinceMs = nowMs;
+      interest.waitSinceMs = now;
       this.#arm(interest, waker);
     }
   }
@@ -195,7 +196,7 @@ export class Reactor {
     const delayMs = Math.min(interest.retryDelayMs, delayMsMax);
     interest.retryDelayMs = Math.min(2 * interest.retryDelayMs, RETRY_MAX_MS);
     // Unreferenced: a socket keeps the process alive by itself, if it is meant to.
-    setTimeout(() => interest.wake(), delayMs).unref();
+    startTimer(delayMs, () => interest.wake());
   }
 
   /**
@@ -215,7 +216,7 @@ export class Reactor {
   // ------------------------------------------------------------------------------- ticks ----
 
   #isOverTime(): boolean {
-    return this.#isTickScheduled && performance.now() - this.#tickStartMs > TICK_MS;
+    return this.#isTickScheduled && nowMs() - this.#tickStartMs > TICK_MS;
   }
 
   #spin(interest: Interest): void {
@@ -231,7 +232,7 @@ export class Reactor {
   #scheduleTick(): void {
     if (this.#isTickScheduled) return;
     this.#isTickScheduled = true;
-    this.#tickStartMs = performance.now();
+    this.#tickStartMs = nowMs();
     const immediate = setImmediate(this.#onTick);
     if (this.#refs === 0) immediate.unref();
   }
@@ -352,7 +353,7 @@ export class Reactor {
 
   #onReady(interest: Interest): void {
     interest.emptyEvents++;
-    interest.hasShortWaits = performance.now() - interest.waitSinceMs <= SPIN_MS;
+    interest.hasShortWaits = nowMs() - interest.waitSinceMs <= SPIN_MS;
     interest.waitSinceMs = 0;
     interest.wake();
   }

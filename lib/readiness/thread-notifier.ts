@@ -29,6 +29,7 @@ export async function openThreadNotifier(
     native.close(threadFd);
     throw error;
   }
+  // As in loop-notifier.ts.
   native.disown(loopFd);
   const result = poller.openWithThread(threadFd);
   if (result < 0) {

@@ -1,12 +1,13 @@
 /** The reactor of this thread, created and probed when the first socket needs it. */
 
-import { loadNative, type Native } from "../../ffi/native.ts";
+import type { Native } from "../../ffi/native.ts";
+import { readVariable } from "../support/environment.ts";
+import { lackError } from "../support/lacks.ts";
+import { loadFunctions } from "../support/native.ts";
+import { useSystemClock } from "../support/timers.ts";
 import { warn } from "../support/warn.ts";
 import type { ReadinessMode } from "./notifier.ts";
 import { Reactor } from "./reactor.ts";
-
-/** The environment variable that selects a mode: `loop` or `thread`. */
-const MODE_VARIABLE = "DATAGRAM_SOCKET_READINESS";
 
 /** The native functions and the reactor of a thread. */
 export interface NativeThread {
@@ -19,24 +20,37 @@ export type NativeThreadResult = NativeThread | { readonly reason: string };
 
 let result: Promise<NativeThreadResult> | undefined;
 
-/** Returns the reactor of this thread, which the first call creates. Never rejects. */
+/**
+ * Returns the reactor of this thread, which the first call creates, or the reason why that is not
+ * possible. Both last as long as the thread; an error does not.
+ *
+ * @throws SocketError if the process is out of descriptors, memory or threads; RangeError for an
+ * invalid value of the environment variable `DATAGRAM_SOCKET_READINESS`.
+ */
 export function loadNativeThread(): Promise<NativeThreadResult> {
-  result ??= createReactor();
+  result ??= createReactor().catch((error) => {
+    result = undefined;
+    throw error;
+  });
   return result;
 }
 
 async function createReactor(): Promise<NativeThreadResult> {
-  const loaded = loadNative();
+  const requested = readVariable("DATAGRAM_SOCKET_READINESS");
+  const loaded = loadFunctions("cc");
   if ("reason" in loaded) return loaded;
-  const requested = process.env[MODE_VARIABLE];
+  const { native } = loaded;
+  useSystemClock(() => native.monotonicMs());
   const modes: ReadinessMode[] = requested === "thread" ? ["thread"] : ["loop", "thread"];
   const failures: string[] = [];
   for (const mode of modes) {
     try {
-      const reactor = await Reactor.create(loaded.native, mode);
+      const reactor = await Reactor.create(native, mode);
       if (failures.length > 0) warn(`readiness uses a helper thread: ${failures[0]}`);
-      return { native: loaded.native, reactor };
+      return { native, reactor };
     } catch (error) {
+      const lack = lackError(error, "socket");
+      if (lack !== undefined) throw lack;
       failures.push(error instanceof Error ? error.message : String(error));
     }
   }

@@ -3,7 +3,7 @@
  * only. They never block, even if the descriptor is blocking.
  */
 
-import { loadNative, NAME_CAPACITY_MAX, type Native } from "../../ffi/native.ts";
+import { NAME_CAPACITY_MAX, type Native } from "../../ffi/native.ts";
 import { AF_INET, AF_INET6 } from "../address/sockaddr.ts";
 import type { SocketAddress } from "../address/socket-address.ts";
 import { MessageBuilder } from "../batch/message-builder.ts";
@@ -30,6 +30,7 @@ import { WouldBlock } from "../poll/poll.ts";
 import { checkInteger } from "../support/check.ts";
 import { SocketError, unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
+import { loadFunctions } from "../support/native.ts";
 
 const O_NONBLOCK = 0o4000;
 
@@ -46,7 +47,7 @@ const idleLists: Lists[] = [];
 /** The maximum number of deferred errors. All are discarded beyond that. */
 const DEFERRED_MAX = 1024;
 
-let loaded: Native | undefined;
+let functions: Native | undefined;
 
 /**
  * Receives the available datagrams into `bufs`, one per buffer, and returns their number, or
@@ -235,12 +236,12 @@ export function isNonblocking(fd: number): boolean {
 
 function open(what: string, fd: number): Native {
   checkInteger("fd", fd, 0, 2 ** 31 - 1);
-  if (loaded === undefined) {
-    const result = loadNative();
-    if ("reason" in result) throw unsupportedError(what, result.reason);
-    loaded = result.native;
+  if (functions === undefined) {
+    const loaded = loadFunctions(what);
+    if ("reason" in loaded) throw unsupportedError(what, loaded.reason);
+    functions = loaded.native;
   }
-  return loaded;
+  return functions;
 }
 
 function newLists(native: Native): Lists {

@@ -6,6 +6,7 @@ import type { EarlyDatagram } from "../engine/native/native-receiver.ts";
 import { typeError } from "../support/check.ts";
 import { checkResult, closedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
+import { setImmediate } from "../support/timers.ts";
 
 /** A socket of Bun, with the members that its types lack or declare otherwise. */
 interface BunSocket extends Bun.udp.BaseUDPSocket {

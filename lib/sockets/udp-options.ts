@@ -7,13 +7,11 @@ import { type BufferSizes, checkBufferSizes } from "../engine/native/open-socket
 import { checkOffload, type Offload } from "../linux/offload.ts";
 import { PATH_MTU_DISCOVERY_MODES, type PathMtuDiscovery } from "../linux/socket-options.ts";
 import { loadNativeThread, type NativeThreadResult } from "../readiness/thread-reactor.ts";
-import { checkInteger, rangeError } from "../support/check.ts";
+import { checkInteger } from "../support/check.ts";
+import { checkVariables, readVariable } from "../support/environment.ts";
 import { unsupportedError } from "../support/errors.ts";
 import { checkOneOf, checkOptions, optionKinds } from "../support/options.ts";
 import { warn } from "../support/warn.ts";
-
-/** The environment variable that selects the default backend: `native` or `portable`. */
-const BACKEND_VARIABLE = "DATAGRAM_SOCKET_BACKEND";
 
 /** Options of `UdpSocket.bind`. */
 export interface UdpBindOptions extends BufferSizes {
@@ -137,12 +135,16 @@ export function checkHostAndPort(name: string, peer: HostAndPort): void {
   checkInteger(`${name}.port`, peer.port, 1, 65_535);
 }
 
-/** Returns the native backend, or the reason why it is not used. */
+/**
+ * Returns the native backend, or the reason why it is not used. All environment variables are
+ * checked, even if the options take precedence.
+ *
+ * @throws RangeError for an invalid value of an environment variable; SocketError as
+ * `loadNativeThread`.
+ */
 export async function chooseBackend(requested: Backend | undefined): Promise<NativeThreadResult> {
-  const wanted = requested ?? process.env[BACKEND_VARIABLE] ?? "";
-  if (!["native", "portable", ""].includes(wanted)) {
-    throw rangeError(BACKEND_VARIABLE, '"native" or "portable"', wanted);
-  }
+  const wanted = requested ?? readVariable("DATAGRAM_SOCKET_BACKEND");
+  checkVariables();
   if (wanted === "portable") return { reason: "the portable backend was requested" };
   const loaded = await loadNativeThread();
   if ("reason" in loaded) {

@@ -26,6 +26,7 @@ import { unsupportedError } from "../support/errors.ts";
 import { checkBoolean } from "../support/options.ts";
 import { checkOpenFd, isUdpLite } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
+import { openPortable } from "./portable.ts";
 import { checkBunSocket, takeOver } from "./take-over.ts";
 import {
   checkAdoptOptions,
@@ -64,11 +65,9 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     const { hostname, port = 0, connect, ipv6Only = false } = options;
     const { local, peer } = await resolveEndpoints({ hostname, port, connect, ipv6Only });
     if ("reason" in loaded) {
-      // Loaded on demand: it takes as long as opening a socket.
-      const { PortableEngine } = await import("../engine/portable/portable-engine.ts");
       const { receiveQueueDatagrams, sendErrors } = options;
       const init = { local, peer, receiveQueueDatagrams, sendErrors };
-      return new UdpSocket(await PortableEngine.open(init));
+      return new UdpSocket(await openPortable(init));
     }
     const { native } = loaded;
     const fd = openUdp(native, { local, peer }, options);

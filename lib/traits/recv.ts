@@ -18,6 +18,7 @@ import {
   MAX_DATAGRAM_SIZE,
 } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
+import { setImmediate } from "../support/timers.ts";
 
 /** Options of `recvMany`. */
 export interface RecvManyOptions extends RecvRange, WaitOptions {}

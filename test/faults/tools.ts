@@ -91,6 +91,8 @@ export interface Parts {
   readonly lib: Library;
   readonly traffic: typeof traffic;
   readonly talk: Talk;
+  /** Advances the clock that `performance.now` shows. */
+  readonly clock: { offsetMs: number };
 }
 
 /** Options of a program. */
@@ -123,10 +125,14 @@ export class Program<Result> implements AsyncDisposable {
     { env = {}, prefix = [] }: ProgramOptions = {},
   ): Program<Result> {
     const source = `
+      // Before the library is loaded, which may keep the function.
+      const now = performance.now.bind(performance);
+      const clock = { offsetMs: 0 };
+      performance.now = () => now() + clock.offsetMs;
       const lib = await import(${JSON.stringify(LIB)});
       const traffic = await import(${JSON.stringify(TRAFFIC)});
       const talk = traffic.makeTalk();
-      const result = await (${main})({ lib, traffic, talk }, ${JSON.stringify(argument)});
+      const result = await (${main})({ lib, traffic, talk, clock }, ${JSON.stringify(argument)});
       const line = JSON.stringify({ result: result ?? null }) + "\\n";
       process.stdout.write(line, () => process.exit(0));`;
     const enter = namespace === undefined ? [] : ["ip", "netns", "exec", namespace];
@@ -277,7 +283,7 @@ export class Sender implements AsyncDisposable {
   ): Promise<Sender> {
     const program = Program.start(
       namespace,
-      ({ lib, traffic, talk }, options: SenderOptions) => traffic.serve(lib, talk, options),
+      (parts, options: SenderOptions) => parts.traffic.serve(parts, options),
       options,
       programOptions,
     );
@@ -296,7 +302,7 @@ export class Sender implements AsyncDisposable {
     return this.#program.said();
   }
 
-  /** Advances the clock that `performance.now` of the process shows. */
+  /** Advances the clock of the process, see `Parts.clock`. */
   advanceClock(ms: number): Promise<void> {
     this.#program.tell({ advanceMs: ms });
     return this.#program.said();

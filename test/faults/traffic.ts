@@ -11,7 +11,7 @@ import type {
   UdpSocket,
   UnixDatagram,
 } from "../../lib/index.ts";
-import type { ReceiverOptions, SenderOptions, Talk } from "./tools.ts";
+import type { Parts, ReceiverOptions, SenderOptions, Talk } from "./tools.ts";
 
 type Library = typeof import("../../lib/index.ts");
 
@@ -248,7 +248,10 @@ interface Command {
 }
 
 /** Opens a socket, says its port, and sends when the test says so. */
-export async function serve(lib: Library, talk: Talk, options: SenderOptions): Promise<null> {
+export async function serve(
+  { lib, talk, clock }: Omit<Parts, "traffic">,
+  options: SenderOptions,
+): Promise<null> {
   const { hostname, port, isConnected = true, bind = {} } = options;
   const socket = await lib.UdpSocket.bind({
     ...(bind.backend === "portable" ? {} : { sendBufferBytes: 2 ** 22 }),
@@ -276,9 +279,7 @@ export async function serve(lib: Library, talk: Talk, options: SenderOptions): P
     if (command.send !== undefined) talk.say(await sendNumbered(lib, socket, command.send, to));
     if (command.errors) talk.say(errors);
     if (command.advanceMs !== undefined) {
-      const now = performance.now.bind(performance);
-      const { advanceMs } = command;
-      performance.now = () => now() + advanceMs;
+      clock.offsetMs += command.advanceMs;
       talk.say(null);
     }
   }

@@ -8,7 +8,7 @@ export const SHIM_ONLY: ReadonlySet<string> = new Set([
   "EINTR_RETRIES_MAX",
   "NOTIFY_RETRY_MS",
   "EPOLL_EVENTS_MAX",
-  "OWNED_MAX",
+  "DESCRIPTORS_MIN",
   "PROBE_DATAGRAMS",
   "PROBE_STRIDE",
   "PROBE_BYTES",
@@ -17,6 +17,9 @@ export const SHIM_ONLY: ReadonlySet<string> = new Set([
   "EPOLL_LINK",
   "EPOLL_ENTRIES",
   "EPOLL_ENTRY",
+  "PUBLISHED_PREFIX",
+  "PUBLISHED_FORMAT",
+  "PUBLISHED_BYTES",
 ]);
 
 /** Constants of the shim whose name differs from the header's: the C expression of the value. */
@@ -24,6 +27,7 @@ export const RENAMED: { readonly [name: string]: string } = {
   SYS_RECVMMSG: "SYS_recvmmsg",
   SYS_SENDMMSG: "SYS_sendmmsg",
   SYS_GETDENTS64: "SYS_getdents64",
+  SYS_FSTAT: "SYS_fstat",
   PROT_READ_WRITE: "(PROT_READ | PROT_WRITE)",
   MAP_PRIVATE_ANONYMOUS: "(MAP_PRIVATE | MAP_ANONYMOUS)",
 };
@@ -34,6 +38,14 @@ export const STRUCTS: readonly [
   header: string,
   fields: readonly [shim: string, header: string][],
 ][] = [
+  [
+    "struct file_status",
+    "struct stat",
+    [
+      ["device", "st_dev"],
+      ["inode", "st_ino"],
+    ],
+  ],
   [
     "struct msghdr",
     "struct msghdr",
@@ -144,6 +156,7 @@ export const HEADERS: string = `
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>

@@ -17,11 +17,19 @@ import { loadedNative, loadedShim, openPair, testIf } from "./tools.ts";
 const AF_INET = 2;
 const SOCK_DGRAM = 2;
 const POLLIN = 1;
+const ENOENT = 2;
 /** `isOnce` of `arm`: an event does not disarm the descriptor. */
 const LEVEL_TRIGGERED = false;
 
 const native = loadedNative();
-const findRegistration = (fd: number) => findRegistrationWith(loadedShim(), fd);
+/** The registration of a descriptor, or undefined if it has none (ENOENT). */
+function findRegistration(fd: number): EpollRegistration | undefined {
+  const registration = findRegistrationWith(loadedShim(), fd);
+  if (typeof registration !== "number") return registration;
+  expect(registration).toBe(-ENOENT);
+  return undefined;
+}
+
 const reason = await modeMissing("loop");
 
 describe("findRegistration", () => {

@@ -248,6 +248,6 @@ function prototype(name: string): string[] {
 
 function ffiType(declaration: string): string {
   if (declaration.includes("*")) return "ptr";
-  const type = /\b(u64|u32|i32|int|void)\b/.exec(declaration)?.[1] ?? declaration;
-  return type === "int" ? "i32" : type;
+  const type = /\b(u64|u32|i32|int|double|void)\b/.exec(declaration)?.[1] ?? declaration;
+  return { int: "i32", double: "f64" }[type] ?? type;
 }

@@ -4,9 +4,9 @@
  */
 
 import { afterAll, describe, expect, test } from "bun:test";
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { loadShim } from "../../ffi/load.ts";
+import { isSupportedBun, loadShim } from "../../ffi/load.ts";
 import { loadNative } from "../../ffi/native.ts";
 import { SYMBOLS } from "../../ffi/symbols.ts";
 import { missing, output, ROOT, run, temporaryDirectory, testIf } from "./tools.ts";
@@ -80,6 +80,31 @@ describe("when the shim cannot be loaded", () => {
     expect(err.match(/DATAGRAM_SOCKET_FALLBACK/g)?.length).toBe(1);
   });
 
+  test("the portable backend is used, with one warning, if Bun is too old", () => {
+    const preload = join(ROOT, "test/ffi/children/old-bun.ts");
+    const { code, out, err } = run([BUN, "--preload", preload, CHILD]);
+    expect(code).toBe(0);
+    expect(parse(out)).toMatchObject({ mode: null, backend: "portable", echoed: 5 });
+    expect(parse(out).reason).toBe("Bun 1.4.3 or later expected for the shim, got 1.4.2");
+    expect(err.match(/DATAGRAM_SOCKET_FALLBACK/g)?.length).toBe(1);
+    expect(err).toContain("got 1.4.2");
+  });
+
+  test.each([
+    ["1.4.3", true],
+    ["1.4.3-canary.20260101T140604", true],
+    ["1.4.10", true],
+    ["1.5.0", true],
+    ["2.0.0", true],
+    ["1.4.2", false],
+    ["1.4.0", false],
+    ["1.3.99", false],
+    ["0.9.9", false],
+    ["", false],
+  ])("Bun %p is supported: %p", (version, expected) => {
+    expect(isSupportedBun(version)).toBe(expected);
+  });
+
   test("the reason has both ABI versions if that of the shim differs", () => {
     const { out, err } = loadChanged((source) =>
       source.replace(/#define SHIM_ABI \d+/, "#define SHIM_ABI 987"),
@@ -141,16 +166,17 @@ describe("on a system without C headers and compilers", () => {
     return root;
   }
 
-  function runBare(...command: string[]): Loaded {
+  /** Runs a command in the bare root, after the shell commands of `mounts`. */
+  function runBare(command: string[], mounts = "true"): Loaded {
     const root = bareRoot();
-    const inside = `mount -t proc proc "$0/proc" && exec chroot "$0" "$@"`;
+    const inside = `mount -t proc proc "$0/proc" && ${mounts} && exec chroot "$0" "$@"`;
     return parse(
       output(["unshare", "-m", "--propagation", "private", "sh", "-c", inside, root, ...command]),
     );
   }
 
   testInBareRoot("the shim loads without headers, gcc and libc.so", () => {
-    const loaded = runBare("/bun", "/app/test/ffi/children/load.ts");
+    const loaded = runBare(["/bun", "/app/test/ffi/children/load.ts"]);
     expect(loaded).toMatchObject({
       reason: null,
       backend: "native",
@@ -159,19 +185,26 @@ describe("on a system without C headers and compilers", () => {
     });
   });
 
-  testInBareRoot("the shim loads if the name of the temporary directory has a space", () => {
-    const loaded = runBare(
-      "/bun",
-      "--eval",
-      'process.env.TMPDIR = "/tmp/with space"; await import("/app/test/ffi/children/load.ts")',
-    );
-    expect(loaded).toMatchObject({ reason: null, backend: "native", hasHeaders: false });
+  testInBareRoot("the shim loads from a read-only file system", () => {
+    const readOnly = `mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && \
+      mount -o remount,bind,ro "$0" && ! touch "$0/tmp/x" 2>/dev/null`;
+    const loaded = runBare(["/bun", "/app/test/ffi/children/load.ts"], readOnly);
+    expect(loaded).toMatchObject({ reason: null, backend: "native", echoed: 5 });
+  });
+
+  testInBareRoot("the shim loads from a temporary directory if /proc/self/fd is hidden", () => {
+    const hidden = `mount -t tmpfs none "$0/proc/$$/fd"`;
+    const environment = 'process.env.TMPDIR = "/tmp/with space"';
+    const script = `${environment}; await import("/app/test/ffi/children/load.ts")`;
+    const loaded = runBare(["/bun", "--eval", script], hidden);
+    expect(loaded).toMatchObject({ reason: null, mode: "thread", backend: "native", echoed: 5 });
+    expect(readdirSync(join(bareRoot(), "tmp/with space"))).toEqual([]);
   });
 
   testInBareRoot("a program made by bun build --compile loads the shim", () => {
     const root = bareRoot();
     output([BUN, "build", "--compile", CHILD, "--outfile", join(root, "program")]);
-    expect(runBare("/program")).toMatchObject({
+    expect(runBare(["/program"])).toMatchObject({
       reason: null,
       backend: "native",
       hasHeaders: false,
@@ -183,24 +216,21 @@ describe("a packaged library", () => {
   test("loads the shim from a bundle made by bun build", () => {
     using directory = temporaryDirectory();
     output([BUN, "build", CHILD, "--target", "bun", "--outdir", join(directory.path, "out")]);
+    expect(readdirSync(join(directory.path, "out"))).toEqual(["load.js"]);
     const loaded = parse(output([BUN, "out/load.js"], { cwd: directory.path }));
     expect(loaded).toMatchObject({ reason: null, backend: "native", echoed: 5 });
   });
 
-  test("loads the shim in a compiled program, which leaves no temporary files", () => {
+  test("loads the shim in a compiled program without a temporary directory", () => {
     using directory = temporaryDirectory();
     const program = join(directory.path, "program");
     output([BUN, "build", "--compile", CHILD, "--outfile", program]);
-    const temporary = join(directory.path, "tmp");
-    mkdirSync(temporary);
-    const options = { cwd: "/", env: { TMPDIR: temporary } };
+    const options = { cwd: "/", env: { TMPDIR: join(directory.path, "none") } };
     expect(parse(output([program], options))).toMatchObject({
       reason: null,
       backend: "native",
       echoed: 5,
     });
-    const left = [...new Bun.Glob("datagram-socket-*").scanSync({ cwd: temporary, dot: true })];
-    expect(left).toEqual([]);
   });
 
   test("loads the shim if node_modules has a symbolic link to the package", () => {

@@ -2,8 +2,9 @@
 
 import { expect, test } from "bun:test";
 import { newEndpointCounters } from "../../examples/flow-proxy/counters.ts";
-import { openSocket } from "../../examples/flow-proxy/open-socket.ts";
+import { openSocket, type ProxySocket } from "../../examples/flow-proxy/open-socket.ts";
 import { ReplyQueue } from "../../examples/flow-proxy/reply-queue.ts";
+import { systemRuntime } from "../../examples/flow-proxy/runtime.ts";
 import { UpstreamFlow } from "../../examples/flow-proxy/upstream-flow.ts";
 import { isClosedError, SocketAddress, UdpSocket } from "../../lib/index.ts";
 
@@ -24,12 +25,13 @@ test.each([
   await using tunnel = await openSocket({ hostname: "127.0.0.1" });
   const socket = await UdpSocket.connect({ hostname: "127.0.0.1", port: tunnel.localAddr.port });
   const { promise, resolve } = Promise.withResolvers<UdpSocket>();
-  const opened: UdpSocket[] = [];
+  const opened: ProxySocket[] = [];
   const counters = newEndpointCounters();
   const flow = new UpstreamFlow(
     { ingress: SocketAddress.ip("127.0.0.1", 9), id: 1 },
     {
       counters,
+      runtime: systemRuntime,
       replies: new ReplyQueue(tunnel, counters),
       openSocket: () => promise,
       onOpen: (upstream) => opened.push(upstream),

@@ -27,6 +27,11 @@ enum call {
   CALL_PTHREAD_CREATE,
   CALL_EPOLL_WAIT,
   CALL_DUP3,
+  CALL_OPEN,
+  CALL_SOCKET,
+  CALL_BIND,
+  CALL_MREMAP,
+  CALL_BINDTEXTDOMAIN,
   CALLS
 };
 
@@ -41,8 +46,24 @@ static struct fault faults[CALLS];
 #define socketpair wrapped_socketpair
 #define pthread_create wrapped_pthread_create
 #define dup3 wrapped_dup3
+#define open wrapped_open
+#define socket wrapped_socket
+#define bind wrapped_bind
+#define mremap wrapped_mremap
+#define bindtextdomain wrapped_bindtextdomain
 
 #include "../../c/shim.c"
+
+/* The owner of all descriptors that the sections open. */
+static struct descriptors *owner;
+
+/* The sections pass no owner. */
+#define descriptor_own(fd) descriptor_own(owner, fd)
+#define descriptor_disown(fd) descriptor_disown(owner, fd)
+#define descriptor_duplicate(fd) descriptor_duplicate(owner, fd)
+#define descriptor_close(fd) descriptor_close(owner, fd)
+#define socket_open(domain, type, protocol) socket_open(owner, domain, type, protocol)
+#define socket_pair(domain, type, fds) socket_pair(owner, domain, type, fds)
 
 #undef syscall
 #undef connect
@@ -53,6 +74,11 @@ static struct fault faults[CALLS];
 #undef socketpair
 #undef pthread_create
 #undef dup3
+#undef open
+#undef socket
+#undef bind
+#undef mremap
+#undef bindtextdomain
 
 /* The libc functions themselves, declared without headers, as in the shim. */
 extern long real_syscall(long, long, long, long, long, long, long) __asm__("syscall");
@@ -62,6 +88,11 @@ extern int real_epoll_create1(int) __asm__("epoll_create1");
 extern int real_epoll_ctl(int, int, int, void *) __asm__("epoll_ctl");
 extern int real_epoll_wait(int, void *, int, int) __asm__("epoll_wait");
 extern int real_dup3(int, int, int) __asm__("dup3");
+extern int real_open(const char *, int) __asm__("open");
+extern int real_socket(int, int, int) __asm__("socket");
+extern int real_bind(int, const void *, u32) __asm__("bind");
+extern void *real_mremap(void *, unsigned long, unsigned long, int) __asm__("mremap");
+extern char *real_bindtextdomain(const char *, const char *) __asm__("bindtextdomain");
 extern int real_socketpair(int, int, int, int[2]) __asm__("socketpair");
 extern int real_pthread_create(u64 *, const void *, void *(*)(void *), void *)
     __asm__("pthread_create");
@@ -99,7 +130,10 @@ long wrapped_syscall(long number, ...) {
   __builtin_va_list arguments;
   __builtin_va_start(arguments, number);
   long a[6] = {0};
-  int count = number == SYS_RECVMMSG ? 5 : number == SYS_SENDMMSG ? 4 : 3;
+  int count = number == SYS_RECVMMSG   ? 5
+              : number == SYS_SENDMMSG ? 4
+              : number == SYS_FSTAT    ? 2
+                                       : 3;
   for (int i = 0; i < count; i++) a[i] = __builtin_va_arg(arguments, long);
   __builtin_va_end(arguments);
   if (should_fail(CALL_SYSCALL)) return fail_with_errno(CALL_SYSCALL);
@@ -129,6 +163,31 @@ int wrapped_epoll_ctl(int epoll, int operation, int fd, void *event) {
 int wrapped_dup3(int from, int to, int flags) {
   if (should_fail(CALL_DUP3)) return fail_with_errno(CALL_DUP3);
   return real_dup3(from, to, flags);
+}
+
+int wrapped_open(const char *path, int flags, ...) {
+  if (should_fail(CALL_OPEN)) return fail_with_errno(CALL_OPEN);
+  return real_open(path, flags);
+}
+
+int wrapped_socket(int domain, int type, int protocol) {
+  if (should_fail(CALL_SOCKET)) return fail_with_errno(CALL_SOCKET);
+  return real_socket(domain, type, protocol);
+}
+
+int wrapped_bind(int fd, const void *address, u32 length) {
+  if (should_fail(CALL_BIND)) return fail_with_errno(CALL_BIND);
+  return real_bind(fd, address, length);
+}
+
+void *wrapped_mremap(void *at, unsigned long from, unsigned long to, int flags, ...) {
+  if (should_fail(CALL_MREMAP)) return (void *)(long)fail_with_errno(CALL_MREMAP);
+  return real_mremap(at, from, to, flags);
+}
+
+char *wrapped_bindtextdomain(const char *name, const char *value) {
+  if (value && should_fail(CALL_BINDTEXTDOMAIN)) return 0;
+  return real_bindtextdomain(name, value);
 }
 
 /* Affects poller_wait only: the waits of the helper thread have no timeout, and pass through. */
@@ -178,8 +237,10 @@ static void run_section(const char *name, void (*run)(void)) {
   clear_faults();
   int before = descriptors_open();
   int failed_before = checks_failed;
+  owner = descriptors_create();
   run();
   clear_faults();
   CHECK_EQ(descriptors_open(), before);
+  descriptors_destroy(owner, 0);
   printf("%s %s\n", checks_failed == failed_before ? "ok  " : "FAIL", name);
 }

@@ -37,7 +37,7 @@ static struct fixture fixture_create(int *notify_fd) {
 }
 
 static int fixture_try_open(struct fixture fixture, int notify_fd) {
-  if (mode == MODE_THREAD) return poller_open_with_thread(fixture.poller, notify_fd);
+  if (mode == MODE_THREAD) return poller_open_with_thread(fixture.poller, owner, notify_fd);
   return poller_open_in_loop(fixture.poller, fixture.loop, notify_fd, LOOP_DATA);
 }
 

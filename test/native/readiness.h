@@ -162,9 +162,9 @@ static void destroyed_with_armed_sockets(void) {
       int fd = open_udp(&here);
       CHECK_EQ(poller_arm(fixture.poller, fd, POLLIN, ONE_SHOT, (u64)i + 1), 0);
     }
-    if (order == 0) descriptors_close(descriptors_owned(), 0);
+    if (order == 0) destroy_descriptors();
     fixture_close(fixture);
-    descriptors_close(descriptors_owned(), 0);
+    destroy_descriptors();
     CHECK_EQ(descriptors_open(), before);
   }
 }
@@ -300,6 +300,14 @@ static void registration_lookup(void) {
   inject_fault(CALL_SYSCALL, 0, 1, ENOMEM);
   CHECK_EQ(registration_find(fds[0], &data), -ENOENT);
   clear_faults();
+  /* Opening the list of descriptors fails, then opening the lists of registrations. */
+  for (int skip = 0; skip < 2; skip++) {
+    inject_fault(CALL_OPEN, skip, REGISTERED, EMFILE);
+    CHECK_EQ(registration_find(fds[0], &data), -EMFILE);
+    inject_fault(CALL_OPEN, skip, REGISTERED, EACCES);
+    CHECK_EQ(registration_find(fds[0], &data), -ENOENT);
+  }
+  clear_faults();
   /* Registered with two epoll instances, then with the other one only. */
   CHECK_EQ(real_epoll_ctl(other, EPOLL_CTL_ADD, fds[0], &event), 0);
   CHECK_EQ(registration_find(fds[0], &data), -ENOENT);
@@ -312,7 +320,11 @@ static void registration_lookup(void) {
   CHECK_EQ(real_epoll_ctl(loop, EPOLL_CTL_ADD, fds[1], &event), 0);
   CHECK_EQ(registration_find(fds[1], &data), -ENOENT);
   descriptor_close(duplicate);
-  for (int i = 0; i < REGISTERED; i++) descriptor_close(fds[i]);
+  /* Its number refers to another file than when it was opened. */
+  CHECK_EQ(descriptor_close(fds[1]), -EBADF);
+  CHECK_EQ(close(fds[1]), 0);
+  for (int i = 0; i < REGISTERED; i++)
+    if (i != 1) descriptor_close(fds[i]);
   close(loop);
   close(other);
 }

@@ -8,8 +8,9 @@
 
 #include "harness.h"
 
-#define EBADF 9
 #define EPERM 1
+#define EACCES 13
+#define EADDRNOTAVAIL 99
 #define EINVAL 22
 #define ENOTSOCK 88
 #define EMSGSIZE 90
@@ -18,8 +19,6 @@
 #define ENOPROTOOPT 92
 #define ENOTCONN 107
 #define ECONNREFUSED 111
-#define ENOMEM 12
-#define EMFILE 24
 #define SOL_SOCKET 1
 #define SO_TYPE 3
 #define SO_SNDBUF 7
@@ -184,6 +183,7 @@ static void interrupted_calls(void) {
   inject_fault(CALL_SYSCALL, 0, 1000, EINTR);
   CHECK_EQ(batch_receive(left, messages, 1, 0, 0, 0), -EINTR);
   CHECK_EQ(faults[CALL_SYSCALL].calls, EINTR_RETRIES_MAX);
+  clear_faults();
   struct inet_address here;
   int fd = open_udp(&here);
   inject_fault(CALL_CONNECT, 0, 2, EINTR);
@@ -237,7 +237,13 @@ static void socket_entries(void) {
   descriptor_close(other);
 }
 
-/* descriptors_close closes all descriptors of the shim except closed and disowned ones. */
+/* Ends the ownership of all descriptors of the section, as the end of a heap does. */
+static void destroy_descriptors(void) {
+  descriptors_destroy(owner, 0);
+  owner = descriptors_create();
+}
+
+/* descriptors_destroy closes all descriptors of the shim except closed and disowned ones. */
 static void descriptor_ownership(void) {
   int before = descriptors_open(), pair[2];
   int kept = socket_open(AF_INET, SOCK_DGRAM, 0);
@@ -247,18 +253,66 @@ static void descriptor_ownership(void) {
   descriptor_own(adopted);
   CHECK_EQ(descriptor_close(pair[0]), 0);
   descriptor_disown(kept);
-  /* Out of range: ignored. */
+  /* Not open: ignored. */
   descriptor_own(-1);
-  descriptor_own(OWNED_MAX);
-  descriptors_close(descriptors_owned(), 0);
+  descriptor_own(1 << 20);
+  descriptor_disown(-1);
+  descriptor_disown(1 << 20);
+  destroy_descriptors();
   CHECK_EQ(descriptors_open(), before + 1);
   CHECK_EQ(descriptor_flags(pair[1]), -EBADF);
   CHECK_EQ(descriptor_flags(duplicate), -EBADF);
   CHECK_EQ(descriptor_flags(adopted), -EBADF);
   CHECK(descriptor_flags(kept) >= 0);
   close(kept);
-  descriptors_close(descriptors_owned(), 0);
+  destroy_descriptors();
   CHECK_EQ(descriptors_open(), before);
+}
+
+/* A number that something else has closed, and that refers to another file since, is not closed. */
+static void foreign_descriptors(void) {
+  int lost = socket_open(AF_INET, SOCK_DGRAM, 0), closed = socket_open(AF_INET, SOCK_DGRAM, 0);
+  int gone = socket_open(AF_INET, SOCK_DGRAM, 0);
+  int foreign[2];
+  close(lost);
+  close(closed);
+  for (int i = 0; i < 2; i++) foreign[i] = real_socket(AF_INET, SOCK_DGRAM, 0);
+  CHECK_EQ(foreign[0], lost);
+  CHECK_EQ(foreign[1], closed);
+  close(gone);
+  CHECK_EQ(descriptor_close(closed), -EBADF);
+  CHECK_EQ(descriptor_close(closed), 0); /* no longer owned: as close(2) */
+  foreign[1] = real_open("/dev/null", O_RDONLY);
+  CHECK_EQ(foreign[1], closed);
+  destroy_descriptors();
+  for (int i = 0; i < 2; i++) {
+    CHECK(descriptor_flags(foreign[i]) >= 0);
+    close(foreign[i]);
+  }
+}
+
+/* The table grows with the numbers. Without memory, a descriptor is not owned. */
+static void many_descriptors(void) {
+  enum { HIGH = 1500 };
+  int low = socket_open(AF_INET, SOCK_DGRAM, 0);
+  int high = fcntl(low, F_DUPFD_CLOEXEC, HIGH);
+  CHECK_EQ(high, HIGH);
+  CHECK_EQ(owner->capacity, DESCRIPTORS_MIN);
+  inject_fault(CALL_MREMAP, 0, 1, ENOMEM);
+  descriptor_own(high);
+  CHECK_EQ(owner->capacity, DESCRIPTORS_MIN);
+  descriptor_own(high);
+  CHECK_EQ(owner->capacity, 2048);
+  destroy_descriptors();
+  CHECK_EQ(descriptor_flags(low), -EBADF);
+  CHECK_EQ(descriptor_flags(high), -EBADF);
+  inject_fault(CALL_MMAP, 0, 1, ENOMEM);
+  int unowned = socket_open(AF_INET, SOCK_DGRAM, 0);
+  CHECK_EQ(owner->capacity, 0);
+  destroy_descriptors();
+  CHECK_EQ(descriptor_close(unowned), 0);
+  inject_fault(CALL_MMAP, 0, 1, ENOMEM);
+  CHECK(descriptors_create() == 0);
 }
 
 /* ----------------------------------------------------------------------------- offload ---- */
@@ -275,7 +329,13 @@ static void offload_detection(void) {
   inject_fault(CALL_SYSCALL, 0, 1, EINVAL);
   CHECK_EQ(offload_probe(), 0);
   inject_fault(CALL_CONNECT, 0, 1, EPERM);
-  CHECK_EQ(offload_probe(), 0);
+  CHECK_EQ(offload_probe(), -EPERM);
+  inject_fault(CALL_BIND, 0, 1, EADDRNOTAVAIL);
+  CHECK_EQ(offload_probe(), -EADDRNOTAVAIL);
+  for (int skip = 0; skip < 2; skip++) {
+    inject_fault(CALL_SOCKET, skip, 1, EMFILE);
+    CHECK_EQ(offload_probe(), -EMFILE);
+  }
 }
 
 /* A sender without a peer, a receiver without GRO, a foreign datagram, sockets without GSO. */
@@ -311,6 +371,9 @@ static void clocks(void) {
                         after[0] * 1000000000 + after[1]};
   CHECK(times[0] <= times[1] && times[1] <= times[2]);
   CHECK_EQ(clock_read(12345, read), -EINVAL);
+  double ms = monotonic_ms();
+  CHECK(ms >= (double)times[2] / 1e6);
+  CHECK(ms <= (double)times[2] / 1e6 + 10000);
 }
 
 static void interfaces(void) {
@@ -325,12 +388,26 @@ static void interfaces(void) {
 }
 
 static void entry_table(void) {
-  u32 count = sizeof entries / sizeof entries[0];
-  CHECK_EQ(((int (*)(void))shim_entry(0))(), SHIM_ABI);
-  for (u32 i = 0; i < count; i++) CHECK(shim_entry(i) != 0);
-  CHECK(shim_entry(count) == 0);
-  CHECK(shim_entry(~0u) == 0);
+  void **table = shim_entries();
+  u32 count = sizeof entries / sizeof entries[0] - 1;
+  CHECK_EQ(((int (*)(void))table[0])(), SHIM_ABI);
+  for (u32 i = 0; i < count; i++) CHECK(table[i] != 0);
+  CHECK(table[count] == 0);
   CHECK_EQ(poller_bytes(), sizeof(struct poller));
+}
+
+/* The address of the table is known under a name, unless the name has another one. */
+static void publication(void) {
+  const char *known = "datagram-socket:0123456789abcdef";
+  char expected[PUBLISHED_BYTES];
+  snprintf(expected, sizeof expected, "datagram-socket:%016llx", (u64)shim_entries());
+  inject_fault(CALL_BINDTEXTDOMAIN, 0, 1, ENOMEM);
+  CHECK_EQ(shim_publish("harness-new"), -ENOMEM);
+  for (int i = 0; i < 2; i++) CHECK_EQ(shim_publish("harness-new"), 0);
+  CHECK_EQ(strcmp(real_bindtextdomain("harness-new", 0), expected), 0);
+  real_bindtextdomain("harness-known", known);
+  CHECK_EQ(shim_publish("harness-known"), 0);
+  CHECK_EQ(strcmp(real_bindtextdomain("harness-known", 0), known), 0);
 }
 
 #include "readiness.h"
@@ -342,12 +419,15 @@ int main(int count, char **arguments) {
   run_section("batch calls return -errno", batch_errors);
   run_section("interrupted calls are retried, up to a limit", interrupted_calls);
   run_section("socket, option and descriptor entries return values or -errno", socket_entries);
-  run_section("descriptors_close closes the owned descriptors only", descriptor_ownership);
+  run_section("descriptors_destroy closes the owned descriptors only", descriptor_ownership);
+  run_section("descriptors that something else has closed are left alone", foreign_descriptors);
+  run_section("the table of owned descriptors grows, or an error is tolerated", many_descriptors);
   run_section("offload_probe detects which offloads work", offload_detection);
   run_section("segments_pass returns 0 for missing or unexpected messages", segment_check_failures);
   run_section("clock_read agrees with clock_gettime", clocks);
   run_section("interface_index returns the index of a device, or -ENODEV", interfaces);
-  run_section("shim_entry returns every entry, and 0 beyond the last", entry_table);
+  run_section("the table has every entry, and ends with 0", entry_table);
+  run_section("shim_publish makes the table known once", publication);
   run_readiness();
   printf("%d passed, %d failed\n", checks_passed, checks_failed);
   return checks_failed != 0;

@@ -14,6 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join, normalize } from "node:path";
 import { Glob } from "bun";
+import { isSupportedBun } from "../../ffi/load.ts";
 import { runCommand } from "../tools/sockets.ts";
 
 const ROOT = join(import.meta.dir, "../..");
@@ -54,7 +55,12 @@ await socket.sendTo(new Uint8Array(8), socket.localAddr);
 await socket.recvFrom(new Uint8Array(16));
 const position = await UdpSocket.bind({ port: -1 }).catch((error) => error.stack);
 console.log(
-  JSON.stringify({ backend: socket.backend, modules: Object.keys(require.cache), position }),
+  JSON.stringify({
+    backend: socket.backend,
+    className: UdpSocket.name,
+    modules: Object.keys(require.cache),
+    position,
+  }),
 );
 `;
 
@@ -119,6 +125,13 @@ describe("package.json", () => {
     expect(Bun.semver.satisfies(manifest.devDependencies.bun, manifest.engines.bun)).toBe(true);
   });
 
+  test("accepts exactly the versions of Bun that compile the shim", () => {
+    for (const version of ["1.3.9", "1.4.0", "1.4.2", "1.4.3", "1.4.10", "1.5.0", "2.0.0"]) {
+      const isAccepted = Bun.semver.satisfies(version, manifest.engines.bun);
+      expect([version, isAccepted]).toEqual([version, isSupportedBun(version)]);
+    }
+  });
+
   test("has no install scripts", () => {
     for (const script of ["preinstall", "install", "postinstall", "prepare"]) {
       expect(manifest.scripts[script]).toBeUndefined();
@@ -133,16 +146,26 @@ describe("package.json", () => {
   });
 });
 
+/** Returns the bundles of the package: the entry points, and the code that they share. */
+const bundles = () => files.filter((path) => /^dist\/.*\.js$/.test(path));
+
 describe("the tarball", () => {
   testWithNpm("exports the bundle, the checkout exports the sources", () => {
     const packed = JSON.parse(readFileSync(join(workspace, "package/package.json"), "utf8"));
-    expect(packed.exports["."].default).toBe("./dist/index.js");
-    expect(manifest.exports["."].default).toBe("./lib/index.ts");
+    for (const [name, folder] of [
+      [".", ""],
+      ["./testing", "testing/"],
+    ] as const) {
+      expect(packed.exports[name].default).toBe(`./dist/${folder}index.js`);
+      expect(manifest.exports[name].default).toBe(`./lib/${folder}index.ts`);
+    }
     // The checkout is unchanged after packing, and the manifests differ in nothing else.
     expect(readFileSync(join(workspace, "checkout/package.json"), "utf8")).toBe(
       read("package.json"),
     );
-    packed.exports["."].default = manifest.exports["."].default;
+    for (const name of [".", "./testing"]) {
+      packed.exports[name].default = manifest.exports[name].default;
+    }
     expect(packed).toEqual(manifest);
   });
 
@@ -161,24 +184,39 @@ describe("the tarball", () => {
       .filter((path) => !path.endsWith(".d.ts"))
       .map((path) => `dist/${path.replace(/\.ts$/, ".d.ts")}`);
     const shim = [...new Glob("c/**").scanSync(ROOT)];
-    const bundle = ["dist/index.js", "dist/index.js.map"];
+    const bundle = bundles().flatMap((path) => [path, `${path}.map`]);
     const texts = ["LICENSE", "README.md", "package.json"];
     const expected = [...texts, ...sources, ...shim, ...declarations, ...bundle];
     expect(files).toEqual(expected.sort());
   });
 
-  testWithNpm("has one bundle, which imports only bun:ffi and the shim's source", () => {
-    const bundle = readFileSync(join(workspace, "package/dist/index.js"), "utf8");
-    const imports = new Bun.Transpiler({ loader: "js" }).scanImports(bundle);
+  testWithNpm("has bundles that import only bun:ffi, the shim's source and what they share", () => {
+    const imports = bundles().flatMap((path) => {
+      const text = readFileSync(join(workspace, "package", path), "utf8");
+      return new Bun.Transpiler({ loader: "js" }).scanImports(text);
+    });
     const paths = imports.filter(({ kind }) => kind === "import-statement").map((one) => one.path);
-    expect([...new Set(paths)].sort()).toEqual(["../c/shim.c", "bun:ffi"]);
+    const isShared = (path: string) => /^\.\.?\/shared-\w+\.js$/.test(path);
+    const others = new Set(paths.filter((path) => !isShared(path)));
+    expect([...others].sort()).toEqual(["../c/shim.c", "bun:ffi"]);
+    expect(bundles()).toContain("dist/testing/index.js");
     const dynamic = imports.filter(({ kind }) => kind === "dynamic-import").map((one) => one.path);
-    expect(dynamic.map((path) => path.replace(/^node:/, ""))).toEqual(["dns/promises"]);
+    const modules = dynamic.filter((path) => !isShared(path));
+    expect(modules.map((path) => path.replace(/^node:/, ""))).toEqual(["dns/promises"]);
+  });
+
+  testWithNpm("exports classes and functions under their own names", async () => {
+    const bundle = await import(join(workspace, "package/dist/index.js"));
+    for (const [name, value] of Object.entries(bundle)) {
+      if (typeof value === "function") expect([name, value.name]).toEqual([name, name]);
+    }
   });
 
   testWithNpm("has a source map that refers to the sources of the package", () => {
-    const map = JSON.parse(readFileSync(join(workspace, "package/dist/index.js.map"), "utf8"));
-    const sources = map.sources.map((path: string) => normalize(join("dist", path)));
+    const sources = bundles().flatMap((path) => {
+      const map = JSON.parse(readFileSync(join(workspace, "package", `${path}.map`), "utf8"));
+      return map.sources.map((source: string) => normalize(join(dirname(path), source)));
+    });
     expect(sources.length).toBeGreaterThan(50);
     expect(sources.filter((path: string) => !files.includes(path))).toEqual([]);
   });
@@ -229,18 +267,21 @@ describe("a project that installs the tarball", () => {
   );
 
   testWithNpm(
-    "loads one module of it, whose errors have the positions of the sources",
+    "loads few modules of it, whose errors have the positions of the sources",
     async () => {
       const project = makeProject("start", START_PROGRAM);
       await succeed([process.execPath, "add", tarball], project);
-      const { backend, modules, position } = JSON.parse(
+      const { backend, className, modules, position } = JSON.parse(
         await succeed([process.execPath, "main.ts"], project),
       );
-      expect(backend).toBe("native");
+      // Class names appear in inspected objects and stack traces.
+      expect([backend, className]).toEqual(["native", "UdpSocket"]);
       const installed = join(project, "node_modules/datagram-socket");
       // The C source is a file, not a module, although Bun lists its path.
       const ofPackage = modules.filter((path: string) => path.startsWith(installed));
-      expect(ofPackage.sort()).toEqual([`${installed}/c/shim.c`, `${installed}/dist/index.js`]);
+      const paths = ofPackage.map((path: string) => path.slice(installed.length + 1)).sort();
+      expect(paths.slice(0, 2)).toEqual(["c/shim.c", "dist/index.js"]);
+      expect(paths.length).toBeLessThanOrEqual(4);
       expect(position).toMatch(/lib\/support\/check\.ts:\d+/);
     },
     BUILD_TIMEOUT_MS,

@@ -14,7 +14,7 @@ import { receiveOne, sendEach } from "../datagram/metadata-tools.ts";
 import {
   closedPort,
   HAS_IPV6,
-  nextTurn,
+  nextTick,
   numbered,
   numberOf,
   openDescriptors,
@@ -150,7 +150,7 @@ describe("queued datagrams", () => {
     const bun = await Bun.udpSocket({ hostname: HOST });
     const to = SocketAddress.ip(HOST, bun.port);
     // In the phase of setImmediate: Bun polls once more before the next one.
-    await nextTurn();
+    await nextTick();
     expect(sender.trySendMany(numbered(COUNT), { to })).toBe(COUNT);
     const socket = await UdpSocket.from(bun);
     await socket.recv(new Uint8Array(100));
@@ -181,7 +181,7 @@ describe("queued datagrams", () => {
         await until(() => takeOver !== undefined);
         using socket = await (takeOver as Promise<UdpSocket>);
         expect(sender.trySendMany(numbered(3, COUNT), { to })).toBe(3);
-        await nextTurn();
+        await nextTick();
         expect([...numbers, ...receiveQueued(socket)]).toEqual(sequence(COUNT + 3));
         expect(numbers.length).toBeGreaterThan(first);
       }

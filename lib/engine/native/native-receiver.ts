@@ -16,6 +16,8 @@ import { RECV_CONTROL_CAPACITY } from "../../linux/cmsg.ts";
 import { EAGAIN } from "../../linux/constants.ts";
 import { DeferredError } from "../../poll/deferred-error.ts";
 import { closedError, nestedCallError } from "../../support/errors.ts";
+import { IdleResource } from "../../support/idle.ts";
+import { giveBatch, takeBatch } from "./batch-pool.ts";
 
 /** The number of slots that every receive prepares at least. */
 const EXPECTED_MIN = 4;
@@ -26,13 +28,14 @@ const EXPECTED_MIN = 4;
  */
 const BATCH_DATAGRAMS = 256;
 
-/** The capacity of the receive batches that sockets share. */
-const IDLE_MESSAGES = 32;
-
-/** Receive batches of this thread that no socket has datagrams in. */
-const idleBatches: RecvBatch[] = [];
-/** Lists of this thread that no call uses: a call may run code that receives from other sockets. */
+/**
+ * The lists of this thread that copy to the caller's buffers, and that no call uses: a call may run
+ * code that receives from other sockets. They hold the buffers until they are idle.
+ */
 const idleLists: TargetList[] = [];
+const scattered = new IdleResource(() => {
+  for (const list of idleLists) list.releaseAll();
+});
 
 /** A datagram that another owner of a descriptor has received. */
 export interface EarlyDatagram {
@@ -58,6 +61,8 @@ export class NativeReceiver {
   readonly #counters: SocketCounters;
   readonly #nameCapacity: number;
   #targets: TargetList;
+  /** The caller's buffers, which the list holds because the next receive may reuse them. */
+  readonly #held: IdleResource = new IdleResource(() => this.#targets.releaseAll());
   /** Whether a call is loading targets or storing datagrams, which may run code of the caller. */
   #isBusy = false;
   /** The number of targets that the current call has loaded. */
@@ -132,7 +137,9 @@ export class NativeReceiver {
   /** Ends the call. */
   leave(): void {
     this.#isBusy = false;
+    if (this.#source.fd === -1) this.#targets.releaseAll();
     if (this.#copies === undefined) return;
+    scattered.use();
     idleLists.push(this.#copies);
     this.#copies = undefined;
   }
@@ -150,6 +157,7 @@ export class NativeReceiver {
     const unread = this.#unread;
     const expected = unread === undefined ? this.#expected : unread.length - this.#unreadStart;
     const count = Math.min(range.count, expected);
+    if (this.#copies === undefined) this.#held.use();
     const list = this.#copies ?? this.#targets;
     list.vector.reserve(range.count);
     list.load(bufs, meta, { slot: 0, start: range.start, count });
@@ -214,12 +222,13 @@ export class NativeReceiver {
    */
   close(): number {
     this.#source = { ...this.#source, fd: -1 };
+    // A call that is in progress may still use them: it releases them itself.
+    if (!this.#isBusy) this.#targets.releaseAll();
     const unread = this.#unread;
     if (unread === undefined) return 0;
     const dropped = unread.length - this.#unreadStart;
     this.#unread = undefined;
-    // A call that is in progress may still read it.
-    if (!this.#isBusy) giveBack(unread);
+    if (!this.#isBusy) giveBatch(unread);
     return dropped;
   }
 
@@ -265,11 +274,11 @@ export class NativeReceiver {
     const limit = range.count;
     let unread = this.#unread;
     if (unread === undefined) {
-      const batch = idleBatches.pop() ?? new RecvBatch({ messages: IDLE_MESSAGES });
+      const batch = takeBatch();
       // As many messages as will probably fill all targets. Some datagrams may remain unread.
       const result = this.#receiveMessages(batch, Math.ceil(limit / this.#perMessage));
       if (result <= 0) {
-        giveBack(batch);
+        giveBatch(batch);
         return result;
       }
       unread = this.#unread = batch;
@@ -287,7 +296,7 @@ export class NativeReceiver {
     // The batch belongs to this call until the metadata is stored.
     if (this.#unreadStart === unread.length) this.#unread = undefined;
     copies.storeMetas(unread, first, count);
-    if (this.#unread === undefined) giveBack(unread);
+    if (this.#unread === undefined) giveBatch(unread);
     return count;
   }
 
@@ -308,7 +317,7 @@ export class NativeReceiver {
   #advanceUnread(unread: RecvBatch, count: number): void {
     this.#unreadStart += count;
     if (this.#unreadStart < unread.length) return;
-    giveBack(unread);
+    giveBatch(unread);
     this.#unread = undefined;
   }
 
@@ -316,9 +325,4 @@ export class NativeReceiver {
     this.#counters.datagramsReceived += batch.length;
     this.#counters.bytesReceived += batch._payloadBytes;
   }
-}
-
-/** Makes a batch available to other sockets. One that was prepended has another capacity. */
-function giveBack(batch: RecvBatch): void {
-  if (batch.messagesMax === IDLE_MESSAGES) idleBatches.push(batch);
 }

@@ -13,6 +13,7 @@ import type { Payload } from "../../datagram/payload.ts";
 import { SEND_CONTROL_CAPACITY } from "../../linux/cmsg.ts";
 import type { TrafficClass } from "../../linux/traffic-class.ts";
 import { errnoCode, nestedCallError } from "../../support/errors.ts";
+import { IdleResource } from "../../support/idle.ts";
 import { warn } from "../../support/warn.ts";
 
 /** The properties of the socket of a `NativeSender`. */
@@ -40,6 +41,8 @@ export class NativeSender {
   #fd: number;
   readonly #counters: SocketCounters;
   readonly #vector: SendVector;
+  /** The payloads, which the vector holds because the next send may reuse them. */
+  readonly #payloads: IdleResource = new IdleResource(() => this.#vector.releaseAll());
   readonly #builder: MessageBuilder;
   /** The payloads of the current call, see `load`. */
   readonly list: PayloadList;
@@ -67,6 +70,8 @@ export class NativeSender {
   /** Forgets the descriptor, whose number may be reused. Later sends fail with `EBADF`. */
   close(): void {
     this.#fd = -1;
+    // Safe even while the vector is filled: a send to descriptor -1 accesses no buffer.
+    this.#vector.releaseAll();
   }
 
   /** Whether datagrams may be sent as segments of one message. */
@@ -130,6 +135,7 @@ export class NativeSender {
 
   /** Makes one system call. Returns the number of datagrams sent, or -errno. */
   #sendMessages(messages: number): number {
+    this.#payloads.use();
     const result = this.#vector.send(this.#fd, 0, messages);
     this.#counters.sendCalls++;
     if (result < 0) return result;

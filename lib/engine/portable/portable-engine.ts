@@ -28,6 +28,7 @@ import {
   SocketError,
   unsupportedError,
 } from "../../support/errors.ts";
+import { setImmediate, startTimer } from "../../support/timers.ts";
 import type { Engine, SendErrors } from "../engine.ts";
 import { NoBuffersWindow } from "../no-buffers-window.ts";
 import { BunControls } from "./bun-controls.ts";
@@ -344,7 +345,7 @@ export class PortableEngine implements Engine {
   #waitWritable(waker: Waker): void {
     this.#writeWaker = waker;
     // Unreferenced: the socket keeps the process alive by itself, if it is meant to.
-    setTimeout(() => this.#wakeWriter(), SEND_RETRY_MS).unref();
+    startTimer(SEND_RETRY_MS, () => this.#wakeWriter());
   }
 
   get controls(): UdpControls {

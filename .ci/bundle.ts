@@ -1,0 +1,41 @@
+/**
+ * Builds the bundles of the published package: dist/index.js and dist/testing/index.js, with the
+ * code that both need in dist/shared-*.js, so that they have the same classes.
+ *
+ *     bun .ci/bundle.ts
+ */
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+
+const ROOT = join(import.meta.dir, "..");
+
+const { outputs } = await Bun.build({
+  entrypoints: [join(ROOT, "lib/index.ts"), join(ROOT, "lib/testing/index.ts")],
+  root: join(ROOT, "lib"),
+  outdir: join(ROOT, "dist"),
+  naming: { entry: "[dir]/[name].[ext]", chunk: "shared-[hash].[ext]" },
+  target: "bun",
+  splitting: true,
+  minify: { syntax: true },
+  sourcemap: "linked",
+  // The shim is read at run time. A bundler of the user's then copies it.
+  external: ["*.c"],
+});
+
+// Bun renames the exports of a chunk (`RecvMeta2`). Class names appear in inspected objects, so
+// they get their names back. The source maps stay right by line, and by column up to a few characters.
+const names = Object.keys(await import(join(ROOT, "lib/index.ts")));
+const renamed = new RegExp(`\\b(${names.join("|")})2\\b`, "g");
+for (const { path, kind } of outputs) {
+  const text = readFileSync(path, "utf8");
+  if (kind === "entry-point" || kind === "chunk") writeFileSync(path, text.replace(renamed, "$1"));
+  else if (kind === "sourcemap") writeFileSync(path, JSON.stringify(withSources(path, text)));
+}
+
+/** Makes the sources relative to the map: Bun makes them relative to dist/. */
+function withSources(path: string, text: string): object {
+  const map = JSON.parse(text) as { sources: string[] };
+  const sources = map.sources.map((source) => relative(dirname(path), join(ROOT, "dist", source)));
+  return { ...map, sources };
+}
