@@ -8,6 +8,7 @@
  */
 
 import { type Pointer, ptr, toArrayBuffer } from "bun:ffi";
+import { bufferOf, byteLengthOf } from "./typed-arrays.ts";
 
 /** Returns zeroed memory that does not move until it is garbage-collected. */
 export function nativeBytes(length: number): Uint8Array<ArrayBuffer> {
@@ -21,23 +22,10 @@ export function nativeBytes(length: number): Uint8Array<ArrayBuffer> {
  * Returns 1 for an empty view, which has no address. SAFETY: its length of 0 prevents any access.
  */
 export function addressOf(view: Uint8Array | Int32Array | Uint32Array): number {
-  if (view.byteLength === 0) return 1;
-  // Accessing `buffer` moves the array to its final place (see above). Must precede `ptr`.
-  if (view.buffer.byteLength === 0) return 1;
+  if (byteLengthOf(view) === 0) return 1;
+  // Accessing the buffer moves the array to its final place (see above). Must precede `ptr`.
+  bufferOf(view);
   return ptr(view);
-}
-
-const { get: byteLengthGetter } = Object.getOwnPropertyDescriptor(
-  Object.getPrototypeOf(Uint8Array.prototype),
-  "byteLength",
-) as { get: () => number };
-
-/** Returns the length of `view` in bytes, even if a subclass overrides `byteLength`. */
-export function byteLengthOf(view: Uint8Array): number {
-  const prototype = Object.getPrototypeOf(view);
-  // The common case: the call of the getter below takes 5 ns.
-  if (prototype === Uint8Array.prototype || prototype === Buffer.prototype) return view.byteLength;
-  return byteLengthGetter.call(view);
 }
 
 /** `toArrayBuffer` with the destructor that its documentation has and its types lack. */

@@ -6,13 +6,24 @@
 import { type LoadedShim, loadShim, type Unavailable } from "./load.ts";
 import { addressOf, nativeBytes, ownedBuffer } from "./memory.ts";
 import { Poller } from "./poller.ts";
-import { ReceiveVector, ScatterVector } from "./receive-vector.ts";
+import { ReceiveVector } from "./receive-vector.ts";
 import { type EncodedAddress, SendVector } from "./send-vector.ts";
 import type { Shim } from "./symbols.ts";
+import { byteLengthOf } from "./typed-arrays.ts";
 
 export { Poller } from "./poller.ts";
-export { ReceiveVector, ScatterVector, type Segments } from "./receive-vector.ts";
+export { ReceiveVector, type Segments } from "./receive-vector.ts";
 export { type EncodedAddress, type Message, SendVector, type Slices } from "./send-vector.ts";
+export {
+  bufferOf,
+  byteLengthOf,
+  byteOffsetOf,
+  copyBytes,
+  hasLostMemory,
+  isUint8Array,
+  lengthOf,
+  plainView,
+} from "./typed-arrays.ts";
 
 /** The size in bytes of the longest socket address: 110 for `sockaddr_un`, in whole words. */
 export const NAME_CAPACITY_MAX = 112;
@@ -67,11 +78,11 @@ export class Native {
   }
 
   bind(fd: number, address: EncodedAddress): number {
-    return this.#shim.socket_bind(fd, addressOf(address.words), address.length);
+    return this.#shim.socket_bind(fd, addressOf(address.words), lengthOfAddress(address));
   }
 
   connect(fd: number, address: EncodedAddress): number {
-    return this.#shim.socket_connect(fd, addressOf(address.words), address.length);
+    return this.#shim.socket_connect(fd, addressOf(address.words), lengthOfAddress(address));
   }
 
   /** Stores the local address of the socket in `scratch`, and returns its length. */
@@ -92,7 +103,7 @@ export class Native {
 
   /** Sets an option whose value is a struct. */
   setOption(fd: number, level: number, name: number, value: Uint8Array): number {
-    return this.#shim.option_set(fd, level, name, addressOf(value), value.byteLength);
+    return this.#shim.option_set(fd, level, name, addressOf(value), byteLengthOf(value));
   }
 
   /** Reads an option whose value is a C `int` into `scratch[0]`. */
@@ -102,7 +113,7 @@ export class Native {
 
   /** Reads an option into `value`, and returns the length of its value in bytes. */
   getOption(fd: number, level: number, name: number, value: Uint8Array): number {
-    return this.#shim.option_get(fd, level, name, addressOf(value), value.byteLength);
+    return this.#shim.option_get(fd, level, name, addressOf(value), byteLengthOf(value));
   }
 
   /** Returns the file status flags (F_GETFL). */
@@ -174,13 +185,19 @@ export class Native {
     return new SendVector(this.#shim, nameCapacity, controlCapacity);
   }
 
-  scatterVector(): ScatterVector {
-    return new ScatterVector(this.#shim);
+  /** Returns a vector of buffers to copy to. */
+  scatterVector(): ReceiveVector {
+    return new ReceiveVector(this.#shim, 0, 0);
   }
 
   poller(): Poller {
     return new Poller(this.#loaded, this.#descriptors);
   }
+}
+
+/** Returns the length of an address in bytes, at most that of its memory. */
+function lengthOfAddress({ words, length }: EncodedAddress): number {
+  return Math.min(length, byteLengthOf(words));
 }
 
 /**

@@ -2,8 +2,15 @@
 
 import { MMSGHDR } from "./layout.ts";
 import { addressOf } from "./memory.ts";
-import { HEADER_NAME_LENGTH, HEADER_WORDS, MessageVector } from "./message-vector.ts";
-import type { Shim } from "./symbols.ts";
+import {
+  carryOf,
+  checkPart,
+  HEADER_NAME_LENGTH,
+  HEADER_WORDS,
+  IOVEC_WORDS,
+  MessageVector,
+} from "./message-vector.ts";
+import { hasLength } from "./typed-arrays.ts";
 
 const HEADER_FLAGS = MMSGHDR.flags / 4;
 const HEADER_LENGTH = MMSGHDR.length / 4;
@@ -21,25 +28,74 @@ export interface Segments {
   datagrams: number;
 }
 
-/** A vector of buffers to copy to, one per slot. */
-export class ScatterVector extends MessageVector {
-  constructor(shim: Shim) {
-    super(shim, 0, 0);
+/** A vector to receive with, or to copy received datagrams to. */
+export class ReceiveVector extends MessageVector {
+  override loadWhole(i: number, view: Uint8Array): number {
+    const byteLength = super.loadWhole(i, view);
+    this.writeIovec(i, 0, byteLength);
+    return byteLength;
+  }
+
+  /** Loads slot `i` with the bytes of `view` from `start` on, an integer of 0 or more. */
+  loadTail(i: number, view: Uint8Array, start: number): void {
+    this.load(i, view, start);
+  }
+
+  /**
+   * Checks the buffers of slots `slot` to `slot + count - 1`, which are loaded, and points the slots
+   * at them. Call it directly before the slots are used.
+   *
+   * @throws TypeError if one is no genuine array; RangeError if the memory of one was detached or
+   * has shrunk.
+   */
+  prepare(slot: number, count: number): void {
+    const { words, views, byteLengths, starts, basesLow, basesHigh } = this;
+    let iovec = this.iovecs + slot * IOVEC_WORDS;
+    for (let i = slot; i < slot + count; i++, iovec += IOVEC_WORDS) {
+      const byteLength = byteLengths[i] as number;
+      const start = starts[i] as number;
+      // A negative length must not get to `hasLength`: the view may be no genuine array.
+      const isSettled = byteLength >= 0 && hasLength(views[i] as Uint8Array, byteLength);
+      if (!isSettled || start > byteLength) {
+        this.#prepareSlot(i);
+      } else if (start >= 0) {
+        const baseLow = basesLow[i] as number;
+        const low = (baseLow + start) | 0;
+        words[iovec] = low;
+        words[iovec + 1] = (basesHigh[i] as number) + carryOf(low, baseLow);
+        words[iovec + 2] = byteLength - start;
+      }
+      // Otherwise the slot covers a whole view, and was pointed at it before.
+    }
+  }
+
+  #prepareSlot(i: number): void {
+    const byteLength = this.settle(i);
+    const start = Math.max(0, this.starts[i] as number);
+    checkPart(start, 0, byteLength);
+    this.writeIovec(i, start, byteLength - start);
+  }
+
+  /** Returns the length of the buffer of slot `i` in bytes. */
+  roomAt(i: number): number {
+    return (this.words[this.iovecs + i * IOVEC_WORDS + 2] as number) >>> 0;
+  }
+
+  /** Returns the index at which slot `i` starts in its view. */
+  startAt(i: number): number {
+    return this.starts[i] as number;
   }
 
   /**
    * Copies the first `count` datagrams of `segments` to the slots from `slot` on, each as far as
-   * it fits, and returns the number of bytes copied.
+   * it fits, and returns the number of bytes copied. The slots must be prepared.
    */
   scatter({ bytes, offset, length, stride }: Segments, slot: number, count: number): number {
     // SAFETY: the caller holds `bytes` and this object holds the targets during the call.
     const address = addressOf(bytes) + offset;
     return this.shim.batch_scatter(address, length, stride, this.iovecAddress(slot), count);
   }
-}
 
-/** A vector to receive with. */
-export class ReceiveVector extends MessageVector {
   /**
    * Receives into slots `start` to `start + count - 1` without blocking. Returns the number of
    * messages, or -errno.

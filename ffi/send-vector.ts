@@ -3,11 +3,13 @@
 import { MMSGHDR } from "./layout.ts";
 import {
   carryOf,
+  checkPart,
   HEADER_WORDS,
   IOVEC_WORDS,
   MessageVector,
   writeAddress,
 } from "./message-vector.ts";
+import { hasLength, hasLostMemory } from "./typed-arrays.ts";
 
 /** A socket address in the kernel's representation: `length` bytes of `words`. */
 export interface EncodedAddress {
@@ -64,7 +66,12 @@ function writeIovec(
   return index + IOVEC_WORDS;
 }
 
-/** A vector to send with: pieces in iovec slots, and messages that consist of adjacent slots. */
+/**
+ * A vector to send with: pieces in iovec slots, and messages that consist of adjacent slots.
+ *
+ * A piece is added as a part of an array of the library, or as a loaded payload: payload `i` is the
+ * buffer of index `i`.
+ */
 export class SendVector extends MessageVector {
   #destinations: (EncodedAddress | undefined)[] = [];
   /** The first slot and the number of datagrams of each message. */
@@ -74,6 +81,8 @@ export class SendVector extends MessageVector {
   #nextIovec = 0;
   /** The index of the next view to hold: several views may share a slot. */
   #nextView = 0;
+  /** The lengths of the loaded payloads that are parts of their views. */
+  #partLengths: number[] = [];
 
   override reserve(count: number): void {
     const before = this.capacity;
@@ -82,6 +91,7 @@ export class SendVector extends MessageVector {
     this.#destinations = new Array<EncodedAddress | undefined>(this.capacity).fill(undefined);
     this.#firsts = Array.from({ length: this.capacity }, (_, m) => m);
     this.#datagrams = new Array<number>(this.capacity).fill(1);
+    this.#partLengths = new Array<number>(this.capacity).fill(0);
     this.rewind();
   }
 
@@ -105,31 +115,79 @@ export class SendVector extends MessageVector {
   append(view: Uint8Array, start: number, length: number, mayExtend: boolean): void {
     const i = this.#nextView++;
     this.hold(i, view, start, length);
+    this.#append(i, start, length, mayExtend);
+  }
+
+  #append(i: number, start: number, length: number, mayExtend: boolean): void {
     const baseLow = this.basesLow[i] as number;
     const low = (baseLow + start) | 0;
     const high = (this.basesHigh[i] as number) + carryOf(low, baseLow);
     this.#nextIovec = writeIovec(this.words, this.#nextIovec, low, high, length, mayExtend);
   }
 
+  /** Loads payload `i`: `length` bytes of `view` at `start`. */
+  loadPart(i: number, view: Uint8Array, start: number, length: number): void {
+    this.load(i, view, start);
+    this.#partLengths[i] = length;
+  }
+
   /**
-   * Adds views `start` to `end - 1`, as `append` does, and stops at the first that is not an array
-   * of `length` bytes. Returns the number of views added.
+   * Checks the buffer of loaded payload `i`, and returns the length of the payload in bytes.
+   *
+   * @throws TypeError if the buffer is no genuine `Uint8Array`; RangeError if its memory was
+   * detached or has shrunk.
    */
-  appendEqual(views: readonly unknown[], start: number, end: number, length: number): number {
-    const { words, basesLow, basesHigh, byteLengths } = this;
-    const held = this.views;
-    let i = this.#nextView;
-    let iovec = this.#nextIovec;
-    let at = start;
-    for (; at < end; at++, i++) {
-      const view = views[at];
-      if (!(view instanceof Uint8Array) || view.byteLength !== length) break;
-      if (held[i] !== view || byteLengths[i] !== length) this.pin(i, view, length);
-      iovec = writeIovec(words, iovec, basesLow[i] as number, basesHigh[i] as number, length, true);
+  prepare(i: number): number {
+    const byteLength = this.settle(i);
+    const start = this.starts[i] as number;
+    if (start < 0) {
+      if (byteLength === 0 && hasLostMemory(this.views[i] as Uint8Array)) {
+        throw new RangeError('"buffer" expected memory, got memory that was transferred');
+      }
+      return byteLength;
     }
-    this.#nextView = i;
+    const length = this.#partLengths[i] as number;
+    checkPart(start, length, byteLength);
+    return length;
+  }
+
+  /** Returns the length in bytes of payload `i`, which `prepare` has checked. */
+  lengthAt(i: number): number {
+    return ((this.starts[i] as number) < 0 ? this.byteLengths[i] : this.#partLengths[i]) as number;
+  }
+
+  /** Adds loaded payload `i`, which `prepare` has checked, as `append` does. */
+  appendLoaded(i: number, mayExtend: boolean): void {
+    const start = Math.max(0, this.starts[i] as number);
+    this.#append(i, start, this.lengthAt(i), mayExtend);
+  }
+
+  /**
+   * Adds loaded payloads `start` to `end - 1`, as `append` does, and stops at the first that does not
+   * have `length` bytes. Returns the number of payloads added.
+   */
+  appendEqual(start: number, end: number, length: number): number {
+    const { words, views, starts, byteLengths, basesLow, basesHigh } = this;
+    const partLengths = this.#partLengths;
+    let iovec = this.#nextIovec;
+    let i = start;
+    for (; i < end; i++) {
+      const byteLength = byteLengths[i] as number;
+      const offset = starts[i] as number;
+      const isWhole = offset < 0;
+      if ((isWhole ? byteLength : partLengths[i]) !== length || offset + length > byteLength) break;
+      if (!hasLength(views[i] as Uint8Array, byteLength)) break;
+      let low = basesLow[i] as number;
+      let high = basesHigh[i] as number;
+      if (!isWhole) {
+        const baseLow = low;
+        low = (baseLow + offset) | 0;
+        high += carryOf(low, baseLow);
+      }
+      iovec = writeIovec(words, iovec, low, high, length, true);
+    }
     this.#nextIovec = iovec;
-    return at - start;
+    return i - start;
   }
 
   /**
@@ -144,7 +202,8 @@ export class SendVector extends MessageVector {
     end: number,
     mayExtend: boolean,
   ): void {
-    const { words, basesLow, basesHigh } = this;
+    const { words, basesLow, basesHigh, byteLengths } = this;
+    const held = this.views;
     let i = this.#nextView;
     let iovec = this.#nextIovec;
     let mayExtendNext = mayExtend;
@@ -152,7 +211,10 @@ export class SendVector extends MessageVector {
       const length = lengths[at] as number;
       if (length === 0) continue;
       const offset = starts[at] as number;
-      this.hold(i, views[at] as Uint8Array, offset, length);
+      const view = views[at] as Uint8Array;
+      const byteLength = byteLengths[i] as number;
+      const isHeld = held[i] === view && byteLength >= offset + length;
+      if (!isHeld || !hasLength(view, byteLength)) this.hold(i, view, offset, length);
       const baseLow = basesLow[i] as number;
       const low = (baseLow + offset) | 0;
       const high = (basesHigh[i] as number) + carryOf(low, baseLow);

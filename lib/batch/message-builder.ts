@@ -22,10 +22,6 @@ export interface MessageRules {
 
 const NO_RULES: MessageRules = { isIPv6: false, isPeerIPv4: false, gsoLimits: undefined };
 
-const control = new CmsgWriter();
-/** Reused for every message: `setMessage` only reads it. */
-const message: Message = { slot: 0, slots: 0, datagrams: 0, controlBytes: 0 };
-
 /** @throws TypeError if the family of `source` is not that of the destination. */
 function checkFamily(source: SocketAddress | undefined, isIPv4: boolean): void {
   if (source === undefined) return;
@@ -48,6 +44,9 @@ export class MessageBuilder {
   #segmentBytes = 0;
   #messageBytes = 0;
   #mayGrow = false;
+  readonly #control: CmsgWriter = new CmsgWriter();
+  /** Reused for every message: `setMessage` only reads it. */
+  readonly #message: Message = { slot: 0, slots: 0, datagrams: 0, controlBytes: 0 };
 
   constructor(vector: SendVector) {
     this.vector = vector;
@@ -111,14 +110,20 @@ export class MessageBuilder {
     vector.appendSlices(slices, start, end, vector.nextSlot > this.#firstSlot);
   }
 
+  /** Adds loaded payload `i` of the vector as a datagram to `address`, after a check of its memory. */
+  addLoaded(i: number, address: SocketAddress | undefined): void {
+    const { vector } = this;
+    this.add(vector.prepare(i), address);
+    vector.appendLoaded(i, vector.nextSlot > this.#firstSlot);
+  }
+
   /**
-   * Adds datagrams `start` to `end - 1` to the current message, and stops at the first that is not
-   * an array of the same length or does not fit. Returns the number of datagrams added.
+   * Adds loaded payloads `start` to `end - 1` to the current message, and stops at the first that is
+   * not an array of the same length or does not fit. Returns the number of payloads added.
    */
-  addEqual(datagrams: readonly unknown[], start: number, end: number): number {
-    if (this.#meta !== undefined) return 0;
+  addEqual(start: number, end: number): number {
     const room = Math.min(end - start, this.room);
-    const count = this.vector.appendEqual(datagrams, start, start + room, this.#segmentBytes);
+    const count = this.vector.appendEqual(start, start + room, this.#segmentBytes);
     this.addAlike(count);
     return count;
   }
@@ -154,6 +159,8 @@ export class MessageBuilder {
 
   #finishMessage(): void {
     const vector = this.vector;
+    const message = this.#message;
+    const control = this.#control;
     const m = this.#messages++;
     message.controlBytes = 0;
     if (this.#datagrams > 1 || this.#meta !== undefined) {

@@ -7,7 +7,7 @@
  * messages.
  */
 
-import { lazyBytes, type Segments } from "../../ffi/native.ts";
+import { byteLengthOf, lazyBytes, type Segments } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/socket-address.ts";
 import { RecvMeta } from "../datagram/recv-meta.ts";
 import { checkInteger, rangeError, typeError } from "../support/check.ts";
@@ -45,6 +45,9 @@ export class RecvBatch {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The maximum number of messages per receive. */
   readonly messagesMax: number;
+  /** The same memory, and its length: nothing can override private fields. */
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly #byteLength: number;
   /** For each message: the index of its first datagram, its length, and its stride. */
   readonly #firsts: Int32Array;
   readonly #messageBytes: Int32Array;
@@ -70,12 +73,18 @@ export class RecvBatch {
     const { messages = 32 } = options;
     checkInteger("messages", messages, 1, BATCH_COUNT_MAX);
     this.messagesMax = messages;
-    this.bytes = lazyBytes(messages * MAX_BUF_SIZE);
-    this.#copied = this.#current = new CopiedMessages(this.bytes);
-    this.#segments = { bytes: this.bytes, offset: 0, length: 0, stride: 0, datagrams: 0 };
+    this.#byteLength = messages * MAX_BUF_SIZE;
+    this.bytes = this.#bytes = lazyBytes(this.#byteLength);
+    this.#copied = this.#current = new CopiedMessages(this.#bytes);
+    this.#segments = { bytes: this.#bytes, offset: 0, length: 0, stride: 0, datagrams: 0 };
     this.#firsts = new Int32Array(messages);
     this.#messageBytes = new Int32Array(messages);
     this.#strides = new Int32Array(messages);
+  }
+
+  /** @internal Returns whether `value` is a genuine batch: no `Proxy`, no object that inherits. */
+  static _isGenuine(value: unknown): value is RecvBatch {
+    return typeof value === "object" && value !== null && #bytes in value;
   }
 
   /** The number of datagrams. */
@@ -105,7 +114,7 @@ export class RecvBatch {
   /** Returns a new view of datagram `i`. @throws RangeError if there is none. */
   payload(i: number): Uint8Array<ArrayBuffer> {
     const offset = this.offsetAt(i);
-    return this.bytes.subarray(offset, offset + this.lengthAt(i));
+    return this.#bytes.subarray(offset, offset + this.lengthAt(i));
   }
 
   /** Returns the source address of datagram `i`; absent for a Unix socket without a name. */
@@ -160,13 +169,13 @@ export class RecvBatch {
   _receive(source: MessageSource, limit: number, flags = 0): number {
     // SAFETY: the vector has the address of this memory, which a transfer gives to another owner.
     this.#checkMemory();
-    this.#kernel ??= new KernelMessages(source.native, this.bytes, this.messagesMax);
+    this.#kernel ??= new KernelMessages(source.native, this.#bytes, this.#firsts.length);
     const kernel = this.#kernel;
     this._clear();
     this.#current = kernel;
     this.#controlTruncated = 0;
     this.#truncated = 0;
-    const count = kernel.receive(source, Math.min(limit, this.messagesMax), flags);
+    const count = kernel.receive(source, Math.min(limit, this.#firsts.length), flags);
     for (let m = 0; m < count; m++) {
       const bytes = kernel.bytesAt(m);
       const stride = kernel.strideAt(m) || bytes;
@@ -229,7 +238,7 @@ export class RecvBatch {
    * Returns their number.
    */
   _copyFrom(other: RecvBatch, start: number): number {
-    const count = Math.min(other.length - start, this.messagesMax);
+    const count = Math.min(other.length - start, this.#firsts.length);
     for (let i = start; i < start + count; i++) {
       const payload = other.payload(i);
       this._nextView().set(payload);
@@ -256,7 +265,7 @@ export class RecvBatch {
   }
 
   #checkMemory(): void {
-    if (this.bytes.length !== this.messagesMax * MAX_BUF_SIZE) {
+    if (byteLengthOf(this.#bytes) !== this.#byteLength) {
       throw rangeError("batch.bytes", "memory", "memory that was transferred");
     }
   }
@@ -264,5 +273,5 @@ export class RecvBatch {
 
 /** @throws TypeError if `value` is not a `RecvBatch`. */
 export function checkRecvBatch(value: unknown): asserts value is RecvBatch {
-  if (!(value instanceof RecvBatch)) throw typeError("batch", "RecvBatch", value);
+  if (!RecvBatch._isGenuine(value)) throw typeError("batch", "RecvBatch", value);
 }

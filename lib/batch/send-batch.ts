@@ -3,11 +3,12 @@
  * apart from the payload, a destination, and metadata.
  */
 
+import { byteLengthOf, hasLostMemory, lengthOf, plainView } from "../../ffi/native.ts";
 import { checkAddress, type SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { encodeVarint, varintLength } from "../buffer/varint.ts";
-import { checkPayload, type Payload } from "../datagram/payload.ts";
-import { type CheckedSendMeta, checkSendMeta, type SendMeta } from "../datagram/send-meta.ts";
+import { lostMemory, type Payload } from "../datagram/payload.ts";
+import { type SendMeta, SendMetaCopy, sameSendMeta } from "../datagram/send-meta.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
 import { IdleResource } from "../support/idle.ts";
@@ -18,6 +19,8 @@ import { groupByPeer } from "./peer-groups.ts";
 
 /** The result of `groupByPeer`, shared by all batches of the thread: used within one call. */
 const sendOrder = new Uint16Array(BATCH_COUNT_MAX);
+
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 
 /** Options of a `SendBatch`. */
 export interface SendBatchOptions {
@@ -63,14 +66,17 @@ export class SendBatch {
   readonly #addresses: (SocketAddress | undefined)[] = [];
   /** The payloads of datagrams that are sent, which the next ones mostly replace. */
   readonly #sentPayloads: IdleResource = new IdleResource(() => this.#releaseSent());
-  readonly #meta: (CheckedSendMeta | undefined)[] = [];
+  readonly #meta: (SendMetaCopy | undefined)[] = [];
+  /** The objects that `#meta` refers to, one for each datagram. */
+  readonly #metaCopies: SendMetaCopy[] = [];
   readonly #mayGroup: boolean;
   /** Whether the queued datagrams have not changed since they were last grouped. */
   #isGrouped = false;
   /** How often a datagram was pushed with another destination than the one before it. */
   #peerChanges = 0;
   #nextPrefixLength = 0;
-  #nextMeta: CheckedSendMeta | undefined;
+  readonly #nextMeta: SendMetaCopy = new SendMetaCopy();
+  #hasNextMeta = false;
   /** Datagrams `#first` to `#end - 1` are queued. */
   #first = 0;
   #end = 0;
@@ -91,6 +97,11 @@ export class SendBatch {
     };
   }
 
+  /** @internal Returns whether `value` is a genuine batch: no `Proxy`, no object that inherits. */
+  static _isGenuine(value: unknown): value is SendBatch {
+    return typeof value === "object" && value !== null && #slices in value;
+  }
+
   /** The number of queued datagrams. */
   get length(): number {
     return this.#end - this.#first;
@@ -108,9 +119,11 @@ export class SendBatch {
    */
   prefix(bytes: Uint8Array): this {
     checkBytes("bytes", bytes);
-    const start = this.#prefixRoom(bytes.length);
-    for (let i = 0; i < bytes.length; i++) this.#prefixes[start + i] = bytes[i] as number;
-    this.#nextPrefixLength = bytes.length;
+    const length = lengthOf(bytes);
+    if (length === 0 && hasLostMemory(bytes)) throw lostMemory("bytes");
+    const start = this.#prefixRoom(length);
+    for (let i = 0; i < length; i++) this.#prefixes[start + i] = bytes[i] as number;
+    this.#nextPrefixLength = length;
     return this;
   }
 
@@ -121,9 +134,17 @@ export class SendBatch {
     return this;
   }
 
-  /** Sets the metadata of all datagrams that are pushed from now on; `undefined`: none. */
+  /**
+   * Sets the metadata of all datagrams that are pushed from now on; `undefined`: none. The fields
+   * are copied: the object may be changed afterwards.
+   */
   meta(meta: SendMeta | undefined): this {
-    this.#nextMeta = meta === undefined ? undefined : checkSendMeta(meta);
+    if (meta === undefined) {
+      this.#hasNextMeta = false;
+      return this;
+    }
+    this.#nextMeta.set(meta);
+    this.#hasNextMeta = true;
     return this;
   }
 
@@ -133,18 +154,22 @@ export class SendBatch {
    * @throws RangeError if the batch is full.
    */
   push(payload: Payload, to?: SocketAddress): this {
-    checkPayload("payload", payload);
-    if (payload instanceof DgramBuffer) {
-      return this.#push(payload._bytes, payload._start, payload.length, to);
+    if (DgramBuffer._isGenuine(payload)) {
+      const start = payload._start;
+      return this.#push(payload._bytes, start, payload._end - start, to);
     }
-    return this.#push(payload, 0, payload.length, to);
+    checkBytes("payload", payload);
+    const length = lengthOf(payload);
+    if (length === 0 && hasLostMemory(payload)) throw lostMemory("payload");
+    return this.#push(payload, 0, length, to);
   }
 
   /** Queues `length` bytes of `bytes` at `offset`, as `push` does. */
   pushSlice(bytes: Uint8Array, offset: number, length: number, to?: SocketAddress): this {
     checkBytes("bytes", bytes);
-    checkInteger("offset", offset, 0, bytes.length);
-    checkInteger("length", length, 0, bytes.length - offset);
+    const available = lengthOf(bytes);
+    checkInteger("offset", offset, 0, available);
+    checkInteger("length", length, 0, available - offset);
     return this.#push(bytes, offset, length, to);
   }
 
@@ -164,7 +189,7 @@ export class SendBatch {
   clear(): void {
     this.#slices.views.fill(this.#prefixes);
     this.#first = this.#end = this.#nextPrefixLength = this.#peerChanges = 0;
-    this.#nextMeta = undefined;
+    this.#hasNextMeta = false;
   }
 
   /** Releases the payloads of datagrams that are not queued. Any array may take their place. */
@@ -188,9 +213,15 @@ export class SendBatch {
     lengths[payload] = length;
     lengths[2 * i] = this.#nextPrefixLength;
     this.#addresses[i] = to;
-    this.#meta[i] = this.#nextMeta;
+    this.#meta[i] = this.#hasNextMeta ? this.#copyNextMeta(i) : undefined;
     this.#nextPrefixLength = 0;
     return this;
+  }
+
+  #copyNextMeta(i: number): SendMetaCopy {
+    this.#metaCopies[i] ??= new SendMetaCopy();
+    this.#metaCopies[i].copy(this.#nextMeta);
+    return this.#metaCopies[i];
   }
 
   #prefixRoom(length: number): number {
@@ -316,19 +347,23 @@ export class SendBatch {
       next < end &&
       this.#lengthAt(next) === length &&
       this.#addresses[next] === address &&
-      this.#meta[next] === meta
+      sameSendMeta(this.#meta[next], meta)
     ) {
       next++;
     }
     return next - i - 1;
   }
 
-  /** @internal Removes the first `count` datagrams, and returns the number of their bytes. */
+  /**
+   * @internal Removes the first `count` datagrams, or as many as are queued, and returns the number
+   * of their bytes.
+   */
   _sent(count: number): number {
     let bytes = 0;
-    for (let i = this.#first; i < this.#first + count; i++) bytes += this.#lengthAt(i);
+    const end = Math.min(this.#first + count, this.#end);
+    for (let i = this.#first; i < end; i++) bytes += this.#lengthAt(i);
     this.#sentPayloads.use();
-    this.#first += count;
+    this.#first = end;
     if (this.#first === this.#end) {
       // A prefix whose payload is not pushed yet moves to the first place.
       const start = this.#end * this.prefixBytesMax;
@@ -347,8 +382,10 @@ export class SendBatch {
 
   #slice(i: number): Uint8Array {
     const { views, starts, lengths } = this.#slices;
-    const start = starts[i] as number;
-    return (views[i] as Uint8Array).subarray(start, start + (lengths[i] as number));
+    const [view, start, length] = [views[i], starts[i], lengths[i]] as [Uint8Array, number, number];
+    if (length === 0) return NO_BYTES;
+    if (start + length > byteLengthOf(view)) throw lostMemory("payload");
+    return plainView(view, start, length);
   }
 
   #lengthAt(i: number): number {
@@ -359,5 +396,5 @@ export class SendBatch {
 
 /** @throws TypeError if `value` is not a `SendBatch`. */
 export function checkSendBatch(value: unknown): asserts value is SendBatch {
-  if (!(value instanceof SendBatch)) throw typeError("batch", "SendBatch", value);
+  if (!SendBatch._isGenuine(value)) throw typeError("batch", "SendBatch", value);
 }

@@ -3,14 +3,15 @@
  * These loops run once per datagram and allocate nothing.
  */
 
-import type { ReceiveVector, ScatterVector } from "../../ffi/native.ts";
+import type { ReceiveVector } from "../../ffi/native.ts";
 import { addressAt } from "../address/address-cache.ts";
 import type { SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
-import { checkTarget, type Target } from "../datagram/payload.ts";
-import type { RecvMeta } from "../datagram/recv-meta.ts";
+import type { Target } from "../datagram/payload.ts";
+import { checkRecvMeta, type RecvMeta } from "../datagram/recv-meta.ts";
 import { readMetadata } from "../linux/recv-cmsg.ts";
+import { checkBytes, rangeError } from "../support/check.ts";
 import type { RecvBatch } from "./recv-batch.ts";
 
 /** Buffers `start` to `start + count - 1` of an array. */
@@ -24,127 +25,188 @@ export interface SlotRange extends BufferRange {
   slot: number;
 }
 
-/**
- * Points the slots of a range, which the vector has reserved, at their targets. Returns whether
- * some of the targets are `DgramBuffer`s.
- *
- * @throws TypeError or RangeError for an invalid target.
- */
-export function fillTargets(
-  vector: ReceiveVector | ScatterVector,
-  bufs: readonly Target[],
-  { slot, start, count }: SlotRange,
-): boolean {
-  let hasBuffers = false;
-  // Slots that already refer to the same views were checked when they were set.
-  for (let i = vector.countUnchanged(slot, bufs, start, count); i < count; i++) {
-    const buf = bufs[start + i] as Target;
-    checkTarget("bufs[]", buf);
-    if (buf instanceof DgramBuffer) {
-      vector.setBuffer(slot + i, buf._bytes, buf._end, buf._bytes.length - buf._end);
-      hasBuffers = true;
-    } else {
-      vector.setView(slot + i, buf);
-    }
-  }
-  return hasBuffers;
-}
-
 /** The objects that a receive updates besides the buffers. */
 export interface ReceiveRecords {
-  readonly meta: readonly RecvMeta[] | undefined;
   readonly counters: SocketCounters;
   /** The bound address of the socket, if receive metadata was enabled. */
   readonly local: SocketAddress | undefined;
 }
 
-/** Updates the targets of a range, whose slots a receive has filled, and the records. */
-export function storeReceived(
-  vector: ReceiveVector,
-  bufs: readonly Target[],
-  { slot, start, count }: SlotRange,
-  { meta, counters, local }: ReceiveRecords,
-): void {
-  let bytes = 0;
-  for (let i = 0; i < count; i++) {
-    const buf = bufs[start + i] as Target;
-    const datagramLength = vector.lengthAt(slot + i);
-    let length: number;
-    if (buf instanceof DgramBuffer) {
-      length = Math.min(datagramLength, buf._bytes.length - buf._end);
-      buf._end += length;
-    } else {
-      length = Math.min(datagramLength, buf.byteLength);
+/**
+ * The targets of a call, one per slot of a vector, and their metadata objects.
+ *
+ * `load` reads each element of the caller's arrays once, which may run code of the caller. After
+ * that, only the copies in this list and in the vector are used.
+ */
+export class TargetList {
+  readonly vector: ReceiveVector;
+  /** The `DgramBuffer` of each slot; absent for an array. */
+  readonly #buffers: (DgramBuffer | undefined)[] = [];
+  readonly #metas: (RecvMeta | undefined)[] = [];
+  #hasMeta = false;
+  #hasBuffers = false;
+
+  constructor(vector: ReceiveVector) {
+    this.vector = vector;
+  }
+
+  /** Whether the loaded targets include `DgramBuffer`s. */
+  get hasBuffers(): boolean {
+    return this.#hasBuffers;
+  }
+
+  /**
+   * Loads slots, which the vector has reserved. The slots of a call are loaded in order from 0 on.
+   *
+   * @throws TypeError or RangeError for an invalid target or metadata object, or if a `DgramBuffer`
+   * is in two slots.
+   */
+  load(
+    bufs: readonly Target[],
+    meta: readonly RecvMeta[] | undefined,
+    { slot, start, count }: SlotRange,
+  ): void {
+    const { vector } = this;
+    if (slot === 0) this.#hasBuffers = this.#hasMeta = false;
+    const covered = vector.countCovered(slot, bufs, start, count);
+    for (let i = covered; i < count; i++) {
+      const buf: unknown = i === covered ? vector.uncovered : bufs[start + i];
+      if (!vector.covers(slot + i, buf)) this.#loadTarget(slot + i, buf);
     }
-    bytes += length;
-    if (datagramLength > length) counters.datagramsTruncated++;
-    const isControlTruncated = local !== undefined && vector.isControlTruncatedAt(slot + i);
-    if (isControlTruncated) counters.controlTruncated++;
-    const datagramMeta = meta?.[start + i];
-    if (datagramMeta !== undefined) {
-      datagramMeta._set(length, datagramLength, addressAt(vector, slot + i));
-      datagramMeta.controlTruncated = isControlTruncated;
-      if (local !== undefined) {
-        const controlBytes = vector.controlLengthAt(slot + i);
-        const index = vector.controlIndex(slot + i);
-        readMetadata(vector.words, index, controlBytes, datagramMeta, local);
+    if (meta !== undefined) this.#loadMetas(meta, slot, start, count);
+  }
+
+  /** Loads slot `slot` with `buf`. Reads each property of `buf` once. */
+  #loadTarget(slot: number, buf: unknown): void {
+    if (!DgramBuffer._isGenuine(buf)) {
+      checkBytes("bufs[]", buf);
+      this.vector.loadWhole(slot, buf);
+      this.#buffers[slot] = undefined;
+      return;
+    }
+    const end = buf._end;
+    const length = end - buf._start;
+    if (length !== 0 || end >>> 0 !== end) {
+      throw rangeError("bufs[]", "DgramBuffer without payload", `${length} bytes of payload`);
+    }
+    if (!DgramBuffer._claim(buf, slot, this.#buffers)) {
+      throw rangeError("bufs[]", "each DgramBuffer once", `one at ${slot} again`);
+    }
+    // Throws if the object is frozen, before a datagram is received into it.
+    buf._end = end;
+    this.#hasBuffers = true;
+    this.vector.loadTail(slot, buf._bytes, end);
+    this.#buffers[slot] = buf;
+  }
+
+  #loadMetas(meta: readonly unknown[], slot: number, start: number, count: number): void {
+    const metas = this.#metas;
+    this.#hasMeta = true;
+    const left = meta.length - start;
+    for (let i = 0; i < count; i++) {
+      if (i >= left) {
+        metas[slot + i] = undefined;
+        continue;
       }
+      const datagramMeta: unknown = meta[start + i];
+      if (datagramMeta !== undefined && metas[slot + i] === datagramMeta) continue;
+      checkRecvMeta("meta[]", datagramMeta);
+      metas[slot + i] = datagramMeta;
     }
   }
-  counters.datagramsReceived += count;
-  counters.bytesReceived += bytes;
+
+  /** Releases all targets and metadata objects. */
+  releaseAll(): void {
+    this.release(this.vector.capacity);
+  }
+
+  /** Releases the first `count` targets and metadata objects, so that they can be collected. */
+  release(count: number): void {
+    this.vector.release(count);
+    this.#buffers.fill(undefined, 0, count);
+    this.#metas.fill(undefined, 0, count);
+  }
+
+  /**
+   * Updates the first `count` targets from `slot` on, into which the vector has received. Runs code
+   * of the caller if a metadata object has a setter.
+   */
+  store(slot: number, count: number, { counters, local }: ReceiveRecords): void {
+    const { vector } = this;
+    const buffers = this.#buffers;
+    const hasMeta = this.#hasMeta;
+    let bytes = 0;
+    for (let i = slot; i < slot + count; i++) {
+      const datagramLength = vector.lengthAt(i);
+      const room = vector.roomAt(i);
+      const length = datagramLength < room ? datagramLength : room;
+      const buf = buffers[i];
+      if (buf !== undefined) buf._end = vector.startAt(i) + length;
+      bytes += length;
+      if (datagramLength > length) counters.datagramsTruncated++;
+      const isControlTruncated = local !== undefined && vector.isControlTruncatedAt(i);
+      if (isControlTruncated) counters.controlTruncated++;
+      const meta = hasMeta ? this.#metas[i] : undefined;
+      if (meta === undefined) continue;
+      meta._set(length, datagramLength, addressAt(vector, i));
+      meta.controlTruncated = isControlTruncated;
+      if (local === undefined) continue;
+      const controlBytes = vector.controlLengthAt(i);
+      readMetadata(vector.words, vector.controlIndex(i), controlBytes, meta, local);
+    }
+    counters.datagramsReceived += count;
+    counters.bytesReceived += bytes;
+  }
+
+  /** Updates the first `count` `DgramBuffer`s, to which datagrams `first` on of `batch` were copied. */
+  storeBuffers(batch: RecvBatch, first: number, count: number, counters: SocketCounters): void {
+    const { vector } = this;
+    for (let i = 0; i < count; i++) {
+      const datagramLength = batch.lengthAt(first + i);
+      const room = vector.roomAt(i);
+      const length = datagramLength < room ? datagramLength : room;
+      const buf = this.#buffers[i];
+      if (buf !== undefined) buf._end = vector.startAt(i) + length;
+      if (datagramLength > length) counters.datagramsTruncated++;
+    }
+  }
+
+  /** Updates the first `count` metadata objects, as `storeBuffers` does. Runs code of the caller. */
+  storeMetas(batch: RecvBatch, first: number, count: number): void {
+    if (!this.#hasMeta) return;
+    for (let i = 0; i < count; i++) {
+      const meta = this.#metas[i];
+      if (meta === undefined) continue;
+      const datagramLength = batch.lengthAt(first + i);
+      batch.metaAt(first + i, meta).length = Math.min(datagramLength, this.vector.roomAt(i));
+    }
+  }
 }
 
 /**
- * Copies the datagrams of a batch from `first` on to the targets of a range.
- *
- * @throws TypeError or RangeError for an invalid target, before anything is copied.
+ * Copies datagrams of a batch from `first` on to the first `count` targets, which are prepared, and
+ * updates the targets except their metadata.
  */
 export function scatterReceived(
   batch: RecvBatch,
   first: number,
-  targets: ScatterVector,
-  bufs: readonly Target[],
-  { start, count }: BufferRange,
-  records: Omit<ReceiveRecords, "local">,
+  targets: TargetList,
+  count: number,
+  counters: SocketCounters,
 ): void {
-  targets.reserve(count);
-  const hasBuffers = fillTargets(targets, bufs, { slot: 0, start, count });
+  const { vector } = targets;
   let bytes = 0;
   let isTruncated = false;
   for (let done = 0; done < count; ) {
     const segments = batch._segmentsFrom(first + done);
     const datagrams = Math.min(count - done, segments.datagrams);
-    const copied = targets.scatter(segments, done, datagrams);
+    const copied = vector.scatter(segments, done, datagrams);
     bytes += copied;
     if (copied < Math.min(segments.length, datagrams * segments.stride)) isTruncated = true;
     done += datagrams;
   }
-  records.counters.datagramsReceived += count;
-  records.counters.bytesReceived += bytes;
+  counters.datagramsReceived += count;
+  counters.bytesReceived += bytes;
   // Plain arrays that received whole datagrams need no update.
-  if (hasBuffers || isTruncated || records.meta !== undefined) {
-    storeScattered(batch, first, bufs, { start, count }, records);
-  }
-}
-
-/** Updates the targets of a range, to which datagrams were copied, and the records. */
-function storeScattered(
-  batch: RecvBatch,
-  first: number,
-  bufs: readonly Target[],
-  { start, count }: BufferRange,
-  { meta, counters }: Omit<ReceiveRecords, "local">,
-): void {
-  for (let i = 0; i < count; i++) {
-    const buf = bufs[start + i] as Target;
-    const datagramLength = batch.lengthAt(first + i);
-    const isBuffer = buf instanceof DgramBuffer;
-    const room = isBuffer ? buf._bytes.length - buf._end : buf.byteLength;
-    const length = datagramLength < room ? datagramLength : room;
-    if (isBuffer) buf._end += length;
-    if (datagramLength > length) counters.datagramsTruncated++;
-    const datagramMeta = meta?.[start + i];
-    if (datagramMeta !== undefined) batch.metaAt(first + i, datagramMeta).length = length;
-  }
+  if (targets.hasBuffers || isTruncated) targets.storeBuffers(batch, first, count, counters);
 }

@@ -3,8 +3,10 @@
  * from it without moving the payload.
  */
 
+import { byteLengthOf } from "../../ffi/native.ts";
 import { copySmall, hexGroups, zero } from "../support/bytes.ts";
 import { checkBytes, checkInteger, typeError } from "../support/check.ts";
+import { adopt, changedError, checkEmptyPrefix } from "./source-bytes.ts";
 import { allocate, NO_BYTES, TailBuffer } from "./tail-buffer.ts";
 import {
   checkWhole,
@@ -15,23 +17,6 @@ import {
 } from "./varint.ts";
 
 const COUNT_MAX = Number.MAX_SAFE_INTEGER;
-
-/**
- * Returns a plain `Uint8Array` over the memory of `bytes`, which may be a subclass.
- *
- * Reading `bytes.buffer` makes the engine move a small array out of its heap, into memory that
- * does not move again.
- *
- * @throws TypeError if the length of that memory can change.
- */
-function adopt(name: string, bytes: Uint8Array): Uint8Array {
-  checkBytes(name, bytes);
-  const memory = bytes.buffer;
-  if (memory instanceof ArrayBuffer ? memory.resizable : memory.growable) {
-    throw typeError(name, "Uint8Array over fixed-length memory", memory);
-  }
-  return new Uint8Array(memory, bytes.byteOffset, bytes.length);
-}
 
 /**
  * A byte buffer with headroom: `[headroom][payload][spare capacity]`.
@@ -66,6 +51,25 @@ export class DgramBuffer extends TailBuffer {
     });
   }
 
+  /** The slot that the latest receive loaded the buffer into. Also the mark of a genuine buffer. */
+  #slot = -1;
+
+  /** @internal Returns whether `value` is a genuine buffer: no `Proxy`, no object that inherits. */
+  static _isGenuine(value: unknown): value is DgramBuffer {
+    return typeof value === "object" && value !== null && #slot in value;
+  }
+
+  /**
+   * @internal Loads `buffer` into slot `slot` of a receive. Returns false if the receive has loaded
+   * it before: `loaded[i]` is the buffer of slot i, for all slots before this one.
+   */
+  static _claim(buffer: DgramBuffer, slot: number, loaded: readonly unknown[]): boolean {
+    const before = buffer.#slot;
+    if (before >= 0 && before < slot && loaded[before] === buffer) return false;
+    buffer.#slot = slot;
+    return true;
+  }
+
   // The view that `asSlice` returned last, and the memory and the range that it covers.
   /** @internal */
   _view: Uint8Array | undefined = undefined;
@@ -84,7 +88,7 @@ export class DgramBuffer extends TailBuffer {
    */
   static fromSlice(bytes: Uint8Array): DgramBuffer {
     checkBytes("bytes", bytes);
-    const copy = allocate(bytes.length);
+    const copy = allocate(byteLengthOf(bytes));
     copy.set(bytes);
     return bufferOver(copy, 0, copy.length);
   }
@@ -178,12 +182,18 @@ export class DgramBuffer extends TailBuffer {
    * payload. Returns `false` and changes nothing if the headroom is too small.
    *
    * @throws TypeError if `prefix` is not a `Uint8Array`.
+   * @throws RangeError if the memory of `prefix` was transferred.
    */
   tryAddPrefix(prefix: Uint8Array): boolean {
     checkBytes("prefix", prefix);
-    const start = this._start - prefix.length;
+    // Read once. It may be overridden, but the loop of `copySmall` relies on it.
+    const { length } = prefix;
+    const { _bytes: bytes, _start: end } = this;
+    const start = end - length;
     if (start < 0) return false;
-    copySmall(prefix, this._bytes, start);
+    if (prefix[length - 1] === undefined) checkEmptyPrefix(prefix, length);
+    copySmall(prefix, length, bytes, start);
+    if (this._start !== end || this._bytes !== bytes) throw changedError(prefix);
     this._start = start;
     return true;
   }

@@ -2,6 +2,7 @@
  * `TailBuffer`: the base class of `DgramBuffer`, with its memory and the methods that append to it.
  */
 
+import { byteLengthOf } from "../../ffi/native.ts";
 import {
   checkWideInteger,
   highWord,
@@ -93,8 +94,10 @@ export abstract class TailBuffer {
    */
   putSlice(bytes: Uint8Array): void {
     checkBytes("bytes", bytes);
+    // The length that `set` copies, whatever the object says.
+    const length = byteLengthOf(bytes);
     const at = this._end;
-    const end = at + bytes.length;
+    const end = at + length;
     reserve(this, end);
     // `bytes` may be a view of the memory that `reserve` has replaced: it can still be copied from.
     // `_end` is set last, because `set` throws if another thread has grown `bytes` in between.

@@ -1,7 +1,8 @@
 /** The buffers that sockets send from and receive into, and their checks. */
 
+import { byteLengthOf, copyBytes, hasLostMemory, isUint8Array } from "../../ffi/native.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
-import { checkBytes, rangeError } from "../support/check.ts";
+import { checkBytes, rangeError, typeError } from "../support/check.ts";
 
 /** The bytes to send: a whole `Uint8Array`, or the payload of a `DgramBuffer`. Never modified. */
 export type Payload = Uint8Array | DgramBuffer;
@@ -10,8 +11,20 @@ export type Payload = Uint8Array | DgramBuffer;
  * A buffer to receive into. A `Uint8Array` is filled from its start. A `DgramBuffer`, which must
  * not have a payload yet, keeps its headroom and receives the datagram as its payload; its spare
  * capacity is the limit.
+ *
+ * A call refuses a `DgramBuffer` that it would fill twice (`RangeError`). The same array may occur
+ * several times, as may arrays that share memory: each datagram then overwrites the one before.
  */
 export type Target = Uint8Array | DgramBuffer;
+
+/**
+ * Checks the type of a buffer. Engines check the remaining properties when they load the buffer.
+ *
+ * @throws TypeError for another type.
+ */
+export function checkBufferType(name: string, value: unknown): asserts value is Payload {
+  if (!DgramBuffer._isGenuine(value)) checkBytes(name, value);
+}
 
 /**
  * Checks a buffer to send from.
@@ -20,11 +33,9 @@ export type Target = Uint8Array | DgramBuffer;
  * @throws RangeError if its memory was transferred: an empty datagram would be sent instead.
  */
 export function checkPayload(name: string, value: unknown): asserts value is Payload {
-  if (value instanceof DgramBuffer) return;
-  checkBytes(name, value);
-  if (value.length === 0 && (value.buffer as ArrayBuffer).detached) {
-    throw rangeError(name, "memory", "memory that was transferred");
-  }
+  if (DgramBuffer._isGenuine(value)) checkMemory(name, value);
+  else if (!isUint8Array(value)) throw typeError(name, "Uint8Array", value);
+  else if (hasLostMemory(value)) throw lostMemory(name);
 }
 
 /**
@@ -36,31 +47,38 @@ export function checkPayload(name: string, value: unknown): asserts value is Pay
  * memory was transferred.
  */
 export function checkTarget(name: string, value: unknown): asserts value is Target {
-  if (!(value instanceof DgramBuffer)) checkBytes(name, value);
-  else if (value._end !== value._start) {
+  if (!DgramBuffer._isGenuine(value)) {
+    if (!isUint8Array(value)) throw typeError(name, "Uint8Array", value);
+  } else if (value._end !== value._start) {
     throw rangeError(name, "DgramBuffer without payload", `${value.length} bytes of payload`);
-  } else if (value._end > value._bytes.length) {
-    throw rangeError(name, "memory", "memory that was transferred");
+  } else {
+    checkMemory(name, value);
   }
+}
+
+function checkMemory(name: string, buffer: DgramBuffer): void {
+  if (buffer._end > byteLengthOf(buffer._bytes)) throw lostMemory(name);
+}
+
+/** Returns the error for a buffer whose memory was transferred, or has shrunk. */
+export function lostMemory(name: string): RangeError {
+  return rangeError(name, "memory", "memory that was transferred");
 }
 
 /** Returns the bytes of a payload as a view. */
 export function payloadBytes(payload: Payload): Uint8Array {
-  return payload instanceof DgramBuffer ? payload.asSlice() : payload;
+  return DgramBuffer._isGenuine(payload) ? payload.asSlice() : payload;
 }
 
 /** Copies a datagram into a checked target, and returns the number of bytes that fit. */
 export function storeDatagram(target: Target, datagram: Uint8Array): number {
-  if (!(target instanceof DgramBuffer)) {
-    const fitting =
-      datagram.length > target.length ? datagram.subarray(0, target.length) : datagram;
-    // `set` throws on transferred memory even if there is nothing to copy.
-    if (fitting.length > 0) target.set(fitting);
-    return fitting.length;
-  }
-  const spare = target.spareCapacity;
-  const fitting = datagram.length > spare ? datagram.subarray(0, spare) : datagram;
-  if (fitting.length > 0) target._bytes.set(fitting, target._end);
-  target._end += fitting.length;
+  const isBuffer = DgramBuffer._isGenuine(target);
+  const bytes = isBuffer ? target._bytes : target;
+  const start = isBuffer ? target._end : 0;
+  const room = byteLengthOf(bytes) - start;
+  const fitting = datagram.length > room ? datagram.subarray(0, room) : datagram;
+  // Copying to transferred memory would throw even if there is nothing to copy.
+  if (fitting.length > 0) copyBytes(fitting, bytes, start);
+  if (isBuffer) target._end = start + fitting.length;
   return fitting.length;
 }

@@ -94,7 +94,17 @@ export class RecvMeta {
   }
 }
 
-/** Checks a `RecvMeta` before a datagram is received, which would otherwise be lost. */
-export function checkRecvMeta(name: string, value: unknown): asserts value is RecvMeta {
+/** @throws TypeError if `value` is not a `RecvMeta`. */
+export function checkRecvMetaType(name: string, value: unknown): asserts value is RecvMeta {
   if (!(value instanceof RecvMeta)) throw typeError(name, "RecvMeta", value);
+}
+
+/**
+ * Checks a `RecvMeta` before a datagram is received, which would otherwise be lost.
+ *
+ * @throws TypeError if it is another object, or frozen.
+ */
+export function checkRecvMeta(name: string, value: unknown): asserts value is RecvMeta {
+  checkRecvMetaType(name, value);
+  if (Object.isFrozen(value)) throw typeError(name, "RecvMeta that is not frozen", value);
 }

@@ -58,32 +58,55 @@ export const DSCP_MAX = 63;
 /** The range of `ktime_t` (<linux/ktime.h>): signed, 64 bits. */
 const TRANSMIT_TIME_NS_MAX = 2n ** 63n - 1n;
 
-/**
- * Returns checked metadata: the same object, unless its interface had to be looked up.
- *
- * @throws TypeError or RangeError for invalid metadata.
- */
-export function checkSendMeta(meta: SendMeta): CheckedSendMeta {
-  checkOptions("meta", meta, SEND_META);
-  const { ecn, dscp, source, interfaceIndex: device, transmitTimeNs } = meta;
-  if (ecn !== undefined) checkInteger("ecn", ecn, 0, 3);
-  if (dscp !== undefined) checkInteger("dscp", dscp, 0, DSCP_MAX);
-  if (source !== undefined) {
-    checkAddress("source", source);
-    if (source.family === "unix") throw typeError("source", "IP address", source.toString());
-  }
-  if (transmitTimeNs !== undefined) checkTransmitTime(transmitTimeNs);
-  if (typeof device === "string") {
-    return { ...meta, interfaceIndex: interfaceIndex("interfaceIndex", device) };
-  }
-  if (device !== undefined) checkInteger("interfaceIndex", device, 0, INTERFACE_INDEX_MAX);
-  return meta as CheckedSendMeta;
-}
-
 function checkTransmitTime(timeNs: bigint): void {
   if (typeof timeNs !== "bigint") throw typeError("transmitTimeNs", "bigint", timeNs);
   if (timeNs < 0n || timeNs > TRANSMIT_TIME_NS_MAX) {
     throw rangeError("transmitTimeNs", "0n..2n ** 63n - 1n", timeNs);
+  }
+}
+
+/**
+ * @internal A checked copy of send metadata, which can be reused. Sends read it when no code of the
+ * caller may run, as an accessor of the caller's object would.
+ */
+export class SendMetaCopy implements CheckedSendMeta {
+  ecn: Ecn | undefined;
+  dscp: number | undefined;
+  source: SocketAddress | undefined;
+  interfaceIndex: number | undefined;
+  transmitTimeNs: bigint | undefined;
+
+  /**
+   * Checks and copies `meta`, and looks up its interface. Reads each field once.
+   *
+   * @throws TypeError or RangeError for invalid metadata. The copy is unchanged then.
+   */
+  set(meta: SendMeta): void {
+    checkOptions("meta", meta, SEND_META);
+    const { ecn, dscp, source, interfaceIndex: device, transmitTimeNs } = meta;
+    if (ecn !== undefined) checkInteger("ecn", ecn, 0, 3);
+    if (dscp !== undefined) checkInteger("dscp", dscp, 0, DSCP_MAX);
+    if (source !== undefined) {
+      checkAddress("source", source);
+      if (source.family === "unix") throw typeError("source", "IP address", source.toString());
+    }
+    if (transmitTimeNs !== undefined) checkTransmitTime(transmitTimeNs);
+    const index = typeof device === "string" ? interfaceIndex("interfaceIndex", device) : device;
+    if (index !== undefined) checkInteger("interfaceIndex", index, 0, INTERFACE_INDEX_MAX);
+    this.ecn = ecn;
+    this.dscp = dscp;
+    this.source = source;
+    this.interfaceIndex = index;
+    this.transmitTimeNs = transmitTimeNs;
+  }
+
+  /** Copies `other`. */
+  copy(other: SendMetaCopy): void {
+    this.ecn = other.ecn;
+    this.dscp = other.dscp;
+    this.source = other.source;
+    this.interfaceIndex = other.interfaceIndex;
+    this.transmitTimeNs = other.transmitTimeNs;
   }
 }
 

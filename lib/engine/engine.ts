@@ -40,8 +40,8 @@ export function checkSendErrors(value: SendErrors | undefined): void {
 }
 
 /**
- * Transfers the datagrams of one socket. The callers have checked the ranges of arrays; the engine
- * checks their elements before it transfers any datagram.
+ * Transfers the datagrams of one socket. The callers have checked the ranges of arrays. The engine
+ * reads each element of an array once, and checks it before it transfers any datagram.
  */
 export interface Engine {
   readonly backend: Backend;

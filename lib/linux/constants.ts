@@ -12,6 +12,7 @@ export const ENOTCONN = 107;
 /** Socket types: socket(2), <bits/socket_type.h>. */
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
 
 /** Flags of receive calls: <bits/socket.h>. */
 export const MSG_PEEK = 2;
@@ -27,6 +28,8 @@ export const IPPROTO_IP = 0;
 export const SOL_SOCKET = 1;
 export const IPPROTO_UDP = 17;
 export const IPPROTO_IPV6 = 41;
+/** <netinet/in.h>. */
+export const IPPROTO_UDPLITE = 136;
 
 /** Level SOL_SOCKET: <asm-generic/socket.h>. */
 export const SO_REUSEADDR = 2;
@@ -38,6 +41,7 @@ export const SO_RCVBUF = 8;
 export const SO_REUSEPORT = 15;
 export const SO_TIMESTAMPNS = 35;
 export const SO_MARK = 36;
+export const SO_PROTOCOL = 38;
 export const SO_RXQ_OVFL = 40;
 export const SO_PEEK_OFF = 42;
 export const SO_TXTIME = 61;
@@ -91,5 +95,6 @@ export const IPV6_TRANSPARENT = 75;
 export const IPV6_FREEBIND = 78;
 
 /** Level IPPROTO_UDP: <linux/udp.h>. */
+export const UDP_CORK = 1;
 export const UDP_SEGMENT = 103;
 export const UDP_GRO = 104;

@@ -41,6 +41,7 @@ import {
   SO_TIMESTAMPNS,
   SO_TXTIME,
   SOL_SOCKET,
+  UDP_CORK,
   UDP_GRO,
   UDP_SEGMENT,
 } from "./constants.ts";
@@ -75,7 +76,7 @@ export const PATH_MTU_DISCOVERY_MODES: readonly PathMtuDiscovery[] = [
 const CLOCKS = { monotonic: 1, tai: 11 } satisfies Record<TransmitClock, number>;
 
 /** The names of level IPPROTO_UDP that `setOption` refuses. */
-const OFFLOAD_OPTIONS: readonly number[] = [UDP_SEGMENT, UDP_GRO];
+const OFFLOAD_OPTIONS: readonly number[] = [UDP_SEGMENT, UDP_GRO, UDP_CORK];
 
 /** The socket options that enable each kind of metadata, by level. */
 const METADATA_OPTIONS: Record<

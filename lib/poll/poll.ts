@@ -4,6 +4,7 @@
  * Promises are built on polls (operation-queue.ts): a promise polls again when its waker is called.
  */
 
+import { typeError } from "../support/check.ts";
 import { setImmediate } from "../support/timers.ts";
 
 /** The result of a poll that cannot proceed now. The waker is called when it should be retried. */
@@ -24,6 +25,30 @@ export type WouldBlock = typeof WouldBlock;
 export type Waker = () => void;
 
 /**
+ * Checks the waker of a poll before the poll does anything: another value would be stored, and end
+ * the process when it is called.
+ *
+ * @throws TypeError if it is neither a function nor `null`.
+ */
+export function checkWaker(waker: Waker | null): void {
+  if (waker !== null && typeof waker !== "function") {
+    throw typeError("waker", "function or null", waker);
+  }
+}
+
+/**
+ * @internal Returns the promise of `start`, or one that rejects if `start` throws, for instance
+ * because an option has a getter that throws: methods that return a promise never throw.
+ */
+export function startPromise<T>(start: () => Promise<T>): Promise<T> {
+  try {
+    return start();
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+/**
  * Returns a promise for the value of `poll`, which is called again each time its waker is called,
  * and not after it returned a value or threw.
  *
@@ -34,6 +59,7 @@ export type Waker = () => void;
  */
 export function pollFn<T>(poll: (waker: Waker) => Poll<T>): Promise<T> {
   return new Promise((resolve, reject) => {
+    if (typeof poll !== "function") throw typeError("poll", "function", poll);
     let isPolling = false;
     let isWoken = false;
     let isDone = false;

@@ -28,6 +28,8 @@ export class Interest {
   token = 0;
   /** Set when the kernel reports a queued error (EPOLLERR); cleared by the owner of the socket. */
   hasErrorEvent = false;
+  /** The number of events in a row without a datagram. Counted here, reset by a transfer. */
+  emptyEvents = 0;
   /** When the current wait began, or was armed; 0 if there is none. */
   waitSinceMs = 0;
   /** Whether the latest waits were short enough to spin. */

@@ -38,6 +38,8 @@ const SOCKET_DATAGRAMS_PER_TICK = 2048;
 const UNBUDGETED_DATAGRAMS = 8;
 /** The time that all sockets together may use in a tick. */
 const TICK_MS = 1;
+/** The number of events in a row without a datagram after which a socket is retried by a timer. */
+const EMPTY_EVENTS_MAX = 16;
 /** How long the probe waits for a notification. */
 const PROBE_TIMEOUT_MS = 250;
 /** The probe waits for two: a loop that stops watching after its first error would pass with one. */
@@ -163,6 +165,7 @@ export class Reactor {
   /** Records that `count` datagrams were transferred. */
   recordDatagrams(interest: Interest, count: number): void {
     this.#datagrams += count;
+    interest.emptyEvents = 0;
     interest.retryDelayMs = RETRY_MIN_MS;
     interest.datagramsInTick += count;
     interest.waitSinceMs = 0;
@@ -194,6 +197,20 @@ export class Reactor {
     interest.retryDelayMs = Math.min(2 * interest.retryDelayMs, RETRY_MAX_MS);
     // Unreferenced: a socket keeps the process alive by itself, if it is meant to.
     startTimer(delayMs, () => interest.wake());
+  }
+
+  /**
+   * Waits as `wait` does, for a caller that resets `emptyEvents` when it transfers a datagram. After
+   * many events without one, the socket is retried by a timer: it is always ready and has nothing,
+   * because its receive side was shut down through a shared descriptor (shutdown(2)).
+   */
+  waitForDatagram(interest: Interest, waker: Waker): void {
+    if (interest.emptyEvents <= EMPTY_EVENTS_MAX) {
+      this.wait(interest, waker);
+      return;
+    }
+    if (interest.state === "armed") this.#disarm(interest);
+    this.retryLater(interest, waker);
   }
 
   // ------------------------------------------------------------------------------- ticks ----
@@ -335,6 +352,7 @@ export class Reactor {
   }
 
   #onReady(interest: Interest): void {
+    interest.emptyEvents++;
     interest.hasShortWaits = nowMs() - interest.waitSinceMs <= SPIN_MS;
     interest.waitSinceMs = 0;
     interest.wake();

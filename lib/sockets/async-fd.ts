@@ -11,9 +11,10 @@ import { callWaker, Pending, type Poll, type Waker, WouldBlock } from "../poll/p
 import type { Registration } from "../readiness/interest.ts";
 import type { Reactor } from "../readiness/reactor.ts";
 import { loadNativeThread } from "../readiness/thread-reactor.ts";
-import { checkInteger } from "../support/check.ts";
+import { typeError } from "../support/check.ts";
 import { closedError, SocketError, unsupportedError } from "../support/errors.ts";
-import { recvmmsg, sendmmsg } from "./mmsg.ts";
+import { checkOpenFd } from "./adopt.ts";
+import { receiveFrom, sendmmsg } from "./mmsg.ts";
 
 /**
  * Reports when a descriptor is ready. The caller keeps the ownership of the descriptor, accesses it
@@ -30,6 +31,8 @@ export class AsyncFd {
   readonly #reactor: Reactor;
   readonly #registration: Registration;
   #isClosed = false;
+  /** @internal Whether `recvmmsg` has accepted the descriptor, which stays the same until `close`. */
+  _isChecked = false;
 
   private constructor(fd: number, reactor: Reactor) {
     this.fd = fd;
@@ -41,11 +44,12 @@ export class AsyncFd {
   /**
    * Registers an open descriptor, and keeps the process alive until `close()`.
    *
-   * @throws SocketError with code `EEXIST` if it is registered already, for instance by a socket of
-   * this thread; with code `ERR_NOT_SUPPORTED` without the native backend.
+   * @throws SocketError with code `EBADF` if it is not open; with code `EEXIST` if it is registered
+   * already, for instance by a socket of this thread; with code `ERR_NOT_SUPPORTED` without the
+   * native backend.
    */
   static async open(fd: number): Promise<AsyncFd> {
-    checkInteger("fd", fd, 0, 2 ** 31 - 1);
+    checkOpenFd(fd, "AsyncFd.open");
     const loaded = await loadNativeThread();
     if ("reason" in loaded) throw unsupportedError("AsyncFd.open", loaded.reason);
     if (loaded.reactor.has(fd)) {
@@ -59,12 +63,24 @@ export class AsyncFd {
    * later call replaces the waker.
    */
   waitReadable(waker: Waker): void {
+    checkWaitWaker(waker);
     this.#reactor.wait(this.#open().read, waker);
   }
 
   /** Calls `waker` once when the descriptor is writable, as `waitReadable` does. */
   waitWritable(waker: Waker): void {
+    checkWaitWaker(waker);
     this.#reactor.wait(this.#open().write, waker);
+  }
+
+  /** @internal Waits as `waitReadable` does, after a receive that found no datagram. */
+  _waitForDatagram(waker: Waker): void {
+    this.#reactor.waitForDatagram(this.#open().read, waker);
+  }
+
+  /** @internal Records that a receive has returned datagrams. */
+  _received(): void {
+    this.#registration.read.emptyEvents = 0;
   }
 
   /** Removes the registration and wakes all waiters. The descriptor stays open. Idempotent. */
@@ -94,6 +110,11 @@ export class AsyncFd {
   }
 }
 
+/** As `checkWaker`, for calls that only wait. */
+function checkWaitWaker(waker: Waker): void {
+  if (typeof waker !== "function") throw typeError("waker", "function", waker);
+}
+
 /** Calls `recvmmsg`. If it would block, calls `waker` when there is a datagram. */
 export function pollRecvmmsg(
   ready: AsyncFd,
@@ -101,11 +122,16 @@ export function pollRecvmmsg(
   bufs: readonly Target[],
   meta?: readonly RecvMeta[],
 ): Poll<number> {
+  checkWaitWaker(waker);
   ready.checkOpen();
-  const result = recvmmsg(ready.fd, bufs, meta);
-  if (result !== WouldBlock) return result;
-  ready.waitReadable(waker);
-  return Pending;
+  const result = receiveFrom(ready.fd, bufs, meta, !ready._isChecked);
+  if (result !== 0) ready._isChecked = true;
+  if (result === WouldBlock) {
+    ready._waitForDatagram(waker);
+    return Pending;
+  }
+  ready._received();
+  return result;
 }
 
 /** Calls `sendmmsg`. If it would block, calls `waker` when there is room. */
@@ -115,6 +141,7 @@ export function pollSendmmsg(
   bufs: readonly Payload[],
   to?: SocketAddress | readonly SocketAddress[],
 ): Poll<number> {
+  checkWaitWaker(waker);
   ready.checkOpen();
   const result = sendmmsg(ready.fd, bufs, to);
   if (result !== WouldBlock) return result;

@@ -9,7 +9,7 @@ import {
   type Target,
 } from "../datagram/payload.ts";
 import { checkRecvMeta, type RecvMeta } from "../datagram/recv-meta.ts";
-import { callWaker, Pending, type Poll, type Waker } from "../poll/poll.ts";
+import { callWaker, checkWaker, Pending, type Poll, type Waker } from "../poll/poll.ts";
 import { checkInteger } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
@@ -65,6 +65,7 @@ export class DatagramPair extends DatagramSocket {
 
   /** @throws SocketError with code `ECONNREFUSED` if the other end is closed. */
   override pollSend(waker: Waker | null, buf: Payload): Poll<number> {
+    checkWaker(waker);
     checkPayload("buf", buf);
     const peer = this.#peer;
     if (this.#isClosed || peer === undefined) throw closedError("send");
@@ -91,6 +92,7 @@ export class DatagramPair extends DatagramSocket {
   }
 
   override pollRecvFrom(waker: Waker | null, buf: Target, meta: RecvMeta): Poll<number> {
+    checkWaker(waker);
     checkTarget("buf", buf);
     checkRecvMeta("meta", meta);
     if (this.#isClosed) throw closedError("recv");

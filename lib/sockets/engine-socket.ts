@@ -5,18 +5,17 @@ import { checkRecvBatch, type RecvBatch } from "../batch/recv-batch.ts";
 import { checkSendBatch, type SendBatch } from "../batch/send-batch.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
 import { checkPeer } from "../datagram/destination.ts";
-import { checkPayload, checkTarget, type Payload, type Target } from "../datagram/payload.ts";
+import { checkBufferType, type Payload, type Target } from "../datagram/payload.ts";
 import {
   checkRecvRange,
-  checkSend,
   checkSendRange,
   type RecvRange,
   type SendRange,
 } from "../datagram/ranges.ts";
-import { checkRecvMeta, RecvMeta } from "../datagram/recv-meta.ts";
+import { checkRecvMetaType, RecvMeta } from "../datagram/recv-meta.ts";
 import type { Backend, Engine } from "../engine/engine.ts";
 import { checkOptionName, checkOptionValue, OPTION_BYTES_MAX } from "../linux/option-arguments.ts";
-import { Pending, type Poll, type Waker } from "../poll/poll.ts";
+import { checkWaker, Pending, type Poll, startPromise, type Waker } from "../poll/poll.ts";
 import { SharedWaker } from "../poll/shared-waker.ts";
 import { checkInteger } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
@@ -32,12 +31,6 @@ import {
   type SocketStats,
 } from "../traits/stats.ts";
 import { GroupedSend } from "./grouped-send.ts";
-
-/**
- * The number of buffers to check before a receive. Most receives fill few of many, and checking all
- * of them would be a large part of the latency. Engines check the others before they use them.
- */
-const CHECKED_MAX = 2;
 
 /** A socket of the operating system. `using` and `await using` close it. */
 export abstract class EngineSocket extends DatagramSocket implements AsSocketStats {
@@ -129,8 +122,8 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
    * @throws SocketError if the system refuses; with code `ERR_NOT_SUPPORTED` without the native
    * backend.
    * @throws TypeError for another type of value.
-   * @throws RangeError for numbers out of range, and for UDP_SEGMENT and UDP_GRO: the socket would
-   * not split or combine datagrams correctly (see the option `offload`).
+   * @throws RangeError for numbers out of range, and for UDP_SEGMENT, UDP_GRO and UDP_CORK: the socket
+   * would not split or combine datagrams correctly (see the option `offload`).
    */
   setOption(level: number, name: number, value: number | Uint8Array): void {
     checkOptionName(level, name);
@@ -148,7 +141,8 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   #sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {
-    checkPayload("buf", buf);
+    checkWaker(waker);
+    checkBufferType("buf", buf);
     this.#onePayload[0] = buf;
     const shared = this.#sendWaker;
     const engineWaker = waker && shared.wake;
@@ -161,6 +155,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     bufs: readonly Payload[],
     range?: SendRange,
   ): Poll<number> {
+    checkWaker(waker);
     const { to, start, end } = checkSendRange(bufs, range);
     if (this.#isConnected && to !== undefined) {
       // The engine sends no more with one call.
@@ -176,18 +171,19 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   override sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
-    if (!Array.isArray(options?.to) || this.#isConnected || !this._engine.prefersGroups) {
-      return super.sendMany(bufs, options);
-    }
-    return this.#sendGrouped(bufs, options);
+    return startPromise(() => {
+      if (!Array.isArray(options?.to) || this.#isConnected || !this._engine.prefersGroups) {
+        return super.sendMany(bufs, options);
+      }
+      return this.#sendGrouped(bufs, options);
+    });
   }
 
   /** Sends to several peers, grouped by peer if that is faster. */
   async #sendGrouped(bufs: readonly Payload[], options: SendManyOptions): Promise<number> {
     const { groupByPeer = true, signal } = options;
-    const { start, end } = checkSend(bufs, options);
-    const to = options.to as readonly SocketAddress[];
-    const grouped = groupByPeer ? GroupedSend.of(bufs, to, start, end) : undefined;
+    const range = checkSendRange(bufs, options);
+    const grouped = groupByPeer ? GroupedSend.of(bufs, range) : undefined;
     if (grouped === undefined) return super.sendMany(bufs, options);
     try {
       return await super.sendMany(grouped.bufs, { to: grouped.to, signal });
@@ -206,8 +202,9 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   override pollRecvFrom(waker: Waker | null, buf: Target, meta: RecvMeta): Poll<number> {
-    checkTarget("buf", buf);
-    checkRecvMeta("meta", meta);
+    checkWaker(waker);
+    checkBufferType("buf", buf);
+    checkRecvMetaType("meta", meta);
     this.#oneTarget[0] = buf;
     this.#oneMeta[0] = meta;
     const shared = this.#recvWaker;
@@ -221,15 +218,16 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     bufs: readonly Target[],
     range?: RecvRange,
   ): Poll<number> {
+    checkWaker(waker);
+    const { meta, start, end } = checkRecvRange(bufs, range);
     this._recvError?.throwIfSet();
-    const end = checkRecvRange(bufs, range, CHECKED_MAX);
-    const start = range?.start ?? 0;
     const shared = this.#recvWaker;
-    const result = this._engine.receive(waker && shared.wake, bufs, start, end, range?.meta);
+    const result = this._engine.receive(waker && shared.wake, bufs, start, end, meta);
     return shared.store(result, waker);
   }
 
   override pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
+    checkWaker(waker);
     checkRecvBatch(batch);
     batch._clear();
     this._recvError?.throwIfSet();
@@ -238,6 +236,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   override pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
+    checkWaker(waker);
     checkSendBatch(batch);
     if (this.#isConnected) batch._checkAddresses((address) => checkPeer(this.peerAddr, address));
     if (this._engine.sendBatch !== undefined) {

@@ -2,7 +2,9 @@
 
 import type { SocketAddress } from "../address/socket-address.ts";
 import { groupByPeer } from "../batch/peer-groups.ts";
-import type { Payload } from "../datagram/payload.ts";
+import { type Destinations, destinationAt } from "../datagram/destination.ts";
+import { checkBufferType, type Payload } from "../datagram/payload.ts";
+import type { CheckedSendRange } from "../datagram/ranges.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 
 /** The number of objects to keep for later calls. More calls than that may be pending. */
@@ -17,34 +19,61 @@ export class GroupedSend {
   readonly to: SocketAddress[] = [];
   /** The index in the caller's arrays of each datagram. */
   readonly indices: Uint16Array = new Uint16Array(BATCH_COUNT_MAX);
+  /** The datagrams in the order of the caller. */
+  readonly #bufs: Payload[] = [];
+  readonly #to: SocketAddress[] = [];
 
   private constructor() {}
 
   /**
-   * Groups datagrams `start` to `end - 1`. Absent if it is not worth it: the order is kept then.
+   * Reads and checks the datagrams of a range, and groups them if it is worth it. Reads each element
+   * of the arrays once: that may run code of the caller. Absent for more than fit into a batch.
+   *
+   * @throws TypeError or RangeError for an invalid element.
    */
   static of(
     bufs: readonly Payload[],
-    to: readonly SocketAddress[],
-    start: number,
-    end: number,
+    { to, start, end }: CheckedSendRange,
   ): GroupedSend | undefined {
-    if (end > BATCH_COUNT_MAX || groupByPeer(to, start, end, order) === 0) return undefined;
+    if (end > BATCH_COUNT_MAX) return undefined;
     const grouped = free.pop() ?? new GroupedSend();
-    for (let k = 0; k < end - start; k++) {
-      const index = order[k] as number;
-      grouped.indices[k] = index;
-      grouped.bufs[k] = bufs[index] as Payload;
-      grouped.to[k] = to[index] as SocketAddress;
+    try {
+      grouped.#read(bufs, to, start, end);
+    } catch (error) {
+      grouped.release();
+      throw error;
     }
-    grouped.bufs.length = grouped.to.length = end - start;
+    grouped.#group(start);
     return grouped;
+  }
+
+  #read(bufs: readonly Payload[], to: Destinations, start: number, end: number): void {
+    this.#bufs.length = this.#to.length = end - start;
+    for (let i = start; i < end; i++) {
+      const buf = bufs[i];
+      checkBufferType("bufs[]", buf);
+      this.#bufs[i - start] = buf;
+      this.#to[i - start] = destinationAt(to, i) as SocketAddress;
+    }
+  }
+
+  #group(start: number): void {
+    const count = this.#bufs.length;
+    const isGrouped = groupByPeer(this.#to, 0, count, order) > 0;
+    this.bufs.length = this.to.length = count;
+    for (let k = 0; k < count; k++) {
+      const i = isGrouped ? (order[k] as number) : k;
+      this.indices[k] = start + i;
+      this.bufs[k] = this.#bufs[i] as Payload;
+      this.to[k] = this.#to[i] as SocketAddress;
+    }
   }
 
   /** Releases the datagrams, after the call has settled. */
   release(): void {
     // Keeps the storage of the arrays, and no reference to the caller's memory.
     this.bufs.fill(EMPTY);
+    this.#bufs.fill(EMPTY);
     if (free.length < FREE_MAX) free.push(this);
   }
 }

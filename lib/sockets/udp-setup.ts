@@ -14,7 +14,7 @@ import {
 import { IpSocketOptions } from "../linux/socket-options.ts";
 import type { NativeThread } from "../readiness/thread-reactor.ts";
 import { checkResult } from "../support/errors.ts";
-import { checkAdoptable } from "./adopt.ts";
+import { checkAdoptable, resetBoundaries } from "./adopt.ts";
 import type { UdpAdoptOptions, UdpBindOptions } from "./udp-options.ts";
 
 /** Opens a descriptor that is bound and connected to the endpoints. */
@@ -54,6 +54,7 @@ export function prepareAdopted(loaded: NativeThread, fd: number, options: UdpAdo
   const family = checkAdoptable(loaded, fd, [AF_INET, AF_INET6]);
   const ipOptions = new IpSocketOptions(loaded.native, fd, family === AF_INET6);
   setCommonOptions(ipOptions, options);
+  resetBoundaries(loaded.native, fd);
   ipOptions.forgetErrors();
 }
 

@@ -19,11 +19,12 @@ import {
 import { NativeEngine } from "../engine/native/native-engine.ts";
 import type { EarlyDatagram } from "../engine/native/native-receiver.ts";
 import { closeOnThrow } from "../engine/native/open-socket.ts";
-import { chooseOffload } from "../linux/offload.ts";
+import { chooseOffload, NO_OFFLOAD } from "../linux/offload.ts";
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
 import { checkBoolean } from "../support/options.ts";
+import { checkOpenFd, isUdpLite } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import { openPortable } from "./portable.ts";
 import { checkBunSocket, takeOver } from "./take-over.ts";
@@ -81,9 +82,10 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
   }
 
   /**
-   * Adopts an open IPv4 or IPv6 datagram descriptor: takes its ownership and makes it non-blocking.
-   * GRO stays enabled if it is, even with `offload: false`: messages in the receive buffer may be
-   * merged already, and could not be split without it.
+   * Adopts an open UDP or UDP-Lite descriptor: takes its ownership and makes it non-blocking. UDP-Lite
+   * has no offload. GRO stays enabled if it is, even with `offload: false`: messages in the receive
+   * buffer may be merged already, and could not be split without it. UDP_SEGMENT and UDP_CORK are
+   * disabled.
    *
    * @throws SocketError if it is another kind of descriptor (`EINVAL`, `ENOTSOCK`, `EBADF`), or if a
    * socket of this thread has it (`EEXIST`). The caller keeps the ownership then. With code
@@ -91,7 +93,7 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
    * @throws TypeError or RangeError for invalid options.
    */
   static async fromFd(fd: number, options: UdpAdoptOptions = {}): Promise<UdpSocket> {
-    checkInteger("fd", fd, 0, 2 ** 31 - 1);
+    checkOpenFd(fd, "fromFd");
     checkAdoptOptions(options);
     const loaded = await loadNativeThread();
     if ("reason" in loaded) throw unsupportedError("fromFd", loaded.reason);
@@ -140,7 +142,8 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     options: UdpAdoptOptions,
     received?: readonly EarlyDatagram[],
   ): UdpSocket {
-    const offload = chooseOffload(loaded.native, options.offload);
+    const { native } = loaded;
+    const offload = isUdpLite(native, fd) ? NO_OFFLOAD : chooseOffload(native, options.offload);
     const { sendErrors } = options;
     return new UdpSocket(new NativeEngine({ ...loaded, fd, offload, sendErrors, received }));
   }

@@ -15,12 +15,12 @@ import {
 } from "../engine/native/open-socket.ts";
 import { SOCK_DGRAM } from "../linux/constants.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
-import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
+import { type Poll, startPromise, type Waker, type WouldBlock } from "../poll/poll.ts";
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
-import { checkInteger, typeError } from "../support/check.ts";
+import { typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
-import { checkAdoptable } from "./adopt.ts";
+import { checkAdoptable, checkOpenFd } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 
 /** Options of `UnixDatagram.bind` and `UnixDatagram.unbound`. */
@@ -111,7 +111,7 @@ export class UnixDatagram extends EngineSocket {
    * `ERR_NOT_SUPPORTED` without the native backend.
    */
   static async fromFd(fd: number): Promise<UnixDatagram> {
-    checkInteger("fd", fd, 0, 2 ** 31 - 1);
+    checkOpenFd(fd, "fromFd");
     const loaded = await requireNative("UnixDatagram.fromFd");
     checkAdoptable(loaded, fd, [AF_UNIX]);
     return new UnixDatagram(new NativeEngine({ ...loaded, fd }));
@@ -152,7 +152,7 @@ export class UnixDatagram extends EngineSocket {
     address: SocketAddress | string,
     options?: WaitOptions,
   ): Promise<number> {
-    return super.sendTo(buf, unixAddress("address", address), options);
+    return startPromise(() => super.sendTo(buf, unixAddress("address", address), options));
   }
 
   /** As `DatagramSocketSend.trySendTo`; a string is a path. */
@@ -209,7 +209,7 @@ async function requireNative(what: string): Promise<NativeThread> {
 
 /** Returns the address of a path, from the cache if possible. */
 function unixAddress(name: string, path: string | SocketAddress): SocketAddress {
-  if (path instanceof SocketAddress) {
+  if (SocketAddress._isGenuine(path)) {
     if (path.family !== "unix" || path.isUnnamed) throw typeError(name, "Unix address", `${path}`);
     return path;
   }

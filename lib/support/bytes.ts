@@ -7,6 +7,7 @@
  * integers.
  */
 
+import { byteLengthOf, plainView } from "../../ffi/native.ts";
 import { rangeError } from "./check.ts";
 
 /** 2^32: the weight of the high word. */
@@ -22,13 +23,15 @@ export function zero(bytes: Uint8Array, count: number): void {
 }
 
 /**
- * Copies `from` into `to` at index `at`. The caller has checked the bounds. Optimized for few
- * bytes. The ranges may overlap.
+ * Copies `from`, which has `count` bytes, into `to` at index `at`. The caller has checked the
+ * bounds. Optimized for few bytes. The ranges may overlap.
+ *
+ * Runs code of the caller if `from` is a `Proxy` or only inherits from `Uint8Array`.
  */
-export function copySmall(from: Uint8Array, to: Uint8Array, at: number): void {
-  const count = from.length;
+export function copySmall(from: Uint8Array, count: number, to: Uint8Array, at: number): void {
   if (count > LOOP_BYTES_MAX) {
-    to.set(from, at);
+    // `set` copies the length that the engine knows.
+    to.set(byteLengthOf(from) === count ? from : plainView(from, 0, count), at);
   } else if (from.byteOffset < to.byteOffset + at) {
     // If the ranges overlap, the target is after the source: copy backwards, as memmove does.
     for (let i = count - 1; i >= 0; i--) to[at + i] = from[i] as number;

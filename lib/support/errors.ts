@@ -28,7 +28,11 @@ export interface SocketErrorInit {
 /** A failed system call, or a call on a socket that is closed. */
 export class SocketError extends Error {
   override readonly name: string = "SocketError";
-  /** `"ECONNREFUSED"` and the like (errno(3)), or `"ERR_SOCKET_CLOSED"`. */
+  /**
+   * `"ECONNREFUSED"` and the like (errno(3)), or a code of the library: `"ERR_SOCKET_CLOSED"`,
+   * `"ERR_NOT_SUPPORTED"`, or `"ERR_NESTED_CALL"` for a call that a getter of another call on the
+   * same socket has made.
+   */
   readonly code: string;
   /** The error number of the system, positive; 0 for errors of the library itself. */
   readonly errno: number;
@@ -86,6 +90,19 @@ export function closedError(syscall: string): SocketError {
     code: "ERR_SOCKET_CLOSED",
     syscall,
     detail: "the socket is closed",
+  });
+}
+
+/**
+ * Returns the error of a call that is made by code that another call on the same socket runs, such
+ * as a getter of its arguments.
+ */
+export function nestedCallError(syscall: string): SocketError {
+  return new SocketError({
+    errno: 0,
+    code: "ERR_NESTED_CALL",
+    syscall,
+    detail: "called by a getter or setter that another call on this socket runs",
   });
 }
 

@@ -11,7 +11,7 @@ import type { RecvRange, SendRange } from "../datagram/ranges.ts";
 import type { RecvMeta } from "../datagram/recv-meta.ts";
 import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
-import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
+import { type Poll, startPromise, type Waker, type WouldBlock } from "../poll/poll.ts";
 import { DatagramSocketRecv, type RecvManyOptions } from "./recv.ts";
 import { DatagramSocketSend, type SendManyOptions } from "./send.ts";
 
@@ -49,19 +49,19 @@ export abstract class AsDatagramSocketSend extends DatagramSocketSend {
   }
 
   override send(buf: Payload, options?: WaitOptions): Promise<number> {
-    return this.asDatagramSocketSend().send(buf, options);
+    return startPromise(() => this.asDatagramSocketSend().send(buf, options));
   }
 
   override sendTo(buf: Payload, address: SocketAddress, options?: WaitOptions): Promise<number> {
-    return this.asDatagramSocketSend().sendTo(buf, address, options);
+    return startPromise(() => this.asDatagramSocketSend().sendTo(buf, address, options));
   }
 
   override sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
-    return this.asDatagramSocketSend().sendMany(bufs, options);
+    return startPromise(() => this.asDatagramSocketSend().sendMany(bufs, options));
   }
 
   override sendBatch(batch: SendBatch, options?: WaitOptions): Promise<number> {
-    return this.asDatagramSocketSend().sendBatch(batch, options);
+    return startPromise(() => this.asDatagramSocketSend().sendBatch(batch, options));
   }
 
   override trySend(buf: Payload): number | WouldBlock {
@@ -116,19 +116,19 @@ export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
   }
 
   override recv(buf: Target, options?: WaitOptions): Promise<number> {
-    return this.asDatagramSocketRecv().recv(buf, options);
+    return startPromise(() => this.asDatagramSocketRecv().recv(buf, options));
   }
 
   override recvFrom(buf: Target, options?: WaitOptions): Promise<RecvMeta> {
-    return this.asDatagramSocketRecv().recvFrom(buf, options);
+    return startPromise(() => this.asDatagramSocketRecv().recvFrom(buf, options));
   }
 
   override recvMany(bufs: readonly Target[], options?: RecvManyOptions): Promise<number> {
-    return this.asDatagramSocketRecv().recvMany(bufs, options);
+    return startPromise(() => this.asDatagramSocketRecv().recvMany(bufs, options));
   }
 
   override recvBatch(batch: RecvBatch, options?: WaitOptions): Promise<number> {
-    return this.asDatagramSocketRecv().recvBatch(batch, options);
+    return startPromise(() => this.asDatagramSocketRecv().recvBatch(batch, options));
   }
 
   override tryRecv(buf: Target): number | WouldBlock {

@@ -3,8 +3,7 @@
 import type { DgramBuffer } from "../buffer/buffer.ts";
 import { type DgramBufferFactory, dgramBufferFactory } from "../buffer/pool.ts";
 import { Pending, type Poll, type Waker } from "../poll/poll.ts";
-import { checkInteger } from "../support/check.ts";
-import { type DatagramSocket, RawPoolBufDatagramIo } from "./socket.ts";
+import { checkRecvArguments, type DatagramSocket, RawPoolBufDatagramIo } from "./socket.ts";
 
 /** The maximum number of buffers to allocate for one batch. */
 const BATCH = 64;
@@ -44,7 +43,7 @@ export class PoolBufIo extends RawPoolBufDatagramIo {
     buffers: DgramBuffer[],
     limit: number,
   ): Poll<number> {
-    checkInteger("limit", limit, 0, Number.MAX_SAFE_INTEGER);
+    checkRecvArguments(waker, buffers, limit);
     while (this.#empty.length < Math.min(limit, BATCH)) {
       this.#empty.push(this.#factory.getMaxDgramBuf());
     }

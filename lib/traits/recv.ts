@@ -3,13 +3,13 @@
 import { checkRecvBatch, type RecvBatch } from "../batch/recv-batch.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import type { Target } from "../datagram/payload.ts";
-import { checkRecvRange, type RecvRange } from "../datagram/ranges.ts";
+import { checkRecvRange, type RecvRange, readTargets } from "../datagram/ranges.ts";
 import { RecvMeta } from "../datagram/recv-meta.ts";
 import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
 import { DeferredError } from "../poll/deferred-error.ts";
 import { OperationQueue, type WaitOptions } from "../poll/operation-queue.ts";
-import { Pending, type Poll, type Waker, WouldBlock } from "../poll/poll.ts";
-import { checkInteger } from "../support/check.ts";
+import { Pending, type Poll, startPromise, type Waker, WouldBlock } from "../poll/poll.ts";
+import { checkInteger, typeError } from "../support/check.ts";
 import { isClosedError, mayBeTransportError } from "../support/errors.ts";
 import {
   BATCH_COUNT_MAX,
@@ -142,21 +142,20 @@ export abstract class DatagramSocketRecv {
    */
   pollRecvMany(waker: Waker | null, bufs: readonly Target[], range?: RecvRange): Poll<number> {
     this._recvError?.throwIfSet();
-    const end = checkRecvRange(bufs, range);
-    const start = range?.start ?? 0;
-    for (let i = start; i < end; i++) {
+    const { targets, metas } = readTargets(checkRecvRange(bufs, range), bufs);
+    for (const [i, target] of targets.entries()) {
       try {
-        const meta = range?.meta?.[i] ?? new RecvMeta();
-        if (this.pollRecvFrom(i === start ? waker : null, bufs[i] as Target, meta) === Pending) {
-          return i > start ? i - start : Pending;
+        const meta = metas[i] ?? new RecvMeta();
+        if (this.pollRecvFrom(i === 0 ? waker : null, target, meta) === Pending) {
+          return i > 0 ? i : Pending;
         }
       } catch (error) {
-        if (i === start) throw error;
+        if (i === 0) throw error;
         this._deferRecvError(error);
-        return i - start;
+        return i;
       }
     }
-    return end - start;
+    return targets.length;
   }
 
   /**
@@ -218,8 +217,10 @@ export abstract class DatagramSocketRecv {
       // Checks the names of the options.
       return this.pollRecvMany(waker, bufs, options);
     };
-    this._recvQueue ??= new OperationQueue();
-    return this._recvQueue.run(poll, options?.signal);
+    return startPromise(() => {
+      this._recvQueue ??= new OperationQueue();
+      return this._recvQueue.run(poll, options?.signal);
+    });
   }
 
   /** Waits for at least one datagram, and receives as `pollRecvBatch` does. */
@@ -271,6 +272,9 @@ export abstract class DatagramSocketRecv {
       keepTruncated = false,
       signal,
     } = options;
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw typeError("signal", "AbortSignal", signal);
+    }
     checkInteger("count", count, 1, BATCH_COUNT_MAX);
     checkInteger("payloadBytesMax", payloadBytesMax, 0, MAX_BUF_SIZE);
     checkInteger("headroom", headroom, 0, MAX_BUF_SIZE);
@@ -300,8 +304,10 @@ export abstract class DatagramSocketRecv {
 
   /** @internal Appends an operation to the queue of receivers. */
   _runRecv<T>(poll: (waker: Waker) => Poll<T>, options: WaitOptions | undefined): Promise<T> {
-    this._recvQueue ??= new OperationQueue();
-    return this._recvQueue.runWith(poll, options);
+    return startPromise(() => {
+      this._recvQueue ??= new OperationQueue();
+      return this._recvQueue.runWith(poll, options);
+    });
   }
 
   /** @internal */

@@ -7,7 +7,7 @@ import type { Payload } from "../datagram/payload.ts";
 import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
 import { OperationQueue, type WaitOptions } from "../poll/operation-queue.ts";
-import { Pending, type Poll, type Waker, WouldBlock } from "../poll/poll.ts";
+import { Pending, type Poll, startPromise, type Waker, WouldBlock } from "../poll/poll.ts";
 import { SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 
@@ -156,9 +156,11 @@ export abstract class DatagramSocketSend {
       }
     };
     const partial = () => (done > 0 ? done : undefined);
-    this._sendQueue ??= new OperationQueue();
-    // The poll checks the names of the options.
-    return this._sendQueue.run(poll, options?.signal, partial);
+    return startPromise(() => {
+      this._sendQueue ??= new OperationQueue();
+      // The poll checks the names of the options.
+      return this._sendQueue.run(poll, options?.signal, partial);
+    });
   }
 
   /**
@@ -223,8 +225,10 @@ export abstract class DatagramSocketSend {
     options: WaitOptions | undefined,
     partial?: () => number | undefined,
   ): Promise<number> {
-    this._sendQueue ??= new OperationQueue();
-    return this._sendQueue.runWith(poll, options, partial);
+    return startPromise(() => {
+      this._sendQueue ??= new OperationQueue();
+      return this._sendQueue.runWith(poll, options, partial);
+    });
   }
 }
 

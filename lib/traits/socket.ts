@@ -2,8 +2,8 @@
 
 import type { DgramBuffer } from "../buffer/buffer.ts";
 import { DeferredError } from "../poll/deferred-error.ts";
-import { Pending, type Poll, type Waker } from "../poll/poll.ts";
-import { checkInteger } from "../support/check.ts";
+import { checkWaker, Pending, type Poll, type Waker } from "../poll/poll.ts";
+import { checkInteger, typeError } from "../support/check.ts";
 import { DatagramSocketRecv } from "./recv.ts";
 import { DatagramSocketSend } from "./send.ts";
 import type { AsSocketStats } from "./stats.ts";
@@ -82,7 +82,7 @@ export abstract class RawPoolBufDatagramIo {
    * once.
    */
   pollRecvDatagrams(waker: Waker | null, buffers: DgramBuffer[], limit: number): Poll<number> {
-    checkInteger("limit", limit, 0, Number.MAX_SAFE_INTEGER);
+    checkRecvArguments(waker, buffers, limit);
     this._recvError.throwIfSet();
     for (let i = 0; i < limit; i++) {
       try {
@@ -97,4 +97,21 @@ export abstract class RawPoolBufDatagramIo {
     }
     return limit;
   }
+}
+
+/**
+ * @internal Checks the arguments of `pollRecvDatagrams` before a datagram is received.
+ *
+ * @throws TypeError or RangeError for an invalid argument, or an array that is not extensible.
+ */
+export function checkRecvArguments(
+  waker: Waker | null,
+  buffers: readonly DgramBuffer[],
+  limit: number,
+): void {
+  checkWaker(waker);
+  if (!Array.isArray(buffers) || !Object.isExtensible(buffers)) {
+    throw typeError("buffers", "array that can grow", buffers);
+  }
+  checkInteger("limit", limit, 0, Number.MAX_SAFE_INTEGER);
 }

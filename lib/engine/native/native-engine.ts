@@ -37,7 +37,7 @@ import { NoBuffersWindow } from "../no-buffers-window.ts";
 import { disableGro } from "./disable-gro.ts";
 import { type EarlyDatagram, NativeReceiver } from "./native-receiver.ts";
 import { NativeSender } from "./native-sender.ts";
-import { ArraySource, BatchSource, type SendSource } from "./send-source.ts";
+import { BatchSource, ListSource, type SendSource } from "./send-source.ts";
 
 /** The arguments of a `NativeEngine`. */
 export interface NativeEngineInit {
@@ -77,6 +77,7 @@ export class NativeEngine implements Engine {
   readonly #errorQueue: ErrorQueue;
   readonly #receiver: NativeReceiver;
   readonly #sender: NativeSender;
+  readonly #listSource: ListSource;
   readonly #usesGro: boolean;
   #fd: number;
   #isRef = true;
@@ -91,7 +92,7 @@ export class NativeEngine implements Engine {
   readonly #onErrorQueued = () => {
     if (this.#fd === -1 || !this.#errorQueue.hasHandler) return;
     this.#drainErrors();
-    this.#reactor.wait(this.#registration.error, this.#onErrorQueued);
+    this.#reactor.waitForDatagram(this.#registration.error, this.#onErrorQueued);
   };
 
   constructor(init: NativeEngineInit) {
@@ -120,6 +121,7 @@ export class NativeEngine implements Engine {
         return this.#sawIcmpError;
       },
     });
+    this.#listSource = new ListSource(this.#sender);
     this.#usesGro = !this.#isUnix && enableGro(native, fd, gro);
     this.#receiver = new NativeReceiver({ ...common, usesGro: this.#usesGro });
     if (init.received !== undefined) this.#receiver.prepend(init.received);
@@ -149,24 +151,37 @@ export class NativeEngine implements Engine {
     end: number,
     meta: readonly RecvMeta[] | undefined,
   ): Poll<number> {
-    const limit = Math.min(end - start, BATCH_COUNT_MAX);
-    if (limit === 0 && this.#fd !== -1) return 0;
-    if (!this.#mayReceive(waker)) return Pending;
-    const range = { start, count: limit };
-    let result = this.#receiver.receive(bufs, range, meta);
-    for (let retries = 0; this.#shouldRetryReceive(result, retries); retries++) {
-      result = this.#receiver.receive(bufs, range, meta);
+    if (this.#fd === -1) throw closedError("recv");
+    const range = { start, count: Math.min(end - start, BATCH_COUNT_MAX) };
+    if (range.count === 0) return 0;
+    const receiver = this.#receiver;
+    receiver.enter();
+    try {
+      receiver.load(bufs, range, meta);
+      if (!this.#mayReceive(waker)) return Pending;
+      let result = receiver.receive(bufs, range, meta);
+      for (let retries = 0; this.#shouldRetryReceive(result, retries); retries++) {
+        result = receiver.receive(bufs, range, meta);
+      }
+      return this.#received(result, waker);
+    } finally {
+      receiver.leave();
     }
-    return this.#received(result, waker);
   }
 
   receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
-    if (!this.#mayReceive(waker)) return Pending;
-    let result = this.#receiver.receiveBatch(batch);
-    for (let retries = 0; this.#shouldRetryReceive(result, retries); retries++) {
-      result = this.#receiver.receiveBatch(batch);
+    const receiver = this.#receiver;
+    receiver.enter();
+    try {
+      if (!this.#mayReceive(waker)) return Pending;
+      let result = receiver.receiveBatch(batch);
+      for (let retries = 0; this.#shouldRetryReceive(result, retries); retries++) {
+        result = receiver.receiveBatch(batch);
+      }
+      return this.#received(result, waker);
+    } finally {
+      receiver.leave();
     }
-    return this.#received(result, waker);
   }
 
   /** Returns whether to make a system call now. If not, the reactor calls `waker`. */
@@ -206,7 +221,7 @@ export class NativeEngine implements Engine {
       // An error that is queued after the system call is reported like one that the call returns.
       const queued = interest.hasErrorEvent ? this.#drainErrors().errno : 0;
       if (queued === 0 || this.#errorQueue.hasHandler) {
-        if (waker !== null) this.#reactor.wait(interest, waker);
+        if (waker !== null) this.#reactor.waitForDatagram(interest, waker);
         return Pending;
       }
       throw this.#receiveError(queued);
@@ -221,6 +236,7 @@ export class NativeEngine implements Engine {
 
   #receiveError(errno: number): SocketError {
     this.counters.receiveErrors++;
+    this.#registration.read.emptyEvents = 0;
     return new SocketError({ errno, syscall: "recvmmsg", address: this.peerAddr });
   }
 
@@ -233,12 +249,15 @@ export class NativeEngine implements Engine {
     end: number,
     to: Destinations,
   ): Poll<number> {
+    if (this.#fd === -1) throw closedError("send");
     const range = { start, count: Math.min(end - start, BATCH_COUNT_MAX) };
-    return this.#send(waker, new ArraySource(bufs, range, to));
+    this.#sender.load(bufs, range, to);
+    return this.#send(waker, this.#listSource);
   }
 
   sendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
     if (this.#isUnix) batch._refuseMetadata("Unix datagrams have none");
+    this.#sender.checkIdle();
     return this.#send(waker, new BatchSource(batch));
   }
 
@@ -313,7 +332,7 @@ export class NativeEngine implements Engine {
     // The kernel reports no event when the queue of a device, or of a Unix peer that the socket is
     // not connected to, has room again.
     const hasEvent = remainingMs === undefined && (!this.#isUnix || source.address === undefined);
-    if (hasEvent) this.#reactor.wait(interest, waker);
+    if (hasEvent) this.#reactor.waitForDatagram(interest, waker);
     else this.#reactor.retryLater(interest, waker, remainingMs);
     return "wait";
   }
@@ -348,6 +367,10 @@ export class NativeEngine implements Engine {
     this.#registration.read.hasErrorEvent = false;
     const drained = this.#errorQueue.drain();
     this.counters.transportErrors += drained.count;
+    if (drained.count > 0) {
+      const { read, error } = this.#registration;
+      read.emptyEvents = error.emptyEvents = 0;
+    }
     return drained;
   }
 

@@ -4,24 +4,18 @@
  * bytes takes 25 ns, and GRO saves 500 ns per datagram.
  */
 
-import type { Native, ReceiveVector, ScatterVector } from "../../../ffi/native.ts";
+import type { Native } from "../../../ffi/native.ts";
 import type { SocketAddress } from "../../address/socket-address.ts";
 import type { MessageSource } from "../../batch/kernel-messages.ts";
 import { RecvBatch } from "../../batch/recv-batch.ts";
-import {
-  type BufferRange,
-  fillTargets,
-  type SlotRange,
-  scatterReceived,
-  storeReceived,
-} from "../../batch/targets.ts";
+import { type BufferRange, scatterReceived, TargetList } from "../../batch/targets.ts";
 import type { SocketCounters } from "../../datagram/counters.ts";
 import type { Target } from "../../datagram/payload.ts";
-import { checkRecvEntries, checkRecvMetas } from "../../datagram/ranges.ts";
 import type { RecvMeta } from "../../datagram/recv-meta.ts";
 import { RECV_CONTROL_CAPACITY } from "../../linux/cmsg.ts";
 import { EAGAIN } from "../../linux/constants.ts";
 import { DeferredError } from "../../poll/deferred-error.ts";
+import { closedError, nestedCallError } from "../../support/errors.ts";
 import { IdleResource } from "../../support/idle.ts";
 import { giveBatch, takeBatch } from "./batch-pool.ts";
 
@@ -34,9 +28,14 @@ const EXPECTED_MIN = 4;
  */
 const BATCH_DATAGRAMS = 256;
 
-/** The vector that copies to the caller's buffers, which it holds until they are idle. */
-let scatterVector: ScatterVector | undefined;
-const scattered = new IdleResource(() => scatterVector?.releaseAll());
+/**
+ * The lists of this thread that copy to the caller's buffers, and that no call uses: a call may run
+ * code that receives from other sockets. They hold the buffers until they are idle.
+ */
+const idleLists: TargetList[] = [];
+const scattered = new IdleResource(() => {
+  for (const list of idleLists) list.releaseAll();
+});
 
 /** A datagram that another owner of a descriptor has received. */
 export interface EarlyDatagram {
@@ -61,9 +60,15 @@ export class NativeReceiver {
   readonly #usesGro: boolean;
   readonly #counters: SocketCounters;
   readonly #nameCapacity: number;
-  #vector: ReceiveVector;
-  /** The caller's buffers, which the vector holds because the next receive may reuse them. */
-  readonly #targets: IdleResource = new IdleResource(() => this.#vector.releaseAll());
+  #targets: TargetList;
+  /** The caller's buffers, which the list holds because the next receive may reuse them. */
+  readonly #held: IdleResource = new IdleResource(() => this.#targets.releaseAll());
+  /** Whether a call is loading targets or storing datagrams, which may run code of the caller. */
+  #isBusy = false;
+  /** The number of targets that the current call has loaded. */
+  #loaded = 0;
+  /** The list that the current call copies to, with GRO. */
+  #copies: TargetList | undefined;
   /** Whether the latest receive emptied the socket. */
   #isDrained = false;
   /** The errno of a call that followed a successful one. */
@@ -81,7 +86,7 @@ export class NativeReceiver {
     this.#usesGro = usesGro;
     this.#counters = counters;
     this.#nameCapacity = nameCapacity;
-    this.#vector = native.receiveVector(nameCapacity);
+    this.#targets = new TargetList(native.receiveVector(nameCapacity));
   }
 
   /**
@@ -102,9 +107,11 @@ export class NativeReceiver {
 
   /** Starts to read metadata, on a socket bound to `local`. */
   readMetadata(local: SocketAddress): void {
+    if (this.#isBusy) throw nestedCallError("enableMetadata");
     const { native } = this.#source;
     this.#source = { ...this.#source, hasControl: true, local };
-    this.#vector = native.receiveVector(this.#nameCapacity, RECV_CONTROL_CAPACITY);
+    const vector = native.receiveVector(this.#nameCapacity, RECV_CONTROL_CAPACITY);
+    this.#targets = new TargetList(vector);
   }
 
   /** Whether the latest receive emptied the socket, so that another one would find nothing. */
@@ -117,7 +124,66 @@ export class NativeReceiver {
     this.#isDrained = false;
   }
 
-  /** Receives into a range of targets. Returns the number of datagrams, or -errno. */
+  /**
+   * Begins a call that may run code of the caller. `leave` must follow.
+   *
+   * @throws SocketError if another call on this socket is in progress, which has run that code.
+   */
+  enter(): void {
+    if (this.#isBusy) throw nestedCallError("recv");
+    this.#isBusy = true;
+  }
+
+  /** Ends the call. */
+  leave(): void {
+    this.#isBusy = false;
+    if (this.#source.fd === -1) this.#targets.releaseAll();
+    if (this.#copies === undefined) return;
+    scattered.use();
+    idleLists.push(this.#copies);
+    this.#copies = undefined;
+  }
+
+  /**
+   * Loads the targets of a call: as many as are expected to be filled, because loading one takes as
+   * long as receiving a short datagram.
+   *
+   * @throws TypeError or RangeError for an invalid target.
+   */
+  load(bufs: readonly Target[], range: BufferRange, meta: readonly RecvMeta[] | undefined): void {
+    if (this.#usesGro || this.#unread !== undefined) {
+      this.#copies = idleLists.pop() ?? new TargetList(this.#source.native.scatterVector());
+    }
+    const unread = this.#unread;
+    const expected = unread === undefined ? this.#expected : unread.length - this.#unreadStart;
+    const count = Math.min(range.count, expected);
+    if (this.#copies === undefined) this.#held.use();
+    const list = this.#copies ?? this.#targets;
+    list.vector.reserve(range.count);
+    list.load(bufs, meta, { slot: 0, start: range.start, count });
+    this.#loaded = count;
+  }
+
+  /** Loads targets until `end` are loaded, and returns the number of those that can be used. */
+  #loadMore(
+    bufs: readonly Target[],
+    { start }: BufferRange,
+    meta: readonly RecvMeta[] | undefined,
+    end: number,
+  ): number {
+    const slot = this.#loaded;
+    const list = this.#copies ?? this.#targets;
+    try {
+      list.load(bufs, meta, { slot, start: start + slot, count: end - slot });
+      list.vector.prepare(slot, end - slot);
+      return end;
+    } catch {
+      // A receive that starts with the invalid one throws.
+      return slot;
+    }
+  }
+
+  /** Receives into a range of targets, see `load`. Returns the number of datagrams, or -errno. */
   receive(
     bufs: readonly Target[],
     range: BufferRange,
@@ -125,9 +191,10 @@ export class NativeReceiver {
   ): number {
     const errno = this.#deferredErrno.take();
     if (errno !== undefined) return -errno;
-    return this.#usesGro || this.#unread !== undefined
-      ? this.#receiveMerged(bufs, range, meta)
-      : this.#receiveDirect(bufs, range, meta);
+    const copies = this.#copies;
+    return copies === undefined
+      ? this.#receiveDirect(bufs, range, meta)
+      : this.#receiveMerged(copies, bufs, range, meta);
   }
 
   /** Receives into `batch`. Returns the number of datagrams, or -errno. */
@@ -155,32 +222,28 @@ export class NativeReceiver {
    */
   close(): number {
     this.#source = { ...this.#source, fd: -1 };
-    // Even if a getter of the caller's array closes the socket while the vector is filled: a receive
-    // from descriptor -1 accesses no buffer.
-    this.#vector.releaseAll();
+    // A call that is in progress may still use them: it releases them itself.
+    if (!this.#isBusy) this.#targets.releaseAll();
     const unread = this.#unread;
     if (unread === undefined) return 0;
     const dropped = unread.length - this.#unreadStart;
-    this.#advanceUnread(unread, dropped);
+    this.#unread = undefined;
+    if (!this.#isBusy) giveBatch(unread);
     return dropped;
   }
 
   #receiveDirect(
     bufs: readonly Target[],
-    { start, count: limit }: BufferRange,
+    range: BufferRange,
     meta: readonly RecvMeta[] | undefined,
   ): number {
-    this.#vector.reserve(limit);
-    // Preparing a slot costs as much as a short datagram, so the first call uses only as many as
-    // are expected to be filled.
-    const first = Math.min(limit, this.#expected);
-    this.#targets.use();
-    if (meta !== undefined) checkRecvMetas(meta, start, start + first);
-    let total = this.#receiveSlots(bufs, { slot: 0, start, count: first }, meta);
+    const limit = range.count;
+    const first = this.#loaded;
+    this.#targets.vector.prepare(0, first);
+    let total = this.#receiveSlots(0, first);
     if (total < 0) return total;
-    if (total === first && first < limit && areValid(bufs, meta, start + first, start + limit)) {
-      const remaining = { slot: first, start: start + first, count: limit - first };
-      const more = this.#receiveSlots(bufs, remaining, meta);
+    if (total === first && first < limit && this.#loadMore(bufs, range, meta, limit) === limit) {
+      const more = this.#receiveSlots(first, limit - first);
       if (more > 0) total += more;
       else if (more !== -EAGAIN) this.#deferredErrno.set(-more);
     }
@@ -189,29 +252,26 @@ export class NativeReceiver {
     return total;
   }
 
-  /** Makes one system call. Returns the number of datagrams, or -errno. */
-  #receiveSlots(
-    bufs: readonly Target[],
-    slots: SlotRange,
-    meta: readonly RecvMeta[] | undefined,
-  ): number {
-    fillTargets(this.#vector, bufs, slots);
-    const result = this.#vector.receive(this.#source.fd, slots.slot, slots.count);
+  /** Receives into prepared slots with one system call. Returns the number, or -errno. */
+  #receiveSlots(slot: number, count: number): number {
+    const targets = this.#targets;
+    const result = targets.vector.receive(this.#source.fd, slot, count);
     this.#counters.receiveCalls++;
     if (result > 0) {
-      slots.count = result;
       this.#counters.messagesReceived += result;
-      const records = { meta, counters: this.#counters, local: this.#source.local };
-      storeReceived(this.#vector, bufs, slots, records);
+      const records = { counters: this.#counters, local: this.#source.local };
+      targets.store(slot, result, records);
     }
     return result;
   }
 
   #receiveMerged(
+    copies: TargetList,
     bufs: readonly Target[],
-    { start, count: limit }: BufferRange,
+    range: BufferRange,
     meta: readonly RecvMeta[] | undefined,
   ): number {
+    const limit = range.count;
     let unread = this.#unread;
     if (unread === undefined) {
       const batch = takeBatch();
@@ -223,15 +283,20 @@ export class NativeReceiver {
       }
       unread = this.#unread = batch;
       this.#unreadStart = 0;
+      this.#expected = Math.max(EXPECTED_MIN, batch.length);
     }
-    const count = Math.min(limit, unread.length - this.#unreadStart);
-    // If one of the following throws, the datagrams remain unread.
-    if (meta !== undefined) checkRecvMetas(meta, start, start + count);
-    scatterVector ??= this.#source.native.scatterVector();
-    scattered.use();
-    const records = { meta, counters: this.#counters };
-    scatterReceived(unread, this.#unreadStart, scatterVector, bufs, { start, count }, records);
-    this.#advanceUnread(unread, count);
+    let count = Math.min(limit, unread.length - this.#unreadStart);
+    if (count > this.#loaded) count = this.#loadMore(bufs, range, meta, count);
+    if (this.#unread !== unread) throw closedError("recv");
+    // If this throws, the datagrams remain unread.
+    copies.vector.prepare(0, Math.min(count, this.#loaded));
+    const first = this.#unreadStart;
+    scatterReceived(unread, first, copies, count, this.#counters);
+    this.#unreadStart += count;
+    // The batch belongs to this call until the metadata is stored.
+    if (this.#unreadStart === unread.length) this.#unread = undefined;
+    copies.storeMetas(unread, first, count);
+    if (this.#unread === undefined) giveBatch(unread);
     return count;
   }
 
@@ -250,8 +315,6 @@ export class NativeReceiver {
   }
 
   #advanceUnread(unread: RecvBatch, count: number): void {
-    // The socket may have been closed meanwhile, which gave the batch back.
-    if (this.#unread !== unread) return;
     this.#unreadStart += count;
     if (this.#unreadStart < unread.length) return;
     giveBatch(unread);
@@ -261,20 +324,5 @@ export class NativeReceiver {
   #countBatch(batch: RecvBatch): void {
     this.#counters.datagramsReceived += batch.length;
     this.#counters.bytesReceived += batch._payloadBytes;
-  }
-}
-
-/** Returns whether buffers are valid. An invalid one throws when a receive starts with it. */
-function areValid(
-  bufs: readonly Target[],
-  meta: readonly RecvMeta[] | undefined,
-  start: number,
-  end: number,
-): boolean {
-  try {
-    checkRecvEntries(bufs, meta, start, end);
-    return true;
-  } catch {
-    return false;
   }
 }

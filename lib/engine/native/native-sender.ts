@@ -4,15 +4,15 @@ import type { Native, SendVector } from "../../../ffi/native.ts";
 import type { SocketAddress } from "../../address/socket-address.ts";
 import { GsoLimits } from "../../batch/gso-limits.ts";
 import { MessageBuilder, type MessageRules } from "../../batch/message-builder.ts";
-import { bytesOf, fillPayloads } from "../../batch/payloads.ts";
+import { PayloadList } from "../../batch/payloads.ts";
 import type { SendBatch } from "../../batch/send-batch.ts";
 import type { BufferRange } from "../../batch/targets.ts";
 import type { SocketCounters } from "../../datagram/counters.ts";
-import { type Destinations, destinationAt } from "../../datagram/destination.ts";
+import type { Destinations } from "../../datagram/destination.ts";
 import type { Payload } from "../../datagram/payload.ts";
 import { SEND_CONTROL_CAPACITY } from "../../linux/cmsg.ts";
 import type { TrafficClass } from "../../linux/traffic-class.ts";
-import { errnoCode } from "../../support/errors.ts";
+import { errnoCode, nestedCallError } from "../../support/errors.ts";
 import { IdleResource } from "../../support/idle.ts";
 import { warn } from "../../support/warn.ts";
 
@@ -44,6 +44,10 @@ export class NativeSender {
   /** The payloads, which the vector holds because the next send may reuse them. */
   readonly #payloads: IdleResource = new IdleResource(() => this.#vector.releaseAll());
   readonly #builder: MessageBuilder;
+  /** The payloads of the current call, see `load`. */
+  readonly list: PayloadList;
+  /** Whether a call is loading payloads, which may run code of the caller. */
+  #isLoading = false;
   readonly #gsoLimits: GsoLimits | undefined;
   readonly #rules: MessageRules;
   readonly #singleRules: MessageRules;
@@ -56,6 +60,7 @@ export class NativeSender {
     this.#isIcmpError = init.isIcmpError;
     this.#vector = native.sendVector(nameCapacity, SEND_CONTROL_CAPACITY);
     this.#builder = new MessageBuilder(this.#vector);
+    this.list = new PayloadList(this.#builder);
     this.#gsoLimits = usesGso ? new GsoLimits(counters) : undefined;
     const isPeerIPv4 = peer !== undefined && (peer.family === "IPv4" || peer._isMapped);
     this.#rules = { isIPv6, isPeerIPv4, gsoLimits: this.#gsoLimits, trafficClass };
@@ -74,30 +79,46 @@ export class NativeSender {
     return this.#gsoLimits !== undefined;
   }
 
-  /**
-   * Sends the payloads of a range. Returns the number of datagrams sent, or -errno if the first
-   * failed. If the kernel refuses a GSO message, sends all again datagram by datagram.
-   */
-  send(bufs: readonly Payload[], range: BufferRange, to: Destinations): number {
-    const builder = this.#builder.begin(this.#rules);
-    const result = this.#sendMessages(fillPayloads(builder, bufs, range, to));
-    if (!this.#isGsoRefusal(result)) return this.#countSent(result, bufs, range);
-    const singles = fillPayloads(this.#builder.begin(this.#singleRules), bufs, range, to);
-    const bytes = bufs[range.start]?.length ?? 0;
-    const address = destinationAt(to, range.start);
-    const sent = this.#sendSingles(singles, { errno: -result, address, bytes });
-    return this.#countSent(sent, bufs, range);
+  /** @throws SocketError if a call on this socket is in progress, which runs code of the caller. */
+  checkIdle(): void {
+    if (this.#isLoading) throw nestedCallError("send");
   }
 
-  #countSent(result: number, bufs: readonly Payload[], { start, count }: BufferRange): number {
+  /**
+   * Loads the payloads of a range into `list`, which may run code of the caller. What follows does
+   * not.
+   *
+   * @throws TypeError or RangeError for an invalid payload or address.
+   */
+  load(bufs: readonly Payload[], range: BufferRange, to: Destinations): void {
+    this.checkIdle();
+    this.#isLoading = true;
+    try {
+      this.list.load(bufs, range, to);
+    } finally {
+      this.#isLoading = false;
+    }
+  }
+
+  /**
+   * Sends the loaded payloads, and removes those that were sent from `list`. Returns their number, or -errno
+   * if the first failed. If the kernel refuses a GSO message, sends all again datagram by datagram.
+   */
+  sendList(): number {
+    const { list } = this;
+    let result = this.#sendMessages(list.build(this.#rules));
+    if (this.#isGsoRefusal(result)) {
+      const { address, bytes } = list;
+      const singles = list.build(this.#singleRules);
+      result = this.#sendSingles(singles, { errno: -result, address, bytes });
+    }
     if (result < 0) return result;
     this.#counters.datagramsSent += result;
-    this.#counters.bytesSent +=
-      result === count ? this.#builder.bytes : bytesOf(bufs, start, result);
+    this.#counters.bytesSent += list.remove(result);
     return result;
   }
 
-  /** Sends the datagrams of `batch`, as `send` does, and removes those that were sent. */
+  /** Sends the datagrams of `batch`, as `sendList` does, and removes those that were sent. */
   sendBatch(batch: SendBatch): number {
     if (this.#gsoLimits !== undefined) batch._groupByPeer();
     let result = this.#sendMessages(batch._fill(this.#builder.begin(this.#rules)));

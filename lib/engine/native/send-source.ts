@@ -1,10 +1,8 @@
 /** The datagrams of one send call, whether they are in an array or in a `SendBatch`. */
 
 import type { SocketAddress } from "../../address/socket-address.ts";
+import type { PayloadList } from "../../batch/payloads.ts";
 import type { SendBatch } from "../../batch/send-batch.ts";
-import type { BufferRange } from "../../batch/targets.ts";
-import { type Destinations, destinationAt } from "../../datagram/destination.ts";
-import type { Payload } from "../../datagram/payload.ts";
 import type { NativeSender } from "./native-sender.ts";
 
 /** Datagrams that are removed from the front as they are sent or dropped. */
@@ -21,43 +19,32 @@ export interface SendSource {
   drop(): void;
 }
 
-/** Datagrams in an array of payloads. */
-export class ArraySource implements SendSource {
-  readonly #bufs: readonly Payload[];
-  readonly #to: Destinations;
-  readonly #range: BufferRange;
+/** The payloads that a sender has loaded. */
+export class ListSource implements SendSource {
+  readonly #list: PayloadList;
 
-  constructor(bufs: readonly Payload[], range: BufferRange, to: Destinations) {
-    this.#bufs = bufs;
-    this.#range = range;
-    this.#to = to;
+  constructor({ list }: NativeSender) {
+    this.#list = list;
   }
 
   get length(): number {
-    return this.#range.count;
+    return this.#list.length;
   }
 
   get address(): SocketAddress | undefined {
-    return destinationAt(this.#to, this.#range.start);
+    return this.#list.address;
   }
 
   get bytes(): number {
-    return this.#bufs[this.#range.start]?.length ?? 0;
+    return this.#list.bytes;
   }
 
   send(sender: NativeSender): number {
-    const result = sender.send(this.#bufs, this.#range, this.#to);
-    if (result > 0) this.#remove(result);
-    return result;
+    return sender.sendList();
   }
 
   drop(): void {
-    this.#remove(1);
-  }
-
-  #remove(count: number): void {
-    this.#range.start += count;
-    this.#range.count -= count;
+    this.#list.remove(1);
   }
 }
 

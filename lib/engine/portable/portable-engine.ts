@@ -10,14 +10,14 @@
 import { SocketAddress } from "../../address/socket-address.ts";
 import type { RecvBatch } from "../../batch/recv-batch.ts";
 import { newCounters, type SocketCounters } from "../../datagram/counters.ts";
-import { type Destinations, destinationAt } from "../../datagram/destination.ts";
+import type { Destinations } from "../../datagram/destination.ts";
 import {
   type Capabilities,
   METADATA_KINDS,
   type MetadataOptions,
 } from "../../datagram/metadata-options.ts";
-import { type Payload, payloadBytes, storeDatagram, type Target } from "../../datagram/payload.ts";
-import { checkRecvEntries, checkSendEntries } from "../../datagram/ranges.ts";
+import { type Payload, storeDatagram, type Target } from "../../datagram/payload.ts";
+import { readDatagrams, readTargets } from "../../datagram/ranges.ts";
 import type { RecvMeta } from "../../datagram/recv-meta.ts";
 import type { UdpControls } from "../../datagram/udp-interface.ts";
 import { DeferredError } from "../../poll/deferred-error.ts";
@@ -48,6 +48,9 @@ export interface PortableInit {
   /** The handling of refused datagrams. Default: `"throw"`. */
   readonly sendErrors?: SendErrors | undefined;
 }
+
+/** The number of targets that are checked even if the queue is empty. */
+const CHECKED_MIN = 2;
 
 interface Queued {
   readonly bytes: Uint8Array;
@@ -177,22 +180,33 @@ export class PortableEngine implements Engine {
     end: number,
     meta: readonly RecvMeta[] | undefined,
   ): Poll<number> {
-    const available = this.#available(waker, end - start);
-    if (available === Pending) return Pending;
-    checkRecvEntries(bufs, meta, start, start + available);
-    for (let i = 0; i < available; i++) {
-      this.#store(this.#taken + i, bufs[start + i] as Target, meta?.[start + i]);
+    if (this.#socket === undefined) throw closedError("recv");
+    const queued = this.#queue.length - this.#taken;
+    const limit = Math.min(end - start, Math.max(CHECKED_MIN, queued));
+    const { targets, metas } = readTargets({ meta, start, end: start + limit }, bufs);
+    // Reading them may have run code of the caller, which received datagrams or closed the socket.
+    const count = this.#available(waker, limit);
+    if (count === Pending) return Pending;
+    const datagrams = this.#take(count);
+    const lengths = datagrams.map(({ bytes }, i) => this.#store(bytes, targets[i] as Target));
+    // Last, because it may run code of the caller as well.
+    for (const [i, { bytes, peer }] of datagrams.entries()) {
+      metas[i]?._set(lengths[i] as number, bytes.length, peer);
     }
-    return this.#remove(available);
+    return count;
   }
 
   receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
     const available = this.#available(waker, batch.messagesMax);
     if (available === Pending) return Pending;
-    for (let i = 0; i < available; i++) {
-      batch._add(this.#store(this.#taken + i, batch._nextView(), batch._nextMeta()));
+    // Throws if the batch is not usable, before the datagrams are taken.
+    batch._nextView();
+    for (const { bytes, peer } of this.#take(available)) {
+      const length = this.#store(bytes, batch._nextView());
+      batch._nextMeta()._set(length, bytes.length, peer);
+      batch._add(length);
     }
-    return this.#remove(available);
+    return available;
   }
 
   /**
@@ -210,18 +224,17 @@ export class PortableEngine implements Engine {
     return Pending;
   }
 
-  /** Copies entry `i` of the queue into `target`, and returns the number of bytes stored. */
-  #store(i: number, target: Target, meta: RecvMeta | undefined): number {
-    const { bytes, peer } = this.#queue[i] as Queued;
+  /** Copies a datagram into `target`, and returns the number of bytes stored. */
+  #store(bytes: Uint8Array, target: Target): number {
     const length = storeDatagram(target, bytes);
     if (bytes.length > length) this.counters.datagramsTruncated++;
     this.counters.bytesReceived += length;
-    meta?._set(length, bytes.length, peer);
     return length;
   }
 
-  /** Removes `count` entries from the queue. Compacts the array when half of it is removed. */
-  #remove(count: number): number {
+  /** Takes `count` datagrams from the queue. Compacts the array when half of it is taken. */
+  #take(count: number): Queued[] {
+    const datagrams = this.#queue.slice(this.#taken, this.#taken + count);
     this.counters.datagramsReceived += count;
     this.counters.messagesReceived += count;
     this.#taken += count;
@@ -229,7 +242,7 @@ export class PortableEngine implements Engine {
       this.#queue.splice(0, this.#taken);
       this.#taken = 0;
     }
-    return count;
+    return datagrams;
   }
 
   send(
@@ -240,29 +253,27 @@ export class PortableEngine implements Engine {
     to: Destinations,
   ): Poll<number> {
     if (this.#socket === undefined) throw closedError("send");
+    const datagrams = readDatagrams({ to, start, end }, bufs);
     this.#sendError.throwIfSet();
-    checkSendEntries(bufs, { to, start, end });
-    for (let i = start; i < end; i++) {
-      const bytes = payloadBytes(bufs[i] as Payload);
-      const address = destinationAt(to, i);
+    for (const [i, { bytes, address }] of datagrams.entries()) {
       let result: "sent" | "full" | "dropped";
       try {
         result = this.#sendOrDrop(bytes, address);
       } catch (error) {
-        if (i === start) throw error;
+        if (i === 0) throw error;
         // An ICMP error about an earlier datagram is reported once: it must not be lost. A refused
         // datagram fails again when it is sent again.
         if (this.peerAddr !== undefined && isIcmpError(error)) this.#sendError.set(error);
-        return i - start;
+        return i;
       }
       if (result === "full") {
         this.counters.sendWouldBlocks++;
-        if (i > start) return i - start;
+        if (i > 0) return i;
         if (waker !== null) this.#waitWritable(waker);
         return Pending;
       }
     }
-    return end - start;
+    return datagrams.length;
   }
 
   /** Sends a datagram. With `sendErrors: "drop"`, drops one that is refused. */

@@ -1,0 +1,119 @@
+/** Source bytes that change their length while they are copied, or whose memory was transferred. */
+
+import { describe, expect, test } from "bun:test";
+import { DgramBuffer, DgramBufferPool, SendBatch } from "../../lib/index.ts";
+import { Boastful, impostors } from "../tools/hostile.ts";
+import { thrown } from "../tools/sockets.ts";
+
+/** Returns an array whose own `length` is 4 when it is first read, and `later` after that. */
+function growing(bytes: number, later: number): Uint8Array {
+  const view = new Uint8Array(bytes).fill(7);
+  let reads = 0;
+  return Object.defineProperty(view, "length", { get: () => (reads++ === 0 ? 4 : later) });
+}
+
+function withPayload(headroom = 64): DgramBuffer {
+  const buffer = DgramBuffer.withCapacityAndHeadroom(200, headroom);
+  buffer.putSlice(Uint8Array.of(1, 2, 3));
+  return buffer;
+}
+
+function transferred(bytes: number): Uint8Array {
+  const view = new Uint8Array(new ArrayBuffer(bytes)).fill(7);
+  (view.buffer as ArrayBuffer).transfer();
+  return view;
+}
+
+describe("tryAddPrefix", () => {
+  test("never changes the payload, whatever length a prefix claims", () => {
+    for (const bytes of [4, 8, 30, 64]) {
+      for (const later of [0, 3, 8, 40, 1000]) {
+        const buffer = withPayload();
+        const { headroom } = buffer;
+        try {
+          buffer.tryAddPrefix(growing(bytes, later));
+        } catch {}
+        const added = headroom - buffer.headroom;
+        expect([...buffer.asSlice().subarray(added)]).toEqual([1, 2, 3]);
+        expect([...buffer.asSlice().subarray(0, added)]).toEqual(new Array(added).fill(7));
+      }
+    }
+  });
+
+  test("throws RangeError for a prefix whose memory was transferred or has shrunk", () => {
+    const resizable = new ArrayBuffer(8, { maxByteLength: 8 });
+    const shrunk = new Uint8Array(resizable, 2, 4);
+    resizable.resize(3);
+    const lying = Object.defineProperty(transferred(8), "length", { value: 8 });
+    for (const prefix of [transferred(8), transferred(100), shrunk, lying]) {
+      const buffer = withPayload();
+      expect(thrown(() => buffer.tryAddPrefix(prefix))).toBeInstanceOf(RangeError);
+      expect([buffer.headroom, buffer.length]).toEqual([64, 3]);
+    }
+    const buffer = withPayload();
+    expect(buffer.tryAddPrefix(new Uint8Array(0))).toBe(true);
+    expect(buffer.tryAddPrefix(new Uint8Array(8).subarray(8))).toBe(true);
+    expect(buffer.length).toBe(3);
+  });
+
+  test("a prefix whose elements change the buffer throws, and leaves it consistent", () => {
+    const buffer = withPayload();
+    const prefix = new Proxy(new Uint8Array(4), {
+      get(target, name) {
+        if (name === "2") buffer.intoParts();
+        return Reflect.get(target, name);
+      },
+    });
+    expect(thrown(() => buffer.tryAddPrefix(prefix))).toBeInstanceOf(TypeError);
+    expect([buffer.headroom, buffer.length, buffer.capacity]).toEqual([0, 0, 0]);
+  });
+
+  test("objects that only inherit from Uint8Array change no payload", () => {
+    for (const impostor of impostors()) {
+      const buffer = withPayload();
+      try {
+        buffer.tryAddPrefix(impostor);
+      } catch {}
+      expect([...buffer.asSlice().subarray(-3)]).toEqual([1, 2, 3]);
+    }
+  });
+});
+
+describe("copies use the real length", () => {
+  test("fromSlice, putSlice and put of a subclass with overridden getters", () => {
+    const bytes = new Boastful(50).fill(5);
+    expect(DgramBuffer.fromSlice(bytes).length).toBe(50);
+    const buffer = withPayload();
+    buffer.putSlice(bytes);
+    buffer.put(bytes);
+    expect(buffer.length).toBe(103);
+    expect(DgramBuffer.from(new Boastful(50)).length).toBe(50);
+  });
+
+  test("a pooled buffer does not expose bytes of earlier datagrams", () => {
+    const pool = new DgramBufferPool({ capacity: 200, headroom: 0, initialBuffers: 1 });
+    {
+      using lease = pool.acquire();
+      lease.buffer.putSlice(new Uint8Array(200).fill(0x5a));
+    }
+    using lease = pool.acquire();
+    const lying = Object.defineProperty(new Uint8Array(10), "length", { value: 150 });
+    lease.buffer.putSlice(lying);
+    expect([...lease.buffer.asSlice()]).toEqual(new Array(10).fill(0));
+  });
+
+  test("SendBatch.prefix copies a prefix that changes its length at most once", () => {
+    for (const later of [0, 3, 8, 1000]) {
+      const batch = new SendBatch({ prefixBytes: 8 });
+      try {
+        batch.prefix(growing(8, later)).push(Uint8Array.of(1));
+        expect(batch._firstBytes().length).toBe(9);
+      } catch (error) {
+        expect(error).toBeInstanceOf(RangeError);
+      }
+    }
+    const batch = new SendBatch();
+    expect(thrown(() => batch.prefix(transferred(8)))).toBeInstanceOf(RangeError);
+    expect(thrown(() => batch.push(transferred(8)))).toBeInstanceOf(RangeError);
+  });
+});
