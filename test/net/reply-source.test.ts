@@ -28,10 +28,12 @@ function respond(hostname: string, count: number): Promise<Query[]> {
   const devices = [near.device, far.device];
   return runIn(
     net.receiver,
-    async ({ RecvMeta, SendBatch, SocketError, UdpSocket }, argument) => {
+    async ({ RecvMeta, SendBatch, SocketError, UdpSocket, WouldBlock }, argument) => {
       const { hostname, devices, groups, port, count } = argument;
       const socket = await UdpSocket.bind({ hostname, port });
       socket.enableMetadata({ destination: true });
+      // The kernel looks the address up when it queues a datagram, and only if it is asked for.
+      while (socket.tryRecv(new Uint8Array(9)) !== WouldBlock);
       for (const device of devices) {
         socket.addMembership({ group: groups[0] as string, interface: device });
         if (hostname === "::") {
