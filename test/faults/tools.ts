@@ -10,6 +10,7 @@ import type * as traffic from "./traffic.ts";
 type Library = typeof import("../../lib/index.ts");
 
 const LIB = join(import.meta.dir, "../../lib/index.ts");
+const NATIVE = join(import.meta.dir, "../../ffi/native.ts");
 const TRAFFIC = join(import.meta.dir, "traffic.ts");
 
 /** How long a program may run before it is killed. */
@@ -91,7 +92,7 @@ export interface Parts {
   readonly lib: Library;
   readonly traffic: typeof traffic;
   readonly talk: Talk;
-  /** Advances the clock that `performance.now` shows. */
+  /** Advances the clock of the library. */
   readonly clock: { offsetMs: number };
 }
 
@@ -125,10 +126,13 @@ export class Program<Result> implements AsyncDisposable {
     { env = {}, prefix = [] }: ProgramOptions = {},
   ): Program<Result> {
     const source = `
-      // Before the library is loaded, which may keep the function.
-      const now = performance.now.bind(performance);
+      // The library reads the clock of the system through its shim.
+      const { Native } = await import(${JSON.stringify(NATIVE)});
+      const { monotonicMs } = Native.prototype;
       const clock = { offsetMs: 0 };
-      performance.now = () => now() + clock.offsetMs;
+      Native.prototype.monotonicMs = function () {
+        return monotonicMs.call(this) + clock.offsetMs;
+      };
       const lib = await import(${JSON.stringify(LIB)});
       const traffic = await import(${JSON.stringify(TRAFFIC)});
       const talk = traffic.makeTalk();

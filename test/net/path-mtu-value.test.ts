@@ -69,6 +69,10 @@ describe.skipIf(reason !== undefined)("a connected socket", () => {
     net = new Namespaces("dgv");
     net.exec("receiver", "sysctl -qw net.ipv4.ip_forward=1");
     net.exec("receiver", "sysctl -qw net.ipv6.conf.all.forwarding=1");
+    // By default the router sends one message per second and host.
+    net.exec("receiver", "sysctl -qw net.ipv4.icmp_ratelimit=0");
+    net.exec("receiver", "sysctl -qw net.ipv6.icmp.ratelimit=0");
+    net.addNeighbours();
     run(`ip -n ${net.receiver} link set far mtu ${NARROW_MTU}`);
     for (const [network, router] of [
       ["10.96.3.0/24", `${LINKS.near.network}2`],
