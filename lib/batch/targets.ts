@@ -50,9 +50,9 @@ export class TargetList {
     this.vector = vector;
   }
 
-  /** Whether the loaded targets include `DgramBuffer`s. */
-  get hasBuffers(): boolean {
-    return this.#hasBuffers;
+  /** Whether the loaded targets include `DgramBuffer`s, or have metadata objects. */
+  get needsUpdate(): boolean {
+    return this.#hasBuffers || this.#hasMeta;
   }
 
   /**
@@ -102,17 +102,14 @@ export class TargetList {
   #loadMetas(meta: readonly unknown[], slot: number, start: number, count: number): void {
     const metas = this.#metas;
     this.#hasMeta = true;
-    const left = meta.length - start;
-    for (let i = 0; i < count; i++) {
-      if (i >= left) {
-        metas[slot + i] = undefined;
-        continue;
-      }
+    const known = Math.min(count, meta.length - start);
+    for (let i = 0; i < known; i++) {
       const datagramMeta: unknown = meta[start + i];
       if (datagramMeta !== undefined && metas[slot + i] === datagramMeta) continue;
       checkRecvMeta("meta[]", datagramMeta);
       metas[slot + i] = datagramMeta;
     }
+    for (let i = Math.max(0, known); i < count; i++) metas[slot + i] = undefined;
   }
 
   /** Releases all targets and metadata objects. */
@@ -158,9 +155,13 @@ export class TargetList {
     counters.bytesReceived += bytes;
   }
 
-  /** Updates the first `count` `DgramBuffer`s, to which datagrams `first` on of `batch` were copied. */
-  storeBuffers(batch: RecvBatch, first: number, count: number, counters: SocketCounters): void {
+  /**
+   * Updates the first `count` targets, to which datagrams `first` on of `batch` were copied. Runs
+   * code of the caller if a metadata object has a setter.
+   */
+  storeCopied(batch: RecvBatch, first: number, count: number, counters: SocketCounters): void {
     const { vector } = this;
+    const hasMeta = this.#hasMeta;
     for (let i = 0; i < count; i++) {
       const datagramLength = batch.lengthAt(first + i);
       const room = vector.roomAt(i);
@@ -168,24 +169,15 @@ export class TargetList {
       const buf = this.#buffers[i];
       if (buf !== undefined) buf._end = vector.startAt(i) + length;
       if (datagramLength > length) counters.datagramsTruncated++;
-    }
-  }
-
-  /** Updates the first `count` metadata objects, as `storeBuffers` does. Runs code of the caller. */
-  storeMetas(batch: RecvBatch, first: number, count: number): void {
-    if (!this.#hasMeta) return;
-    for (let i = 0; i < count; i++) {
-      const meta = this.#metas[i];
-      if (meta === undefined) continue;
-      const datagramLength = batch.lengthAt(first + i);
-      batch.metaAt(first + i, meta).length = Math.min(datagramLength, this.vector.roomAt(i));
+      const meta = hasMeta ? this.#metas[i] : undefined;
+      if (meta !== undefined) batch.metaAt(first + i, meta).length = length;
     }
   }
 }
 
 /**
- * Copies datagrams of a batch from `first` on to the first `count` targets, which are prepared, and
- * updates the targets except their metadata.
+ * Copies datagrams of a batch from `first` on to the first `count` targets, which are prepared.
+ * Returns whether the targets must be updated with `storeCopied`.
  */
 export function scatterReceived(
   batch: RecvBatch,
@@ -193,7 +185,7 @@ export function scatterReceived(
   targets: TargetList,
   count: number,
   counters: SocketCounters,
-): void {
+): boolean {
   const { vector } = targets;
   let bytes = 0;
   let isTruncated = false;
@@ -208,5 +200,5 @@ export function scatterReceived(
   counters.datagramsReceived += count;
   counters.bytesReceived += bytes;
   // Plain arrays that received whole datagrams need no update.
-  if (targets.hasBuffers || isTruncated) targets.storeBuffers(batch, first, count, counters);
+  return isTruncated || targets.needsUpdate;
 }

@@ -257,7 +257,7 @@ function newLists(native: Native): Lists {
  * Checks that `fd` is a socket that preserves datagrams. Others would lose bytes: a stream discards
  * what MSG_TRUNC reports the length of (tcp(7)), and UDP_GRO merges datagrams.
  *
- * Checked by every call, because nothing tells that the number of a descriptor was reused.
+ * Checked by every call: the number of a descriptor may have been reused since the last one.
  */
 function checkDatagramSocket(native: Native, fd: number, syscall: string): void {
   // Only UDP sockets have the option, so one call suffices for them.

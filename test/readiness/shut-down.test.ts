@@ -1,4 +1,4 @@
-/** Sockets that epoll reports as ready for ever although they have no datagram: no busy loop. */
+/** Sockets that epoll always reports as ready although they have no datagram: no busy loop. */
 
 import { expect, test } from "bun:test";
 import { AsyncFd } from "../../lib/index.ts";

@@ -291,11 +291,12 @@ export class NativeReceiver {
     // If this throws, the datagrams remain unread.
     copies.vector.prepare(0, Math.min(count, this.#loaded));
     const first = this.#unreadStart;
-    scatterReceived(unread, first, copies, count, this.#counters);
+    const counters = this.#counters;
+    const needsUpdate = scatterReceived(unread, first, copies, count, counters);
     this.#unreadStart += count;
-    // The batch belongs to this call until the metadata is stored.
+    // The batch belongs to this call until the targets are updated, which may run code of the caller.
     if (this.#unreadStart === unread.length) this.#unread = undefined;
-    copies.storeMetas(unread, first, count);
+    if (needsUpdate) copies.storeCopied(unread, first, count, counters);
     if (this.#unread === undefined) giveBatch(unread);
     return count;
   }
