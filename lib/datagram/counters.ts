@@ -38,9 +38,16 @@ export interface SocketCounters {
   gsoRetries: number;
   /** System calls that tried to send (portable backend: calls of Bun's socket). */
   sendCalls: number;
-  /** Sends that failed with an error. */
+  /**
+   * Sends that failed with an error of the system, which includes ICMP errors that a send has thrown.
+   * Invalid arguments and closed sockets are not counted.
+   */
   sendErrors: number;
-  /** Errors about earlier datagrams that ICMP reported. */
+  /**
+   * Errors about earlier datagrams that ICMP reported, whether they were thrown or passed to a
+   * handler. An unconnected socket receives them only if it has a handler. Portable backend: those
+   * that a send with `sendErrors: "drop"` has passed over.
+   */
   transportErrors: number;
   /**
    * Datagrams that the system refused and that were dropped (`sendErrors: "drop"`). The socket's

@@ -27,8 +27,9 @@ export type Backend = "native" | "portable";
  * - `"throw"`: the call that sends the datagram fails.
  * - `"drop"`: the datagram is dropped and counted (`counters.sendDrops`), and the call continues
  *   with the next one. Counts that calls return include dropped datagrams. ICMP errors about earlier
- *   datagrams are counted as well and make no send fail. Invalid arguments and a closed socket still
- *   throw.
+ *   datagrams are counted as well and make no send fail; receives of a connected socket still throw
+ *   them if there is no handler (`onTransportError`). Invalid arguments, a missing destination and a
+ *   closed socket still throw.
  */
 export type SendErrors = "throw" | "drop";
 

@@ -67,7 +67,7 @@ export interface UdpBindOptions extends BufferSizes {
   readonly receiveQueueDatagrams?: number | undefined;
 }
 
-/** Options of `UdpSocket.fromFd`. */
+/** Options of `UdpSocket.fromFd` and `UdpSocket.from`. */
 export type UdpAdoptOptions = Pick<
   UdpBindOptions,
   "offload" | "sendErrors" | "dscp" | "multicastAll"

@@ -189,8 +189,9 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
    * Passes errors that the network reports about earlier datagrams to `handler`: unreachable hosts
    * and ports, datagrams longer than the path MTU. They are not thrown then, and calls that they
    * would have failed are repeated. The handler is called in a later microtask, and may use or close
-   * the socket. With `undefined`, a connected socket throws such errors again; an unconnected socket
-   * never does.
+   * the socket. With `undefined` (the initial state), the next call on a connected socket throws the
+   * error, and those that arrive between two calls are thrown as one; an unconnected socket never
+   * throws them.
    */
   onTransportError(handler: ((error: TransportError) => void) | undefined): void {
     if (handler !== undefined && typeof handler !== "function") {

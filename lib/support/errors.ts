@@ -29,9 +29,9 @@ export interface SocketErrorInit {
 export class SocketError extends Error {
   override readonly name: string = "SocketError";
   /**
-   * `"ECONNREFUSED"` and the like (errno(3)), or a code of the library: `"ERR_SOCKET_CLOSED"`,
-   * `"ERR_NOT_SUPPORTED"`, or `"ERR_NESTED_CALL"` for a call that a getter of another call on the
-   * same socket has made.
+   * `"ECONNREFUSED"` and the like (errno(3)); a code of the resolver, such as `"ENOTFOUND"`; or a
+   * code of the library: `"ERR_SOCKET_CLOSED"`, `"ERR_NOT_SUPPORTED"`, or `"ERR_NESTED_CALL"` for a
+   * call that a getter of another call on the same socket has made.
    */
   readonly code: string;
   /** The error number of the system, positive; 0 for errors of the library itself. */
