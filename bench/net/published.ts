@@ -6,8 +6,8 @@ import { join } from "node:path";
 
 const ROOT = join(import.meta.dir, "../..");
 /** What `npm pack` needs of the checkout. */
-const PACKED = ["lib", "ffi", "c", "README.md", "LICENSE"];
-const CONFIGURATION = ["package.json", "tsconfig.json", "tsconfig.dist.json"];
+const PACKED = ["lib", "ffi", "c", "docs", "README.md", "LICENSE"];
+const CONFIGURATION = ["package.json", "tsconfig.json", "tsconfig.dist.json", ".ci/bundle.ts"];
 /** The modules of a peer. Copied, so that it loads as many of its own as the other contenders. */
 const PEER_MODULES = ["bench/net/peers", "bench/net/datagrams.ts", "bench/statistics.ts"];
 const IMPORT_OF_SOURCES = '"../../../lib/index.ts"';

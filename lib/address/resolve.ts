@@ -18,7 +18,7 @@ export interface EndpointNames {
   /** The host to bind to. Default: every address of the family of the peer. */
   readonly hostname: string | undefined;
   readonly port: number;
-  readonly connect: HostAndPort | undefined;
+  readonly connect: HostAndPort | SocketAddress | undefined;
   /** Whether an IPv6 socket is restricted to IPv6. */
   readonly ipv6Only: boolean;
 }
@@ -49,7 +49,8 @@ export async function resolveEndpoints(names: EndpointNames): Promise<Endpoints>
     const local = locals?.[0] ?? SocketAddress.ip(ipv6Only ? "::" : "0.0.0.0", port);
     return { local, peer: undefined };
   }
-  const peers = await resolveAll(connect.hostname, connect.port, family);
+  const isAddress = SocketAddress._isGenuine(connect);
+  const peers = isAddress ? [connect] : await resolveAll(connect.hostname, connect.port, family);
   if (locals === undefined) {
     const [peer] = peers as [SocketAddress];
     const isIPv6 = ipv6Only || peer.family === "IPv6";
@@ -63,7 +64,7 @@ export async function resolveEndpoints(names: EndpointNames): Promise<Endpoints>
   }
   const [local, peer] = [locals[0], peers[0]] as [SocketAddress, SocketAddress];
   // Of two addresses the system says which error it is.
-  if (isIP(connect.hostname.split("%", 1)[0] as string)) return { local, peer };
+  if (isAddress || isIP(connect.hostname.split("%", 1)[0] as string)) return { local, peer };
   throw resolverError(connect.hostname, "ENOTFOUND", {
     detail: `no address that ${local.address} can exchange datagrams with`,
   });

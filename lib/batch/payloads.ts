@@ -5,7 +5,7 @@ import { checkAddress, type SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import type { Destinations } from "../datagram/destination.ts";
 import type { Payload } from "../datagram/payload.ts";
-import { checkBytes, rangeError } from "../support/check.ts";
+import { checkBytes, stateError } from "../support/check.ts";
 import type { MessageBuilder, MessageRules } from "./message-builder.ts";
 import type { BufferRange } from "./targets.ts";
 
@@ -116,7 +116,7 @@ function loadPayload(vector: SendVector, i: number, buf: unknown): void {
   const start = buf._start;
   const length = buf._end - start;
   if (start >>> 0 !== start || length >>> 0 !== length) {
-    throw rangeError("bufs[]", "DgramBuffer with a valid payload", `${length} bytes at ${start}`);
+    throw stateError("bufs[]", "DgramBuffer with a valid payload", `${length} bytes at ${start}`);
   }
   vector.loadPart(i, buf._bytes, start, length);
 }

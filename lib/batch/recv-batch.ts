@@ -10,7 +10,7 @@
 import { byteLengthOf, lazyBytes, type Segments } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/socket-address.ts";
 import { RecvMeta } from "../datagram/recv-meta.ts";
-import { checkInteger, rangeError, typeError } from "../support/check.ts";
+import { checkInteger, rangeError, stateError, typeError } from "../support/check.ts";
 import { BATCH_COUNT_MAX, MAX_BUF_SIZE } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 import { CopiedMessages } from "./copied-messages.ts";
@@ -266,7 +266,7 @@ export class RecvBatch {
 
   #checkMemory(): void {
     if (byteLengthOf(this.#bytes) !== this.#byteLength) {
-      throw rangeError("batch.bytes", "memory", "memory that was transferred");
+      throw stateError("batch.bytes", "memory", "memory that was transferred");
     }
   }
 }

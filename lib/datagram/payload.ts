@@ -2,7 +2,7 @@
 
 import { byteLengthOf, copyBytes, hasLostMemory, isUint8Array } from "../../ffi/native.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
-import { checkBytes, rangeError, typeError } from "../support/check.ts";
+import { checkBytes, stateError, typeError } from "../support/check.ts";
 
 /** The bytes to send: a whole `Uint8Array`, or the payload of a `DgramBuffer`. Never modified. */
 export type Payload = Uint8Array | DgramBuffer;
@@ -50,7 +50,7 @@ export function checkTarget(name: string, value: unknown): asserts value is Targ
   if (!DgramBuffer._isGenuine(value)) {
     if (!isUint8Array(value)) throw typeError(name, "Uint8Array", value);
   } else if (value._end !== value._start) {
-    throw rangeError(name, "DgramBuffer without payload", `${value.length} bytes of payload`);
+    throw stateError(name, "DgramBuffer without payload", `${value.length} bytes of payload`);
   } else {
     checkMemory(name, value);
   }
@@ -62,7 +62,7 @@ function checkMemory(name: string, buffer: DgramBuffer): void {
 
 /** Returns the error for a buffer whose memory was transferred, or has shrunk. */
 export function lostMemory(name: string): RangeError {
-  return rangeError(name, "memory", "memory that was transferred");
+  return stateError(name, "memory", "memory that was transferred");
 }
 
 /** Returns the bytes of a payload as a view. */

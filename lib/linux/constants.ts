@@ -5,6 +5,7 @@ export const EIO = 5;
 export const EAGAIN = 11;
 export const EEXIST = 17;
 export const EINVAL = 22;
+export const EDESTADDRREQ = 89;
 export const EMSGSIZE = 90;
 export const ENOBUFS = 105;
 export const ENOTCONN = 107;

@@ -1,13 +1,14 @@
 /** The options of `UdpSocket.bind`, their checks, and the choice of the backend. */
 
 import { checkHostname, type HostAndPort } from "../address/resolve.ts";
+import { SocketAddress } from "../address/socket-address.ts";
 import { DSCP_MAX } from "../datagram/send-meta.ts";
 import { type Backend, checkSendErrors, type SendErrors } from "../engine/engine.ts";
 import { type BufferSizes, checkBufferSizes } from "../engine/native/open-socket.ts";
 import { checkOffload, type Offload } from "../linux/offload.ts";
 import { PATH_MTU_DISCOVERY_MODES, type PathMtuDiscovery } from "../linux/socket-options.ts";
 import { loadNativeThread, type NativeThreadResult } from "../readiness/thread-reactor.ts";
-import { checkInteger } from "../support/check.ts";
+import { checkInteger, typeError } from "../support/check.ts";
 import { checkVariables, readVariable } from "../support/environment.ts";
 import { unsupportedError } from "../support/errors.ts";
 import { checkOneOf, checkOptions, optionKinds } from "../support/options.ts";
@@ -26,7 +27,7 @@ export interface UdpBindOptions extends BufferSizes {
    * The peer to connect to: the only one that the socket then exchanges datagrams with. A name is
    * resolved in the family of `hostname`.
    */
-  readonly connect?: HostAndPort | undefined;
+  readonly connect?: HostAndPort | SocketAddress | undefined;
   /** `"portable"` uses only `Bun.udpSocket`. Default: `"native"` where it works. */
   readonly backend?: Backend | undefined;
   /** Lets several sockets share the port; the kernel distributes peers (SO_REUSEPORT). Native. */
@@ -106,7 +107,7 @@ export function checkBindOptions(options: UdpBindOptions): void {
   const { backend, pathMtuDiscovery } = options;
   if (hostname !== undefined) checkHostname("hostname", hostname);
   checkInteger("port", port, 0, 65_535);
-  if (connect !== undefined) checkHostAndPort("connect", connect);
+  if (connect !== undefined) checkPeerOption("connect", connect);
   if (backend !== undefined) checkOneOf("backend", backend, ["native", "portable"]);
   if (pathMtuDiscovery !== undefined) {
     checkOneOf("pathMtuDiscovery", pathMtuDiscovery, PATH_MTU_DISCOVERY_MODES);
@@ -129,7 +130,12 @@ function checkCommonOptions({ offload, sendErrors, dscp }: UdpAdoptOptions): voi
 }
 
 /** @throws TypeError or RangeError for an invalid peer. */
-export function checkHostAndPort(name: string, peer: HostAndPort): void {
+export function checkPeerOption(name: string, peer: HostAndPort | SocketAddress): void {
+  if (SocketAddress._isGenuine(peer)) {
+    if (peer.family === "unix") throw typeError(name, "IP address and port", `${peer}`);
+    checkInteger(`${name}.port`, peer.port, 1, 65_535);
+    return;
+  }
   checkOptions(name, peer, HOST_AND_PORT);
   checkHostname(`${name}.hostname`, peer.hostname);
   checkInteger(`${name}.port`, peer.port, 1, 65_535);

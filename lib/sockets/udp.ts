@@ -2,6 +2,7 @@
 
 import type { NetworkInterface } from "../address/interfaces.ts";
 import { type HostAndPort, resolveEndpoints } from "../address/resolve.ts";
+import type { SocketAddress } from "../address/socket-address.ts";
 import {
   type Capabilities,
   checkMetadataOptions,
@@ -31,7 +32,7 @@ import { checkBunSocket, takeOver } from "./take-over.ts";
 import {
   checkAdoptOptions,
   checkBindOptions,
-  checkHostAndPort,
+  checkPeerOption,
   chooseBackend,
   refuseNativeOptions,
   type UdpAdoptOptions,
@@ -75,8 +76,11 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
   }
 
   /** Opens a socket that is connected to `peer`. */
-  static async connect(peer: HostAndPort, options: UdpBindOptions = {}): Promise<UdpSocket> {
-    checkHostAndPort("peer", peer);
+  static async connect(
+    peer: HostAndPort | SocketAddress,
+    options: UdpBindOptions = {},
+  ): Promise<UdpSocket> {
+    checkPeerOption("peer", peer);
     checkBindOptions(options);
     return UdpSocket.bind({ ...options, connect: peer });
   }

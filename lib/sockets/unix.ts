@@ -213,6 +213,7 @@ function unixAddress(name: string, path: string | SocketAddress): SocketAddress 
     if (path.family !== "unix" || path.isUnnamed) throw typeError(name, "Unix address", `${path}`);
     return path;
   }
+  if (typeof path !== "string") throw typeError(name, "path or SocketAddress", path);
   let address = paths.get(path);
   if (address === undefined) {
     address = SocketAddress.unix(path);

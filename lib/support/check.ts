@@ -23,6 +23,11 @@ export function rangeError(name: string, expected: string, got: unknown): RangeE
   return new RangeError(`"${name}" expected ${expected}, got ${show(got)}`);
 }
 
+/** Returns a `RangeError` about an argument of the right type whose `state` is not usable. */
+export function stateError(name: string, expected: string, state: string): RangeError {
+  return new RangeError(`"${name}" expected ${expected}, got ${state}`);
+}
+
 /**
  * Checks that `value` is an integer from `min` to `max`.
  *

@@ -28,7 +28,7 @@ describe("checkPayload and checkTarget", () => {
 
   test("checkTarget refuses a buffer with a payload, but not one with headroom only", () => {
     expect(() => checkTarget("buf", sample())).toThrow(
-      '"buf" expected DgramBuffer without payload, got "6 bytes of payload"',
+      '"buf" expected DgramBuffer without payload, got 6 bytes of payload',
     );
     expect(() => checkTarget("buf", sample())).toThrow(RangeError);
     const emptied = sample();

@@ -27,6 +27,30 @@ async function openRefused(backend: Backend): Promise<UdpSocket> {
 }
 
 describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
+  test.each(["throw", "drop"] as const)(
+    "sendErrors %p: a missing destination is an error of the caller",
+    async (sendErrors) => {
+      await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend, sendErrors });
+      const error = await rejection(socket.send(new Uint8Array(3)));
+      expect(error).toMatchObject({ name: "SocketError", code: "EDESTADDRREQ" });
+      expect((error as Error).message).toEndWith(
+        "EDESTADDRREQ: an unconnected socket needs a destination",
+      );
+      const { sendErrors: errors, sendDrops } = socket.counters;
+      expect([errors, sendDrops]).toEqual([1, 0]);
+    },
+  );
+
+  test("a datagram that sendMany refuses in the middle is one error", async () => {
+    await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
+    const datagrams = [new Uint8Array(1), new Uint8Array(65_508), new Uint8Array(2)];
+    const error = await rejection(socket.sendMany(datagrams, { to: socket.localAddr }));
+    expect(error).toMatchObject({ code: "EMSGSIZE", sent: 1, index: 1 });
+    expect((error as Error).message.match(/EMSGSIZE/g)).toHaveLength(1);
+    const { sendErrors, datagramsSent } = socket.counters;
+    expect([sendErrors, datagramsSent]).toEqual([1, 1]);
+  });
+
   test("a batch ends at a refusal, and the next send throws ECONNREFUSED", async () => {
     await using socket = await openRefused(backend);
     // On loopback the ICMP error about the first datagram arrives before the second is sent.

@@ -17,7 +17,7 @@ import type { Capabilities, MetadataOptions } from "../../datagram/metadata-opti
 import type { Payload, Target } from "../../datagram/payload.ts";
 import type { RecvMeta } from "../../datagram/recv-meta.ts";
 import type { UdpControls } from "../../datagram/udp-interface.ts";
-import { EAGAIN, ENOBUFS, IPPROTO_UDP, UDP_GRO } from "../../linux/constants.ts";
+import { EAGAIN, EDESTADDRREQ, ENOBUFS, IPPROTO_UDP, UDP_GRO } from "../../linux/constants.ts";
 import {
   type DrainedErrors,
   ErrorQueue,
@@ -316,7 +316,7 @@ export class NativeEngine implements Engine {
       const remainingMs = this.#icmpFlood.remainingMs();
       if (remainingMs > 0) return this.#wait(source, waker, remainingMs);
     }
-    if (!this.#dropsRefused) return "refused";
+    if (!this.#dropsRefused || errno === EDESTADDRREQ) return "refused";
     const code = errnoCode(errno);
     this.counters.sendDrops++;
     this.sendDropsByCode[code] = (this.sendDropsByCode[code] ?? 0) + 1;
@@ -339,7 +339,10 @@ export class NativeEngine implements Engine {
 
   #sendError(errno: number, { address, bytes }: SendSource): SocketError {
     this.counters.sendErrors++;
-    const detail = `datagram of ${bytes} bytes`;
+    const detail =
+      errno === EDESTADDRREQ
+        ? "an unconnected socket needs a destination"
+        : `datagram of ${bytes} bytes`;
     return new SocketError({
       errno,
       syscall: "sendmmsg",

@@ -69,7 +69,8 @@ export function fromBunError(
     code: code ?? "EIO",
     syscall,
     address,
-    ...(message === undefined ? {} : { detail: message }),
+    // Of "EMSGSIZE: message too long, send": the error has the code and the call already.
+    ...(message === undefined ? {} : { detail: message.replace(/^E\w+: |, \w+$/g, "") }),
     cause: error,
   });
 }

@@ -260,10 +260,16 @@ export class PortableEngine implements Engine {
       try {
         result = this.#sendOrDrop(bytes, address);
       } catch (error) {
-        if (i === 0) throw error;
+        if (i === 0) {
+          if ((error as SocketError).code !== "ERR_SOCKET_CLOSED") this.counters.sendErrors++;
+          throw error;
+        }
         // An ICMP error about an earlier datagram is reported once: it must not be lost. A refused
         // datagram fails again when it is sent again.
-        if (this.peerAddr !== undefined && isIcmpError(error)) this.#sendError.set(error);
+        if (this.peerAddr !== undefined && isIcmpError(error)) {
+          this.counters.sendErrors++;
+          this.#sendError.set(error);
+        }
         return i;
       }
       if (result === "full") {
@@ -285,10 +291,7 @@ export class PortableEngine implements Engine {
       if (code === "ERR_SOCKET_CLOSED" || code === "EDESTADDRREQ") throw error;
       const isBlocked = code === "ENOBUFS" && this.peerAddr !== undefined;
       if (isBlocked && this.#noBuffers.remainingMs() > 0) return "full";
-      if (!this.#dropsRefused) {
-        this.counters.sendErrors++;
-        throw error;
-      }
+      if (!this.#dropsRefused) throw error;
       // If the same datagram can be sent now, the error was about an earlier one.
       const result = mayBeTransportError(error) ? this.#retry(bytes, address) : undefined;
       if (result !== undefined) {
@@ -334,8 +337,7 @@ export class PortableEngine implements Engine {
     this.counters.sendCalls++;
     try {
       if (this.peerAddr !== undefined) return socket.send(bytes);
-      if (address === undefined)
-        throw new SocketError({ errno: 0, code: "EDESTADDRREQ", syscall: "send" });
+      if (address === undefined) throw noDestinationError();
       return sendUnconnected(socket, bytes, address);
     } catch (error) {
       throw fromBunError(error, "send", address ?? this.peerAddr);
@@ -375,4 +377,9 @@ export class PortableEngine implements Engine {
   release(): number | undefined {
     return undefined;
   }
+}
+
+function noDestinationError(): SocketError {
+  const detail = "an unconnected socket needs a destination";
+  return new SocketError({ errno: 0, code: "EDESTADDRREQ", syscall: "send", detail });
 }
