@@ -11,6 +11,7 @@ import { AF_INET6, AF_UNIX, SOCKADDR_IN6_BYTES } from "../../address/sockaddr.ts
 import { SocketAddress } from "../../address/socket-address.ts";
 import type { RecvBatch } from "../../batch/recv-batch.ts";
 import type { SendBatch } from "../../batch/send-batch.ts";
+import type { BufferRange } from "../../batch/targets.ts";
 import { newCounters, type SocketCounters } from "../../datagram/counters.ts";
 import type { Destinations } from "../../datagram/destination.ts";
 import type { Capabilities, MetadataOptions } from "../../datagram/metadata-options.ts";
@@ -78,6 +79,8 @@ export class NativeEngine implements Engine {
   readonly #receiver: NativeReceiver;
   readonly #sender: NativeSender;
   readonly #listSource: ListSource;
+  /** The range of the current receive: one object for all calls, which do not nest. */
+  readonly #range: BufferRange = { start: 0, count: 0 };
   readonly #usesGro: boolean;
   #fd: number;
   #isRef = true;
@@ -152,11 +155,14 @@ export class NativeEngine implements Engine {
     meta: readonly RecvMeta[] | undefined,
   ): Poll<number> {
     if (this.#fd === -1) throw closedError("recv");
-    const range = { start, count: Math.min(end - start, BATCH_COUNT_MAX) };
-    if (range.count === 0) return 0;
+    const count = Math.min(end - start, BATCH_COUNT_MAX);
+    if (count === 0) return 0;
     const receiver = this.#receiver;
     receiver.enter();
     try {
+      const range = this.#range;
+      range.start = start;
+      range.count = count;
       receiver.load(bufs, range, meta);
       if (!this.#mayReceive(waker)) return Pending;
       let result = receiver.receive(bufs, range, meta);

@@ -8,7 +8,13 @@ import type { Native } from "../../../ffi/native.ts";
 import type { SocketAddress } from "../../address/socket-address.ts";
 import type { MessageSource } from "../../batch/kernel-messages.ts";
 import { RecvBatch } from "../../batch/recv-batch.ts";
-import { type BufferRange, scatterReceived, TargetList } from "../../batch/targets.ts";
+import {
+  type BufferRange,
+  type ReceiveRecords,
+  type SlotRange,
+  scatterReceived,
+  TargetList,
+} from "../../batch/targets.ts";
 import type { SocketCounters } from "../../datagram/counters.ts";
 import type { Target } from "../../datagram/payload.ts";
 import type { RecvMeta } from "../../datagram/recv-meta.ts";
@@ -65,6 +71,9 @@ export class NativeReceiver {
   readonly #held: IdleResource = new IdleResource(() => this.#targets.releaseAll());
   /** Whether a call is loading targets or storing datagrams, which may run code of the caller. */
   #isBusy = false;
+  /** The slots to load: one object for all calls. */
+  readonly #slots: SlotRange = { slot: 0, start: 0, count: 0 };
+  #records: ReceiveRecords;
   /** The number of targets that the current call has loaded. */
   #loaded = 0;
   /** The list that the current call copies to, with GRO. */
@@ -85,6 +94,7 @@ export class NativeReceiver {
     this.#source = { native, fd, hasControl: usesGro };
     this.#usesGro = usesGro;
     this.#counters = counters;
+    this.#records = { counters, local: undefined };
     this.#nameCapacity = nameCapacity;
     this.#targets = new TargetList(native.receiveVector(nameCapacity));
   }
@@ -110,6 +120,7 @@ export class NativeReceiver {
     if (this.#isBusy) throw nestedCallError("enableMetadata");
     const { native } = this.#source;
     this.#source = { ...this.#source, hasControl: true, local };
+    this.#records = { counters: this.#counters, local };
     const vector = native.receiveVector(this.#nameCapacity, RECV_CONTROL_CAPACITY);
     this.#targets = new TargetList(vector);
   }
@@ -160,7 +171,11 @@ export class NativeReceiver {
     if (this.#copies === undefined) this.#held.use();
     const list = this.#copies ?? this.#targets;
     list.vector.reserve(range.count);
-    list.load(bufs, meta, { slot: 0, start: range.start, count });
+    const slots = this.#slots;
+    slots.slot = 0;
+    slots.start = range.start;
+    slots.count = count;
+    list.load(bufs, meta, slots);
     this.#loaded = count;
   }
 
@@ -259,8 +274,7 @@ export class NativeReceiver {
     this.#counters.receiveCalls++;
     if (result > 0) {
       this.#counters.messagesReceived += result;
-      const records = { counters: this.#counters, local: this.#source.local };
-      targets.store(slot, result, records);
+      targets.store(slot, result, this.#records);
     }
     return result;
   }
