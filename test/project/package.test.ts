@@ -178,7 +178,7 @@ describe("the tarball", () => {
     }
   });
 
-  testWithNpm("contains only sources, declarations, README, licence and manifest", () => {
+  testWithNpm("contains only sources, declarations, documentation, licence and manifest", () => {
     const sources = [...new Glob("{lib,ffi}/**/*.ts").scanSync(ROOT)];
     const declarations = sources
       .filter((path) => !path.endsWith(".d.ts"))
@@ -186,7 +186,8 @@ describe("the tarball", () => {
     const shim = [...new Glob("c/**").scanSync(ROOT)];
     const bundle = bundles().flatMap((path) => [path, `${path}.map`]);
     const texts = ["LICENSE", "README.md", "package.json"];
-    const expected = [...texts, ...sources, ...shim, ...declarations, ...bundle];
+    const guides = [...new Glob("docs/**").scanSync(ROOT)];
+    const expected = [...texts, ...guides, ...sources, ...shim, ...declarations, ...bundle];
     expect(files).toEqual(expected.sort());
   });
 

@@ -18,27 +18,21 @@ import type { Capabilities, MetadataOptions } from "../../datagram/metadata-opti
 import type { Payload, Target } from "../../datagram/payload.ts";
 import type { RecvMeta } from "../../datagram/recv-meta.ts";
 import type { UdpControls } from "../../datagram/udp-interface.ts";
-import { EAGAIN, EDESTADDRREQ, ENOBUFS, IPPROTO_UDP, UDP_GRO } from "../../linux/constants.ts";
-import {
-  type DrainedErrors,
-  ErrorQueue,
-  isIcmpErrno,
-  type TransportErrorHandler,
-} from "../../linux/error-queue.ts";
+import { EAGAIN, IPPROTO_UDP, UDP_GRO } from "../../linux/constants.ts";
+import { ErrorQueue, type TransportErrorHandler } from "../../linux/error-queue.ts";
 import { NO_OFFLOAD, type Offload } from "../../linux/offload.ts";
 import { IpSocketOptions } from "../../linux/socket-options.ts";
-import { DeferredError } from "../../poll/deferred-error.ts";
 import { callWaker, Pending, type Poll, type Waker } from "../../poll/poll.ts";
 import type { Registration } from "../../readiness/interest.ts";
 import type { Reactor } from "../../readiness/reactor.ts";
-import { checkResult, closedError, errnoCode, SocketError } from "../../support/errors.ts";
+import { checkResult, closedError, SocketError } from "../../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../../support/limits.ts";
 import type { Engine, SendErrors } from "../engine.ts";
-import { NoBuffersWindow } from "../no-buffers-window.ts";
 import { disableGro } from "./disable-gro.ts";
 import { type EarlyDatagram, NativeReceiver } from "./native-receiver.ts";
 import { NativeSender } from "./native-sender.ts";
-import { BatchSource, ListSource, type SendSource } from "./send-source.ts";
+import { SendPath } from "./send-path.ts";
+import { SocketErrors } from "./socket-errors.ts";
 
 /** The arguments of a `NativeEngine`. */
 export interface NativeEngineInit {
@@ -56,11 +50,6 @@ export interface NativeEngineInit {
 
 /** The number of tries that ICMP errors may fail in one call, before the call waits. */
 const ICMP_RETRIES_MAX = 8;
-/**
- * How long a send waits while ICMP errors fail all of its tries. Only a flood of thousands per
- * second does that.
- */
-const ICMP_FLOOD_MS = 1000;
 
 /** Drives a socket through the C shim. */
 export class NativeEngine implements Engine {
@@ -75,33 +64,18 @@ export class NativeEngine implements Engine {
   readonly #registration: Registration;
   readonly #isUnix: boolean;
   readonly #options: IpSocketOptions;
-  readonly #errorQueue: ErrorQueue;
+  readonly #errors: SocketErrors;
   readonly #receiver: NativeReceiver;
-  readonly #sender: NativeSender;
-  readonly #listSource: ListSource;
+  readonly #sends: SendPath;
   /** The range of the current receive: one object for all calls, which do not nest. */
   readonly #range: BufferRange = { start: 0, count: 0 };
   readonly #usesGro: boolean;
   #fd: number;
   #isRef = true;
-  readonly #dropsRefused: boolean;
-  /** Whether the sender has drained the ICMP error that made its call fail. */
-  #sawIcmpError = false;
-  readonly #noBuffers: NoBuffersWindow = new NoBuffersWindow();
-  /** Limits how long a flood of ICMP errors is waited out. */
-  readonly #icmpFlood: NoBuffersWindow = new NoBuffersWindow(ICMP_FLOOD_MS);
-  /** The ICMP error that ended a batch early. */
-  readonly #icmpError: DeferredError<SocketError> = new DeferredError();
-  readonly #onErrorQueued = () => {
-    if (this.#fd === -1 || !this.#errorQueue.hasHandler) return;
-    this.#drainErrors();
-    this.#reactor.waitForDatagram(this.#registration.error, this.#onErrorQueued);
-  };
 
   constructor(init: NativeEngineInit) {
     const { native, reactor, fd, offload = NO_OFFLOAD, sendErrors = "throw" } = init;
     this.#native = native;
-    this.#dropsRefused = sendErrors === "drop";
     this.#reactor = reactor;
     this.#fd = fd;
     this.localAddr = decodeName(native, native.name(fd));
@@ -113,32 +87,41 @@ export class NativeEngine implements Engine {
     const common = { native, fd, nameCapacity, counters: this.counters };
     const { gso, gro } = this.#isUnix ? NO_OFFLOAD : offload;
     this.#options = new IpSocketOptions(native, fd, isIPv6);
-    this.#sender = new NativeSender({
+    const sender = new NativeSender({
       ...common,
       isIPv6,
       trafficClass: this.#options.trafficClass,
       peer: this.peerAddr,
       usesGso: gso,
-      isIcmpError: () => {
-        this.#sawIcmpError = this.#drainErrors().count > 0;
-        return this.#sawIcmpError;
-      },
+      isIcmpError: () => this.#sends.sawIcmpError(),
     });
-    this.#listSource = new ListSource(this.#sender);
     this.#usesGro = !this.#isUnix && enableGro(native, fd, gro);
     this.#receiver = new NativeReceiver({ ...common, usesGro: this.#usesGro });
     if (init.received !== undefined) this.#receiver.prepend(init.received);
-    this.#errorQueue = new ErrorQueue(native, fd);
     // The kernel reports ICMP errors to connected sockets. Without the queue it drops those that
     // end a batch early.
     if (this.peerAddr !== undefined && !this.#isUnix) this.#options.setReceiveErrors(true);
-    this.#registration = reactor.add(fd);
+    const registration = reactor.add(fd);
+    this.#registration = registration;
+    const queue = this.#isUnix ? undefined : new ErrorQueue(native, fd);
+    this.#errors = new SocketErrors({ queue, reactor, registration, counters: this.counters });
+    this.#sends = new SendPath({
+      sender,
+      errors: this.#errors,
+      reactor,
+      interest: registration.write,
+      peer: this.peerAddr,
+      isUnix: this.#isUnix,
+      dropsRefused: sendErrors === "drop",
+      counters: this.counters,
+      dropsByCode: this.sendDropsByCode,
+    });
     native.own(fd);
     reactor.ref();
   }
 
   get prefersGroups(): boolean {
-    return this.#sender.usesGso;
+    return this.#sends.usesGso;
   }
 
   get fd(): number | undefined {
@@ -205,13 +188,8 @@ export class NativeEngine implements Engine {
 
   /** Returns whether a receive failed only because of ICMP errors that the handler now gets. */
   #shouldRetryReceive(result: number, retries: number): boolean {
-    if (result >= 0 || result === -EAGAIN || !this.#errorQueue.hasHandler) return false;
-    return retries < ICMP_RETRIES_MAX && this.#isIcmpError(-result);
-  }
-
-  /** Empties the error queue. Returns whether an ICMP error made a call fail with `errno`. */
-  #isIcmpError(errno: number): boolean {
-    return this.#drainErrors().count > 0 || (!this.#isUnix && isIcmpErrno(errno));
+    if (result >= 0 || result === -EAGAIN || !this.#errors.hasHandler) return false;
+    return retries < ICMP_RETRIES_MAX && this.#errors.isIcmpError(-result);
   }
 
   #received(result: number, waker: Waker | null): Poll<number> {
@@ -225,14 +203,14 @@ export class NativeEngine implements Engine {
     if (errno === EAGAIN) {
       this.counters.receiveWouldBlocks++;
       // An error that is queued after the system call is reported like one that the call returns.
-      const queued = interest.hasErrorEvent ? this.#drainErrors().errno : 0;
-      if (queued === 0 || this.#errorQueue.hasHandler) {
+      const queued = interest.hasErrorEvent ? this.#errors.drain().errno : 0;
+      if (queued === 0 || this.#errors.hasHandler) {
         if (waker !== null) this.#reactor.waitForDatagram(interest, waker);
         return Pending;
       }
       throw this.#receiveError(queued);
     }
-    if (this.#isIcmpError(errno) && this.#errorQueue.hasHandler) {
+    if (this.#errors.isIcmpError(errno) && this.#errors.hasHandler) {
       // A flood. The kernel has cleared the error, so the socket is ready when it has a datagram.
       if (waker !== null) this.#reactor.wait(interest, waker);
       return Pending;
@@ -255,142 +233,26 @@ export class NativeEngine implements Engine {
     end: number,
     to: Destinations,
   ): Poll<number> {
-    if (this.#fd === -1) throw closedError("send");
-    const range = { start, count: Math.min(end - start, BATCH_COUNT_MAX) };
-    this.#sender.load(bufs, range, to);
-    return this.#send(waker, this.#listSource);
+    return this.#sends.send(
+      waker,
+      bufs,
+      { start, count: Math.min(end - start, BATCH_COUNT_MAX) },
+      to,
+    );
   }
 
   sendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
     if (this.#isUnix) batch._refuseMetadata("Unix datagrams have none");
-    this.#sender.checkIdle();
-    return this.#send(waker, new BatchSource(batch));
+    return this.#sends.sendBatch(waker, batch);
   }
 
-  /** Sends the datagrams of `source`. Returns the number of those that were sent or dropped. */
-  #send(waker: Waker | null, source: SendSource): Poll<number> {
-    if (this.#fd === -1) throw closedError("send");
-    this.#icmpError.throwIfSet();
-    const count = source.length;
-    if (count === 0) return 0;
-    const interest = this.#registration.write;
-    if (!this.#reactor.mayRun(interest, waker)) return Pending;
-    for (let retries = 0; source.length > 0; ) {
-      const result = source.send(this.#sender);
-      if (result >= 0) {
-        this.#noBuffers.reset();
-        this.#icmpFlood.reset();
-        this.#reactor.recordDatagrams(interest, result);
-        if (source.length > 0 && !this.#dropsRefused) {
-          this.#deferIcmpError();
-          break;
-        }
-        retries = 0;
-        continue;
-      }
-      const outcome = this.#sendFailed(-result, source, waker, retries++);
-      if (outcome === "retry") continue;
-      if (outcome === "wait") return source.length < count ? count - source.length : Pending;
-      if (outcome === "refused" && source.length < count) break;
-      if (outcome === "refused") throw this.#sendError(-result, source);
-    }
-    return count - source.length;
-  }
-
-  /**
-   * Handles a failed send. Returns "retry" if the datagram should be sent again, "wait" if the
-   * reactor calls `waker`, "dropped" after the datagram was dropped, and "refused" otherwise.
-   */
-  #sendFailed(
-    errno: number,
-    source: SendSource,
-    waker: Waker | null,
-    retries: number,
-  ): "retry" | "wait" | "dropped" | "refused" {
-    if (errno === EAGAIN) return this.#wait(source, waker);
-    if (errno === ENOBUFS && source.address === undefined) {
-      // Only the connected peer is waited for: other destinations must not be delayed.
-      const remainingMs = this.#noBuffers.remainingMs();
-      if (remainingMs > 0) return this.#wait(source, waker, remainingMs);
-    }
-    // An ICMP error about an earlier datagram makes one call fail. The datagram was not sent, and
-    // can be sent now.
-    const isIcmp = this.#isIcmpError(errno) || this.#sawIcmpError;
-    this.#sawIcmpError = false;
-    if (isIcmp && (this.#errorQueue.hasHandler || this.#dropsRefused)) {
-      if (retries < ICMP_RETRIES_MAX) return "retry";
-      const remainingMs = this.#icmpFlood.remainingMs();
-      if (remainingMs > 0) return this.#wait(source, waker, remainingMs);
-    }
-    if (!this.#dropsRefused || errno === EDESTADDRREQ) return "refused";
-    const code = errnoCode(errno);
-    this.counters.sendDrops++;
-    this.sendDropsByCode[code] = (this.sendDropsByCode[code] ?? 0) + 1;
-    source.drop();
-    return "dropped";
-  }
-
-  /** Calls `waker` when the socket has room: on an event, or after `remainingMs` at most. */
-  #wait(source: SendSource, waker: Waker | null, remainingMs?: number): "wait" {
-    this.counters.sendWouldBlocks++;
-    if (waker === null) return "wait";
-    const interest = this.#registration.write;
-    // The kernel reports no event when the queue of a device, or of a Unix peer that the socket is
-    // not connected to, has room again.
-    const hasEvent = remainingMs === undefined && (!this.#isUnix || source.address === undefined);
-    if (hasEvent) this.#reactor.waitForDatagram(interest, waker);
-    else this.#reactor.retryLater(interest, waker, remainingMs);
-    return "wait";
-  }
-
-  #sendError(errno: number, { address, bytes }: SendSource): SocketError {
-    this.counters.sendErrors++;
-    const detail =
-      errno === EDESTADDRREQ
-        ? "an unconnected socket needs a destination"
-        : `datagram of ${bytes} bytes`;
-    return new SocketError({
-      errno,
-      syscall: "sendmmsg",
-      address: address ?? this.peerAddr,
-      detail,
-    });
-  }
-
-  /**
-   * Looks for the ICMP error that ended a batch early, which the kernel discards. The next call
-   * throws it. A refused datagram is not in the queue: it fails again when it is sent again.
-   */
-  #deferIcmpError(): void {
-    const { errno } = this.#drainErrors();
-    if (errno === 0 || this.#errorQueue.hasHandler) return;
-    this.counters.sendErrors++;
-    this.#icmpError.set(new SocketError({ errno, syscall: "sendmmsg", address: this.peerAddr }));
-  }
-
-  // ------------------------------------------------------------------------------ errors ----
-
-  /** Empties the error queue, and counts its entries. */
-  #drainErrors(): DrainedErrors {
-    if (this.#isUnix) return { count: 0, errno: 0 };
-    this.#registration.read.hasErrorEvent = false;
-    const drained = this.#errorQueue.drain();
-    this.counters.transportErrors += drained.count;
-    if (drained.count > 0) {
-      const { read, error } = this.#registration;
-      read.emptyEvents = error.emptyEvents = 0;
-    }
-    return drained;
-  }
+  // ---------------------------------------------------------------------------- settings ----
 
   setTransportErrorHandler(handler: TransportErrorHandler | undefined): void {
     this.#checkOpen();
     this.#options.setReceiveErrors(handler !== undefined || this.peerAddr !== undefined);
-    this.#errorQueue.setHandler(handler);
-    if (handler !== undefined) this.#reactor.wait(this.#registration.error, this.#onErrorQueued);
+    this.#errors.setHandler(handler);
   }
-
-  // ---------------------------------------------------------------------------- settings ----
 
   #readPeer(): SocketAddress | undefined {
     const length = this.#native.peerName(this.#fd);
@@ -407,7 +269,7 @@ export class NativeEngine implements Engine {
     this.#checkOpen();
     const enabled = this.#options.enableMetadata(options);
     if (Object.values(enabled).includes(true)) this.#receiver.readMetadata(this.localAddr);
-    return { ...enabled, gso: this.#sender.usesGso, gro: this.#usesGro };
+    return { ...enabled, gso: this.#sends.usesGso, gro: this.#usesGro };
   }
 
   #checkOpen(): void {
@@ -456,8 +318,8 @@ export class NativeEngine implements Engine {
     const wakers = [read.takeWaker(), write.takeWaker()];
     this.#reactor.remove(this.#registration);
     this.counters.datagramsDropped += this.#receiver.close();
-    this.#sender.close();
-    this.#errorQueue.close();
+    this.#sends.close();
+    this.#errors.close();
     this.#fd = -1;
     // Waiters poll again, and are rejected because the socket is closed.
     for (const waker of wakers) if (waker !== null) callWaker(waker);

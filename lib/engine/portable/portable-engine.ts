@@ -30,7 +30,7 @@ import {
 } from "../../support/errors.ts";
 import { setImmediate, startTimer } from "../../support/timers.ts";
 import type { Engine, SendErrors } from "../engine.ts";
-import { NoBuffersWindow } from "../no-buffers-window.ts";
+import { RetryWindow } from "../retry-window.ts";
 import { BunControls } from "./bun-controls.ts";
 import { type BunSocket, fromBunError, openBunSocket, sendUnconnected } from "./bun-socket.ts";
 
@@ -83,7 +83,7 @@ export class PortableEngine implements Engine {
   readonly #receiveError: DeferredError<SocketError> = new DeferredError();
   readonly #sendError: DeferredError<SocketError> = new DeferredError();
   readonly #dropsRefused: boolean;
-  readonly #noBuffers: NoBuffersWindow = new NoBuffersWindow();
+  readonly #noBuffers: RetryWindow = new RetryWindow();
   #readWaker: Waker | null = null;
   #writeWaker: Waker | null = null;
   #wakeScheduled = false;
