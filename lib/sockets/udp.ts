@@ -159,7 +159,8 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
   /**
    * Enables (`true`) or disables (`false`) kinds of receive metadata, and returns which are enabled
    * now. Kinds that are not named stay as they are; without an argument, all are enabled. Kinds that
-   * the kernel does not support stay disabled. `RecvMeta` has them from the next receive on.
+   * the kernel does not support stay disabled. `RecvMeta` has them from the next receive on, but the
+   * `replySource` and `interfaceIndex` of IPv4 only for datagrams that arrive after this call.
    *
    * @throws TypeError for an unknown kind, or a value that is not a boolean.
    */
