@@ -171,12 +171,12 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   override sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
-    return startPromise(() => {
-      if (!Array.isArray(options?.to) || this.#isConnected || !this._engine.prefersGroups) {
-        return super.sendMany(bufs, options);
-      }
-      return this.#sendGrouped(bufs, options);
-    });
+    if (options === undefined || this.#isConnected || !this._engine.prefersGroups) {
+      return super.sendMany(bufs, options);
+    }
+    return startPromise(() =>
+      Array.isArray(options?.to) ? this.#sendGrouped(bufs, options) : super.sendMany(bufs, options),
+    );
   }
 
   /** Sends to several peers, grouped by peer if that is faster. */

@@ -10,6 +10,9 @@ import { BATCH_COUNT_MAX } from "../support/limits.ts";
 /** The number of objects to keep for later calls. More calls than that may be pending. */
 const FREE_MAX = 16;
 
+/** The least number of datagrams of which two for one peer may have others between them. */
+const GROUPED_MIN = 3;
+
 const free: GroupedSend[] = [];
 const order = new Uint16Array(BATCH_COUNT_MAX);
 
@@ -27,7 +30,8 @@ export class GroupedSend {
 
   /**
    * Reads and checks the datagrams of a range, and groups them if it is worth it. Reads each element
-   * of the arrays once: that may run code of the caller. Absent for more than fit into a batch.
+   * of the arrays once: that may run code of the caller. Absent for more than fit into a batch, and for
+   * so few that no two of one peer can be apart.
    *
    * @throws TypeError or RangeError for an invalid element.
    */
@@ -35,7 +39,7 @@ export class GroupedSend {
     bufs: readonly Payload[],
     { to, start, end }: CheckedSendRange,
   ): GroupedSend | undefined {
-    if (end > BATCH_COUNT_MAX) return undefined;
+    if (end > BATCH_COUNT_MAX || end - start < GROUPED_MIN) return undefined;
     const grouped = free.pop() ?? new GroupedSend();
     try {
       grouped.#read(bufs, to, start, end);

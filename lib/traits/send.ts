@@ -156,11 +156,13 @@ export abstract class DatagramSocketSend {
       }
     };
     const partial = () => (done > 0 ? done : undefined);
-    return startPromise(() => {
-      this._sendQueue ??= new OperationQueue();
+    this._sendQueue ??= new OperationQueue();
+    try {
       // The poll checks the names of the options.
       return this._sendQueue.run(poll, options?.signal, partial);
-    });
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /**
