@@ -32,6 +32,12 @@ import {
 } from "../traits/stats.ts";
 import { GroupedSend } from "./grouped-send.ts";
 
+/**
+ * The metadata of single receives without any of the caller's. One for all sockets: no code of the
+ * caller runs from the moment a receive sets it until its length is returned.
+ */
+const ownMeta = new RecvMeta();
+
 /** A socket of the operating system. `using` and `await using` close it. */
 export abstract class EngineSocket extends DatagramSocket implements AsSocketStats {
   /** @internal */
@@ -44,7 +50,6 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   readonly #oneTarget: Target[] = [];
   readonly #onePayload: Payload[] = [];
   readonly #oneMeta: RecvMeta[] = [];
-  readonly #ownMeta: RecvMeta = new RecvMeta();
 
   readonly #recvWaker: SharedWaker = new SharedWaker(() => this._recvQueue);
   readonly #sendWaker: SharedWaker = new SharedWaker(() => this._sendQueue);
@@ -198,7 +203,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   override pollRecv(waker: Waker | null, buf: Target): Poll<number> {
-    return this.pollRecvFrom(waker, buf, this.#ownMeta);
+    return this.pollRecvFrom(waker, buf, ownMeta);
   }
 
   override pollRecvFrom(waker: Waker | null, buf: Target, meta: RecvMeta): Poll<number> {
