@@ -1,6 +1,7 @@
 /**
  * Builds the bundles of the published package: dist/index.js and dist/testing/index.js, with the
- * code that both need in dist/shared-*.js, so that they have the same classes.
+ * code that both need in dist/shared-*.js, so that they have the same classes. The source of the
+ * shim becomes a string in them, so that other bundlers need no loader for C files.
  *
  *     bun .ci/bundle.ts
  */
@@ -19,8 +20,6 @@ const { outputs } = await Bun.build({
   splitting: true,
   minify: { syntax: true },
   sourcemap: "linked",
-  // The shim is read at run time. A bundler of the user's then copies it.
-  external: ["*.c"],
 });
 
 // Bun renames the exports of a chunk (`RecvMeta2`). Class names appear in inspected objects, so
