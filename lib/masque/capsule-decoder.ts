@@ -4,7 +4,7 @@ import { loadVarint, VARINT_LENGTH_MAX } from "../buffer/varint.ts";
 import { checkBytes, checkInteger, typeError } from "../support/check.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 import { DATAGRAM_CAPSULE } from "./capsule.ts";
-import { UDP_PAYLOAD_MAX } from "./http-datagram.ts";
+import { CONNECT_UDP_PAYLOAD_MAX } from "./http-datagram.ts";
 
 /** Options of a {@link CapsuleDecoder}. */
 export interface CapsuleDecoderOptions {
@@ -20,7 +20,7 @@ export interface CapsuleDecoderOptions {
 const DECODER_OPTIONS = optionKinds<CapsuleDecoderOptions>({ types: "any", valueBytesMax: "any" });
 
 const VALUE_BYTES_LIMIT = 2 ** 31 - 1;
-const VALUE_BYTES_DEFAULT = UDP_PAYLOAD_MAX + VARINT_LENGTH_MAX;
+const VALUE_BYTES_DEFAULT = CONNECT_UDP_PAYLOAD_MAX + VARINT_LENGTH_MAX;
 
 /** The peer violated the capsule protocol. The stream is to be aborted (RFC 9297, section 3.3). */
 export class CapsuleError extends Error {

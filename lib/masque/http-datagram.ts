@@ -12,7 +12,7 @@ import { loadVarint, VARINT_MAX, varintLength, writeVarint } from "../buffer/var
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
 
 /** The longest UDP payload in an HTTP Datagram in bytes (RFC 9298, section 5). */
-export const UDP_PAYLOAD_MAX = 65_527;
+export const CONNECT_UDP_PAYLOAD_MAX = 65_527;
 
 /** The largest quarter stream ID: 2^60-1 (RFC 9297, section 2.1). */
 const QUARTER_STREAM_ID_MAX = 0x0fff_ffff_ffff_ffffn;
@@ -136,7 +136,7 @@ export class HttpDatagramHeader {
     this.streamId = timesFour(quarter);
     this.contextId = loadVarint(bytes, offset + first, second);
     this.payloadOffset = first + second;
-    const isTooLong = this.contextId === 0 && count - this.payloadOffset > UDP_PAYLOAD_MAX;
+    const isTooLong = this.contextId === 0 && count - this.payloadOffset > CONNECT_UDP_PAYLOAD_MAX;
     return isTooLong ? "payload length" : undefined;
   }
 

@@ -8,11 +8,11 @@ export {
   type CapsuleHandler,
 } from "./capsule-decoder.ts";
 export {
+  CONNECT_UDP_PAYLOAD_MAX,
   type HttpDatagramFault,
   HttpDatagramHeader,
   httpDatagramPrefix,
   tryAddHttpDatagramPrefix,
-  UDP_PAYLOAD_MAX,
 } from "./http-datagram.ts";
 export { connectUdpPayloadMax, type QuicPath, quicDatagramPayloadMax } from "./payload-size.ts";
 export {

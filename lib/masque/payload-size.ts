@@ -3,7 +3,7 @@
 import { varintLength } from "../buffer/varint.ts";
 import { checkInteger, rangeError } from "../support/check.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
-import { httpDatagramPrefix, UDP_PAYLOAD_MAX } from "./http-datagram.ts";
+import { CONNECT_UDP_PAYLOAD_MAX, httpDatagramPrefix } from "./http-datagram.ts";
 
 /** The header of IP in bytes, without options (RFC 791) or extension headers (RFC 8200). */
 const IP_HEADER_BYTES = { ipv4: 20, ipv6: 40 } as const;
@@ -102,5 +102,5 @@ export function connectUdpPayloadMax(
 ): number {
   checkInteger("quicPayloadMax", quicPayloadMax, 0, Number.MAX_SAFE_INTEGER);
   const prefix = httpDatagramPrefix(streamId, contextId).length;
-  return Math.min(Math.max(quicPayloadMax - prefix, 0), UDP_PAYLOAD_MAX);
+  return Math.min(Math.max(quicPayloadMax - prefix, 0), CONNECT_UDP_PAYLOAD_MAX);
 }

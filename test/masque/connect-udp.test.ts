@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { SocketError, UdpSocket } from "../../lib/index.ts";
 import {
+  CONNECT_UDP_PAYLOAD_MAX,
   ConnectUdpTemplate,
   connectUdpPayloadMax,
   DEFAULT_TEMPLATE_PATH,
@@ -12,7 +13,6 @@ import {
   proxyStatus,
   type QuicPath,
   quicDatagramPayloadMax,
-  UDP_PAYLOAD_MAX,
   type UdpTarget,
 } from "../../lib/masque/index.ts";
 
@@ -160,7 +160,7 @@ describe("payload sizes", () => {
     expect(connectUdpPayloadMax(1442, 0)).toBe(1440);
     expect(connectUdpPayloadMax(1442, 256, 64)).toBe(1438);
     expect(connectUdpPayloadMax(1, 0)).toBe(0);
-    expect(connectUdpPayloadMax(100_000, 0)).toBe(UDP_PAYLOAD_MAX);
+    expect(connectUdpPayloadMax(100_000, 0)).toBe(CONNECT_UDP_PAYLOAD_MAX);
   });
 
   test("leave no byte unused and exceed nothing, with a length field", () => {

@@ -4,10 +4,10 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { DgramBuffer, SendBatch, UdpSocket } from "../../lib/index.ts";
 import {
+  CONNECT_UDP_PAYLOAD_MAX,
   HttpDatagramHeader,
   httpDatagramPrefix,
   tryAddHttpDatagramPrefix,
-  UDP_PAYLOAD_MAX,
 } from "../../lib/masque/index.ts";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
@@ -127,7 +127,7 @@ describe("HttpDatagramHeader", () => {
 
   test("limits the payload of context 0 only", () => {
     const header = new HttpDatagramHeader();
-    const bytes = new Uint8Array(2 + UDP_PAYLOAD_MAX + 1);
+    const bytes = new Uint8Array(2 + CONNECT_UDP_PAYLOAD_MAX + 1);
     expect(header.parse(bytes, 0, bytes.length - 1)).toBeUndefined();
     expect(header.parse(bytes)).toBe("payload length");
     bytes[1] = 1;
