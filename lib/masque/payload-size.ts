@@ -6,9 +6,9 @@ import { checkOptions, optionKinds } from "../support/options.ts";
 import { CONNECT_UDP_PAYLOAD_MAX, httpDatagramPrefix } from "./http-datagram.ts";
 
 /** The header of IP in bytes, without options (RFC 791) or extension headers (RFC 8200). */
-const IP_HEADER_BYTES = { ipv4: 20, ipv6: 40 } as const;
+const PACKET_HEADER_BYTES = { ipv4: 20, ipv6: 40 } as const;
 /** RFC 768. */
-const UDP_HEADER_BYTES = 8;
+const DATAGRAM_HEADER_BYTES = 8;
 /** The first byte of a packet with a short header (RFC 9000, section 17.3.1). */
 const SHORT_HEADER_BYTES = 1;
 /** The longest packet number in bytes (RFC 9000, section 17.1). */
@@ -61,14 +61,14 @@ export function quicDatagramPayloadMax(path: QuicPath): number {
   const { pathMtu, family, connectionIdBytes, hasLengthField = false } = path;
   const { packetNumberBytes = PACKET_NUMBER_BYTES_MAX } = path;
   const { maxDatagramFrameSize = Number.MAX_SAFE_INTEGER } = path;
-  if (!Object.hasOwn(IP_HEADER_BYTES, family)) {
+  if (!Object.hasOwn(PACKET_HEADER_BYTES, family)) {
     throw rangeError("family", '"ipv4" or "ipv6"', family);
   }
   checkInteger("pathMtu", pathMtu, 68, PATH_MTU_MAX);
   checkInteger("connectionIdBytes", connectionIdBytes, 0, CONNECTION_ID_BYTES_MAX);
   checkInteger("packetNumberBytes", packetNumberBytes, 1, PACKET_NUMBER_BYTES_MAX);
   checkInteger("maxDatagramFrameSize", maxDatagramFrameSize, 0, Number.MAX_SAFE_INTEGER);
-  const udpPayload = pathMtu - IP_HEADER_BYTES[family] - UDP_HEADER_BYTES;
+  const udpPayload = pathMtu - PACKET_HEADER_BYTES[family] - DATAGRAM_HEADER_BYTES;
   const headers = SHORT_HEADER_BYTES + connectionIdBytes + packetNumberBytes;
   const frame = Math.min(udpPayload - headers - AEAD_TAG_BYTES, maxDatagramFrameSize);
   const payload = frame - FRAME_TYPE_BYTES;
