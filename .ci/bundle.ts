@@ -1,7 +1,8 @@
 /**
- * Builds the bundles of the published package: dist/index.js and dist/testing/index.js, with the
- * code that both need in dist/shared-*.js, so that they have the same classes. The source of the
- * shim becomes a string in them, so that other bundlers need no loader for C files.
+ * Builds the bundles of the published package, one for each of its entry points, such as
+ * dist/index.js. The code that several of them need is in dist/shared-*.js, so that they have the
+ * same classes. The source of the shim becomes a string in them, so that other bundlers need no
+ * loader for C files.
  *
  *     bun .ci/bundle.ts
  */
@@ -11,8 +12,17 @@ import { dirname, join, relative } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
 
+/** Returns the sources that package.json exports. */
+function entryPoints(): string[] {
+  const { exports } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+  const sources = Object.values<string | { default: string }>(exports).map((entry) => {
+    return typeof entry === "string" ? entry : entry.default;
+  });
+  return sources.filter((path) => path.endsWith(".ts")).map((path) => join(ROOT, path));
+}
+
 const { outputs } = await Bun.build({
-  entrypoints: [join(ROOT, "lib/index.ts"), join(ROOT, "lib/testing/index.ts")],
+  entrypoints: entryPoints(),
   root: join(ROOT, "lib"),
   outdir: join(ROOT, "dist"),
   naming: { entry: "[dir]/[name].[ext]", chunk: "shared-[hash].[ext]" },

@@ -232,7 +232,7 @@ static int descriptors_open(void) {
 }
 
 /* Runs a section without injected faults, and checks that it leaves no descriptor open. */
-static void run_section(const char *name, void (*run)(void)) {
+__attribute__((unused)) static void run_section(const char *name, void (*run)(void)) {
   section = name;
   clear_faults();
   int before = descriptors_open();

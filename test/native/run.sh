@@ -2,7 +2,9 @@
 # Compiles shim-harness.c, which includes c/shim.c, for several targets and runs it: gcc and clang
 # with warnings as errors, with the address, undefined-behaviour and thread sanitizers, musl, and
 # arm64 under qemu. Targets whose tools are not installed are skipped, with a line that gives the
-# reason. The last line is "N passed, N failed"; the exit code is 1 if anything failed.
+# reason. Then runs shim-fuzz.c with random arguments under the address and undefined-behaviour
+# sanitizers: SHIM_FUZZ_CALLS calls (default 200,000) with seed SHIM_FUZZ_SEED (default: random). The
+# last line is "N passed, N failed"; the exit code is 1 if anything failed.
 set -u
 cd "$(dirname "$0")"
 
@@ -68,6 +70,26 @@ for compiler in gcc clang; do
     compiles "$compiler" "${WARNINGS[@]}" -O1 "-fsanitize=$sanitizer" -fno-sanitize-recover=all &&
       runs "$OUT/harness"
   done
+done
+
+readonly CALLS=${SHIM_FUZZ_CALLS:-200000} SEED=${SHIM_FUZZ_SEED:-$RANDOM$RANDOM}
+for compiler in gcc clang; do
+  name="random calls, $compiler"
+  have "$compiler" && can_sanitize "$compiler" address,undefined || continue
+  if ! "$compiler" "${WARNINGS[@]}" -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
+    -o "$OUT/fuzz" shim-fuzz.c >"$OUT/log" 2>&1; then
+    echo "FAIL $name: does not compile"
+    cat "$OUT/log"
+    failed=$((failed + 1))
+  # In the temporary folder, where a call that creates a file does no harm.
+  elif (cd "$OUT" && timeout 1000 ./fuzz "$CALLS" "$SEED") >"$OUT/log" 2>&1; then
+    echo "ok   $name: $(tail -n 1 "$OUT/log")"
+    passed=$((passed + 1))
+  else
+    echo "FAIL $name: seed $SEED"
+    head -n 60 "$OUT/log"
+    failed=$((failed + 1))
+  fi
 done
 
 name="musl"

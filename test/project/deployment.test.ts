@@ -12,8 +12,8 @@ import { missing, output, ROOT, run, testIf } from "../ffi/tools.ts";
 const BUN = process.execPath;
 const TIMEOUT_MS = 120_000;
 
-/** What `npm pack` needs of the checkout. */
-const PACKED = ["lib", "ffi", "c", "docs", ".ci/bundle.ts", "README.md", "LICENSE"];
+/** What `npm pack` needs of the checkout, without the documentation. */
+const PACKED = ["lib", "ffi", "c", ".ci", "README.md", "LICENSE"];
 const CONFIGURATION = ["package.json", "tsconfig.json", "tsconfig.dist.json"];
 
 /** The bundlers that are not part of Bun, in exact versions. */

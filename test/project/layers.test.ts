@@ -6,7 +6,7 @@ import { dirname, join, normalize } from "node:path";
 
 const ROOT = join(import.meta.dir, "../..");
 
-/** The folders of lib/ from the bottom up, as in the README. */
+/** The folders of lib/ from the bottom up, as in ARCHITECTURE.md. */
 const LAYERS = [
   "support",
   "poll",
@@ -20,6 +20,7 @@ const LAYERS = [
   "traits",
   "sockets",
   "testing",
+  "masque",
 ];
 
 /** The imports between the files of lib/ and ffi/: `import`, `export from` and `import()`. */
