@@ -131,7 +131,7 @@ export class NativeSender {
    * if the first failed. If the kernel refuses a GSO message, sends all again datagram by datagram.
    */
   sendList(): number {
-    const { list, vector } = this.#use();
+    const { list, vector } = this.#memory ?? this.#use();
     let result = this.#sendMessages(vector, list.build(this.#rules));
     if (this.#isGsoRefusal(vector, result)) {
       const { address, bytes } = list;
