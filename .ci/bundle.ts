@@ -12,11 +12,15 @@ import { dirname, join, relative } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
 
+/** A value of `exports` in package.json. */
+type Entry = string | { default: string; require?: { default: string } };
+
 /** Returns the sources that package.json exports. */
 function entryPoints(): string[] {
   const { exports } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
-  const sources = Object.values<string | { default: string }>(exports).map((entry) => {
-    return typeof entry === "string" ? entry : entry.default;
+  const sources = Object.values<Entry>(exports).flatMap((entry) => {
+    if (typeof entry === "string") return [entry];
+    return entry.require === undefined ? [entry.default] : [entry.default, entry.require.default];
   });
   return sources.filter((path) => path.endsWith(".ts")).map((path) => join(ROOT, path));
 }
@@ -34,7 +38,8 @@ const { outputs } = await Bun.build({
 
 // Bun renames the exports of a chunk (`RecvMeta2`). Class names appear in inspected objects, so
 // they get their names back. The source maps stay right by line, and by column up to a few characters.
-const names = Object.keys(await import(join(ROOT, "lib/index.ts")));
+const modules = await Promise.all(entryPoints().map((path) => import(path)));
+const names = [...new Set(modules.flatMap((module) => Object.keys(module)))];
 const renamed = new RegExp(`\\b(${names.join("|")})2\\b`, "g");
 for (const { path, kind } of outputs) {
   const text = readFileSync(path, "utf8");
