@@ -12,13 +12,12 @@ import { receiveFrom, sendmmsg } from "../sockets/mmsg.ts";
 import { typeError } from "../support/check.ts";
 import { checkResult, SocketError, unsupportedError } from "../support/errors.ts";
 import { loadFunctions } from "../support/native.ts";
+import { keepProcessAlive } from "../support/timers.ts";
 
 /** The largest datagram with the default send buffer of Linux has 212,960 bytes. */
 const RECEIVE_BYTES_MAX = 2 ** 18;
 /** The number of datagrams that a socket receives in a row before others are served. */
 const DATAGRAMS_PER_WAKE = 64;
-/** The longest delay of a timer in milliseconds: 24 days. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
 
 const EBADF = 9;
 
@@ -112,7 +111,7 @@ export class Socket extends EventEmitter<SocketEvents> {
 
   /** Registers the descriptor for readiness, and keeps the process alive meanwhile. */
   #waitForReadiness(): void {
-    const keepAlive = setTimeout(() => {}, TIMER_MS_MAX);
+    const release = keepProcessAlive();
     AsyncFd.open(this.fd)
       .then(
         (ready) => {
@@ -128,7 +127,7 @@ export class Socket extends EventEmitter<SocketEvents> {
           if (this.fd !== -1) this.emit("error", error);
         },
       )
-      .finally(() => clearTimeout(keepAlive));
+      .finally(release);
   }
 
   /**
