@@ -1,0 +1,177 @@
+/**
+ * The datagrams that a socket has not passed to the system yet.
+ *
+ * The first datagram of a tick is sent at once. Those that follow in the same tick are copied, and
+ * sent together when the tick ends: with GSO, many of them in one system call.
+ */
+
+import type { SocketAddress } from "../address/socket-address.ts";
+import type { Engine } from "../engine/engine.ts";
+import { Pending } from "../poll/poll.ts";
+import { BATCH_COUNT_MAX } from "../support/limits.ts";
+import type { SendRequest } from "./driver.ts";
+import { ECANCELED, errnoOf } from "./errors.ts";
+
+/** The result of a request that has not been sent. */
+const UNSENT = -1;
+
+/** A datagram in the queue. */
+class Entry {
+  readonly request: SendRequest;
+  readonly bytes: number;
+  /** The error number, positive, or 0 if the datagram was sent; `UNSENT` before. */
+  result: number = UNSENT;
+  /** Whether the tick ended before the datagram was sent. */
+  isLate = false;
+
+  constructor(request: SendRequest, bytes: number) {
+    this.request = request;
+    this.bytes = bytes;
+  }
+
+  /** Sets the result. The end of the tick reports it, unless that has passed. */
+  settle(result: number): void {
+    this.result = result;
+    if (this.isLate) process.nextTick(report, this);
+  }
+}
+
+function report(entry: Entry): void {
+  entry.request.oncomplete?.(-entry.result, entry.result === 0 ? entry.bytes : 0);
+}
+
+/** Reports a datagram that is sent, or leaves that to `settle`. */
+function reportOrWait(entry: Entry): void {
+  if (entry.result === UNSENT) entry.isLate = true;
+  else report(entry);
+}
+
+/** The queues to flush when the process exits. */
+const queues: Set<SendQueue> = new Set();
+
+function flushAll(): void {
+  for (const queue of queues) queue.flush();
+}
+
+/** The send queue of one socket. */
+export class SendQueue {
+  /** Absent until the socket is registered for readiness. */
+  #engine: Engine | undefined;
+  readonly #payloads: Uint8Array[] = [];
+  readonly #addresses: SocketAddress[] = [];
+  readonly #entries: Entry[] = [];
+  /** The number of datagrams at the start of the arrays that have been sent. */
+  #first = 0;
+  #bytes = 0;
+  /** Whether a datagram was sent in this tick. */
+  #isTickOpen = false;
+  /** Whether the reactor calls `flush`. */
+  #isWaiting = false;
+  readonly #wake: () => void = () => {
+    this.#isWaiting = false;
+    this.flush();
+  };
+  readonly #endTick: () => void = () => {
+    this.#isTickOpen = false;
+    this.flush();
+  };
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get count(): number {
+    return this.#entries.length - this.#first;
+  }
+
+  /** Starts to send. */
+  start(engine: Engine): void {
+    this.#engine = engine;
+    this.flush();
+  }
+
+  /**
+   * Sends a datagram, or queues a copy. Returns as `Driver.send`. Without `address`, it goes to the
+   * connected peer: all datagrams in the queue do then.
+   */
+  send(payload: Uint8Array, request: SendRequest, address: SocketAddress | undefined): number {
+    if (this.#engine !== undefined && !this.#isTickOpen && this.count === 0) {
+      this.#isTickOpen = true;
+      process.nextTick(this.#endTick);
+      try {
+        const result = this.#engine.send(this.#wake, [payload], 0, 1, address);
+        if (result !== Pending) return payload.byteLength + 1;
+        this.#isWaiting = true;
+      } catch (error) {
+        return -errnoOf(error);
+      }
+    }
+    this.#push(payload, request, address);
+    return 0;
+  }
+
+  #push(payload: Uint8Array, request: SendRequest, address: SocketAddress | undefined): void {
+    if (this.count === 0) addQueue(this);
+    const entry = new Entry(request, payload.byteLength);
+    this.#payloads.push(payload.slice());
+    if (address !== undefined) this.#addresses.push(address);
+    this.#entries.push(entry);
+    this.#bytes += entry.bytes;
+    // After `#endTick`, which was queued before.
+    if (request.oncomplete !== undefined) process.nextTick(reportOrWait, entry);
+    if (this.count >= BATCH_COUNT_MAX) this.flush();
+  }
+
+  /** Sends what the system accepts now. */
+  flush(): void {
+    const engine = this.#engine;
+    if (engine === undefined || this.#isWaiting) return;
+    const to = this.#addresses.length === 0 ? undefined : this.#addresses;
+    while (this.#first < this.#entries.length) {
+      const { length } = this.#entries;
+      try {
+        const result = engine.send(this.#wake, this.#payloads, this.#first, length, to);
+        if (result === Pending) {
+          this.#isWaiting = true;
+          return;
+        }
+        for (let i = 0; i < result; i++) this.#settle(0);
+      } catch (error) {
+        this.#settle(errnoOf(error));
+      }
+    }
+    this.#clear();
+  }
+
+  #settle(result: number): void {
+    const entry = this.#entries[this.#first++] as Entry;
+    this.#bytes -= entry.bytes;
+    entry.settle(result);
+  }
+
+  #clear(): void {
+    this.#payloads.length = this.#addresses.length = this.#entries.length = this.#first = 0;
+    queues.delete(this);
+  }
+
+  /** Sends what the system accepts, and cancels the rest. */
+  close(): void {
+    try {
+      this.flush();
+    } finally {
+      while (this.#first < this.#entries.length) this.#settle(ECANCELED);
+      this.#clear();
+      this.#engine = undefined;
+    }
+  }
+}
+
+let hasExitListener = false;
+
+/** Remembers a queue that is not empty. */
+function addQueue(queue: SendQueue): void {
+  queues.add(queue);
+  if (hasExitListener) return;
+  hasExitListener = true;
+  process.on("exit", flushAll);
+}
