@@ -38,5 +38,14 @@ function bufferSizeError(errno: number, syscall: string): Error {
   const info = { errno: -errno, code, message, syscall };
   const text = `Could not get or set buffer size: ${syscall} returned ${code} (${message})`;
   const error = withCode(new Error(text), "ERR_SOCKET_BUFFER_SIZE", "SystemError");
-  return Object.assign(error, { info, errno: info.errno, syscall });
+  Object.assign(error, { info });
+  for (const name of ["errno", "syscall"] as const) {
+    Object.defineProperty(error, name, {
+      enumerable: true,
+      configurable: true,
+      get: () => info[name],
+      set: (value) => Object.assign(info, { [name]: value }),
+    });
+  }
+  return error;
 }

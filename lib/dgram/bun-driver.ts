@@ -96,6 +96,10 @@ export class BunDriver implements Driver {
     return 0;
   }
 
+  cork(): void {}
+
+  uncork(): void {}
+
   get queuedBytes(): number {
     return this.#socket?.getSendQueueSize() ?? 0;
   }

@@ -68,6 +68,10 @@ export interface Driver {
    * been sent, 0 if `oncomplete` will be called, or the error number, negative.
    */
   send(request: SendRequest, ip: string | undefined, port: number | undefined): number;
+  /** Starts to collect datagrams, which are borrowed until they are sent. */
+  cork(): void;
+  /** Sends the datagrams that have been collected. */
+  uncork(): void;
   readonly queuedBytes: number;
   readonly queuedCount: number;
   localAddress(): AddressRecord;

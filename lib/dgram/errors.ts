@@ -1,6 +1,6 @@
 /** The errors of `node:dgram`: with the codes and messages that Node has. */
 
-import { errnoCode, SocketError } from "../support/errors.ts";
+import { SocketError } from "../support/errors.ts";
 
 /** The error of a failed system call, as Node has it. */
 export interface ErrnoException extends Error {
@@ -18,11 +18,16 @@ export const EEXIST = 17;
 export const ECANCELED = 125;
 
 /** Adds a code, and a name if the class has another one, as the errors of Node have them. */
-export function withCode<E extends Error>(error: E, code: string, name = error.name): E {
+export function withCode<E extends Error>(error: E, code: string, name: string = error.name): E {
   const text = `${name} [${code}]: ${error.message}`;
   error.stack = error.stack?.replace(`${error.name}: ${error.message}`, text) ?? text;
   const hidden = (value: unknown) => ({ value, writable: true, configurable: true });
-  Object.defineProperties(error, { code: hidden(code), toString: hidden(() => text) });
+  Object.assign(error, { code });
+  Object.defineProperty(
+    error,
+    "toString",
+    hidden(() => text),
+  );
   if (name !== error.name) Object.defineProperty(error, "name", hidden(name));
   return error;
 }
@@ -83,8 +88,7 @@ export const invalidFdType = (type: string): Error =>
 
 /** Returns the name of an error number, positive or negative. */
 export function codeOf(errno: number): string {
-  const code = errnoCode(Math.abs(errno));
-  return code.startsWith("errno ") ? `Unknown system error ${-Math.abs(errno)}` : code;
+  return process.getBuiltinModule("node:util").getSystemErrorName(-Math.abs(errno));
 }
 
 /** Returns the error of a system call. @param errno positive or negative. */

@@ -52,8 +52,11 @@ export class UdpHandle implements DriverEvents {
   /** Gets the datagrams and errors. */
   owner: DriverEvents | undefined;
   lookup: (address: unknown, callback: Resolved) => void;
+  readonly #ownLookup: (address: unknown, callback: Resolved) => void;
   /** Whether addresses need no lookup. */
   readonly #isLiteralLookup: boolean;
+  /** The address that `isLiteral` has last accepted. */
+  #literal = "";
   #driver: Driver | undefined;
   #isRef = true;
 
@@ -65,7 +68,7 @@ export class UdpHandle implements DriverEvents {
     this.owner = owner;
     const resolve = (lookup ?? dns.lookup) as Lookup;
     this.#isLiteralLookup = resolve === originalLookup;
-    this.lookup = (address, callback) => {
+    this.lookup = this.#ownLookup = (address, callback) => {
       const host = (address || this.loopback) as string;
       if (this.isLiteral(host)) process.nextTick(callback, null, host);
       else resolve(host, this.family, callback);
@@ -88,7 +91,11 @@ export class UdpHandle implements DriverEvents {
 
   /** Returns whether `lookup` would return `host` itself. */
   isLiteral(host: string): boolean {
-    return this.#isLiteralLookup && (this.type === "udp4" ? isIPv4(host) : isIPv6(host));
+    if (!this.#isLiteralLookup || this.lookup !== this.#ownLookup) return false;
+    if (host === this.#literal) return true;
+    const isOfFamily = this.type === "udp4" ? isIPv4(host) : isIPv6(host);
+    if (isOfFamily) this.#literal = host;
+    return isOfFamily;
   }
 
   get fd(): number {
@@ -153,6 +160,22 @@ export class UdpHandle implements DriverEvents {
     if (typeof port !== "number") return this.#driver.send(request, undefined, undefined);
     if (ip === undefined) return -EINVAL;
     return this.#driver.send(request, ip, port);
+  }
+
+  /** Calls `send`, in which `this.send` is called any number of times, and sends all together. */
+  sendTogether(send: () => void): void {
+    this.#driver?.cork();
+    try {
+      send();
+    } finally {
+      this.#driver?.uncork();
+    }
+  }
+
+  /** As in Node. @param bytes the length of the message, or an error number, negative. */
+  onmessage(bytes: number, _handle: unknown, message: Buffer, peer: AddressRecord): void {
+    if (bytes < 0) this.error(errnoException(bytes, "recvmsg"));
+    else this.message(message, { ...peer, size: bytes });
   }
 
   isBlocked(ip: string, family: "IPv4" | "IPv6"): boolean {

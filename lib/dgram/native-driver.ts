@@ -44,6 +44,9 @@ const NO_PEER = { words: new Int32Array(4), length: 16 };
 /** Batches that no socket uses. Several are in use only if a receive runs within another. */
 const idleBatches: RecvBatch[] = [];
 
+/** The descriptors that will be registered for readiness when the reactor is loaded. */
+const waitingFds: Set<number> = new Set();
+
 /** The reactor of this thread, as soon as it is loaded. */
 let thread: NativeThread | undefined;
 
@@ -92,7 +95,7 @@ export class NativeDriver implements Driver {
 
   open(fd: number): void {
     const native = this.#native;
-    if (thread?.reactor.has(fd)) throw errnoException(EEXIST, "open");
+    if (waitingFds.has(fd) || thread?.reactor.has(fd)) throw errnoException(EEXIST, "open");
     checkResult(native.setNonblocking(fd), "open");
     resetBoundaries(native, fd);
     this.#own(fd);
@@ -114,10 +117,12 @@ export class NativeDriver implements Driver {
       return;
     }
     if (this.#isRef) this.#releaseProcess = keepProcessAlive();
+    waitingFds.add(fd);
     loadNativeThread().then(
       (loaded) => {
         this.#release();
         if (this.fd === -1) return;
+        waitingFds.delete(fd);
         if ("reason" in loaded) {
           this.#events.error(unsupportedError("bind", loaded.reason));
           return;
@@ -221,6 +226,14 @@ export class NativeDriver implements Driver {
     return address === undefined ? -EINVAL : this.#queue.send(payload, request, address);
   }
 
+  cork(): void {
+    this.#queue.cork();
+  }
+
+  uncork(): void {
+    this.#queue.uncork();
+  }
+
   get queuedBytes(): number {
     return this.#queue.bytes;
   }
@@ -277,11 +290,11 @@ export class NativeDriver implements Driver {
 
   /** As uv_udp_set_multicast_interface: the family of the address selects the option. */
   setMulticastInterface(interfaceAddress: string): void {
-    const controls = this.#controls;
     // An unknown zone is the choice of the system.
     const plain = interfaceAddress.split("%", 1)[0] as string;
     const address = parseAddress(interfaceAddress, 0) ?? parseAddress(plain, 0);
     if (address === undefined) throw errnoException(EINVAL, "setMulticastInterface");
+    const controls = this.#controls;
     if (address.family === "IPv4") {
       const { words } = address._encoded;
       controls.setOption(IPPROTO_IP, IP_MULTICAST_IF, new Uint8Array(words.slice(1, 2).buffer));
@@ -340,7 +353,11 @@ export class NativeDriver implements Driver {
     this.fd = -1;
     this.#release();
     this.#options?.close();
-    if (this.#engine === undefined) this.#native.close(fd);
-    else this.#engine.close();
+    if (this.#engine === undefined) {
+      waitingFds.delete(fd);
+      this.#native.close(fd);
+    } else {
+      this.#engine.close();
+    }
   }
 }

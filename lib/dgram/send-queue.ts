@@ -1,8 +1,9 @@
 /**
  * The datagrams that a socket has not passed to the system yet.
  *
- * The first datagram of a tick is sent at once. Those that follow in the same tick are copied, and
- * sent together when the tick ends: with GSO, many of them in one system call.
+ * Datagrams between `cork` and `uncork` are sent together: with GSO, many of them in one system call.
+ * Of the others, the first of a tick is sent at once. Those that follow in the same tick are copied,
+ * and sent together when the tick ends.
  */
 
 import type { SocketAddress } from "../address/socket-address.ts";
@@ -65,6 +66,7 @@ export class SendQueue {
   #bytes = 0;
   /** Whether a datagram was sent in this tick. */
   #isTickOpen = false;
+  #isCorked = false;
   /** Whether the reactor calls `flush`. */
   #isWaiting = false;
   readonly #wake: () => void = () => {
@@ -95,6 +97,10 @@ export class SendQueue {
    * connected peer: all datagrams in the queue do then.
    */
   send(payload: Uint8Array, request: SendRequest, address: SocketAddress | undefined): number {
+    if (this.#isCorked) {
+      this.#push(payload, request, address);
+      return 0;
+    }
     if (this.#engine !== undefined && !this.#isTickOpen && this.count === 0) {
       this.#isTickOpen = true;
       process.nextTick(this.#endTick);
@@ -106,18 +112,29 @@ export class SendQueue {
         return -errnoOf(error);
       }
     }
-    this.#push(payload, request, address);
+    this.#push(payload.slice(), request, address);
     return 0;
+  }
+
+  /** Collects the datagrams of the following calls of `send`, borrowing them. */
+  cork(): void {
+    this.#isCorked = true;
+  }
+
+  /** Sends what has been collected. */
+  uncork(): void {
+    this.#isCorked = false;
+    this.flush();
   }
 
   #push(payload: Uint8Array, request: SendRequest, address: SocketAddress | undefined): void {
     if (this.count === 0) addQueue(this);
     const entry = new Entry(request, payload.byteLength);
-    this.#payloads.push(payload.slice());
+    this.#payloads.push(payload);
     if (address !== undefined) this.#addresses.push(address);
     this.#entries.push(entry);
     this.#bytes += entry.bytes;
-    // After `#endTick`, which was queued before.
+    // Runs after `#endTick`, which was queued before, or after `uncork`.
     if (request.oncomplete !== undefined) process.nextTick(reportOrWait, entry);
     if (this.count >= BATCH_COUNT_MAX) this.flush();
   }

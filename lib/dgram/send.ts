@@ -82,13 +82,37 @@ function resolveAndSend(socket: DgramSocket, outgoing: Outgoing): void {
   }
   const host = address || handle.loopback;
   if (handle.isLiteral(host)) {
-    sendTo(socket, host, outgoing);
+    sendInTick(socket, host, outgoing);
     return;
   }
   handle.lookup(address, (error, ip) => {
     if (error) fail(socket, error, outgoing.callback);
     else if (stateOf(socket).handle !== null) sendTo(socket, ip, outgoing);
   });
+}
+
+/** Datagrams to addresses, which are sent when the current tick ends, as in Node. */
+let pending: [DgramSocket, string, Outgoing][] = [];
+
+function sendInTick(socket: DgramSocket, ip: string, outgoing: Outgoing): void {
+  if (pending.length === 0) process.nextTick(sendPending);
+  pending.push([socket, ip, outgoing]);
+}
+
+/** Sends the datagrams of this tick, those of one socket in a row together. */
+function sendPending(): void {
+  const datagrams = pending;
+  pending = [];
+  for (let i = 0; i < datagrams.length; ) {
+    const [socket] = datagrams[i] as (typeof datagrams)[number];
+    let end = i + 1;
+    while (end < datagrams.length && datagrams[end]?.[0] === socket) end++;
+    // Without a handle, the socket has been closed: no callback is called.
+    stateOf(socket).handle?.sendTogether(() => {
+      for (const [, ip, outgoing] of datagrams.slice(i, end)) sendTo(socket, ip, outgoing);
+    });
+    i = end;
+  }
 }
 
 function fail(socket: DgramSocket, error: Error, callback: Callback): void {

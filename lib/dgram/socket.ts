@@ -117,9 +117,10 @@ export class DgramSocket extends EventEmitter {
   }
 
   setMulticastInterface(address: unknown): void {
-    openHandle(this);
+    const handle = openHandle(this);
     checkString("interfaceAddress", address);
-    change(this, "setMulticastInterface", (driver) => driver.setMulticastInterface(address));
+    // Checks the address before whether the socket is bound.
+    asNode("setMulticastInterface", () => handle.groupDriver().setMulticastInterface(address));
   }
 
   addMembership(group: unknown, interfaceAddress?: unknown): void {
