@@ -21,7 +21,7 @@ import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor
 import { isUdpLite, resetBoundaries } from "../sockets/adopt.ts";
 import { openUdp } from "../sockets/udp-setup.ts";
 import { checkResult, SocketError, unsupportedError } from "../support/errors.ts";
-import { keepProcessAlive } from "../support/timers.ts";
+import { keepProcessAlive, setImmediate } from "../support/timers.ts";
 import { Destinations, parseAddress, recordOf, textOf } from "./addresses.ts";
 import type {
   AddressRecord,
@@ -34,9 +34,24 @@ import type {
 } from "./driver.ts";
 import { EBADF, EEXIST, EINVAL, errnoException, errnoOf } from "./errors.ts";
 import { SendQueue } from "./send-queue.ts";
+import { hold, release } from "./tick.ts";
 
 /** The number of messages per receive: each is one datagram, or with GRO up to 128. */
 const MESSAGES_PER_RECEIVE = 16;
+
+/**
+ * The number of datagrams that a socket reads ahead. The receive buffer of the kernel has room for
+ * about 90 of 1,200 bytes by default, and those that arrive while listeners run would overflow it.
+ */
+const INBOX_MAX = 4096;
+/** The number of datagrams that a socket delivers before others read ahead. */
+const DELIVERED_PER_TICK = 32;
+
+/** A datagram that has been read and not delivered. */
+interface Received {
+  readonly message: Buffer;
+  readonly peer: SocketAddress;
+}
 
 /** AF_UNSPEC, which ends the connection of a datagram socket (connect(2)). */
 const NO_PEER = { words: new Int32Array(4), length: 16 };
@@ -61,6 +76,10 @@ export class NativeDriver implements Driver {
   #options: IpSocketOptions | undefined;
   /** Absent until the reactor of the thread is loaded. */
   #engine: NativeEngine | undefined;
+  /** Datagrams and errors, of which the first `#delivered` have been delivered. */
+  readonly #inbox: (Received | Error)[] = [];
+  #delivered = 0;
+  #isDelivering = false;
   #isRef = true;
   #releaseProcess: (() => void) | undefined;
 
@@ -173,49 +192,68 @@ export class NativeDriver implements Driver {
     const engine = this.#engine;
     if (engine === undefined || this.fd === -1) return;
     const batch = idleBatches.pop() ?? new RecvBatch({ messages: MESSAGES_PER_RECEIVE });
-    try {
-      // The reactor ends the loop after some datagrams, and calls this function again.
-      while (this.#receiveBatch(engine, batch));
-    } finally {
-      idleBatches.push(batch);
-    }
+    // The reactor ends the loop after some datagrams, and calls this function again.
+    while (this.#inbox.length < INBOX_MAX && this.#receiveBatch(engine, batch));
+    idleBatches.push(batch);
+    if (!this.#isDelivering && this.#inbox.length > 0) this.#deliver();
   };
 
   /** Returns whether the socket may have more datagrams. */
   #receiveBatch(engine: NativeEngine, batch: RecvBatch): boolean {
-    if (this.fd === -1) return false;
     try {
       if (engine.receiveBatch(this.#receive, batch) === Pending) return false;
     } catch (error) {
       if (!(error instanceof SocketError)) throw error;
-      this.#call(() => this.#events.error(errnoException(error.errno, "recvmsg")));
+      this.#inbox.push(errnoException(error.errno, "recvmsg"));
       return true;
     }
     const { bytes, length } = batch;
-    for (let i = 0; i < length && this.fd !== -1; i++) {
+    for (let i = 0; i < length; i++) {
       const peer = batch.peerAt(i);
-      if (peer !== undefined) this.#deliver(bytes, batch.offsetAt(i), batch.lengthAt(i), peer);
+      if (peer === undefined) continue;
+      const size = batch.lengthAt(i);
+      // Copies to memory of its own, at offset 0 of its `ArrayBuffer`, as in Node.
+      const message = Buffer.copyBytesFrom(bytes, batch.offsetAt(i), size);
+      this.#inbox.push({ message, peer });
     }
     return true;
   }
 
-  #deliver(bytes: Uint8Array, offset: number, size: number, peer: SocketAddress): void {
+  /** Calls the listeners for some of the datagrams in the inbox, and again in the next tick. */
+  readonly #deliver: () => void = () => {
+    const inbox = this.#inbox;
+    const end = Math.min(inbox.length, this.#delivered + DELIVERED_PER_TICK);
+    this.#isDelivering = true;
+    hold();
+    while (this.#delivered < end && this.fd !== -1) {
+      const next = inbox[this.#delivered++] as Received | Error;
+      if (this.#delivered === end) release();
+      callWaker(() => this.#report(next));
+      // Runs what the listeners have queued with promises and `process.nextTick`: a program that
+      // awaits `once(socket, "message")` again and again must get every datagram.
+      drainMicrotasks();
+    }
+    if (this.#delivered < end) release();
+    if (this.fd !== -1 && this.#delivered < inbox.length) {
+      setImmediate(this.#deliver);
+      return;
+    }
+    const wasFull = inbox.length >= INBOX_MAX;
+    inbox.length = this.#delivered = 0;
+    this.#isDelivering = false;
+    if (wasFull) setImmediate(this.#receive);
+  };
+
+  #report(received: Received | Error): void {
+    if (received instanceof Error) {
+      this.#events.error(received);
+      return;
+    }
+    const { message, peer } = received;
     const address = textOf(peer);
     const family = peer.family === "IPv6" ? "IPv6" : "IPv4";
     if (this.#events.isBlocked(address, family)) return;
-    // Copies to memory of its own, at offset 0 of its `ArrayBuffer`, as in Node.
-    const message = Buffer.copyBytesFrom(bytes, offset, size);
-    const info = { address, family, port: peer.port, size } as const;
-    this.#call(() => this.#events.message(message, info));
-  }
-
-  /**
-   * Calls listeners, and then what they have queued with `process.nextTick` and promises: a program
-   * that awaits `once(socket, "message")` again and again must get every datagram.
-   */
-  #call(listeners: () => void): void {
-    callWaker(listeners);
-    drainMicrotasks();
+    this.#events.message(message, { address, family, port: peer.port, size: message.length });
   }
 
   send(request: SendRequest, ip: string | undefined, port: number | undefined): number {

@@ -12,6 +12,7 @@ import { Pending } from "../poll/poll.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import type { SendRequest } from "./driver.ts";
 import { ECANCELED, errnoOf } from "./errors.ts";
+import { atEndOfTick } from "./tick.ts";
 
 /** The result of a request that has not been sent. */
 const UNSENT = -1;
@@ -103,7 +104,7 @@ export class SendQueue {
     }
     if (this.#engine !== undefined && !this.#isTickOpen && this.count === 0) {
       this.#isTickOpen = true;
-      process.nextTick(this.#endTick);
+      atEndOfTick(this.#endTick);
       try {
         const result = this.#engine.send(this.#wake, [payload], 0, 1, address);
         if (result !== Pending) return payload.byteLength + 1;
@@ -134,7 +135,7 @@ export class SendQueue {
     if (address !== undefined) this.#addresses.push(address);
     this.#entries.push(entry);
     this.#bytes += entry.bytes;
-    // Runs after `#endTick`, which was queued before, or after `uncork`.
+    // Mostly runs after `#endTick`, which was queued before, or after `uncork`.
     if (request.oncomplete !== undefined) process.nextTick(reportOrWait, entry);
     if (this.count >= BATCH_COUNT_MAX) this.flush();
   }

@@ -6,6 +6,7 @@ import type { SendRequest } from "./driver.ts";
 import { hostPortException, isConnected } from "./errors.ts";
 import type { DgramSocket } from "./socket.ts";
 import { BOUND, CONNECTED, openHandle, stateOf, UNBOUND } from "./state.ts";
+import { atEndOfTick } from "./tick.ts";
 import { checkPort, checkString, sliceMessage, toPieces } from "./validation.ts";
 
 type Callback = ((error: Error | null, bytes?: number) => void) | undefined;
@@ -95,7 +96,7 @@ function resolveAndSend(socket: DgramSocket, outgoing: Outgoing): void {
 let pending: [DgramSocket, string, Outgoing][] = [];
 
 function sendInTick(socket: DgramSocket, ip: string, outgoing: Outgoing): void {
-  if (pending.length === 0) process.nextTick(sendPending);
+  if (pending.length === 0) atEndOfTick(sendPending);
   pending.push([socket, ip, outgoing]);
 }
 
