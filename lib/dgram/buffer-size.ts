@@ -47,5 +47,10 @@ function bufferSizeError(errno: number, syscall: string): Error {
       set: (value) => Object.assign(info, { [name]: value }),
     });
   }
+  const { inspect } = process.getBuiltinModule("node:util");
+  Object.defineProperty(error, inspect.custom, {
+    value: (_depth: number, options: object) =>
+      inspect(error, { ...options, getters: true, customInspect: false }),
+  });
   return error;
 }

@@ -4,7 +4,7 @@
  */
 
 import { unsupportedError } from "../support/errors.ts";
-import { builtinCreateSocket } from "./builtin.ts";
+import { builtinCreateSocket, STATE } from "./builtin.ts";
 import type {
   AddressRecord,
   BindRequest,
@@ -32,7 +32,8 @@ export class BunDriver implements Driver {
   }
 
   get fd(): number {
-    return -1;
+    const state = (this.#socket as { [STATE]?: { handle?: { fd?: number } } } | undefined)?.[STATE];
+    return state?.handle?.fd ?? -1;
   }
 
   bind(request: BindRequest, done: Done): void {

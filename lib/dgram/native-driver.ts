@@ -137,6 +137,7 @@ export class NativeDriver implements Driver {
     }
     if (this.#isRef) this.#releaseProcess = keepProcessAlive();
     waitingFds.add(fd);
+    this.#queue.open(fd);
     loadNativeThread().then(
       (loaded) => {
         this.#release();

@@ -8,7 +8,8 @@
 
 import type { SocketAddress } from "../address/socket-address.ts";
 import type { Engine } from "../engine/engine.ts";
-import { Pending } from "../poll/poll.ts";
+import { Pending, type Poll, WouldBlock } from "../poll/poll.ts";
+import { sendmmsg } from "../sockets/mmsg.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import type { SendRequest } from "./driver.ts";
 import { ECANCELED, errnoOf } from "./errors.ts";
@@ -59,6 +60,8 @@ function flushAll(): void {
 export class SendQueue {
   /** Absent until the socket is registered for readiness. */
   #engine: Engine | undefined;
+  /** The descriptor to send to until then; -1 if it is not open. */
+  #fd = -1;
   readonly #payloads: Uint8Array[] = [];
   readonly #addresses: SocketAddress[] = [];
   readonly #entries: Entry[] = [];
@@ -87,10 +90,26 @@ export class SendQueue {
     return this.#entries.length - this.#first;
   }
 
-  /** Starts to send. */
+  /** Starts to send to a descriptor, without waiting while it has no room. */
+  open(fd: number): void {
+    this.#fd = fd;
+  }
+
+  /** Sends with the engine from now on. */
   start(engine: Engine): void {
     this.#engine = engine;
     this.flush();
+  }
+
+  #sendNow(
+    bufs: Uint8Array[],
+    { start, end }: { start: number; end: number },
+    to: SocketAddress | SocketAddress[] | undefined,
+  ): Poll<number> {
+    if (this.#engine !== undefined) return this.#engine.send(this.#wake, bufs, start, end, to);
+    const range = Array.isArray(to) ? to.slice(start, end) : to;
+    const result = this.#fd === -1 ? WouldBlock : sendmmsg(this.#fd, bufs.slice(start, end), range);
+    return result === WouldBlock ? Pending : result;
   }
 
   /**
@@ -102,13 +121,13 @@ export class SendQueue {
       this.#push(payload, request, address);
       return 0;
     }
-    if (this.#engine !== undefined && !this.#isTickOpen && this.count === 0) {
+    if (!this.#isTickOpen && this.count === 0) {
       this.#isTickOpen = true;
       atEndOfTick(this.#endTick);
       try {
-        const result = this.#engine.send(this.#wake, [payload], 0, 1, address);
+        const result = this.#sendNow([payload], { start: 0, end: 1 }, address);
         if (result !== Pending) return payload.byteLength + 1;
-        this.#isWaiting = true;
+        this.#isWaiting = this.#engine !== undefined;
       } catch (error) {
         return -errnoOf(error);
       }
@@ -142,15 +161,16 @@ export class SendQueue {
 
   /** Sends what the system accepts now. */
   flush(): void {
-    const engine = this.#engine;
-    if (engine === undefined || this.#isWaiting) return;
+    if (this.#isWaiting) return;
     const to = this.#addresses.length === 0 ? undefined : this.#addresses;
     while (this.#first < this.#entries.length) {
       const { length } = this.#entries;
       try {
-        const result = engine.send(this.#wake, this.#payloads, this.#first, length, to);
+        const range = { start: this.#first, end: length };
+        const result = this.#sendNow(this.#payloads, range, to);
         if (result === Pending) {
-          this.#isWaiting = true;
+          // Without an engine, `start` sends them.
+          this.#isWaiting = this.#engine !== undefined;
           return;
         }
         for (let i = 0; i < result; i++) this.#settle(0);
@@ -180,6 +200,7 @@ export class SendQueue {
       while (this.#first < this.#entries.length) this.#settle(ECANCELED);
       this.#clear();
       this.#engine = undefined;
+      this.#fd = -1;
     }
   }
 }
