@@ -76,12 +76,23 @@ function adoptHandle(socket: DgramSocket, handle: UdpHandle): void {
 
 function adoptFd(socket: DgramSocket, handle: UdpHandle, fd: number, mayShare: boolean): void {
   try {
-    handle.open(fd, mayShare && isClusterWorker());
+    handle.open(fd, mayShare && isClusterWorker(), (result) => finishBind(socket, result, "open"));
   } catch (error) {
     if (typeof (error as { errno?: unknown }).errno !== "number") throw error;
     throw errnoException(errnoOf(error), "open");
   }
-  startListening(socket);
+}
+
+/** Reports the result of a call that binds the socket. */
+function finishBind(socket: DgramSocket, result: number | Error, syscall: string): void {
+  const state = stateOf(socket);
+  if (state.handle === null) return;
+  if (result === 0) {
+    startListening(socket);
+    return;
+  }
+  state.bindState = UNBOUND;
+  socket.emit("error", typeof result === "number" ? errnoException(result, syscall) : result);
 }
 
 function bindTo(
@@ -103,10 +114,9 @@ function bindTo(
     }
     const isShared = !isExclusive && !state.reusePort && isClusterWorker();
     handle.bind(bindRequest(socket, ip, port, isShared), (result) => {
-      if (state.handle === null) return;
-      if (result === 0) startListening(socket);
-      else if (typeof result === "number") fail(hostPortException(result, "bind", ip, port));
-      else fail(result);
+      const isErrno = typeof result === "number" && result !== 0;
+      const outcome = isErrno ? hostPortException(result, "bind", ip, port) : result;
+      finishBind(socket, outcome, "bind");
     });
   });
 }

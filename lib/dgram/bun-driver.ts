@@ -19,6 +19,15 @@ import { EBADF, errnoException, errnoOf } from "./errors.ts";
 
 type BunSocket = ReturnType<typeof builtinCreateSocket>;
 
+/** All addresses have been resolved. Synchronous, so that `close` finds no datagram that waits. */
+function returnAddress(
+  ip: string,
+  _options: unknown,
+  callback: (error: null, address: string, family: number) => void,
+): void {
+  callback(null, ip, ip.includes(":") ? 6 : 4);
+}
+
 /** A socket of Bun's `node:dgram`, which is created when it is bound. */
 export class BunDriver implements Driver {
   readonly #type: SocketType;
@@ -39,6 +48,18 @@ export class BunDriver implements Driver {
   bind(request: BindRequest, done: Done): void {
     const { ip: address, port, reuseAddr, reusePort, ipv6Only, isShared } = request;
     const socket = this.#create({ reuseAddr, reusePort, ipv6Only });
+    this.#await(socket, done);
+    socket.bind({ address, port, exclusive: !isShared });
+  }
+
+  open(fd: number, done: Done): void {
+    const socket = this.#create({});
+    this.#await(socket, done);
+    socket.bind({ fd });
+  }
+
+  /** Reports whether a socket is bound, and then what it receives. */
+  #await(socket: BunSocket, done: Done): void {
     const refuse = (error: Error) => {
       socket.off("listening", accept);
       done(error);
@@ -49,17 +70,10 @@ export class BunDriver implements Driver {
       done(0);
     };
     socket.once("error", refuse).once("listening", accept);
-    socket.bind({ address, port, exclusive: !isShared });
-  }
-
-  open(fd: number): void {
-    const socket = this.#create({});
-    socket.bind({ fd });
-    this.#receive(socket);
   }
 
   #create(options: object): BunSocket {
-    const socket = builtinCreateSocket({ type: this.#type, ...options });
+    const socket = builtinCreateSocket({ type: this.#type, lookup: returnAddress, ...options });
     if (!this.#isRef) socket.unref();
     this.#socket = socket;
     return socket;

@@ -65,8 +65,11 @@ function createHandle(
 ): UdpHandle | number {
   const handle = new UdpHandle(type, undefined);
   let result: number | Error = 0;
+  const done = (value: number | Error) => {
+    result = value;
+  };
   try {
-    if (typeof fd === "number" && fd > 0) handle.open(fd, false);
+    if (typeof fd === "number" && fd > 0) handle.open(fd, false, done);
     else if (port || address) {
       const options = {
         reuseAddr: (flags & 4) !== 0,
@@ -74,9 +77,7 @@ function createHandle(
         ipv6Only: (flags & 1) !== 0,
       };
       const request = { ip: address ?? handle.any, port: port ?? 0, isShared: false, ...options };
-      handle.bind(request, (value) => {
-        result = value;
-      });
+      handle.bind(request, done);
     }
   } catch (error) {
     const { code } = error as { code?: unknown };

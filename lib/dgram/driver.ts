@@ -59,8 +59,8 @@ export interface Driver {
   /** The descriptor; -1 if there is none. */
   readonly fd: number;
   bind(request: BindRequest, done: Done): void;
-  /** Adopts a descriptor. */
-  open(fd: number): void;
+  /** Adopts a descriptor. Throws if the system refuses at once. */
+  open(fd: number, done: Done): void;
   connect(ip: string, port: number, done: Done): void;
   disconnect(): void;
   /**

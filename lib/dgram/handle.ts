@@ -124,11 +124,11 @@ export class UdpHandle implements DriverEvents {
   }
 
   /** Adopts a descriptor. @throws TypeError if it is not that of a UDP socket. */
-  open(fd: number, isShared: boolean): void {
+  open(fd: number, isShared: boolean, done: Done): void {
     const native = loadNativeFunctions();
     const type = native === undefined ? "UDP" : guessFdType(native, fd);
     if (type !== "UDP") throw invalidFdType(type);
-    this.#choose(isShared).open(fd);
+    this.#choose(isShared).open(fd, done);
   }
 
   /** @param isShared whether workers of a cluster share the socket: Bun implements that. */

@@ -112,12 +112,13 @@ export class NativeDriver implements Driver {
     this.#own(openUdp(this.#native, { local, peer: undefined }, options));
   }
 
-  open(fd: number): void {
+  open(fd: number, done: Done): void {
     const native = this.#native;
     if (waitingFds.has(fd) || thread?.reactor.has(fd)) throw errnoException(EEXIST, "open");
     checkResult(native.setNonblocking(fd), "open");
     resetBoundaries(native, fd);
     this.#own(fd);
+    done(0);
   }
 
   /** Binds the socket to any address, unless it is bound. */
