@@ -15,7 +15,7 @@ import type {
   SendRequest,
   SocketType,
 } from "./driver.ts";
-import { EBADF, errnoException, errnoOf } from "./errors.ts";
+import { EBADF, EINVAL, errnoException, errnoOf } from "./errors.ts";
 
 type BunSocket = ReturnType<typeof builtinCreateSocket>;
 
@@ -62,7 +62,8 @@ export class BunDriver implements Driver {
   #await(socket: BunSocket, done: Done): void {
     const refuse = (error: Error) => {
       socket.off("listening", accept);
-      done(error);
+      const { errno } = error as { errno?: unknown };
+      done(typeof errno === "number" && errno !== 0 ? -Math.abs(errno) : error);
     };
     const accept = () => {
       socket.off("error", refuse);
@@ -105,6 +106,7 @@ export class BunDriver implements Driver {
     const sent = (error: Error | null, bytes: number) => {
       oncomplete?.(error === null ? 0 : -errnoOf(error), bytes);
     };
+    if (ip?.includes(":") === (this.#type === "udp4")) return -EINVAL;
     const callback = oncomplete === undefined ? undefined : sent;
     if (ip === undefined) this.#open.send(list, callback);
     else this.#open.send(list, port, ip, callback);

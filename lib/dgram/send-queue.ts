@@ -132,7 +132,8 @@ export class SendQueue {
         return -errnoOf(error);
       }
     }
-    this.#push(payload.slice(), request, address);
+    // Not `slice`: that of a `Buffer` shares its memory.
+    this.#push(new Uint8Array(payload), request, address);
     return 0;
   }
 
