@@ -5,7 +5,6 @@ import { bufferSize } from "./buffer-size.ts";
 import type { AddressRecord, BindRequest } from "./driver.ts";
 import { alreadyBound, asNode, errnoException, errnoOf, hostPortException } from "./errors.ts";
 import { UdpHandle } from "./handle.ts";
-import type { DgramSocket } from "./socket.ts";
 import { BINDING, BOUND, openHandle, stateOf, UNBOUND } from "./state.ts";
 import { checkLiteral } from "./validation.ts";
 
@@ -23,7 +22,7 @@ function isClusterWorker(): boolean {
 }
 
 /** As `Socket.prototype.bind`, with the arguments of that call. */
-export function bind(socket: DgramSocket, args: readonly unknown[]): void {
+export function bind(socket: EventEmitter, args: readonly unknown[]): void {
   const state = stateOf(socket);
   const handle = openHandle(socket);
   if (state.bindState !== UNBOUND) throw alreadyBound();
@@ -51,7 +50,7 @@ export function bind(socket: DgramSocket, args: readonly unknown[]): void {
   });
 }
 
-function callWhenBound(socket: DgramSocket, callback: () => void): void {
+function callWhenBound(socket: EventEmitter, callback: () => void): void {
   function remove(): void {
     socket.removeListener("error", remove);
     socket.removeListener("listening", bound);
@@ -64,7 +63,7 @@ function callWhenBound(socket: DgramSocket, callback: () => void): void {
   socket.on("listening", bound);
 }
 
-function adoptHandle(socket: DgramSocket, handle: UdpHandle): void {
+function adoptHandle(socket: EventEmitter, handle: UdpHandle): void {
   const state = stateOf(socket);
   const old = state.handle;
   if (old?.hasRef() === false) handle.unref();
@@ -74,7 +73,7 @@ function adoptHandle(socket: DgramSocket, handle: UdpHandle): void {
   startListening(socket);
 }
 
-function adoptFd(socket: DgramSocket, handle: UdpHandle, fd: number, mayShare: boolean): void {
+function adoptFd(socket: EventEmitter, handle: UdpHandle, fd: number, mayShare: boolean): void {
   try {
     handle.open(fd, mayShare && isClusterWorker(), (result) => finishBind(socket, result, "open"));
   } catch (error) {
@@ -84,7 +83,7 @@ function adoptFd(socket: DgramSocket, handle: UdpHandle, fd: number, mayShare: b
 }
 
 /** Reports the result of a call that binds the socket. */
-function finishBind(socket: DgramSocket, result: number | Error, syscall: string): void {
+function finishBind(socket: EventEmitter, result: number | Error, syscall: string): void {
   const state = stateOf(socket);
   if (state.handle === null) return;
   if (result === 0) {
@@ -96,7 +95,7 @@ function finishBind(socket: DgramSocket, result: number | Error, syscall: string
 }
 
 function bindTo(
-  socket: DgramSocket,
+  socket: EventEmitter,
   handle: UdpHandle,
   { address, port, isExclusive }: { address: unknown; port: unknown; isExclusive: boolean },
 ): void {
@@ -122,7 +121,7 @@ function bindTo(
 }
 
 function bindRequest(
-  socket: DgramSocket,
+  socket: EventEmitter,
   ip: string,
   port: unknown,
   isShared: boolean,
@@ -139,7 +138,7 @@ function bindRequest(
 }
 
 /** As `Socket.prototype.bindSync`. */
-export function bindSync(socket: DgramSocket, options: BindOptions = {}): AddressRecord {
+export function bindSync(socket: EventEmitter, options: BindOptions = {}): AddressRecord {
   const state = stateOf(socket);
   const handle = openHandle(socket);
   if (state.bindState !== UNBOUND) throw alreadyBound();
@@ -158,12 +157,12 @@ export function bindSync(socket: DgramSocket, options: BindOptions = {}): Addres
   return asNode("getsockname", () => driver.localAddress());
 }
 
-function startListening(socket: DgramSocket): void {
+function startListening(socket: EventEmitter): void {
   markListening(socket);
   socket.emit("listening");
 }
 
-function markListening(socket: DgramSocket): void {
+function markListening(socket: EventEmitter): void {
   const state = stateOf(socket);
   state.receiving = true;
   state.bindState = BOUND;
@@ -172,7 +171,7 @@ function markListening(socket: DgramSocket): void {
 }
 
 /** Calls `call` when the socket is bound. If it cannot be bound, the call is dropped. */
-export function whenBound(socket: DgramSocket, call: () => void): void {
+export function whenBound(socket: EventEmitter, call: () => void): void {
   const state = stateOf(socket);
   if (state.queue === undefined) {
     state.queue = [];
@@ -182,7 +181,7 @@ export function whenBound(socket: DgramSocket, call: () => void): void {
   state.queue.push(call);
 }
 
-function runQueue(this: DgramSocket): void {
+function runQueue(this: EventEmitter): void {
   this.removeListener(EventEmitter.errorMonitor as unknown as string, dropQueue);
   const state = stateOf(this);
   const { queue = [] } = state;
@@ -190,7 +189,7 @@ function runQueue(this: DgramSocket): void {
   for (const call of queue) call();
 }
 
-function dropQueue(this: DgramSocket): void {
+function dropQueue(this: EventEmitter): void {
   this.removeListener("listening", runQueue);
   stateOf(this).queue = undefined;
 }

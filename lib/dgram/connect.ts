@@ -1,5 +1,6 @@
 /** Connects sockets to a peer: `connect`, `connectSync`, `disconnect`. */
 
+import type { EventEmitter } from "node:events";
 import { bind, bindSync, whenBound } from "./bind.ts";
 import {
   alreadyBound,
@@ -9,7 +10,6 @@ import {
   isConnected,
   notConnected,
 } from "./errors.ts";
-import type { DgramSocket } from "./socket.ts";
 import {
   BINDING,
   BOUND,
@@ -33,7 +33,7 @@ export function blockedError({ sendBlockList }: State, ip: string): Error | unde
 }
 
 /** As `Socket.prototype.connect`. */
-export function connect(socket: DgramSocket, port: unknown, host: unknown, done: unknown): void {
+export function connect(socket: EventEmitter, port: unknown, host: unknown, done: unknown): void {
   const peerPort = checkPort(port);
   const callback = (typeof host === "function" ? host : done) as Callback;
   const address = typeof host === "function" || host === undefined ? "" : host;
@@ -48,7 +48,7 @@ export function connect(socket: DgramSocket, port: unknown, host: unknown, done:
 }
 
 function resolveAndConnect(
-  socket: DgramSocket,
+  socket: EventEmitter,
   port: number,
   address: string,
   callback: Callback,
@@ -64,7 +64,7 @@ function resolveAndConnect(
 }
 
 function connectTo(
-  socket: DgramSocket,
+  socket: EventEmitter,
   ip: string,
   port: number,
   { address, callback }: { address: string; callback: Callback },
@@ -83,7 +83,7 @@ function connectTo(
   });
 }
 
-function refuse(socket: DgramSocket, error: Error, callback: Callback): void {
+function refuse(socket: EventEmitter, error: Error, callback: Callback): void {
   stateOf(socket).connectState = DISCONNECTED;
   process.nextTick(() => {
     if (callback) {
@@ -96,7 +96,7 @@ function refuse(socket: DgramSocket, error: Error, callback: Callback): void {
 }
 
 /** As `Socket.prototype.connectSync`. */
-export function connectSync(socket: DgramSocket, port: unknown, host: unknown): void {
+export function connectSync(socket: EventEmitter, port: unknown, host: unknown): void {
   const peerPort = checkPort(port);
   const state = stateOf(socket);
   const handle = openHandle(socket);
@@ -119,7 +119,7 @@ export function connectSync(socket: DgramSocket, port: unknown, host: unknown): 
 }
 
 /** As `Socket.prototype.disconnect`. */
-export function disconnect(socket: DgramSocket): void {
+export function disconnect(socket: EventEmitter): void {
   const state = stateOf(socket);
   if (state.connectState !== CONNECTED) throw notConnected();
   const { driver } = openHandle(socket);

@@ -44,7 +44,6 @@ export type Socket = import("node:dgram").Socket;
  *
  * @example
  * ```ts
- * import { createSocket } from "datagram-socket/dgram";
  * const socket = createSocket("udp4", (message, { address, port }) => {
  *   socket.send(message, port, address);
  * });

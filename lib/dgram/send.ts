@@ -1,10 +1,10 @@
 /** Sends datagrams: the forms of `send`. */
 
+import type { EventEmitter } from "node:events";
 import { bind, whenBound } from "./bind.ts";
 import { blockedError } from "./connect.ts";
 import type { SendRequest } from "./driver.ts";
 import { hostPortException, isConnected } from "./errors.ts";
-import type { DgramSocket } from "./socket.ts";
 import { BOUND, CONNECTED, openHandle, stateOf, UNBOUND } from "./state.ts";
 import { atEndOfTick } from "./tick.ts";
 import { checkPort, checkString, sliceMessage, toPieces } from "./validation.ts";
@@ -21,7 +21,7 @@ interface Outgoing {
 }
 
 /** As `Socket.prototype.send`, with the arguments of that call. */
-export function send(socket: DgramSocket, args: readonly unknown[]): void {
+export function send(socket: EventEmitter, args: readonly unknown[]): void {
   const state = stateOf(socket);
   const outgoing = state.connectState === CONNECTED ? toPeer(args) : toAddress(args);
   openHandle(socket);
@@ -31,7 +31,7 @@ export function send(socket: DgramSocket, args: readonly unknown[]): void {
 }
 
 /** Sends what has waited until the socket is bound. */
-function resend(socket: DgramSocket, { list, port, address, callback }: Outgoing): void {
+function resend(socket: EventEmitter, { list, port, address, callback }: Outgoing): void {
   const isToPeer = stateOf(socket).connectState === CONNECTED;
   // A socket that is connected by now refuses a port, as with any other call.
   send(socket, isToPeer && port === undefined ? [list, callback] : [list, port, address, callback]);
@@ -74,7 +74,7 @@ function asCallback(value: unknown): Callback {
   return typeof value === "function" ? (value as Callback) : undefined;
 }
 
-function resolveAndSend(socket: DgramSocket, outgoing: Outgoing): void {
+function resolveAndSend(socket: EventEmitter, outgoing: Outgoing): void {
   const handle = openHandle(socket);
   const { port, address } = outgoing;
   if (port === undefined) {
@@ -93,9 +93,9 @@ function resolveAndSend(socket: DgramSocket, outgoing: Outgoing): void {
 }
 
 /** Datagrams to addresses, which are sent when the current tick ends, as in Node. */
-let pending: [DgramSocket, string, Outgoing][] = [];
+let pending: [EventEmitter, string, Outgoing][] = [];
 
-function sendInTick(socket: DgramSocket, ip: string, outgoing: Outgoing): void {
+function sendInTick(socket: EventEmitter, ip: string, outgoing: Outgoing): void {
   if (pending.length === 0) atEndOfTick(sendPending);
   pending.push([socket, ip, outgoing]);
 }
@@ -116,12 +116,12 @@ function sendPending(): void {
   }
 }
 
-function fail(socket: DgramSocket, error: Error, callback: Callback): void {
+function fail(socket: EventEmitter, error: Error, callback: Callback): void {
   if (callback !== undefined) process.nextTick(callback, error);
   else process.nextTick(() => socket.emit("error", error));
 }
 
-function sendTo(socket: DgramSocket, ip: string | undefined, outgoing: Outgoing): void {
+function sendTo(socket: EventEmitter, ip: string | undefined, outgoing: Outgoing): void {
   const state = stateOf(socket);
   const { list, port, address, callback } = outgoing;
   const blocked = ip === undefined ? undefined : blockedError(state, ip);

@@ -188,7 +188,7 @@ test(
 );
 
 test("a preload replaces the module for import and require", async () => {
-  const preload = join(ROOT, "lib/dgram/register.ts");
+  const preload = join(ROOT, "lib/dgram/register/index.ts");
   const program = `
     import dgram, { createSocket } from "dgram";
     const own = await import(${JSON.stringify(join(ROOT, "lib/dgram/index.ts"))});

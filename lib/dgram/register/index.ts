@@ -3,6 +3,6 @@
  * the first import of a program, or by `bun --preload datagram-socket/dgram/register`.
  */
 
-import dgram from "./index.ts";
+import dgram from "../index.ts";
 
 Object.assign(process.getBuiltinModule("node:dgram"), dgram);
