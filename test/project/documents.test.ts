@@ -1,10 +1,14 @@
-/** The Markdown files: their programs type-check with the packed package, and their links work. */
+/**
+ * The Markdown files: their programs type-check with the packed package, and print what their
+ * comments say; their links work.
+ */
 
-import { describe, expect, test } from "bun:test";
-import { existsSync, writeFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join, normalize } from "node:path";
-import { missing, ROOT, run, temporaryDirectory, testIf } from "../ffi/tools.ts";
-import { DOCUMENTS, fileNameOf, programsOf, read } from "./code-blocks.ts";
+import { missing, output, ROOT, run, testIf } from "../ffi/tools.ts";
+import { DOCUMENTS, fileNameOf, type Program, programsOf, read } from "./code-blocks.ts";
 import { installPackage } from "./packed.ts";
 
 const TIMEOUT_MS = 120_000;
@@ -17,6 +21,7 @@ const COMPILER_OPTIONS = {
   strict: true,
   noUncheckedIndexedAccess: true,
   exactOptionalPropertyTypes: true,
+  skipLibCheck: true,
   noEmit: true,
 };
 
@@ -42,8 +47,8 @@ function anchorsOf(file: string): Set<string> {
 }
 
 /** Returns the links of a file to files and anchors that do not exist. */
-function brokenLinks(file: string): string[] {
-  const targets = [...proseOf(file).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link as string);
+function brokenLinks(file: string, prose: string = proseOf(file)): string[] {
+  const targets = [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link as string);
   return targets.filter((link) => {
     if (/^[a-z]+:/.test(link)) return false;
     const [path = "", anchor] = link.split("#");
@@ -52,6 +57,28 @@ function brokenLinks(file: string): string[] {
     return anchor !== undefined && !anchorsOf(target).has(anchor);
   });
 }
+
+/** Returns the output of a program according to its comments: `console.log(...); // output`. */
+function expectedOutput({ code }: Program): string[] {
+  return [...code.matchAll(/^ *console\.log\(.*\); \/\/ (.+)$/gm)].map(
+    ([, text]) => text as string,
+  );
+}
+
+/** Returns a text in which inspected objects are on one line. */
+const onOneLine = (text: string) => text.replace(/,?\s*\n\s+/g, " ").replace(/,\n}/g, " }");
+
+const withoutNpm = missing("npm");
+const project = mkdtempSync(join(tmpdir(), "datagram-socket-documents-"));
+const programs = DOCUMENTS.flatMap((file) => programsOf(file));
+const fileOf = (program: Program) => join(project, `${fileNameOf(program)}.ts`);
+
+beforeAll(() => {
+  if (withoutNpm !== undefined) return;
+  installPackage(project);
+  for (const program of programs) writeFileSync(fileOf(program), program.code);
+}, TIMEOUT_MS);
+afterAll(() => rmSync(project, { recursive: true, force: true }));
 
 describe("programs in Markdown", () => {
   test("a block without imports continues the program before it", () => {
@@ -64,30 +91,38 @@ describe("programs in Markdown", () => {
     ]);
   });
 
-  testIf(missing("npm"))(
+  testIf(withoutNpm)(
     "type-check with the declarations of the packed package",
     () => {
-      using project = temporaryDirectory();
-      installPackage(project.path);
-      const programs = DOCUMENTS.flatMap((file) => programsOf(file));
-      expect(programs.length).toBeGreaterThan(15);
-      const files = programs.map((program) => `${fileNameOf(program)}.ts`);
+      const files = programs.map(fileOf);
       expect(new Set(files).size).toBe(files.length);
-      for (const [i, { code }] of programs.entries()) {
-        writeFileSync(join(project.path, files[i] as string), code);
-      }
-      const check = () => {
-        const config = JSON.stringify({ compilerOptions: COMPILER_OPTIONS, files });
-        writeFileSync(join(project.path, "tsconfig.json"), config);
-        return run([join(ROOT, "node_modules/.bin/tsc"), "-p", project.path]).out;
-      };
-      expect(check()).toBe("");
-      // The check can fail.
+      expect(files.length).toBeGreaterThan(25);
+      // The check can fail: of all files, only this one has an error.
       const wrong = 'import { UdpSocket } from "datagram-socket";\nUdpSocket.nothing();\n';
-      writeFileSync(join(project.path, files[0] as string), wrong);
-      expect(check()).toContain("Property 'nothing' does not exist");
+      writeFileSync(join(project, "wrong.ts"), wrong);
+      const config = { compilerOptions: COMPILER_OPTIONS, files: [...files, "wrong.ts"] };
+      writeFileSync(join(project, "tsconfig.json"), JSON.stringify(config));
+      const { out } = run([join(ROOT, "node_modules/.bin/tsc"), "-p", project]);
+      const errors = out.trim().split("\n");
+      expect(errors).toEqual([
+        expect.stringMatching(/wrong\.ts.*Property 'nothing' does not exist/),
+      ]);
     },
     TIMEOUT_MS,
+  );
+
+  const printing = programs.filter((program) => expectedOutput(program).length > 0);
+
+  test("of which at least eight say what they print", () => {
+    expect(printing.length).toBeGreaterThanOrEqual(8);
+  });
+
+  testIf(withoutNpm).each(printing.map((program) => [`${program.file}, ${program.name}`, program]))(
+    "print what they say: %s",
+    (_, program) => {
+      const printed = output([process.execPath, fileOf(program)], { cwd: project });
+      expect(onOneLine(printed).trim().split("\n")).toEqual(expectedOutput(program));
+    },
   );
 });
 
@@ -97,9 +132,7 @@ describe("links", () => {
   });
 
   test("are found if they are broken", () => {
-    expect(anchorsOf("README.md")).toContain("versions-and-stability");
-    expect(
-      FILES.flatMap((file) => proseOf(file).match(/\]\([^)\s]+\)/g) ?? []).length,
-    ).toBeGreaterThan(30);
+    const text = "[a](docs/nothing.md) [b](README.md#errors) [c](README.md#nothing) [d](https://e)";
+    expect(brokenLinks("README.md", text)).toEqual(["docs/nothing.md", "README.md#nothing"]);
   });
 });
