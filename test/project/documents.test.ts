@@ -29,7 +29,7 @@ const COMPILER_OPTIONS = {
 const FILES = [
   ...DOCUMENTS,
   ...["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"],
-  ...["bench/README.md", "test/README.md"],
+  ...["bench/README.md", "test/README.md", "examples/flow-proxy/README.md"],
 ];
 
 /** Returns the text without blocks of code, whose brackets are not links. */
