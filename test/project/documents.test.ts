@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, normalize } from "node:path";
+import { Glob } from "bun";
 import { missing, output, ROOT, run, testIf } from "../ffi/tools.ts";
 import { DOCUMENTS, fileNameOf, type Program, programsOf, read } from "./code-blocks.ts";
 import { installPackage } from "./packed.ts";
@@ -29,7 +30,8 @@ const COMPILER_OPTIONS = {
 const FILES = [
   ...DOCUMENTS,
   ...["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"],
-  ...["bench/README.md", "test/README.md", "examples/flow-proxy/README.md"],
+  ...["bench/README.md", "test/README.md"],
+  ...[...new Glob("examples/*/README.md").scanSync(ROOT)].sort(),
 ];
 
 /** Returns the text without blocks of code, whose brackets are not links. */
