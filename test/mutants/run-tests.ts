@@ -21,6 +21,7 @@ export interface TestRun extends Pick<Mutant, "tests" | "env"> {
 const TEST_TIMEOUT_MS = "20000";
 const HARNESS = "shim-harness.c";
 const REASON_CHARACTERS_MAX = 160;
+const OUTPUT_BYTES_MAX = 2 ** 20;
 
 /** Returns the command that runs all test files, and stops at the first failure. */
 function commandOf(tests: readonly string[]): string[] {
@@ -53,6 +54,17 @@ function reasonOf(output: string, exitCode: number | null, signal: unknown): str
   return `exit code ${exitCode}: ${output.trimEnd().slice(-REASON_CHARACTERS_MAX)}`;
 }
 
+/** Reads a stream to its end, and returns its start: a mutant may print without end. */
+async function startOf(stream: ReadableStream<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    if (bytes < OUTPUT_BYTES_MAX) chunks.push(chunk);
+    bytes += chunk.length;
+  }
+  return Buffer.concat(chunks).toString();
+}
+
 /** Runs the test files. A process that is killed by a signal has failed. */
 export async function runTests({ root, tests, env = [], limitMs }: TestRun): Promise<TestResult> {
   const startMs = performance.now();
@@ -75,10 +87,7 @@ export async function runTests({ root, tests, env = [], limitMs }: TestRun): Pro
     isLate = true;
     killLeftovers(root);
   }, limitMs);
-  const outputs = Promise.all([
-    new Response(child.stderr).text(),
-    new Response(child.stdout).text(),
-  ]);
+  const outputs = Promise.all([startOf(child.stderr), startOf(child.stdout)]);
   await child.exited;
   clearTimeout(timer);
   // A leaked child would keep the pipes open.

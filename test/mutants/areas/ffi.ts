@@ -240,8 +240,8 @@ export const mutants: readonly Mutant[] = [
   {
     ...VECTOR,
     name: "the element that was read last is kept alive after the call",
-    find: "    this.uncovered = undefined;\n",
-    replace: "",
+    find: "    this.views.fill(NO_VIEW, 0, count);\n    this.uncovered = undefined;\n",
+    replace: "    this.views.fill(NO_VIEW, 0, count);\n",
   },
   {
     ...VECTOR,
