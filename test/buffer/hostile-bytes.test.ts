@@ -1,6 +1,6 @@
 /** Source bytes that change their length while they are copied, or whose memory was transferred. */
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { DgramBuffer, DgramBufferPool, SendBatch } from "../../lib/index.ts";
 import { Boastful, impostors } from "../tools/hostile.ts";
 import { thrown } from "../tools/sockets.ts";
@@ -88,6 +88,27 @@ describe("copies use the real length", () => {
     buffer.put(bytes);
     expect(buffer.length).toBe(103);
     expect(DgramBuffer.from(new Boastful(50)).length).toBe(50);
+  });
+
+  test("putSlice of memory that another thread grows meanwhile fails, and changes nothing", () => {
+    const buffer = DgramBuffer.withCapacity(16);
+    buffer.putU8(1);
+    const shared = new SharedArrayBuffer(4, { maxByteLength: 64 });
+    const { set } = Uint8Array.prototype;
+    // Between the moments when the length is read and when the bytes are copied.
+    const growing = spyOn(Uint8Array.prototype, "set").mockImplementation(function (
+      this: Uint8Array,
+      ...args: Parameters<typeof set>
+    ) {
+      shared.grow(64);
+      set.apply(this, args);
+    });
+    try {
+      expect(() => buffer.putSlice(new Uint8Array(shared))).toThrow(RangeError);
+    } finally {
+      growing.mockRestore();
+    }
+    expect([buffer.length, buffer.spareCapacity, ...buffer.asSlice()]).toEqual([1, 15, 1]);
   });
 
   test("a pooled buffer does not expose bytes of earlier datagrams", () => {

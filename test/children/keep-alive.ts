@@ -2,11 +2,11 @@
  * Opens a socket and runs a scenario that may keep the process alive. The exit code is 0 if the
  * process ends by itself, and 7 if it is still alive after some time.
  *
- * Arguments: the socket (`bun` for Bun's own, `native`, `portable` or `unix`), the scenario, and
+ * Arguments: the socket (`bun` for Bun's own, `native`, `portable`, `unix`, or `AsyncFd`), the scenario, and
  * the time in milliseconds.
  */
 
-import { SocketAddress, UdpSocket, UnixDatagram, WouldBlock } from "../../lib/index.ts";
+import { AsyncFd, SocketAddress, UdpSocket, UnixDatagram, WouldBlock } from "../../lib/index.ts";
 
 /** The methods that all kinds of sockets have. */
 interface KeepAliveSocket {
@@ -22,6 +22,12 @@ async function open(): Promise<KeepAliveSocket> {
     return Bun.udpSocket({ hostname: "127.0.0.1", socket: { data() {} } });
   }
   if (kind === "unix") return UnixDatagram.unbound();
+  if (kind === "AsyncFd") {
+    const fd = (await UnixDatagram.unbound()).intoFd() as number;
+    const ready = await AsyncFd.open(fd);
+    // It has neither.
+    return { ref() {}, unref() {}, close: () => ready.close() };
+  }
   return UdpSocket.bind({ hostname: "127.0.0.1", backend: kind as "native" | "portable" });
 }
 

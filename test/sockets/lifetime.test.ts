@@ -59,6 +59,19 @@ describe("process lifetime, as with Bun.udpSocket", () => {
   );
 });
 
+test.each([
+  ["open", STAYS, 7],
+  ["close", EXITS, 0],
+] as const)(
+  "an AsyncFd that is opened, scenario %s, %s",
+  async (scenario, _, exitCode) => {
+    const whileMs = exitCode === 0 ? "20000" : "200";
+    const child = await runScript("keep-alive.ts", { args: ["AsyncFd", scenario, whileMs] });
+    expect([child.exitCode, child.stderr]).toEqual([exitCode, child.stderr]);
+  },
+  CHILD_TIMEOUT_MS,
+);
+
 describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
   test(
     "an error thrown by a waker is reported, and does not affect other sockets",

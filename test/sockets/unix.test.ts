@@ -1,6 +1,6 @@
 /** Unix datagram sockets: paths, abstract names, pairs, peers, errors, and socket files. */
 
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, spyOn, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -332,4 +332,18 @@ describe('sendErrors "drop" on a UnixDatagram', () => {
     const error = await rejection(UnixDatagram.unbound({ sendErrors: "ignore" as never }));
     expect(`${error}`).toBe('TypeError: "sendErrors" expected "throw" or "drop", got "ignore"');
   });
+});
+
+test("a pair whose set-up fails leaves no descriptor open", async () => {
+  (await UnixDatagram.unbound()).close();
+  const before = openDescriptors();
+  const ENOBUFS = 105;
+  const setting = spyOn(loadedNative(), "setIntOption").mockReturnValue(-ENOBUFS);
+  try {
+    const error = await rejection(UnixDatagram.pair({ sendBufferBytes: 10_000 }));
+    expect(error).toMatchObject({ code: "ENOBUFS", syscall: "setsockopt" });
+    expect(openDescriptors()).toBe(before);
+  } finally {
+    setting.mockRestore();
+  }
 });
