@@ -1,7 +1,7 @@
 /** Source bytes that change their length while they are copied, or whose memory was transferred. */
 
 import { describe, expect, spyOn, test } from "bun:test";
-import { DgramBuffer, DgramBufferPool, SendBatch } from "../../lib/index.ts";
+import { DgramBuffer, DgramBufferPool, SendBatch, UdpSocket } from "../../lib/index.ts";
 import { Boastful, impostors } from "../tools/hostile.ts";
 import { thrown } from "../tools/sockets.ts";
 
@@ -121,6 +121,16 @@ describe("copies use the real length", () => {
     const lying = Object.defineProperty(new Uint8Array(10), "length", { value: 150 });
     lease.buffer.putSlice(lying);
     expect([...lease.buffer.asSlice()]).toEqual(new Array(10).fill(0));
+  });
+
+  test("a send refuses a DgramBuffer whose end is before its start", async () => {
+    await using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    const buffer = withPayload();
+    Object.assign(buffer, { _start: buffer._end + 1 });
+    for (const bufs of [[buffer], [Uint8Array.of(1), buffer]]) {
+      expect(() => socket.trySendMany(bufs, { to: socket.localAddr })).toThrow("valid payload");
+    }
+    expect(socket.counters.datagramsSent).toBe(0);
   });
 
   test("SendBatch.prefix copies a prefix that changes its length at most once", () => {
