@@ -38,6 +38,15 @@ function receive(socket: KeepAliveSocket): void {
   }
 }
 
+/** Sends to itself, and receives, more datagrams than the reactor transfers without a tick. */
+async function transferAllTheTime(socket: UdpSocket): Promise<never> {
+  const bufs = Array.from({ length: 20 }, () => new Uint8Array(1));
+  for (;;) {
+    await socket.sendMany(bufs, { to: socket.localAddr });
+    for (let count = 0; count < bufs.length; ) count += await socket.recvMany(bufs);
+  }
+}
+
 const SCENARIOS: Record<string, (socket: KeepAliveSocket) => unknown> = {
   open: () => {},
   close: (socket) => socket.close(),
@@ -88,6 +97,10 @@ const SCENARIOS: Record<string, (socket: KeepAliveSocket) => unknown> = {
     socket.sendTo(new Uint8Array(1), address).catch(() => {});
     full.unref();
     return socket.unref();
+  },
+  "transfers all the time, unref": (socket) => {
+    socket.unref();
+    if (socket instanceof UdpSocket) void transferAllTheTime(socket);
   },
   forgotten: () => Bun.gc(true),
 };

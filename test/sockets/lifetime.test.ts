@@ -34,6 +34,7 @@ const SCENARIOS: readonly [scenario: string, title: string, effect: typeof EXITS
     ["two, one closed", "an open socket next to a closed one", STAYS],
     ["two, both unref", "a pair of sockets after unref of both", EXITS],
     ["sends to a full peer, unref", "a socket with a pending send, then unref,", EXITS],
+    ["transfers all the time, unref", "a socket after unref that transfers all the time", EXITS],
     ["forgotten", "an open socket without references, after garbage collection,", STAYS],
   ];
 
