@@ -131,6 +131,13 @@ export const mutants: readonly Mutant[] = [
     tests: ownership,
   },
   {
+    name: "a bound socket leaks when the variable for its offload is invalid",
+    file: "lib/sockets/udp.ts",
+    find: "    return closeOnThrow(native, fd, () => UdpSocket.#own(loaded, fd, options));",
+    replace: "    return UdpSocket.#own(loaded, fd, options);",
+    tests: ["test/support/environment.test.ts"],
+  },
+  {
     name: "a dual-stack socket sends IPv4 with the default TTL",
     file: "lib/linux/socket-options.ts",
     find: "IPPROTO_IP, IP_TTL",
