@@ -3,7 +3,7 @@
  * descriptor.
  */
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
 import { createServer } from "node:net";
 import { AF_INET, AF_UNIX } from "../../lib/address/sockaddr.ts";
@@ -74,6 +74,19 @@ test.each([
   expect(native.getIntOption(fd, level, name)).toBeGreaterThan(0);
   expect(native.scratch[0]).toBe(0);
   closeSync(fd);
+});
+
+test("bind leaves no descriptor open if getsockname fails", async () => {
+  const before = openDescriptors();
+  const ENOBUFS = 105;
+  const naming = spyOn(loadedNative(), "name").mockReturnValue(-ENOBUFS);
+  try {
+    const error = await rejection(UdpSocket.bind({ ...LOOPBACK, backend: "native" }));
+    expect(error).toMatchObject({ code: "ENOBUFS", syscall: "getsockname" });
+    expect(openDescriptors()).toBe(before);
+  } finally {
+    naming.mockRestore();
+  }
 });
 
 test("fromFd makes a blocking descriptor non-blocking", async () => {

@@ -334,6 +334,28 @@ describe('sendErrors "drop" on a UnixDatagram', () => {
   });
 });
 
+test.each([
+  ["unbound", 0, () => UnixDatagram.unbound()],
+  ["pair", 0, () => UnixDatagram.pair()],
+  ["pair", 1, () => UnixDatagram.pair()],
+])("%s leaves no descriptor open if getsockname fails after %i calls", async (_, calls, open) => {
+  (await UnixDatagram.unbound()).close();
+  const before = openDescriptors();
+  const native = loadedNative();
+  const ENOBUFS = 105;
+  const original = native.name.bind(native);
+  let left = calls;
+  const naming = spyOn(native, "name");
+  naming.mockImplementation((fd) => (left-- > 0 ? original(fd) : -ENOBUFS));
+  try {
+    const error = await rejection(open() as Promise<unknown>);
+    expect(error).toMatchObject({ code: "ENOBUFS", syscall: "getsockname" });
+    expect(openDescriptors()).toBe(before);
+  } finally {
+    naming.mockRestore();
+  }
+});
+
 test("a pair whose set-up fails leaves no descriptor open", async () => {
   (await UnixDatagram.unbound()).close();
   const before = openDescriptors();

@@ -63,8 +63,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: "the other end of a pair leaks when the set-up fails",
     file: "lib/sockets/unix.ts",
-    find: "    closeOnThrow(native, right, () => {\n",
-    replace: "    (() => {\n",
+    find: "    return closeOnThrow(native, right, () => {\n",
+    replace: "    return closeOnThrow(native, -1, () => {\n",
+    tests: ["test/sockets/unix.test.ts"],
+  },
+  {
+    name: "the first socket of a pair leaks when the second cannot be created",
+    file: "lib/sockets/unix.ts",
+    find: "        first.close();\n",
+    replace: "",
     tests: ["test/sockets/unix.test.ts"],
   },
   {
@@ -131,11 +138,11 @@ export const mutants: readonly Mutant[] = [
     tests: ownership,
   },
   {
-    name: "a bound socket leaks when the variable for its offload is invalid",
+    name: "a bound socket leaks when its engine cannot be created",
     file: "lib/sockets/udp.ts",
     find: "    return closeOnThrow(native, fd, () => UdpSocket.#own(loaded, fd, options));",
     replace: "    return UdpSocket.#own(loaded, fd, options);",
-    tests: ["test/support/environment.test.ts"],
+    tests: ["test/sockets/descriptor-ownership.test.ts"],
   },
   {
     name: "a dual-stack socket sends IPv4 with the default TTL",
