@@ -72,11 +72,18 @@ export class UnixDatagram extends EngineSocket {
   ): Promise<UnixDatagram> {
     const address = unixAddress("path", path);
     const isFile = !address.address.startsWith("\0");
-    const socket = await UnixDatagram.#open(options, (native, fd) => {
-      checkResult(native.bind(fd, address._encoded), "bind", address);
-    });
-    if (isFile) socket.#file = boundFile(address.address);
-    return socket;
+    const created: { file?: BoundFile | undefined } = {};
+    try {
+      const socket = await UnixDatagram.#open(options, (native, fd) => {
+        checkResult(native.bind(fd, address._encoded), "bind", address);
+        if (isFile) created.file = boundFile(address.address);
+      });
+      socket.#file = created.file;
+      return socket;
+    } catch (error) {
+      if (created.file !== undefined) removeFile(created.file);
+      throw error;
+    }
   }
 
   /** Opens a socket without an address: it can send, but receive no replies. */

@@ -37,9 +37,7 @@ const NATIVE = {
   tests: [
     "test/ffi/native.test.ts",
     "test/ffi/memory-lifetime.test.ts",
-    "test/sockets/lifetime.test.ts",
     "test/linux/interfaces.test.ts",
-    "test/ffi/load.test.ts",
   ],
 };
 const POLLER = {
@@ -348,7 +346,7 @@ export const mutants: readonly Mutant[] = [
     ...NATIVE,
     name: "the memory of a collected batch is not unmapped",
     find: "ownedBuffer(memory, length, length, loaded.memoryUnmap)",
-    replace: "ownedBuffer(memory, length, 0, loaded.memoryUnmap)",
+    replace: "ownedBuffer(memory, length, 1, loaded.memoryUnmap)",
   },
   {
     ...NATIVE,

@@ -65,14 +65,21 @@ export const mutants: readonly Mutant[] = [
     file: "lib/sockets/unix.ts",
     find: "    return closeOnThrow(native, right, () => {\n",
     replace: "    return closeOnThrow(native, -1, () => {\n",
-    tests: ["test/sockets/unix.test.ts"],
+    tests: ["test/sockets/unix-failures.test.ts"],
   },
   {
     name: "the first socket of a pair leaks when the second cannot be created",
     file: "lib/sockets/unix.ts",
     find: "        first.close();\n",
     replace: "",
-    tests: ["test/sockets/unix.test.ts"],
+    tests: ["test/sockets/unix-failures.test.ts"],
+  },
+  {
+    name: "a file is left behind when a Unix socket cannot be created",
+    file: "lib/sockets/unix.ts",
+    find: "      if (created.file !== undefined) removeFile(created.file);\n",
+    replace: "",
+    tests: ["test/sockets/unix-failures.test.ts"],
   },
   {
     name: "an AsyncFd does not keep the process alive",
