@@ -2,22 +2,38 @@
  * The flows of an endpoint, ordered by last use. Their number is limited, and a flow without
  * datagrams is removed after the idle timeout.
  *
- * If the table is full, a new flow replaces the one that has been idle for longest, provided that
- * this is at least `EVICTABLE_AFTER_MS`. Otherwise the new flow is refused. A flood of new source
- * addresses, as with spoofed packets, therefore cannot evict flows in use, and idle flows do not
- * keep new ones out. Evictions and refusals are counted.
+ * If the table is full, a new flow replaces one that has been idle for at least
+ * `EVICTABLE_AFTER_MS`, of a host that has more flows than the host of the new one: flows in use are
+ * not evicted, and a host cannot evict the flows of one that has fewer, however long they have been
+ * idle. If there is none, the new flow is refused. With one exception, so that a host whose flows
+ * are all in use does not keep the others out: beyond half of the table, it also loses flows in use.
+ *
+ * Source addresses may be forged, so that each packet of a flood seems to come from a host of its
+ * own. Such a flood evicts idle flows, and of those in use only the ones of a host that has more than
+ * half of the table. Evictions and refusals are counted.
  */
 
+import { type HostFlows, HostShares } from "./host-shares.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** The minimum idle time of a flow that a new one may replace, unless the timeout is shorter. */
 export const EVICTABLE_AFTER_MS = 1000;
 
-/** The base class of flows: a node of the table's linked list. Only the table writes to it. */
+/** The base class of flows: a node of the table's linked lists. Only the table writes to it. */
 export abstract class FlowEntry {
+  /** The host that the flow belongs to, an IP address. */
+  readonly host: string;
   lastUsedMs = 0;
   older: FlowEntry | undefined = undefined;
   newer: FlowEntry | undefined = undefined;
+  /** The flows of the same host, and the neighbors of this one in their order. */
+  siblings: HostFlows | undefined = undefined;
+  olderSibling: FlowEntry | undefined = undefined;
+  newerSibling: FlowEntry | undefined = undefined;
+
+  constructor(host: string) {
+    this.host = host;
+  }
 }
 
 export interface FlowTableOptions<F> {
@@ -47,6 +63,7 @@ export class FlowTable<F extends FlowEntry> {
   readonly #idleTimeoutMs: number;
   readonly #evictableAfterMs: number;
   readonly #onRemove: (flow: F) => void;
+  readonly #shares = new HostShares();
   #oldest: F | undefined;
   #newest: F | undefined;
   #size = 0;
@@ -63,17 +80,37 @@ export class FlowTable<F extends FlowEntry> {
     return this.#size;
   }
 
-  /** Makes room for a new flow, if necessary and possible. Returns whether there is room. */
-  admit(nowMs: number): boolean {
+  /** Makes room for a new flow of `host`, if necessary and possible. Returns whether there is room. */
+  admit(host: string, nowMs: number): boolean {
     if (this.#size < this.#flowsMax) return true;
-    const oldest = this.#oldest;
-    if (oldest === undefined || nowMs - oldest.lastUsedMs < this.#evictableAfterMs) {
+    const victim = this.#victimFor(host, nowMs);
+    if (victim === undefined) {
       this.counters.refused++;
       return false;
     }
     this.counters.evicted++;
-    this.remove(oldest);
+    this.remove(victim);
     return true;
+  }
+
+  /** Returns the flow that a new one of `host` replaces. */
+  #victimFor(host: string, nowMs: number): F | undefined {
+    const own = this.#shares.get(host);
+    const count = own?.size ?? 0;
+    const largest = this.#shares.largest;
+    if (largest !== undefined && count + 1 < largest.size) {
+      const victim = largest.oldest as F;
+      if (largest.size > this.#flowsMax / 2 || this.#isEvictable(victim, nowMs)) return victim;
+    }
+    const oldestOwn = own?.oldest as F | undefined;
+    if (oldestOwn !== undefined && this.#isEvictable(oldestOwn, nowMs)) return oldestOwn;
+    const oldest = this.#oldest;
+    if (oldest === undefined || !this.#isEvictable(oldest, nowMs)) return undefined;
+    return (oldest.siblings as HostFlows).size > count ? oldest : undefined;
+  }
+
+  #isEvictable(flow: F, nowMs: number): boolean {
+    return nowMs - flow.lastUsedMs >= this.#evictableAfterMs;
   }
 
   /** Adds a flow. To be called after `admit` returned true. */
@@ -81,6 +118,7 @@ export class FlowTable<F extends FlowEntry> {
     this.counters.opened++;
     this.#size++;
     this.#append(flow, nowMs);
+    this.#shares.add(flow);
   }
 
   /** Marks a flow as used: a datagram of it was forwarded. */
@@ -89,11 +127,13 @@ export class FlowTable<F extends FlowEntry> {
     if (flow === this.#newest) return;
     this.#unlink(flow);
     this.#append(flow, nowMs);
+    (flow.siblings as HostFlows).touch(flow);
   }
 
   /** Removes a flow. It must be in the table. */
   remove(flow: F): void {
     this.#unlink(flow);
+    this.#shares.remove(flow);
     this.#size--;
     this.#onRemove(flow);
   }

@@ -24,6 +24,7 @@ import {
 import { FlowEntry, FlowTable } from "./flow-table.ts";
 import { batchSink, Forwarder, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
 import type { ProxySocket } from "./open-socket.ts";
+import { REPLY_FACTOR, ReplyAllowance } from "./reply-allowance.ts";
 import { type Runtime, systemRuntime } from "./runtime.ts";
 import { type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
 
@@ -37,6 +38,8 @@ export interface IngressOptions {
   readonly tunnel: HostAndPort;
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
+  /** The limit of replies to a client that is not verified. Default: 1, see `ReplyAllowance`. */
+  readonly replyFactor?: number | undefined;
   readonly backend?: Backend | undefined;
   /** The first flow ID. Default: random. */
   readonly firstFlowId?: number | undefined;
@@ -48,11 +51,13 @@ export interface IngressOptions {
 class ClientFlow extends FlowEntry {
   readonly client: SocketAddress;
   readonly id: number;
+  readonly allowance: ReplyAllowance;
 
-  constructor(client: SocketAddress, id: number) {
-    super();
+  constructor(client: SocketAddress, id: number, replyFactor: number) {
+    super(client.address);
     this.client = client;
     this.id = id;
+    this.allowance = new ReplyAllowance(replyFactor);
   }
 }
 
@@ -65,6 +70,7 @@ export class Ingress {
   readonly #flowsByClient = new AddressMap<ClientFlow>();
   readonly #flowsById = new Map<FlowId, ClientFlow>();
   readonly #stopExpiry: () => void;
+  readonly #replyFactor: number;
   #nextFlowId: number;
 
   private constructor(
@@ -72,7 +78,8 @@ export class Ingress {
     tunnelSocket: ProxySocket,
     options: IngressOptions,
   ) {
-    const { runtime = systemRuntime } = options;
+    const { runtime = systemRuntime, replyFactor = REPLY_FACTOR } = options;
+    this.#replyFactor = replyFactor;
     this.#clientSocket = clientSocket;
     this.#tunnelSocket = tunnelSocket;
     this.#nextFlowId = options.firstFlowId ?? Math.floor(Math.random() * FIRST_FLOW_ID_MAX);
@@ -141,7 +148,9 @@ export class Ingress {
         drops.refused++;
         return;
       }
-      out.prefixVarint(flow.id).pushSlice(batch.bytes, batch.offsetAt(i), batch.lengthAt(i));
+      const length = batch.lengthAt(i);
+      flow.allowance.onReceived(length);
+      out.prefixVarint(flow.id).pushSlice(batch.bytes, batch.offsetAt(i), length);
     });
   }
 
@@ -160,6 +169,10 @@ export class Ingress {
         return;
       }
       this.#flows.touch(flow, nowMs);
+      if (!flow.allowance.take(datagram.payloadLength)) {
+        drops.amplified++;
+        return;
+      }
       out.pushSlice(batch.bytes, datagram.payloadOffset, datagram.payloadLength, flow.client);
     });
   }
@@ -171,8 +184,8 @@ export class Ingress {
       this.#flows.touch(known, nowMs);
       return known;
     }
-    if (!this.#flows.admit(nowMs)) return undefined;
-    const flow = new ClientFlow(client, this.#nextFlowId++);
+    if (!this.#flows.admit(client.address, nowMs)) return undefined;
+    const flow = new ClientFlow(client, this.#nextFlowId++, this.#replyFactor);
     this.#flowsByClient.set(client, flow);
     this.#flowsById.set(flow.id, flow);
     this.#flows.add(flow, nowMs);

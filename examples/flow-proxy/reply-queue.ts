@@ -5,10 +5,11 @@
  * stay in the kernel's receive buffers.
  */
 
-import { MAX_DATAGRAM_SIZE, RecvBatch, type SocketAddress, type Waker } from "../../lib/index.ts";
+import { MAX_DATAGRAM_SIZE, RecvBatch, varintLength, type Waker } from "../../lib/index.ts";
 import { type BatchTarget, flushBatch, newSendBatch } from "./batch-io.ts";
 import type { EndpointCounters } from "./counters.ts";
 import type { FlowId } from "./tunnel-datagram.ts";
+import type { TunnelPeer } from "./tunnel-peer.ts";
 
 /** The number of batches: the maximum number of receives before the replies are sent. */
 const BATCHES = 32;
@@ -17,8 +18,8 @@ const BATCH_MESSAGES = 32;
 
 /** Identifies a flow of an egress. */
 export interface FlowKey {
-  /** The address of the ingress that the flow comes from. */
-  readonly ingress: SocketAddress;
+  /** The ingress that the flow comes from. */
+  readonly peer: TunnelPeer;
   readonly id: FlowId;
 }
 
@@ -93,12 +94,16 @@ export class ReplyQueue {
     }
   }
 
-  #push(batch: RecvBatch, i: number, { id, ingress }: FlowKey): void {
+  #push(batch: RecvBatch, i: number, { id, peer }: FlowKey): void {
     const length = batch.lengthAt(i);
     if (length > MAX_DATAGRAM_SIZE) {
       this.#counters.drops.oversize++;
       return;
     }
-    this.#out.prefixVarint(id).pushSlice(batch.bytes, batch.offsetAt(i), length, ingress);
+    if (!peer.allowance.take(varintLength(id) + length)) {
+      this.#counters.drops.amplified++;
+      return;
+    }
+    this.#out.prefixVarint(id).pushSlice(batch.bytes, batch.offsetAt(i), length, peer.address);
   }
 }

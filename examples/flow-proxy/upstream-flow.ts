@@ -20,8 +20,11 @@ export interface FlowContext {
   readonly openSocket: () => Promise<ProxySocket>;
   /** Called when the upstream socket of a flow is open. Not called if the flow was closed before. */
   readonly onOpen: (socket: ProxySocket) => void;
-  /** Called when replies of a flow have been received. */
-  readonly onReply: (flow: UpstreamFlow, nowMs: number) => void;
+  /**
+   * Called when replies of a flow have been received. Returns false if they must not be sent,
+   * because the tunnel peer is stale.
+   */
+  readonly onReply: (flow: UpstreamFlow, nowMs: number) => boolean;
 }
 
 /** A flow of the egress. */
@@ -36,7 +39,7 @@ export class UpstreamFlow extends FlowEntry {
   #isClosed = false;
 
   constructor(key: FlowKey, context: FlowContext) {
-    super();
+    super(key.peer.address.address);
     this.key = key;
     this.#context = context;
   }
@@ -128,8 +131,8 @@ export class UpstreamFlow extends FlowEntry {
       if (batch === undefined) return;
       const received = receiveBatch(socket, this.#receive, batch, counters, runtime);
       if (received === Pending) return;
-      onReply(this, runtime.nowMs());
-      replies.commit(this.key);
+      if (onReply(this, runtime.nowMs())) replies.commit(this.key);
+      else counters.drops.stalePeer += batch.length;
     }
   };
 }

@@ -11,8 +11,8 @@ import {
 class Flow extends FlowEntry {
   readonly name: string;
 
-  constructor(name: string) {
-    super();
+  constructor(name: string, host: string) {
+    super(host);
     this.name = name;
   }
 }
@@ -24,9 +24,9 @@ function tableOf(flowsMax: number, idleTimeoutMs = 30_000) {
     idleTimeoutMs,
     onRemove: (flow) => removed.push(flow.name),
   });
-  const add = (name: string, nowMs: number): Flow | undefined => {
-    if (!table.admit(nowMs)) return undefined;
-    const flow = new Flow(name);
+  const add = (name: string, nowMs: number, host = "host"): Flow | undefined => {
+    if (!table.admit(host, nowMs)) return undefined;
+    const flow = new Flow(name, host);
     table.add(flow, nowMs);
     return flow;
   };

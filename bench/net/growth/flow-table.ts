@@ -23,8 +23,8 @@ class Flow extends FlowEntry {}
 const before = process.memoryUsage.rss();
 const clients = Array.from({ length: flows }, (_, i) => clientAddress(i));
 for (const client of clients) {
-  if (!table.admit(0)) throw new Error("the table expected to have room for every flow, is full");
-  const flow = new Flow();
+  if (!table.admit(client.address, 0)) throw new Error("the table expected to have room for every flow, is full");
+  const flow = new Flow(client.address);
   byClient.set(client, flow);
   table.add(flow, 0);
 }

@@ -1,0 +1,90 @@
+/** The flows of a table by host, to find the host that has the most. */
+
+import type { FlowEntry } from "./flow-table.ts";
+
+/** The flows of one host: a linked list from the least to the most recently used one. */
+export class HostFlows {
+  readonly host: string;
+  size = 0;
+  oldest: FlowEntry | undefined;
+  newest: FlowEntry | undefined;
+
+  constructor(host: string) {
+    this.host = host;
+  }
+
+  /** Moves a flow to the end, as the most recently used one. */
+  touch(flow: FlowEntry): void {
+    if (flow === this.newest) return;
+    this.unlink(flow);
+    this.append(flow);
+  }
+
+  append(flow: FlowEntry): void {
+    flow.olderSibling = this.newest;
+    flow.newerSibling = undefined;
+    if (this.newest === undefined) this.oldest = flow;
+    else this.newest.newerSibling = flow;
+    this.newest = flow;
+  }
+
+  unlink(flow: FlowEntry): void {
+    const { olderSibling, newerSibling } = flow;
+    if (olderSibling === undefined) this.oldest = newerSibling;
+    else olderSibling.newerSibling = newerSibling;
+    if (newerSibling === undefined) this.newest = olderSibling;
+    else newerSibling.olderSibling = olderSibling;
+    flow.olderSibling = flow.newerSibling = undefined;
+  }
+}
+
+/** The hosts of a table. All operations are O(1). */
+export class HostShares {
+  readonly #hosts = new Map<string, HostFlows>();
+  /** The hosts by their number of flows. Has no empty sets. */
+  readonly #bySize = new Map<number, Set<HostFlows>>();
+  #sizeMax = 0;
+
+  get(host: string): HostFlows | undefined {
+    return this.#hosts.get(host);
+  }
+
+  /** A host with the most flows; absent if there are no flows. */
+  get largest(): HostFlows | undefined {
+    return this.#bySize.get(this.#sizeMax)?.values().next().value;
+  }
+
+  /** Adds a flow as the most recently used one of its host. */
+  add(flow: FlowEntry): void {
+    let flows = this.#hosts.get(flow.host);
+    if (flows === undefined) {
+      flows = new HostFlows(flow.host);
+      this.#hosts.set(flow.host, flows);
+    }
+    flow.siblings = flows;
+    flows.append(flow);
+    this.#resize(flows, flows.size + 1);
+    this.#sizeMax = Math.max(this.#sizeMax, flows.size);
+  }
+
+  /** Removes a flow, and its host with its last flow. */
+  remove(flow: FlowEntry): void {
+    const flows = flow.siblings as HostFlows;
+    flow.siblings = undefined;
+    flows.unlink(flow);
+    this.#resize(flows, flows.size - 1);
+    // If it was the only host of that size, its new size is the largest.
+    if (!this.#bySize.has(this.#sizeMax)) this.#sizeMax--;
+    if (flows.size === 0) this.#hosts.delete(flows.host);
+  }
+
+  #resize(flows: HostFlows, size: number): void {
+    const before = this.#bySize.get(flows.size);
+    if (before?.delete(flows) && before.size === 0) this.#bySize.delete(flows.size);
+    flows.size = size;
+    if (size === 0) return;
+    const after = this.#bySize.get(size);
+    if (after === undefined) this.#bySize.set(size, new Set([flows]));
+    else after.add(flows);
+  }
+}
