@@ -1,7 +1,8 @@
 /**
  * Builds the bundles of the published package, one for each of its entry points, such as
  * dist/index.js. The code that several of them need is in dist/shared-*.js, so that they have the
- * same classes.
+ * same classes. The source of the shim becomes a string in them, so that other bundlers need no
+ * loader for C files.
  *
  *     bun .ci/bundle.ts
  */
@@ -11,11 +12,15 @@ import { dirname, join, relative } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
 
+/** A value of `exports` in package.json. */
+type Entry = string | { default: string; require?: { default: string } };
+
 /** Returns the sources that package.json exports. */
 function entryPoints(): string[] {
   const { exports } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
-  const sources = Object.values<string | { default: string }>(exports).map((entry) => {
-    return typeof entry === "string" ? entry : entry.default;
+  const sources = Object.values<Entry>(exports).flatMap((entry) => {
+    if (typeof entry === "string") return [entry];
+    return entry.require === undefined ? [entry.default] : [entry.default, entry.require.default];
   });
   return sources.filter((path) => path.endsWith(".ts")).map((path) => join(ROOT, path));
 }
@@ -29,13 +34,12 @@ const { outputs } = await Bun.build({
   splitting: true,
   minify: { syntax: true },
   sourcemap: "linked",
-  // The shim is read at run time. A bundler of the user's then copies it.
-  external: ["*.c"],
 });
 
 // Bun renames the exports of a chunk (`RecvMeta2`). Class names appear in inspected objects, so
 // they get their names back. The source maps stay right by line, and by column up to a few characters.
-const names = Object.keys(await import(join(ROOT, "lib/index.ts")));
+const modules = await Promise.all(entryPoints().map((path) => import(path)));
+const names = [...new Set(modules.flatMap((module) => Object.keys(module)))];
 const renamed = new RegExp(`\\b(${names.join("|")})2\\b`, "g");
 for (const { path, kind } of outputs) {
   const text = readFileSync(path, "utf8");

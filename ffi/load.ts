@@ -95,8 +95,18 @@ function tryLoad(): ShimResult {
   try {
     return link(findEntries(libc));
   } catch (error) {
-    return unavailable(`bun:ffi cannot compile the shim: ${String(error)}`, libc?.findLack());
+    const reason = `bun:ffi cannot compile the shim: ${String(error)}${adviceFor(error)}`;
+    return unavailable(reason, libc?.findLack());
   }
+}
+
+/** Returns what to change so that the shim can be loaded, or an empty string if it is not known. */
+function adviceFor(error: unknown): string {
+  const { code, syscall } = Object(error) as { code?: unknown; syscall?: unknown };
+  if (code === "ERR_FFI_CC_DISABLED") return ". To use the native backend, remove --no-ffi-cc";
+  // All system calls that fail here belong to the temporary directory.
+  if (syscall === undefined) return "";
+  return ". Mount /proc, or set TMPDIR to a writable directory";
 }
 
 function unavailable(reason: string, errno = 0): Unavailable {

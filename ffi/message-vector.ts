@@ -34,6 +34,11 @@ const BUFFER_BYTES_MAX = 2 ** 32 - 1;
 /** The buffer of a slot that holds none. Not an array of any caller. */
 const NO_VIEW = new Uint8Array(0);
 
+/** The arrays of a vector without slots, which nothing writes to. */
+const NO_WORDS = new Int32Array(0);
+const NO_NUMBERS: number[] = [];
+const NO_VIEWS: Uint8Array[] = [];
+
 /** Writes a 64-bit address as two 32-bit words, little-endian. */
 export function writeAddress(words: Int32Array, index: number, address: number): void {
   words[index] = (address % 2 ** 32) | 0;
@@ -73,21 +78,21 @@ export class MessageVector {
   protected readonly shim: Shim;
   #capacity = 0;
   /** The whole memory block. */
-  words: Int32Array = new Int32Array(0);
+  words: Int32Array = NO_WORDS;
   #address = 0;
   protected iovecs = 0;
   #names = 0;
   #controls = 0;
   /** The buffers. SAFETY: those whose address was taken are genuine arrays. */
-  protected views: Uint8Array[] = [];
+  protected views: Uint8Array[] = NO_VIEWS;
   /** The lengths of the views; -1 if the address could not be taken. */
-  protected byteLengths: number[] = [];
+  protected byteLengths: number[] = NO_NUMBERS;
   /** The first byte of a part; -1 for a whole view. */
-  protected starts: number[] = [];
+  protected starts: number[] = NO_NUMBERS;
   /** The element that `countCovered` has read last. */
   uncovered: unknown;
-  protected basesLow: Int32Array = new Int32Array(0);
-  protected basesHigh: Int32Array = new Int32Array(0);
+  protected basesLow: Int32Array = NO_WORDS;
+  protected basesHigh: Int32Array = NO_WORDS;
 
   constructor(shim: Shim, nameCapacity: number, controlCapacity: number) {
     this.shim = shim;
@@ -238,6 +243,19 @@ export class MessageVector {
   /** Releases the buffers of all slots. */
   releaseAll(): void {
     this.release(this.#capacity);
+  }
+
+  /**
+   * Releases the buffers and the memory of all slots: 2 KiB if there are 8. The next `reserve`
+   * allocates memory again. Must not be called between `reserve` and the system call.
+   */
+  free(): void {
+    this.#capacity = 0;
+    this.words = this.basesLow = this.basesHigh = NO_WORDS;
+    this.#address = this.iovecs = this.#names = this.#controls = 0;
+    this.views = NO_VIEWS;
+    this.byteLengths = this.starts = NO_NUMBERS;
+    this.uncovered = undefined;
   }
 
   /**

@@ -1,7 +1,7 @@
 /** Socket addresses: IPv4, IPv6 and Unix, immutable, stored in the kernel's representation. */
 
 import type { EncodedAddress } from "../../ffi/native.ts";
-import { checkInteger, rangeError, typeError } from "../support/check.ts";
+import { checkInteger, inspectAs, rangeError, typeError } from "../support/check.ts";
 import { interfaceIndex } from "./interfaces.ts";
 import { formatIPv4, formatIPv6, isMappedIPv4, parseIPv4, parseIPv6 } from "./ip.ts";
 import {
@@ -37,12 +37,7 @@ export type AddressFamily = "IPv4" | "IPv6" | "unix";
  */
 export class SocketAddress {
   static {
-    // What `console.log` and `Bun.inspect` print.
-    Object.defineProperty(SocketAddress.prototype, Symbol.for("nodejs.util.inspect.custom"), {
-      value(this: SocketAddress): string {
-        return `SocketAddress(${this})`;
-      },
-    });
+    inspectAs(SocketAddress.prototype, (address) => `SocketAddress(${address})`);
   }
 
   readonly family: AddressFamily;
@@ -193,11 +188,20 @@ export class SocketAddress {
     return this.#hash;
   }
 
-  /** Returns `192.0.2.1:53`, `[2001:db8::1]:53`, `unix:/path`, `unix:@abstract` or `unix:`. */
+  /**
+   * Returns `192.0.2.1:53`, `[2001:db8::1]:53`, `unix:/path`, `unix:@abstract` or `unix:`. The path
+   * `@file` becomes `unix:./@file`, so that it differs from the abstract name `file`.
+   */
   toString(): string {
     if (this.family === "IPv4") return `${this.address}:${this.port}`;
     if (this.family === "IPv6") return `[${this.address}]:${this.port}`;
-    return `unix:${this.address.replace("\0", "@")}`;
+    const name = this.address;
+    return name.startsWith("@") ? `unix:./${name}` : `unix:${name.replace("\0", "@")}`;
+  }
+
+  /** Returns the text of `toString`. */
+  toJSON(): string {
+    return this.toString();
   }
 
   /** @internal Whether this is an IPv4-mapped IPv6 address. */
@@ -235,7 +239,16 @@ export class SocketAddress {
 
 /** @throws TypeError if `value` is not a `SocketAddress`. */
 export function checkAddress(name: string, value: unknown): asserts value is SocketAddress {
-  if (!SocketAddress._isGenuine(value)) throw typeError(name, "SocketAddress", value);
+  if (!SocketAddress._isGenuine(value)) throw addressTypeError(name, value);
+}
+
+/** Returns the error for a value that is no address, with the function that makes one. */
+function addressTypeError(name: string, value: unknown): TypeError {
+  const { message } = typeError(name, "SocketAddress", value);
+  if (value === undefined) return new TypeError(message);
+  const remedy = "create one with SocketAddress.ip, parse, unix or abstract";
+  const hosts = typeof value === "string" ? "; connect resolves host names" : "";
+  return new TypeError(`${message} (${remedy}${hosts})`);
 }
 
 function unixName(argument: string, text: string): Uint8Array {

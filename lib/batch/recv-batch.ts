@@ -10,7 +10,14 @@
 import { byteLengthOf, lazyBytes, type Segments } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/socket-address.ts";
 import { RecvMeta } from "../datagram/recv-meta.ts";
-import { checkInteger, rangeError, stateError, typeError } from "../support/check.ts";
+import {
+  checkInteger,
+  inspectAs,
+  rangeError,
+  showState,
+  stateError,
+  typeError,
+} from "../support/check.ts";
 import { BATCH_COUNT_MAX, MAX_BUF_SIZE } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 import { CopiedMessages } from "./copied-messages.ts";
@@ -41,6 +48,10 @@ const RECV_BATCH_OPTIONS = optionKinds<RecvBatchOptions>({ messages: "any" });
  * ```
  */
 export class RecvBatch {
+  static {
+    inspectAs(RecvBatch.prototype, (batch) => showState("RecvBatch", batch.toJSON()));
+  }
+
   /** The memory of all datagrams. Datagram i is `lengthAt(i)` bytes at `offsetAt(i)`. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The maximum number of messages per receive. */
@@ -85,6 +96,12 @@ export class RecvBatch {
   /** @internal Returns whether `value` is a genuine batch: no `Proxy`, no object that inherits. */
   static _isGenuine(value: unknown): value is RecvBatch {
     return typeof value === "object" && value !== null && #bytes in value;
+  }
+
+  /** Returns what `JSON.stringify` prints: sizes, without the memory. */
+  toJSON(): { length: number; messages: number; messagesMax: number } {
+    const { length, messages, messagesMax } = this;
+    return { length, messages, messagesMax };
   }
 
   /** The number of datagrams. */

@@ -9,7 +9,14 @@ import { DgramBuffer } from "../buffer/buffer.ts";
 import { encodeVarint, varintLength } from "../buffer/varint.ts";
 import { lostMemory, type Payload } from "../datagram/payload.ts";
 import { type SendMeta, SendMetaCopy, sameSendMeta } from "../datagram/send-meta.ts";
-import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
+import {
+  checkBytes,
+  checkInteger,
+  inspectAs,
+  rangeError,
+  showState,
+  typeError,
+} from "../support/check.ts";
 import { unsupportedError } from "../support/errors.ts";
 import { IdleResource } from "../support/idle.ts";
 import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "../support/limits.ts";
@@ -56,6 +63,10 @@ const SEND_BATCH_OPTIONS = optionKinds<SendBatchOptions>({
  * ```
  */
 export class SendBatch {
+  static {
+    inspectAs(SendBatch.prototype, (batch) => showState("SendBatch", batch.toJSON()));
+  }
+
   /** The maximum number of datagrams. */
   readonly capacity: number;
   /** The maximum length of a prefix in bytes. */
@@ -100,6 +111,12 @@ export class SendBatch {
   /** @internal Returns whether `value` is a genuine batch: no `Proxy`, no object that inherits. */
   static _isGenuine(value: unknown): value is SendBatch {
     return typeof value === "object" && value !== null && #slices in value;
+  }
+
+  /** Returns what `JSON.stringify` prints: sizes, without the datagrams. */
+  toJSON(): { length: number; capacity: number; prefixBytesMax: number } {
+    const { length, capacity, prefixBytesMax } = this;
+    return { length, capacity, prefixBytesMax };
   }
 
   /** The number of queued datagrams. */

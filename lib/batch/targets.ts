@@ -117,6 +117,12 @@ export class TargetList {
     this.release(this.vector.capacity);
   }
 
+  /** Releases all targets and metadata objects, and the memory of the vector. */
+  free(): void {
+    this.vector.free();
+    this.#buffers.length = this.#metas.length = 0;
+  }
+
   /** Releases the first `count` targets and metadata objects, so that they can be collected. */
   release(count: number): void {
     this.vector.release(count);

@@ -5,7 +5,7 @@
 
 import { byteLengthOf } from "../../ffi/native.ts";
 import { copySmall, hexGroups, zero } from "../support/bytes.ts";
-import { checkBytes, checkInteger, typeError } from "../support/check.ts";
+import { checkBytes, checkInteger, inspectAs, typeError } from "../support/check.ts";
 import { adopt, changedError, checkEmptyPrefix } from "./source-bytes.ts";
 import { allocate, NO_BYTES, TailBuffer } from "./tail-buffer.ts";
 import {
@@ -42,13 +42,7 @@ const COUNT_MAX = Number.MAX_SAFE_INTEGER;
  */
 export class DgramBuffer extends TailBuffer {
   static {
-    // What `console.log` and `Bun.inspect` print. Defined here because `isolatedDeclarations`
-    // accepts no method with a computed name such as this one.
-    Object.defineProperty(DgramBuffer.prototype, Symbol.for("nodejs.util.inspect.custom"), {
-      value(this: DgramBuffer): string {
-        return this.toString();
-      },
-    });
+    inspectAs(DgramBuffer.prototype, (buffer) => buffer.toString());
   }
 
   /** The slot that the latest receive loaded the buffer into. Also the mark of a genuine buffer. */
@@ -284,6 +278,15 @@ export class DgramBuffer extends TailBuffer {
   /** Returns the payload in hexadecimal: `[]`, or `[0x00010203_04, len=5]`. */
   override toString(): string {
     return this.isEmpty ? "[]" : `[0x${hexGroups(this.asSlice())}, len=${this.length}]`;
+  }
+
+  /**
+   * Returns what `JSON.stringify` prints: the payload in hexadecimal, without the bytes before and
+   * after it, which may be those of earlier datagrams.
+   */
+  toJSON(): { headroom: number; length: number; payload: string } {
+    const { headroom, length } = this;
+    return { headroom, length, payload: this.asSlice().toHex() };
   }
 
   /**

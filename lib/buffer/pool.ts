@@ -6,7 +6,7 @@
  */
 
 import { zero } from "../support/bytes.ts";
-import { checkInteger, typeError } from "../support/check.ts";
+import { checkInteger, inspectAs, typeError } from "../support/check.ts";
 import { DGRAM_HEADROOM, MAX_DATAGRAM_SIZE } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 import { DgramBuffer } from "./buffer.ts";
@@ -59,6 +59,10 @@ const POOL_OPTIONS = optionKinds<DgramBufferPoolOptions>({
  * Views returned by `asSlice` refer to the memory. They must not be used after disposal.
  */
 export class BufferLease implements Disposable {
+  static {
+    inspectAs(BufferLease.prototype, (lease) => `BufferLease(${lease.#text()})`);
+  }
+
   readonly #buffer: DgramBuffer = new DgramBuffer();
   /** @internal The pool to return the memory to; `undefined` if the lease holds no buffer. */
   _pool: DgramBufferPool | undefined = undefined;
@@ -78,6 +82,15 @@ export class BufferLease implements Disposable {
   get buffer(): DgramBuffer {
     if (this._pool === undefined) throw typeError("lease", "a lease that holds a buffer", this);
     return this.#buffer;
+  }
+
+  /** Returns what `JSON.stringify` prints: the buffer, without the other bytes of its memory. */
+  toJSON(): { isHeld: boolean; buffer?: ReturnType<DgramBuffer["toJSON"]> } {
+    return this.isHeld ? { isHeld: true, buffer: this.#buffer.toJSON() } : { isHeld: false };
+  }
+
+  #text(): string {
+    return this.isHeld ? this.#buffer.toString() : "not held";
   }
 
   /** Returns the buffer to its pool. Does nothing if the lease holds none. */

@@ -17,7 +17,7 @@ import type { Backend, Engine } from "../engine/engine.ts";
 import { checkOptionName, checkOptionValue, OPTION_BYTES_MAX } from "../linux/option-arguments.ts";
 import { checkWaker, Pending, type Poll, startPromise, type Waker } from "../poll/poll.ts";
 import { SharedWaker } from "../poll/shared-waker.ts";
-import { checkInteger } from "../support/check.ts";
+import { checkInteger, inspectAs } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
@@ -32,8 +32,26 @@ import {
 } from "../traits/stats.ts";
 import { GroupedSend } from "./grouped-send.ts";
 
+/**
+ * The metadata of single receives without any of the caller's. One for all sockets: no code of the
+ * caller runs from the moment a receive sets it until its length is returned.
+ */
+const ownMeta = new RecvMeta();
+
 /** A socket of the operating system. `using` and `await using` close it. */
 export abstract class EngineSocket extends DatagramSocket implements AsSocketStats {
+  static {
+    inspectAs(EngineSocket.prototype, (socket) => {
+      const { localAddr, peerAddr, backend, isClosed } = socket;
+      const { datagramsReceived, datagramsSent } = socket.counters;
+      const peer = peerAddr === undefined ? "" : `peer: ${peerAddr}, `;
+      return (
+        `${socket.constructor.name} { local: ${localAddr}, ${peer}backend: ${backend}, ` +
+        `${isClosed ? "closed" : "open"}, received: ${datagramsReceived}, sent: ${datagramsSent} }`
+      );
+    });
+  }
+
   /** @internal */
   readonly _engine: Engine;
   readonly #isConnected: boolean;
@@ -44,7 +62,6 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   readonly #oneTarget: Target[] = [];
   readonly #onePayload: Payload[] = [];
   readonly #oneMeta: RecvMeta[] = [];
-  readonly #ownMeta: RecvMeta = new RecvMeta();
 
   readonly #recvWaker: SharedWaker = new SharedWaker(() => this._recvQueue);
   readonly #sendWaker: SharedWaker = new SharedWaker(() => this._sendQueue);
@@ -74,6 +91,21 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   /** Whether the socket was closed, or its descriptor transferred by `intoFd`. */
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** Returns what `JSON.stringify` prints: the class, the addresses as text, and the counters. */
+  toJSON(): {
+    type: string;
+    localAddr: string;
+    peerAddr?: string;
+    backend: Backend;
+    isClosed: boolean;
+    counters: SocketCounters;
+  } {
+    const { backend, isClosed, counters } = this;
+    const localAddr = this.localAddr.toString();
+    const peer = this.peerAddr === undefined ? {} : { peerAddr: this.peerAddr.toString() };
+    return { type: this.constructor.name, localAddr, ...peer, backend, isClosed, counters };
   }
 
   /** A copy of the counters, which start at 0 when the socket is opened. */
@@ -198,7 +230,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   override pollRecv(waker: Waker | null, buf: Target): Poll<number> {
-    return this.pollRecvFrom(waker, buf, this.#ownMeta);
+    return this.pollRecvFrom(waker, buf, ownMeta);
   }
 
   override pollRecvFrom(waker: Waker | null, buf: Target, meta: RecvMeta): Poll<number> {

@@ -1,6 +1,6 @@
 /**
- * Argument checks. Messages have one form: the name of the argument, the expected and the actual
- * value.
+ * Argument checks, and how values are printed. Messages have one form: the name of the argument, the
+ * expected and the actual value.
  */
 
 /** Formats a value for an error message, in one line. */
@@ -42,4 +42,27 @@ export function checkInteger(name: string, value: number, min: number, max: numb
 /** @throws TypeError if `value` is not a `Uint8Array` (a `Buffer` is one). */
 export function checkBytes(name: string, value: unknown): asserts value is Uint8Array {
   if (!(value instanceof Uint8Array)) throw typeError(name, "Uint8Array", value);
+}
+
+/**
+ * Makes `console.log`, `Bun.inspect` and `util.inspect` of Node.js print what `print` returns, for
+ * the instances of the class with this `prototype`.
+ *
+ * A function instead of a method: `isolatedDeclarations` accepts no method with such a name.
+ */
+export function inspectAs<Instance extends object>(
+  prototype: Instance,
+  print: (instance: Instance) => string,
+): void {
+  Object.defineProperty(prototype, Symbol.for("nodejs.util.inspect.custom"), {
+    value(this: Instance): string {
+      return print(this);
+    },
+  });
+}
+
+/** Formats the state of an object in one line: `Name { a: 1, b: 2 }`. */
+export function showState(name: string, state: object): string {
+  const fields = Object.entries(state).map(([field, value]) => `${field}: ${value}`);
+  return `${name} { ${fields.join(", ")} }`;
 }

@@ -55,8 +55,10 @@ function unknownOption(name: string, option: string, kinds: object): TypeError {
     const other = known.toLowerCase();
     return other.startsWith(lower) || lower.startsWith(other);
   });
-  const hint = similar === undefined ? "" : `: did you mean ${show(similar)}?`;
-  return new TypeError(`"${name}" expected only ${names.join(", ")}, got ${show(option)}${hint}`);
+  // The hint is before the list, which may be long.
+  const hint = similar === undefined ? "" : ` (did you mean ${show(similar)}?)`;
+  const got = `"${name}" got unknown option ${show(option)}${hint}`;
+  return new TypeError(`${got}, expected only ${names.join(", ")}`);
 }
 
 /** @throws TypeError if `value` is not a boolean. */

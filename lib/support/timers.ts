@@ -47,6 +47,15 @@ export function startTimer(delayMs: number, callback: () => void): () => void {
   };
 }
 
+/** The longest time-out in milliseconds: 2^31-1. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** Keeps the process alive until the function that it returns is called, or for 24 days. */
+export function keepProcessAlive(): () => void {
+  const timer = setEngineTimeout(() => {}, TIMER_MS_MAX);
+  return () => clearTimeout(timer);
+}
+
 const performanceNow = performance.now.bind(performance);
 
 let clock: () => number = performanceNow;

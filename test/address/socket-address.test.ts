@@ -7,6 +7,7 @@ import { AddressCache } from "../../lib/address/address-cache.ts";
 import { checkAddress } from "../../lib/address/socket-address.ts";
 import { SocketAddress } from "../../lib/index.ts";
 import { allocates } from "../tools/allocation.ts";
+import { thrown } from "../tools/sockets.ts";
 
 /** The maximum length of a Unix socket name in bytes: sun_path without its NUL (unix(7)). */
 const NAME_BYTES_MAX = 107;
@@ -220,7 +221,16 @@ describe("SocketAddress of any family", () => {
     for (const value of [undefined, null, "192.0.2.1:53", { address: "192.0.2.1", port: 53 }]) {
       expect(() => checkAddress("to", value)).toThrow(TypeError);
     }
-    expect(() => checkAddress("to", "x")).toThrow('"to" expected SocketAddress, got "x"');
+    const remedy = "create one with SocketAddress.ip, parse, unix or abstract";
+    for (const [value, message] of [
+      ["localhost:9", `got "localhost:9" (${remedy}; connect resolves host names)`],
+      [{ port: 9 }, `got an instance of Object (${remedy})`],
+      [undefined, "got undefined"],
+    ] as const) {
+      expect(`${thrown(() => checkAddress("to", value))}`).toBe(
+        `TypeError: "to" expected SocketAddress, ${message}`,
+      );
+    }
   });
 
   test("with an abstract name differs from one with an additional NUL", () => {

@@ -153,8 +153,8 @@ describe("enableMetadata", () => {
       const cases: [wanted: unknown, message: string][] = [
         [
           { ECN: true },
-          `TypeError: "options" expected only ${METADATA_KINDS.join(", ")}, got "ECN"` +
-            ': did you mean "ecn"?',
+          'TypeError: "options" got unknown option "ECN" (did you mean "ecn"?), ' +
+            `expected only ${METADATA_KINDS.join(", ")}`,
         ],
         [{ ecn: 1 }, 'TypeError: "ecn" expected boolean, got 1'],
         [null, 'TypeError: "options" expected object, got null'],

@@ -309,7 +309,11 @@ describe("invalid send metadata", () => {
       'TypeError: "source" expected IP address, got "unix:/run/x"',
       { source: SocketAddress.unix("/run/x") },
     ],
-    ['TypeError: "source" expected SocketAddress, got "127.0.0.1"', { source: "127.0.0.1" }],
+    [
+      'TypeError: "source" expected SocketAddress, got "127.0.0.1" (create one with ' +
+        "SocketAddress.ip, parse, unix or abstract; connect resolves host names)",
+      { source: "127.0.0.1" },
+    ],
     [`RangeError: "interfaceIndex" ${range} 0..2147483647, got -1`, { interfaceIndex: -1 }],
     [
       `RangeError: "interfaceIndex" ${range} 0..2147483647, got 2147483648`,

@@ -48,7 +48,7 @@ check_tests bash -c 'in_root "$@"' - /bun test --cwd=/app --timeout 20000 \
 export WRITABLE=no
 check "nothing is writable" bash -c \
   '! (in_root /bun -e "require(\"fs\").mkdtempSync(\"/tmp/x\")") 2>/dev/null && echo EROFS'
-smoke "smoke, read-only"
+smoke "smoke, read-only" native
 check "demo" bash -c 'in_root "$@"' - /bun /app/examples/flow-proxy/main.ts --duration 1
 check_tests bash -c 'in_root "$@"' - /bun test --cwd=/app --timeout 20000 \
   ./test/{traits/send,buffer/buffer,address/ip}.test.ts

@@ -201,6 +201,14 @@ describe("on a system without C headers and compilers", () => {
     expect(readdirSync(join(bareRoot(), "tmp/with space"))).toEqual([]);
   });
 
+  testInBareRoot("the reason says what to change if neither is possible", () => {
+    const neither = `mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && \
+      mount -t tmpfs none "$0/proc/$$/fd" && mount -o remount,bind,ro "$0"`;
+    const loaded = runBare(["/bun", "/app/test/ffi/children/load.ts"], neither);
+    expect(loaded).toMatchObject({ backend: "portable", echoed: 5 });
+    expect(loaded.reason).toContain("Mount /proc, or set TMPDIR to a writable directory");
+  });
+
   testInBareRoot("a program made by bun build --compile loads the shim", () => {
     const root = bareRoot();
     output([BUN, "build", "--compile", CHILD, "--outfile", join(root, "program")]);

@@ -3,7 +3,6 @@
  * the event loop watches the poller, and "thread", where a helper thread does.
  */
 
-#include "poller-fixture.h"
 
 /* `is_once` of poller_arm. */
 #define ONE_SHOT 1

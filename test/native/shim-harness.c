@@ -21,10 +21,17 @@
 #define ECONNREFUSED 111
 #define SOL_SOCKET 1
 #define SO_TYPE 3
+#define SO_TIMESTAMPNS 35
+#define IP_PKTINFO 8
+#define MSG_CTRUNC 8
 #define SO_SNDBUF 7
 #define POLLIN 1
+#define FD_CLOEXEC 1
+#define O_ASYNC 020000
 #define POLLOUT 4
 #define BATCH_MAX 1024
+
+extern unsigned alarm(unsigned seconds);
 
 struct unix_address {
   unsigned short family;
@@ -69,6 +76,8 @@ static void pair_open(int *left, int *right, int type) {
   *left = fds[0];
   *right = fds[1];
 }
+
+#include "poller-fixture.h"
 
 static void send_one(int fd) {
   prepare(1, 8, 0);
@@ -243,6 +252,133 @@ static void destroy_descriptors(void) {
   owner = descriptors_create();
 }
 
+/* Sends and receives return -EAGAIN on descriptors that block, as descriptors of a caller may. */
+static void blocking_descriptors(void) {
+  int left, right;
+  pair_open(&left, &right, SOCK_DGRAM);
+  CHECK_EQ(fcntl(left, F_SETFL, 0), 0);
+  CHECK_EQ(fcntl(right, F_SETFL, 0), 0);
+  alarm(20); /* ends the harness if a call waits */
+  prepare(1, 8, 0);
+  CHECK_EQ(batch_receive(right, messages, 1, 0, 0, 0), -EAGAIN);
+  int sent = 0;
+  while (sent < 100000 && batch_send(left, messages, 1) == 1) sent++;
+  CHECK(sent > 0 && sent < 100000);
+  CHECK_EQ(batch_send(left, messages, 1), -EAGAIN);
+  CHECK_EQ(drain(right), sent);
+  alarm(0);
+  CHECK_EQ(descriptor_close(left), 0);
+  CHECK_EQ(descriptor_close(right), 0);
+}
+
+/* No descriptor is inherited by child processes, and other flags of a descriptor remain. */
+static void descriptor_flags_kept(void) {
+  int pair[2], notify_fd;
+  CHECK_EQ(socket_pair(AF_UNIX, SOCK_DGRAM, pair), 0);
+  for (int i = 0; i < 2; i++) {
+    CHECK_EQ(fcntl(pair[i], F_GETFD), FD_CLOEXEC);
+    CHECK(descriptor_flags(pair[i]) & O_NONBLOCK);
+  }
+  CHECK_EQ(fcntl(pair[0], F_SETFL, O_ASYNC), 0);
+  CHECK_EQ(descriptor_set_nonblocking(pair[0]), 0);
+  CHECK_EQ(descriptor_flags(pair[0]) & (O_ASYNC | O_NONBLOCK), O_ASYNC | O_NONBLOCK);
+  CHECK_EQ(descriptor_close(pair[0]), 0);
+  CHECK_EQ(descriptor_close(pair[1]), 0);
+
+  mode = MODE_LOOP;
+  struct fixture loop = fixture_create(&notify_fd);
+  CHECK_EQ(fixture_try_open(loop, notify_fd), 0);
+  CHECK_EQ(fcntl(loop.poller->epoll, F_GETFD), FD_CLOEXEC);
+  CHECK_EQ(fcntl(notify_fd, F_GETFD), FD_CLOEXEC);
+  fixture_close(loop);
+
+  mode = MODE_THREAD;
+  struct fixture thread = fixture_create(&notify_fd);
+  CHECK_EQ(fixture_try_open(thread, notify_fd), 0);
+  CHECK_EQ(fcntl(thread.poller->epoll, F_GETFD), FD_CLOEXEC);
+  CHECK_EQ(fcntl(thread.poller->thread_epoll, F_GETFD), FD_CLOEXEC);
+  CHECK_EQ(fcntl(thread.poller->stop, F_GETFD), FD_CLOEXEC);
+  /* The poller owns it now: the end of its former owner leaves it open. */
+  destroy_descriptors();
+  CHECK(fcntl(notify_fd, F_GETFD) >= 0);
+  poller_destroy(thread.poller, 0);
+  close(thread.loop);
+  mode = MODE_LOOP;
+}
+
+#ifndef EMULATED
+/* Each receive has the whole space for control messages, whatever the last one used. */
+static void control_space(void) {
+  struct inet_address here;
+  static u8 control[256] __attribute__((aligned(8)));
+  i32 on = 1;
+  int receiver = open_udp(&here), sender = socket_open(AF_INET, SOCK_DGRAM, 0);
+  CHECK_EQ(socket_connect(sender, &here, sizeof here), 0);
+  CHECK_EQ(option_set(receiver, SOL_SOCKET, SO_TIMESTAMPNS, &on, 4), 0);
+  send_one(sender);
+  prepare(1, 8, 0);
+  messages[0].header.control = control;
+  CHECK_EQ(batch_receive(receiver, messages, 1, 0, sizeof control, 0), 1);
+  u64 first = messages[0].header.control_length;
+  CHECK(first > 0 && first < sizeof control);
+  CHECK_EQ(option_set(receiver, 0, IP_PKTINFO, &on, 4), 0);
+  send_one(sender);
+  prepare(1, 8, 0);
+  messages[0].header.control = control;
+  messages[0].header.control_length = first;
+  CHECK_EQ(batch_receive(receiver, messages, 1, 0, sizeof control, 0), 1);
+  CHECK(messages[0].header.control_length > first);
+  CHECK_EQ(messages[0].header.flags & MSG_CTRUNC, 0);
+  descriptor_close(receiver);
+  descriptor_close(sender);
+}
+
+#endif
+
+/* Every datagram of a message is copied with its own length, as far as it fits. */
+static void scattered(void) {
+  u8 message[25], targets[3][12];
+  struct iovec slots[3];
+  for (u32 i = 0; i < sizeof message; i++) message[i] = (u8)i;
+  memset(targets, 0xff, sizeof targets);
+  for (u32 i = 0; i < 3; i++) slots[i] = (struct iovec){targets[i], 12};
+  slots[1].length = 4;
+  CHECK_EQ(batch_scatter(message, 25, 10, slots, 3), 10 + 4 + 5);
+  CHECK_EQ(targets[0][9], 9);
+  CHECK_EQ(targets[0][10], 0xff);
+  CHECK_EQ(targets[1][3], 13);
+  CHECK_EQ(targets[1][4], 0xff);
+  CHECK_EQ(targets[2][4], 24);
+  CHECK_EQ(targets[2][5], 0xff);
+  CHECK_EQ(batch_scatter(message, 0, 10, slots, 0), 0);
+}
+
+#ifndef EMULATED
+/* Returns the size of the address space in pages (proc(5), statm). */
+static long pages_mapped(void) {
+  long pages = 0;
+  FILE *file = fopen("/proc/self/statm", "r");
+  if (file == 0) return 0;
+  if (fscanf(file, "%ld", &pages) != 1) pages = 0;
+  fclose(file);
+  return pages;
+}
+
+/* Memory that was mapped is returned to the system. */
+static void mapped_memory(void) {
+  long before = pages_mapped();
+  for (int i = 0; i < 200; i++) {
+    u8 *memory = memory_map(1 << 20);
+    CHECK(memory != 0 && memory[0] == 0);
+    memory_unmap(memory, (void *)(1ul << 20));
+    descriptors_destroy(descriptors_create(), 0);
+    poller_destroy(poller_create(), 0);
+  }
+  /* 200 MiB, and 200 pages each, if something leaks. The allocator may map some pages. */
+  CHECK(pages_mapped() - before < 150);
+}
+#endif
+
 /* descriptors_destroy closes all descriptors of the shim except closed and disowned ones. */
 static void descriptor_ownership(void) {
   int before = descriptors_open(), pair[2];
@@ -410,6 +546,7 @@ static void publication(void) {
   CHECK_EQ(strcmp(real_bindtextdomain("harness-known", 0), known), 0);
 }
 
+
 #include "readiness.h"
 
 int main(int count, char **arguments) {
@@ -419,6 +556,13 @@ int main(int count, char **arguments) {
   run_section("batch calls return -errno", batch_errors);
   run_section("interrupted calls are retried, up to a limit", interrupted_calls);
   run_section("socket, option and descriptor entries return values or -errno", socket_entries);
+  run_section("no call waits on a descriptor that blocks", blocking_descriptors);
+  run_section("no descriptor is inherited, and flags remain", descriptor_flags_kept);
+#ifndef EMULATED /* qemu has no SO_TIMESTAMPNS, and maps memory of its own */
+  run_section("each receive has the whole space for control messages", control_space);
+  run_section("mapped memory is returned", mapped_memory);
+#endif
+  run_section("batch_scatter copies each datagram as far as it fits", scattered);
   run_section("descriptors_destroy closes the owned descriptors only", descriptor_ownership);
   run_section("descriptors that something else has closed are left alone", foreign_descriptors);
   run_section("the table of owned descriptors grows, or an error is tolerated", many_descriptors);

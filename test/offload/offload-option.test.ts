@@ -75,7 +75,11 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("the offload option", () => {
     [null, TypeError, '"offload" expected boolean or object, got null'],
     [{ gso: "off" }, TypeError, '"offload.gso" expected boolean, got "off"'],
     [{ gro: 0 }, TypeError, '"offload.gro" expected boolean, got 0'],
-    [{ segmentation: false }, TypeError, '"offload" expected only gso, gro, got "segmentation"'],
+    [
+      { segmentation: false },
+      TypeError,
+      '"offload" got unknown option "segmentation", expected only gso, gro',
+    ],
   ] as const)("rejects %j on both backends", async (offload, type, message) => {
     for (const backend of ["native", "portable"] as const) {
       const error = await rejection(UdpSocket.bind({ offload: offload as never, backend }));

@@ -66,6 +66,44 @@ console.log(
 );
 `;
 
+/** The maximum number of modules of the package that the first datagram may load. */
+const PUBLISHED_MODULES_MAX = 6;
+
+/** Receives from clients that require the npm package `unix-dgram`. */
+const UNIX_DGRAM_PROGRAM = `import StatsD from "hot-shots";
+import winston from "winston";
+import { Syslog } from "winston-syslog";
+import { UnixDatagram } from "unix-dgram";
+import unixDgram = require("unix-dgram");
+
+/** Receives one datagram at a path. */
+async function listen(name: string) {
+  const socket = await UnixDatagram.bind(name + ".sock");
+  const buffer = new Uint8Array(2000);
+  return async () => {
+    const length = await socket.recv(buffer, { signal: AbortSignal.timeout(10_000) });
+    socket.close();
+    console.log(name.split("-")[0] + ":", new TextDecoder().decode(buffer.subarray(0, length)).trim());
+  };
+}
+
+const receiveMetric = await listen("statsd");
+const statsd = new StatsD({ protocol: "uds", path: "statsd.sock" });
+statsd.increment("requests");
+await receiveMetric();
+await new Promise((resolve) => statsd.close(resolve));
+
+for (const protocol of ["unix", "unix-connect"]) {
+  const receiveLine = await listen("syslog-" + protocol);
+  const transport = new Syslog({ protocol, path: "syslog-" + protocol + ".sock" });
+  winston.createLogger({ transports: [transport], format: winston.format.simple() }).info("hello");
+  await receiveLine();
+  transport.close();
+}
+console.log("esm:", typeof unixDgram);
+process.exit();
+`;
+
 /** Strict compiler options that a user may have. The declarations must compile with them. */
 const STRICT = {
   target: "ESNext",
@@ -150,6 +188,19 @@ describe("package.json", () => {
   });
 });
 
+const sourceOf = (path: string) => readFileSync(join(workspace, "package", path), "utf8");
+
+/** Returns a bundle and those that it imports statically. */
+function reachedBy(path: string, seen: Set<string> = new Set()): string[] {
+  if (seen.has(path)) return [...seen];
+  seen.add(path);
+  for (const one of new Bun.Transpiler({ loader: "js" }).scanImports(sourceOf(path))) {
+    const isBundle = one.kind === "import-statement" && /^\..*\.js$/.test(one.path);
+    if (isBundle) reachedBy(normalize(join(dirname(path), one.path)), seen);
+  }
+  return [...seen];
+}
+
 /** Returns the bundles of the package: the entry points, and the code that they share. */
 const bundles = () => files.filter((path) => /^dist\/.*\.js$/.test(path));
 
@@ -164,6 +215,8 @@ describe("the tarball", () => {
         `./lib/${name.slice(2)}/index.ts`.replace("//", "/"),
       );
     }
+    expect(packed.exports["."].require).toEqual({ default: "./dist/required.js" });
+    packed.exports["."].require = manifest.exports["."].require;
     // The checkout is unchanged after packing, and the manifests differ in nothing else.
     expect(readFileSync(join(workspace, "checkout/package.json"), "utf8")).toBe(
       read("package.json"),
@@ -176,11 +229,9 @@ describe("the tarball", () => {
 
   testWithNpm("contains every file that package.json exports", () => {
     const packed = JSON.parse(readFileSync(join(workspace, "package/package.json"), "utf8"));
-    for (const entry of Object.values<string | Record<string, string>>(packed.exports)) {
-      for (const path of typeof entry === "string" ? [entry] : Object.values(entry)) {
-        expect(files).toContain(normalize(path));
-      }
-    }
+    const paths = JSON.stringify(packed.exports).match(/(?<=:")[^"]+/g) ?? [];
+    expect(paths.length).toBeGreaterThan(2 * entryPoints.length);
+    for (const path of paths) expect(files).toContain(normalize(path));
   });
 
   testWithNpm("contains only sources, declarations, documentation, licence and manifest", () => {
@@ -199,7 +250,7 @@ describe("the tarball", () => {
     expect(files).toEqual(expected.sort());
   });
 
-  testWithNpm("has bundles that import only bun:ffi, the shim's source and what they share", () => {
+  testWithNpm("has bundles that import only bun:ffi and what they share", () => {
     const imports = bundles().flatMap((path) => {
       const text = readFileSync(join(workspace, "package", path), "utf8");
       return new Bun.Transpiler({ loader: "js" }).scanImports(text);
@@ -207,7 +258,11 @@ describe("the tarball", () => {
     const paths = imports.filter(({ kind }) => kind === "import-statement").map((one) => one.path);
     const isShared = (path: string) => /^\.\.?\/shared-\w+\.js$/.test(path);
     const others = new Set(paths.filter((path) => !isShared(path)));
-    expect([...others].sort()).toEqual(["../c/shim.c", "bun:ffi"]);
+    // Only for `datagram-socket/unix-dgram`, and for `require`.
+    expect([...others].sort()).toEqual(["bun:ffi", "events"]);
+    expect(
+      reachedBy("dist/index.js").filter((path) => sourceOf(path).includes('"events"')),
+    ).toEqual([]);
     expect(bundles()).toContain("dist/testing/index.js");
     const dynamic = imports.filter(({ kind }) => kind === "dynamic-import").map((one) => one.path);
     const modules = dynamic.filter((path) => !isShared(path));
@@ -215,9 +270,11 @@ describe("the tarball", () => {
   });
 
   testWithNpm("exports classes and functions under their own names", async () => {
-    const bundle = await import(join(workspace, "package/dist/index.js"));
-    for (const [name, value] of Object.entries(bundle)) {
-      if (typeof value === "function") expect([name, value.name]).toEqual([name, name]);
+    for (const entry of entryPoints) {
+      const bundle = await import(join(workspace, "package/dist", entry, "index.js"));
+      for (const [name, value] of Object.entries(bundle)) {
+        if (typeof value === "function") expect([name, value.name]).toEqual([name, name]);
+      }
     }
   });
 
@@ -286,28 +343,12 @@ describe("a project that installs the tarball", () => {
       // Class names appear in inspected objects and stack traces.
       expect([backend, className]).toEqual(["native", "UdpSocket"]);
       const installed = join(project, "node_modules/datagram-socket");
-      // The C source is a file, not a module, although Bun lists its path.
       const ofPackage = modules.filter((path: string) => path.startsWith(installed));
       const paths = ofPackage.map((path: string) => path.slice(installed.length + 1)).sort();
-      expect(paths.slice(0, 2)).toEqual(["c/shim.c", "dist/index.js"]);
-      expect(paths.length).toBeLessThanOrEqual(8);
+      // The others have code that several entry points share.
+      expect(paths[0]).toBe("dist/index.js");
+      expect(paths.length).toBeLessThanOrEqual(PUBLISHED_MODULES_MAX);
       expect(position).toMatch(/lib\/support\/check\.ts:\d+/);
-    },
-    BUILD_TIMEOUT_MS,
-  );
-
-  testWithNpm(
-    "bundles a program, as one file and as an executable, and has the native backend there",
-    async () => {
-      const project = makeProject("bundled", START_PROGRAM);
-      await succeed([process.execPath, "add", tarball], project);
-      const build = [process.execPath, "build", "main.ts", "--target=bun"];
-      await succeed([...build, "--outdir=out"], project);
-      await succeed([...build, "--compile", "--outfile=program"], project);
-      rmSync(join(project, "node_modules"), { recursive: true });
-      for (const command of [[process.execPath, "out/main.js"], ["./program"]]) {
-        expect(JSON.parse(await succeed(command, project)).backend).toBe("native");
-      }
     },
     BUILD_TIMEOUT_MS,
   );
@@ -320,6 +361,39 @@ describe("a project that installs the tarball", () => {
       const printed = JSON.parse(await succeed([process.execPath, "main.ts"], project));
       expect(printed.backend).toBe("native");
       expect(printed.modules).toContain(join(project, "node_modules/datagram-socket/lib/index.ts"));
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  testWithNpm(
+    "in place of unix-dgram: hot-shots and winston-syslog send to a Unix socket",
+    async () => {
+      const project = makeProject("unix-dgram", UNIX_DGRAM_PROGRAM);
+      const dependencies = { "hot-shots": "17.1.1", winston: "3.19.0", "winston-syslog": "2.7.1" };
+      const overrides = { "unix-dgram": tarball };
+      const root = {
+        private: true,
+        dependencies: { ...dependencies, "unix-dgram": "2" },
+        overrides,
+      };
+      writeFileSync(join(project, "package.json"), JSON.stringify(root));
+      const installed = await run([process.execPath, "install", "--ignore-scripts"], project);
+      if (/ConnectionRefused|Timeout|failed to resolve|ENOTFOUND/i.test(installed.stderr)) {
+        console.warn(`skipped, no registry: ${installed.stderr}`);
+        return;
+      }
+      expect([installed.exitCode, installed.stderr]).toEqual([0, expect.any(String)]);
+      const name = JSON.parse(
+        readFileSync(join(project, "node_modules/unix-dgram/package.json"), "utf8"),
+      ).name;
+      expect(name).toBe("datagram-socket");
+      const printed = (await succeed([process.execPath, "main.ts"], project)).trim().split("\n");
+      expect(printed).toEqual([
+        "statsd: requests:1|c",
+        expect.stringMatching(/^syslog: <\d+>.*hello$/),
+        expect.stringMatching(/^syslog: <\d+>.*hello$/),
+        "esm: object",
+      ]);
     },
     BUILD_TIMEOUT_MS,
   );

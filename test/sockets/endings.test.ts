@@ -22,6 +22,7 @@ import {
   numberOf,
   openDescriptors,
   targets,
+  until,
 } from "../tools/sockets.ts";
 
 /** Starts an operation that waits, and returns its promise. */
@@ -138,8 +139,8 @@ describe.each(BACKENDS)("a receive on the %s backend", (backend) => {
           await closeFd(fd, UdpSocket.fromFd);
         }
       }
-      await nextTick();
-      expect(openDescriptors()).toEqual(before);
+      // Bun closes its sockets later. If one leaks, the test times out.
+      await until(() => openDescriptors() <= before);
     });
   }
 
@@ -192,7 +193,7 @@ describe("a send to a full Unix peer", () => {
           peer.close();
         }
       }
-      expect(openDescriptors()).toEqual(before);
+      await until(() => openDescriptors() <= before);
     });
   }
 

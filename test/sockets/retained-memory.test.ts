@@ -1,8 +1,9 @@
 /** Memory that sockets and batches keep for the next call, and release when there is none. */
 
+import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
 import { loadNative } from "../../ffi/native.ts";
-import { DgramBuffer, SendBatch, type UdpSocket, UnixDatagram } from "../../lib/index.ts";
+import { DgramBuffer, SendBatch, UdpSocket, UnixDatagram } from "../../lib/index.ts";
 import {
   BACKENDS,
   CHILD_TIMEOUT_MS,
@@ -18,6 +19,7 @@ const DATAGRAM_BYTES = 1000;
 /** The garbage collector scans the stack and the registers, and may see a stale reference. */
 const STALE_MAX = 2;
 const DEADLINE_MS = 3000;
+const OPEN_SOCKETS = 100;
 
 const isNative = "native" in loadNative();
 
@@ -101,6 +103,41 @@ test.skipIf(!isNative)("arrays that wait in a SendBatch are not garbage", async 
   left.close();
   right.close();
 });
+
+/** Returns the number of arrays on the heap that vectors consist of, after garbage collection. */
+function countVectorArrays(): number {
+  Bun.gc(true);
+  return heapStats().objectTypeCounts.Int32Array ?? 0;
+}
+
+test.skipIf(!isNative)(
+  "idle sockets that have sent and received have no vectors of their own",
+  async () => {
+    const sockets: UdpSocket[] = [];
+    const before = countVectorArrays();
+    for (let i = 0; i < OPEN_SOCKETS; i++) {
+      // Without GRO, datagrams are received into the caller's buffers with a vector per socket.
+      const socket = await UdpSocket.bind({ hostname: "127.0.0.1", offload: { gro: false } });
+      await socket.sendMany([new Uint8Array(1), new Uint8Array(2)], { to: socket.localAddr });
+      await socket.recvFrom(new Uint8Array(10));
+      sockets.push(socket);
+    }
+    // The addresses of each have two arrays. Active sockets have nine, three for each vector.
+    const deadlineMs = performance.now() + DEADLINE_MS;
+    let idle = countVectorArrays() - before;
+    while (idle > 3 * OPEN_SOCKETS && performance.now() < deadlineMs) {
+      await Bun.sleep(20);
+      idle = countVectorArrays() - before;
+    }
+    expect(idle).toBeLessThanOrEqual(3 * OPEN_SOCKETS);
+    for (const socket of sockets) {
+      await socket.sendTo(new Uint8Array(3), socket.localAddr);
+      expect(await socket.recv(new Uint8Array(10))).toBe(2);
+      expect(await socket.recv(new Uint8Array(10))).toBe(3);
+      socket.close();
+    }
+  },
+);
 
 test.skipIf(!isNative)(
   "the receive memory of closed sockets is released",

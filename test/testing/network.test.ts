@@ -110,7 +110,9 @@ describe("a link", () => {
   test("refuses unknown options, wrong values and addresses", () => {
     const { net } = pair();
     const set = (options: object) => () => net.link(A, B, options as LinkOptions);
-    expect(set({ latency: 1 })).toThrow('"link" expected only delayMs, jitterMs, loss');
+    expect(set({ latency: 1 })).toThrow(
+      'unknown option "latency", expected only delayMs, jitterMs, loss',
+    );
     expect(set({ loss: 1.1 })).toThrow('"loss" expected probability 0..1, got 1.1');
     expect(set({ loss: "1%" })).toThrow('"loss" expected probability 0..1, got "1%"');
     expect(set({ delayMs: -1 })).toThrow('"delayMs" expected milliseconds of 0 or more, got -1');
@@ -248,7 +250,7 @@ describe("a seed", () => {
       expect(() => new SimNetwork({ seed })).toThrow('"seed" expected integer 0..');
     }
     expect(() => new SimNetwork({ sed: 1 } as object)).toThrow(
-      '"options" expected only seed, link',
+      '"options" got unknown option "sed", expected only seed, link',
     );
   });
 });

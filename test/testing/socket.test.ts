@@ -39,7 +39,7 @@ describe("a simulated socket", () => {
     expect(() => net.bind("10.0.0.1", 53)).toThrow("bind 10.0.0.1:53 EADDRINUSE");
     expect(() => net.bind("localhost", 53)).toThrow('"address" expected IP address');
     expect(() => net.bind("10.0.0.1", 1, { conect: 1 } as object)).toThrow(
-      '"options" expected only connect, receiveQueueDatagrams',
+      'unknown option "conect", expected only connect, receiveQueueDatagrams',
     );
   });
 

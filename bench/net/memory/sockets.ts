@@ -18,8 +18,11 @@ const BUFFERS = 8;
 /** How long sockets are idle before the memory is read, so that it can be released. */
 const IDLE_MS = 3000;
 const GC_INTERVAL_MS = 250;
-/** Sockets before the measured ones: code and caches are loaded then. */
-const WARM_UP_SOCKETS = 4;
+/**
+ * Sockets before the measured ones: code is compiled and caches are filled then, which takes 8 MiB
+ * however many sockets follow. They stay open, so that the others cannot reuse their memory.
+ */
+const WARM_UP_SOCKETS = 300;
 
 interface Echo {
   readonly port: number;
@@ -34,17 +37,17 @@ const meta = buffers.map(() => new RecvMeta());
 
 const open = process.argv[2] === "bun" ? openBun : openLibrary;
 
-await burstThrough(WARM_UP_SOCKETS, () => Promise.resolve());
+const warmUp = await burstThrough(WARM_UP_SOCKETS);
 const before = await settledBytes();
-let openBytes = 0;
-await burstThrough(Number(process.argv[3]), async () => {
-  openBytes = await settledBytes();
-});
+const sockets = await burstThrough(Number(process.argv[3]));
+const openBytes = await settledBytes();
+for (const socket of sockets) socket.close();
 print({ open: openBytes - before, closed: (await settledBytes()) - before });
+for (const socket of warmUp) socket.close();
 process.exit(0);
 
-/** Opens sockets, sends a burst through each, calls `whileOpen`, and closes them. */
-async function burstThrough(count: number, whileOpen: () => Promise<void>): Promise<void> {
+/** Opens sockets, sends a burst through each, and returns them. */
+async function burstThrough(count: number): Promise<Echo[]> {
   const sender = await UdpSocket.bind({ hostname: HOSTNAME });
   const sockets: Echo[] = [];
   while (sockets.length < count) sockets.push(await open());
@@ -55,8 +58,7 @@ async function burstThrough(count: number, whileOpen: () => Promise<void>): Prom
   }
   await Promise.all(sockets.map(({ echoed }) => echoed));
   sender.close();
-  await whileOpen();
-  for (const socket of sockets) socket.close();
+  return sockets;
 }
 
 async function openLibrary(): Promise<Echo> {

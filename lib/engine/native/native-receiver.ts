@@ -68,7 +68,7 @@ export class NativeReceiver {
   readonly #nameCapacity: number;
   #targets: TargetList;
   /** The caller's buffers, which the list holds because the next receive may reuse them. */
-  readonly #held: IdleResource = new IdleResource(() => this.#targets.releaseAll());
+  readonly #held: IdleResource = new IdleResource(() => this.#targets.free());
   /** Whether a call is loading targets or storing datagrams, which may run code of the caller. */
   #isBusy = false;
   /** The slots to load: one object for all calls. */

@@ -36,42 +36,68 @@ export interface NativeSenderInit {
   readonly isIcmpError: () => boolean;
 }
 
+/** The vector of a socket that sends, and the objects that fill it. */
+class SendMemory {
+  readonly vector: SendVector;
+  readonly builder: MessageBuilder;
+  readonly list: PayloadList;
+
+  constructor(native: Native, nameCapacity: number) {
+    this.vector = native.sendVector(nameCapacity, SEND_CONTROL_CAPACITY);
+    this.builder = new MessageBuilder(this.vector);
+    this.list = new PayloadList(this.builder);
+  }
+}
+
 /** Sends on one descriptor. */
 export class NativeSender {
   #fd: number;
+  readonly #native: Native;
+  readonly #nameCapacity: number;
   readonly #counters: SocketCounters;
-  readonly #vector: SendVector;
-  /** The payloads, which the vector holds because the next send may reuse them. */
-  readonly #payloads: IdleResource = new IdleResource(() => this.#vector.releaseAll());
-  readonly #builder: MessageBuilder;
-  /** The payloads of the current call, see `load`. */
-  readonly list: PayloadList;
+  /**
+   * Kept while the socket sends, because the next send may reuse the payloads that the vector holds.
+   * An idle socket has none.
+   */
+  #memory: SendMemory | undefined;
+  readonly #idle: IdleResource = new IdleResource(() => {
+    this.#memory = undefined;
+  });
   /** Whether a call is loading payloads, which may run code of the caller. */
   #isLoading = false;
   readonly #gsoLimits: GsoLimits | undefined;
   readonly #rules: MessageRules;
-  readonly #singleRules: MessageRules;
   readonly #isIcmpError: () => boolean;
 
   constructor(init: NativeSenderInit) {
     const { native, fd, nameCapacity, isIPv6, trafficClass, peer, usesGso, counters } = init;
+    this.#native = native;
     this.#fd = fd;
+    this.#nameCapacity = nameCapacity;
     this.#counters = counters;
     this.#isIcmpError = init.isIcmpError;
-    this.#vector = native.sendVector(nameCapacity, SEND_CONTROL_CAPACITY);
-    this.#builder = new MessageBuilder(this.#vector);
-    this.list = new PayloadList(this.#builder);
     this.#gsoLimits = usesGso ? new GsoLimits(counters) : undefined;
     const isPeerIPv4 = peer !== undefined && (peer.family === "IPv4" || peer._isMapped);
     this.#rules = { isIPv6, isPeerIPv4, gsoLimits: this.#gsoLimits, trafficClass };
-    this.#singleRules = { ...this.#rules, gsoLimits: undefined };
+  }
+
+  /** The memory of this call. No timer fires during a call, so that it stays until the call ends. */
+  #use(): SendMemory {
+    this.#idle.use();
+    this.#memory ??= new SendMemory(this.#native, this.#nameCapacity);
+    return this.#memory;
+  }
+
+  /** The payloads of the current call, see `load`. */
+  get list(): PayloadList {
+    return (this.#memory ?? this.#use()).list;
   }
 
   /** Forgets the descriptor, whose number may be reused. Later sends fail with `EBADF`. */
   close(): void {
     this.#fd = -1;
     // Safe even while the vector is filled: a send to descriptor -1 accesses no buffer.
-    this.#vector.releaseAll();
+    this.#memory?.vector.releaseAll();
   }
 
   /** Whether datagrams may be sent as segments of one message. */
@@ -94,7 +120,7 @@ export class NativeSender {
     this.checkIdle();
     this.#isLoading = true;
     try {
-      this.list.load(bufs, range, to);
+      this.#use().list.load(bufs, range, to);
     } finally {
       this.#isLoading = false;
     }
@@ -105,12 +131,12 @@ export class NativeSender {
    * if the first failed. If the kernel refuses a GSO message, sends all again datagram by datagram.
    */
   sendList(): number {
-    const { list } = this;
-    let result = this.#sendMessages(list.build(this.#rules));
-    if (this.#isGsoRefusal(result)) {
+    const { list, vector } = this.#memory ?? this.#use();
+    let result = this.#sendMessages(vector, list.build(this.#rules));
+    if (this.#isGsoRefusal(vector, result)) {
       const { address, bytes } = list;
-      const singles = list.build(this.#singleRules);
-      result = this.#sendSingles(singles, { errno: -result, address, bytes });
+      const singles = list.build(withoutGso(this.#rules));
+      result = this.#sendSingles(vector, singles, { errno: -result, address, bytes });
     }
     if (result < 0) return result;
     this.#counters.datagramsSent += result;
@@ -121,11 +147,12 @@ export class NativeSender {
   /** Sends the datagrams of `batch`, as `sendList` does, and removes those that were sent. */
   sendBatch(batch: SendBatch): number {
     if (this.#gsoLimits !== undefined) batch._groupByPeer();
-    let result = this.#sendMessages(batch._fill(this.#builder.begin(this.#rules)));
-    if (this.#isGsoRefusal(result)) {
-      const singles = batch._fill(this.#builder.begin(this.#singleRules));
+    const { builder, vector } = this.#use();
+    let result = this.#sendMessages(vector, batch._fill(builder.begin(this.#rules)));
+    if (this.#isGsoRefusal(vector, result)) {
+      const singles = batch._fill(builder.begin(withoutGso(this.#rules)));
       const { _firstAddress: address, _firstLength: bytes } = batch;
-      result = this.#sendSingles(singles, { errno: -result, address, bytes });
+      result = this.#sendSingles(vector, singles, { errno: -result, address, bytes });
     }
     if (result < 0) return result;
     this.#counters.datagramsSent += result;
@@ -134,29 +161,33 @@ export class NativeSender {
   }
 
   /** Makes one system call. Returns the number of datagrams sent, or -errno. */
-  #sendMessages(messages: number): number {
-    this.#payloads.use();
-    const result = this.#vector.send(this.#fd, 0, messages);
+  #sendMessages(vector: SendVector, messages: number): number {
+    const result = vector.send(this.#fd, 0, messages);
     this.#counters.sendCalls++;
     if (result < 0) return result;
     this.#counters.messagesSent += result;
-    return this.#vector.datagramsIn(result);
+    return vector.datagramsIn(result);
   }
 
   /** Returns whether the first message was refused, possibly because it uses GSO. */
-  #isGsoRefusal(result: number): boolean {
-    if (result >= 0 || this.#vector.datagramsIn(1) === 1) return false;
+  #isGsoRefusal(vector: SendVector, result: number): boolean {
+    if (result >= 0 || vector.datagramsIn(1) === 1) return false;
     return GsoLimits.isRefusal(-result) && !this.#isIcmpError();
   }
 
   /** Sends datagrams one by one. If that works, GSO was the cause of the refusal: records it. */
-  #sendSingles(messages: number, { errno, address, bytes }: Refusal): number {
-    const result = this.#sendMessages(messages);
+  #sendSingles(vector: SendVector, messages: number, { errno, address, bytes }: Refusal): number {
+    const result = this.#sendMessages(vector, messages);
     if (result < 0) return result;
     this.#gsoLimits?.refused(errno, address, bytes);
     warnRefused(errno, bytes);
     return result;
   }
+}
+
+/** Not kept: few sockets need it. */
+function withoutGso(rules: MessageRules): MessageRules {
+  return { ...rules, gsoLimits: undefined };
 }
 
 /** A refused GSO message: the error, the destination, and the segment size in bytes. */

@@ -21,10 +21,15 @@ export interface SendSource {
 
 /** The payloads that a sender has loaded. */
 export class ListSource implements SendSource {
-  readonly #list: PayloadList;
+  readonly #sender: NativeSender;
 
-  constructor({ list }: NativeSender) {
-    this.#list = list;
+  constructor(sender: NativeSender) {
+    this.#sender = sender;
+  }
+
+  /** Another one after the socket was idle. */
+  get #list(): PayloadList {
+    return this.#sender.list;
   }
 
   get length(): number {

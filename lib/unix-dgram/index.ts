@@ -1,0 +1,3 @@
+/** The interface of the npm package `unix-dgram`, version 2: the public API. */
+
+export { createSocket, type MessageInfo, Socket, type UnixDgramError } from "./socket.ts";

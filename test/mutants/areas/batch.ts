@@ -1,0 +1,575 @@
+/** Mistakes in lib/batch/. */
+
+import type { Mutant } from "../mutant.ts";
+
+const SEND = {
+  file: "lib/batch/send-batch.ts",
+  tests: [
+    "test/batch/send-batch.test.ts",
+    "test/batch/send-batch-drop.test.ts",
+    "test/batch/send-batch-grouping.test.ts",
+    "test/batch/send-batch-delivery.test.ts",
+    "test/sockets/retained-memory.test.ts",
+  ],
+};
+const RECV = {
+  file: "lib/batch/recv-batch.ts",
+  tests: [
+    "test/batch/recv-batch.test.ts",
+    "test/batch/recv-batch-lookup.test.ts",
+    "test/batch/reused-recv-buffers.test.ts",
+    "test/traits/recv-batch.test.ts",
+    "test/offload/offload.test.ts",
+  ],
+};
+const TARGETS = {
+  file: "lib/batch/targets.ts",
+  tests: [
+    "test/batch/reused-recv-buffers.test.ts",
+    "test/batch/recv-batch.test.ts",
+    "test/sockets/mmsg.test.ts",
+    "test/sockets/udp-send-recv.test.ts",
+    "test/sockets/retained-memory.test.ts",
+    "test/offload/offload.test.ts",
+    "test/datagram/enable-metadata.test.ts",
+  ],
+};
+const KERNEL = {
+  file: "lib/batch/kernel-messages.ts",
+  tests: [
+    "test/batch/recv-batch.test.ts",
+    "test/batch/recv-batch-lookup.test.ts",
+    "test/datagram/enable-metadata.test.ts",
+    "test/sockets/unix.test.ts",
+    "test/ffi/passed-descriptors.test.ts",
+  ],
+};
+const COPIED = {
+  file: "lib/batch/copied-messages.ts",
+  tests: ["test/batch/recv-batch.test.ts", "test/traits/recv-batch.test.ts"],
+};
+const GSO = {
+  file: "lib/batch/gso-limits.ts",
+  tests: ["test/batch/message-builder.test.ts", "test/batch/send-batch-delivery.test.ts"],
+};
+const BUILDER = {
+  file: "lib/batch/message-builder.ts",
+  tests: [
+    "test/batch/message-builder.test.ts",
+    "test/batch/adjacent-payloads.test.ts",
+    "test/batch/send-batch-delivery.test.ts",
+    "test/datagram/send-meta.test.ts",
+    "test/offload/offload.test.ts",
+  ],
+};
+const PAYLOADS = {
+  file: "lib/batch/payloads.ts",
+  tests: [
+    "test/batch/message-builder.test.ts",
+    "test/batch/adjacent-payloads.test.ts",
+    "test/sockets/udp-send-recv.test.ts",
+    "test/sockets/argument-checks.test.ts",
+    "test/sockets/counters.test.ts",
+    "test/offload/offload.test.ts",
+  ],
+};
+const GROUPS = {
+  file: "lib/batch/peer-groups.ts",
+  tests: ["test/batch/peer-groups.test.ts", "test/batch/send-batch-grouping.test.ts"],
+};
+
+export const mutants: readonly Mutant[] = [
+  {
+    ...SEND,
+    name: "clearing a batch keeps its payloads alive",
+    find: "    this.#slices.views.fill(this.#prefixes);\n",
+    replace: "",
+  },
+  {
+    ...SEND,
+    name: "clearing a batch keeps the metadata of the next datagram",
+    find: "this.#peerChanges = 0;\n    this.#hasNextMeta = false;",
+    replace: "this.#peerChanges = 0;",
+  },
+  {
+    ...SEND,
+    name: "a prefix is used for all later datagrams",
+    find: "    this.#meta[i] = this.#hasNextMeta ? this.#copyNextMeta(i) : undefined;\n    this.#nextPrefixLength = 0;",
+    replace: "    this.#meta[i] = this.#hasNextMeta ? this.#copyNextMeta(i) : undefined;",
+  },
+  {
+    ...SEND,
+    name: "queued metadata changes with the metadata of later datagrams",
+    find: "this.#meta[i] = this.#hasNextMeta ? this.#copyNextMeta(i) : undefined;",
+    replace: "this.#meta[i] = this.#hasNextMeta ? this.#nextMeta : undefined;",
+  },
+  {
+    ...SEND,
+    name: "a prefix whose payload is not pushed yet is lost when the batch is sent",
+    find: "      this.#prefixes.copyWithin(0, start, start + this.#nextPrefixLength);\n",
+    replace: "",
+  },
+  {
+    ...SEND,
+    name: "datagrams that are pushed after a grouping are not grouped",
+    find: "    this.#isGrouped = false;\n    const { views",
+    replace: "    const { views",
+  },
+  {
+    ...SEND,
+    name: "payloads that were sent are kept alive while the batch is idle",
+    find: "    views.fill(this.#prefixes, 0, 2 * this.#first);\n    views.fill(this.#prefixes, 2 * this.#end);\n",
+    replace: "    void views;\n",
+  },
+  {
+    ...SEND,
+    name: "releasing sent payloads releases a queued one",
+    find: "views.fill(this.#prefixes, 0, 2 * this.#first);",
+    replace: "views.fill(this.#prefixes, 0, 2 * this.#first + 2);",
+  },
+  {
+    ...SEND,
+    name: "datagrams to different peers become one message",
+    find: "      this.#addresses[next] === address &&\n",
+    replace: "",
+  },
+  {
+    ...SEND,
+    name: "datagrams with different metadata become one message",
+    find: " &&\n      sameSendMeta(this.#meta[next], meta)\n",
+    replace: "\n",
+  },
+  {
+    ...SEND,
+    name: "removing more datagrams than are queued makes the length negative",
+    find: "const end = Math.min(this.#first + count, this.#end);",
+    replace: "const end = this.#first + count;",
+  },
+  {
+    ...SEND,
+    name: "a batch that must not be grouped is grouped",
+    find: " || this.#peerChanges < 2 || !this.#mayGroup) return;",
+    replace: " || this.#peerChanges < 2) return;",
+  },
+  {
+    ...SEND,
+    name: "grouping does not move the metadata",
+    find: "    this.#meta[to] = this.#meta[from];\n",
+    replace: "",
+  },
+  {
+    ...SEND,
+    name: "grouping does not move the last prefix of a cycle",
+    find: "      starts[target] = saved.prefixStart;\n",
+    replace: "",
+  },
+  {
+    ...SEND,
+    name: "an array whose memory was transferred is queued as an empty datagram",
+    find: 'if (length === 0 && hasLostMemory(payload)) throw lostMemory("payload");',
+    replace: "void hasLostMemory;",
+  },
+  {
+    ...SEND,
+    name: "the length of a slice is checked without its offset",
+    find: 'checkInteger("length", length, 0, available - offset);',
+    replace: 'checkInteger("length", length, 0, available);',
+  },
+  {
+    ...SEND,
+    name: "the length of a datagram omits its prefix",
+    find: "return (lengths[2 * i] as number) + (lengths[2 * i + 1] as number);",
+    replace: "return lengths[2 * i + 1] as number;",
+  },
+  {
+    ...SEND,
+    name: "removing destinations includes those of sent datagrams only",
+    find: "this.#addresses.fill(undefined, this.#first, this.#end);",
+    replace: "this.#addresses.fill(undefined, 0, this.#first);",
+  },
+  {
+    ...RECV,
+    name: "the length of a shorter last datagram is the stride",
+    find: "return remaining < stride ? remaining : stride;",
+    replace: "return stride;",
+  },
+  {
+    ...RECV,
+    name: "a shorter last datagram is not counted",
+    find: "bytes > stride ? Math.ceil(bytes / stride) : 1",
+    replace: "bytes > stride ? Math.floor(bytes / stride) : 1",
+  },
+  {
+    ...RECV,
+    name: "a receive fills more messages than the batch has",
+    find: "kernel.receive(source, Math.min(limit, this.#firsts.length), flags)",
+    replace: "kernel.receive(source, limit, flags)",
+  },
+  {
+    ...RECV,
+    name: "truncated datagrams of earlier receives are counted again",
+    find: "    this.#controlTruncated = 0;\n    this.#truncated = 0;\n",
+    replace: "    this.#controlTruncated = 0;\n",
+  },
+  {
+    ...RECV,
+    name: "truncated control messages of earlier receives are counted again",
+    find: "    this.#controlTruncated = 0;\n    this.#truncated = 0;\n",
+    replace: "    this.#truncated = 0;\n",
+  },
+  {
+    ...RECV,
+    name: "a cleared batch keeps its number of bytes",
+    find: "this.#length = this.#messages = this.#payloadBytes = 0;",
+    replace: "this.#length = this.#messages = 0;",
+  },
+  {
+    ...RECV,
+    name: "a cleared batch keeps the position of the latest lookup",
+    find: "    this.#message = this.#first = this.#end = 0;\n",
+    replace: "",
+  },
+  {
+    ...RECV,
+    name: "the kernel writes to the memory of a batch that was transferred",
+    find: "    this.#checkMemory();\n    this.#kernel ??=",
+    replace: "    this.#kernel ??=",
+  },
+  {
+    ...RECV,
+    name: "leftover datagrams are copied without their metadata",
+    find: "      other.metaAt(i, this._nextMeta());\n",
+    replace: "      this._nextMeta();\n",
+  },
+  {
+    ...RECV,
+    name: "more leftover datagrams are copied than there is room for",
+    find: "Math.min(other.length - start, this.#firsts.length)",
+    replace: "other.length - start",
+  },
+  {
+    ...RECV,
+    name: "the leftover segments of a message start at its first datagram",
+    find: "segments.offset = m * MAX_BUF_SIZE + skipped;",
+    replace: "segments.offset = m * MAX_BUF_SIZE;",
+  },
+  {
+    ...RECV,
+    name: "the leftover segments of a message include the bytes before them",
+    find: "segments.length = (this.#messageBytes[m] as number) - skipped;",
+    replace: "segments.length = this.#messageBytes[m] as number;",
+  },
+  {
+    ...TARGETS,
+    name: "a DgramBuffer in two slots is accepted",
+    find: "if (!DgramBuffer._claim(buf, slot, this.#buffers)) {",
+    replace: "if (!DgramBuffer._claim(buf, slot, this.#buffers) && slot < 0) {",
+  },
+  {
+    ...TARGETS,
+    name: "a DgramBuffer with payload is received into",
+    find: "if (length !== 0 || end >>> 0 !== end) {",
+    replace: "if (end >>> 0 !== end) {",
+  },
+  {
+    ...TARGETS,
+    name: "an array in the slot of an earlier DgramBuffer updates that buffer",
+    find: "      this.vector.loadWhole(slot, buf);\n      this.#buffers[slot] = undefined;",
+    replace: "      this.vector.loadWhole(slot, buf);",
+  },
+  {
+    ...TARGETS,
+    name: "a call without metadata writes to the objects of an earlier call",
+    find: "if (slot === 0) this.#hasBuffers = this.#hasMeta = false;",
+    replace: "if (slot === 0) this.#hasBuffers = false;",
+  },
+  {
+    ...TARGETS,
+    name: "a shorter list of metadata objects leaves those of an earlier call in use",
+    find: "    for (let i = Math.max(0, known); i < count; i++) metas[slot + i] = undefined;\n",
+    replace: "",
+  },
+  {
+    ...TARGETS,
+    name: "the metadata objects of a finished call are kept alive",
+    find: "    this.#metas.fill(undefined, 0, count);\n",
+    replace: "",
+  },
+  {
+    ...TARGETS,
+    name: "the DgramBuffers of a finished call are kept alive",
+    find: "    this.#buffers.fill(undefined, 0, count);\n",
+    replace: "",
+  },
+  {
+    ...TARGETS,
+    name: "received bytes are counted with what was cut off",
+    find: "      bytes += length;\n      if (datagramLength > length) counters",
+    replace: "      bytes += datagramLength;\n      if (datagramLength > length) counters",
+  },
+  {
+    ...TARGETS,
+    name: "truncated datagrams that were copied are not counted",
+    find: "      if (datagramLength > length) counters.datagramsTruncated++;\n      const meta = hasMeta ? this.#metas[i] : undefined;\n      if (meta !== undefined) batch",
+    replace:
+      "      const meta = hasMeta ? this.#metas[i] : undefined;\n      if (meta !== undefined) batch",
+  },
+  {
+    ...TARGETS,
+    name: "the metadata of a copied datagram has its length before truncation",
+    find: "batch.metaAt(first + i, meta).length = length;",
+    replace: "batch.metaAt(first + i, meta);",
+  },
+  {
+    ...TARGETS,
+    name: "a truncated copy into plain arrays is not noticed",
+    find: "if (copied < Math.min(segments.length, datagrams * segments.stride)) isTruncated = true;",
+    replace: "void copied;",
+  },
+  {
+    ...TARGETS,
+    name: "lost control messages are not counted",
+    find: "      if (isControlTruncated) counters.controlTruncated++;\n",
+    replace: "",
+  },
+  {
+    ...KERNEL,
+    name: "a batch of a Unix socket receives passed descriptors",
+    find: "hasControl ? RECV_CONTROL_CAPACITY : 0",
+    replace: "RECV_CONTROL_CAPACITY",
+  },
+  {
+    ...KERNEL,
+    name: "the bytes of a datagram that exceeds its slot include those of the next slot",
+    find: "return Math.min(this.#vector.lengthAt(m), MAX_BUF_SIZE);",
+    replace: "return this.#vector.lengthAt(m);",
+  },
+  {
+    ...KERNEL,
+    name: "the metadata of a datagram does not report its truncation",
+    find: "real > MAX_BUF_SIZE ? real : length",
+    replace: "length",
+  },
+  {
+    ...COPIED,
+    name: "a message keeps fields of earlier metadata",
+    find: "    this.#metas[m]._set(0, 0, undefined);\n",
+    replace: "",
+  },
+  {
+    ...COPIED,
+    name: "metadata of copied messages is not copied",
+    find: "    Object.assign(meta, this.#metas[m]);\n",
+    replace: "    void meta;\n",
+  },
+  {
+    ...GSO,
+    name: "a refused retry waits no longer than the first refusal",
+    find: "limit.delayMs = isRetry ? Math.min(2 * limit.delayMs, RETRY_MAX_MS) : RETRY_MIN_MS;",
+    replace: "limit.delayMs = RETRY_MIN_MS + 0 * Number(isRetry) + 0 * RETRY_MAX_MS;",
+  },
+  {
+    ...GSO,
+    name: "the delay of retries is doubled without limit",
+    find: "isRetry ? Math.min(2 * limit.delayMs, RETRY_MAX_MS)",
+    replace: "isRetry ? 2 * limit.delayMs + 0 * RETRY_MAX_MS",
+  },
+  {
+    ...GSO,
+    name: "a refusal long after the retry doubles the delay",
+    find: "limit.delayMs > 0 && nowMs - limit.retryAtMs < limit.delayMs",
+    replace: "limit.delayMs > 0",
+  },
+  {
+    ...GSO,
+    name: "the table of destinations grows without limit",
+    find: "      this.#limits.delete(this.#order.shift() as SocketAddress);\n",
+    replace: "",
+  },
+  {
+    ...GSO,
+    name: "the table of destinations discards the newest limit",
+    find: "this.#order.shift() as SocketAddress",
+    replace: "this.#order.pop() as SocketAddress",
+  },
+  {
+    ...GSO,
+    name: "a device without checksum offload is tried with shorter segments",
+    find: "limit.segmentBytes = errno === EIO ? 0 : segmentBytes - 1;",
+    replace: "limit.segmentBytes = segmentBytes - 1;",
+  },
+  {
+    ...GSO,
+    name: "the refused segment size is tried again at once",
+    find: "errno === EIO ? 0 : segmentBytes - 1;",
+    replace: "errno === EIO ? 0 : segmentBytes;",
+  },
+  {
+    ...GSO,
+    name: "a connected socket forgets its limit",
+    find: "      this.#connectedLimit = limit;\n",
+    replace: "",
+  },
+  {
+    ...GSO,
+    name: "refusals are not counted",
+    find: "    this.#counters.gsoRefusals++;\n",
+    replace: "",
+  },
+  {
+    ...GSO,
+    name: "EIO is not recognized as a refusal",
+    find: "return errno === EIO || errno === EINVAL || errno === EMSGSIZE;",
+    replace: "return errno === EINVAL || errno === EMSGSIZE;",
+  },
+  {
+    ...BUILDER,
+    name: "a datagram follows a shorter one in the same message",
+    find: "      if (length < this.#segmentBytes) this.#mayGrow = false;\n",
+    replace: "",
+  },
+  {
+    ...BUILDER,
+    name: "a longer datagram joins a message",
+    find: "      length <= this.#segmentBytes &&\n",
+    replace: "",
+  },
+  {
+    ...BUILDER,
+    name: "a message has one segment too many",
+    find: "      this.#datagrams < SEGMENTS_MAX &&\n",
+    replace: "      this.#datagrams <= SEGMENTS_MAX &&\n",
+  },
+  {
+    ...BUILDER,
+    name: "a message exceeds the maximum number of bytes",
+    find: "      this.#messageBytes + length <= MESSAGE_BYTES_MAX &&\n",
+    replace: "",
+  },
+  {
+    ...BUILDER,
+    name: "an empty datagram joins a message",
+    find: "      length > 0 &&\n",
+    replace: "",
+  },
+  {
+    ...BUILDER,
+    name: "datagrams with different metadata are segments of one message",
+    find: "if (this.#fits(length, address) && sameSendMeta(meta, this.#meta)) {",
+    replace: "if (this.#fits(length, address)) {\n      void sameSendMeta;",
+  },
+  {
+    ...BUILDER,
+    name: "the room of a message ignores the limit of segments",
+    find: "return Math.min(SEGMENTS_MAX - this.#datagrams, fitting);",
+    replace: "return fitting;",
+  },
+  {
+    ...BUILDER,
+    name: "the largest segment that a destination accepts is not used",
+    find: "length <= gsoLimits.segmentBytesMax(address)",
+    replace: "length < gsoLimits.segmentBytesMax(address)",
+  },
+  {
+    ...BUILDER,
+    name: "a source of the other family is accepted",
+    find: "        checkFamily(this.#meta.source, isIPv4);\n",
+    replace: "        void checkFamily;\n",
+  },
+  {
+    ...BUILDER,
+    name: "the traffic class of the socket is ignored for datagrams with metadata",
+    find: "control.sendMeta(this.#meta, isIPv4, this.#rules.trafficClass);",
+    replace: "control.sendMeta(this.#meta, isIPv4, undefined);",
+  },
+  {
+    ...BUILDER,
+    name: "a new sequence continues the last message of the one before",
+    find: "    this.#mayGrow = false;\n    return this;",
+    replace: "    return this;",
+  },
+  {
+    ...BUILDER,
+    name: "the number of bytes of a new sequence includes the one before",
+    find: "this.#messages = this.#datagrams = this.#bytes = 0;",
+    replace: "this.#messages = this.#datagrams = 0;",
+  },
+  {
+    ...BUILDER,
+    name: "datagrams that are added together are not counted as bytes",
+    find: "    this.#messageBytes += count * this.#segmentBytes;\n",
+    replace: "",
+  },
+  {
+    ...BUILDER,
+    name: "an IPv4 peer of an IPv6 socket is not mapped",
+    find: "isIPv6 ? address?._toMapped()._encoded : address?._encoded",
+    replace: "isIPv6 ? address?._encoded : address?._encoded",
+  },
+  {
+    ...PAYLOADS,
+    name: "payloads to several peers are sent to the first",
+    find: "      if (!hasAddresses) i += builder.addEqual(i, end);",
+    replace: "      i += builder.addEqual(i, end);",
+  },
+  {
+    ...PAYLOADS,
+    name: "a failed call leaves payloads to be sent",
+    find: "    this.#first = this.#end = 0;\n",
+    replace: "",
+  },
+  {
+    ...PAYLOADS,
+    name: "a partial send counts the bytes of all payloads",
+    find: "if (isWhole) return this.#builder.bytes;",
+    replace: "if (isWhole || count >= 0) return this.#builder.bytes;",
+  },
+  {
+    ...PAYLOADS,
+    name: "a buffer whose end is before its start is sent",
+    find: "if (start >>> 0 !== start || length >>> 0 !== length) {",
+    replace: "if (start >>> 0 !== start) {",
+  },
+  {
+    ...PAYLOADS,
+    name: "the destinations of a range start at the first one",
+    find: "const address: unknown = to[start + i];",
+    replace: "const address: unknown = to[i + 0 * start];",
+  },
+  {
+    ...GROUPS,
+    name: "datagrams that are grouped already are grouped again",
+    find: "return changes > groups ? groups : 0;",
+    replace: "return changes >= groups ? groups : 0;",
+  },
+  {
+    ...GROUPS,
+    name: "one group more than is worth it is allowed",
+    find: "if (groups === groupsMax) return 0;",
+    replace: "if (groups > groupsMax) return 0;",
+  },
+  {
+    ...GROUPS,
+    name: "the order of a range starts at the first datagram",
+    find: "order[position] = start + i;",
+    replace: "order[position] = i;",
+  },
+  {
+    ...GROUPS,
+    name: "addresses of earlier groupings are kept alive",
+    find: "  representatives.fill(undefined, 0, groups);\n",
+    replace: "",
+  },
+  {
+    ...GROUPS,
+    name: "the search for a slot runs past the end of the table",
+    find: "slot = (slot + 1) & (TABLE_SLOTS - 1);",
+    replace: "slot = slot + 1;",
+  },
+  {
+    ...GROUPS,
+    name: "two peers with the same slot are one group",
+    find: "    if (address !== undefined && representative?.equals(address)) return slot;",
+    replace: "    if (address !== undefined && representative !== undefined) return slot;",
+  },
+];

@@ -1,0 +1,235 @@
+/** Mistakes in the two engines. */
+
+import type { Mutant } from "../mutant.ts";
+
+const native = "lib/engine/native/native-engine.ts";
+const path = "lib/engine/native/send-path.ts";
+const errors = "lib/engine/native/socket-errors.ts";
+const receiver = "lib/engine/native/native-receiver.ts";
+const portable = "lib/engine/portable/portable-engine.ts";
+const sendTests = ["test/net/send-errors.test.ts", "test/sockets/udp-errors.test.ts"];
+const errorTests = [
+  "test/linux/transport-errors.test.ts",
+  "test/net/transport-error-handler.test.ts",
+  "test/sockets/udp-errors.test.ts",
+];
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: "ENOBUFS is thrown at once",
+    file: path,
+    find: "if (errno === ENOBUFS && source.address === undefined) {",
+    replace: "if (errno === -1) {",
+    tests: sendTests,
+  },
+  {
+    name: "ENOBUFS is retried for ever",
+    file: "lib/engine/retry-window.ts",
+    find: "return Math.max(0, this.#startMs + this.#windowMs - now);",
+    replace: "return this.#windowMs;",
+    tests: sendTests,
+  },
+  {
+    name: "the window of retries never begins again",
+    file: "lib/engine/retry-window.ts",
+    find: "if (now - this.#latestMs > QUIET_MS) this.#startMs = now;",
+    replace: "if (this.#startMs === 0) this.#startMs = now;",
+    tests: sendTests,
+  },
+  {
+    name: "an error queued while a reader waits is not noticed",
+    file: native,
+    find: "const queued = interest.hasErrorEvent ? this.#errors.drain().errno : 0;",
+    replace: "const queued = 0;",
+    tests: errorTests,
+  },
+  {
+    name: "the error queue is not drained after a failed send",
+    file: errors,
+    find: "return this.drain().count > 0 ||",
+    replace: "return",
+    tests: errorTests,
+  },
+  {
+    name: "sendBatch loses the ICMP error that ended it",
+    file: path,
+    find: "          this.#deferIcmpError();\n",
+    replace: "",
+    tests: [...errorTests, "test/batch/send-batch-drop.test.ts"],
+  },
+  {
+    name: "a deferred ICMP error is not thrown",
+    file: path,
+    find: "    this.#icmpError.throwIfSet();\n",
+    replace: "",
+    tests: [...errorTests, "test/batch/send-batch-drop.test.ts"],
+  },
+  {
+    name: "a handed-over descriptor is still owned",
+    file: native,
+    find: "    this.#native.disown(fd);\n",
+    replace: "",
+    tests: ["test/sockets/worker.test.ts", "test/sockets/descriptor-ownership.test.ts"],
+  },
+  {
+    name: "IP_RECVERR stays on after intoFd",
+    file: native,
+    find: "      this.#options.setReceiveErrors(false);\n",
+    replace: "",
+    tests: ["test/sockets/descriptor-ownership.test.ts", ...errorTests],
+  },
+  {
+    name: "an adopted descriptor leaks with its Worker",
+    file: native,
+    find: "    native.own(fd);\n",
+    replace: "",
+    tests: ["test/sockets/worker.test.ts", "test/sockets/descriptor-ownership.test.ts"],
+  },
+  {
+    name: "a removed handler leaves the error queue on",
+    file: native,
+    find: "this.#options.setReceiveErrors(handler !== undefined || this.peerAddr !== undefined);",
+    replace: "if (handler !== undefined) this.#options.setReceiveErrors(true);",
+    tests: errorTests,
+  },
+  {
+    name: "a removed handler stops the errors of calls",
+    file: errors,
+    find: "return this.#queue?.hasHandler === true;",
+    replace: "return this.#queue !== undefined;",
+    tests: errorTests,
+  },
+  {
+    name: "a deferred errno of a receive is lost",
+    file: receiver,
+    find: "else if (more !== -EAGAIN) this.#deferredErrno.set(-more);",
+    replace: "",
+    tests: ["test/sockets/recv-property.test.ts", "test/linux/transport-errors.test.ts"],
+  },
+  {
+    name: "SO_PEEK_OFF stays set on a handed-over descriptor",
+    file: "lib/engine/native/disable-gro.ts",
+    find: "    native.setIntOption(fd, SOL_SOCKET, SO_PEEK_OFF, -1);\n",
+    replace: "",
+    tests: ["test/offload/close-and-adopt.test.ts"],
+  },
+  {
+    name: "merged messages are left on a handed-over descriptor",
+    file: "lib/engine/native/disable-gro.ts",
+    find: "while (merged > 0 && receive(1, 0) > 0) {",
+    replace: "while (false && receive(1, 0) > 0) {",
+    tests: ["test/offload/close-and-adopt.test.ts"],
+  },
+  {
+    name: "datagrams that were received and not returned are not counted at close",
+    file: native,
+    find: "this.counters.datagramsDropped += this.#receiver.close();",
+    replace: "this.#receiver.close();",
+    tests: ["test/offload/close-and-adopt.test.ts", "test/sockets/counters.test.ts"],
+  },
+  {
+    name: "waiters are not woken at close",
+    file: native,
+    find: "for (const waker of wakers) if (waker !== null) callWaker(waker);",
+    replace: "",
+    tests: ["test/sockets/endings.test.ts"],
+  },
+  {
+    name: "a refused datagram is dropped without being counted",
+    file: path,
+    find: "    this.#counters.sendDrops++;\n",
+    replace: "",
+    tests: sendTests,
+  },
+  {
+    name: "a missing destination is dropped as if it were refused",
+    file: path,
+    find: "if (!this.#dropsRefused || errno === EDESTADDRREQ) return",
+    replace: "if (!this.#dropsRefused) return",
+    tests: sendTests,
+  },
+  {
+    name: "a wait for an unconnected Unix peer is not timed",
+    file: path,
+    find: "const hasEvent = remainingMs === undefined && (!this.#isUnix || source.address === undefined);",
+    replace: "const hasEvent = remainingMs === undefined;",
+    tests: ["test/sockets/unix-backpressure.test.ts"],
+  },
+  {
+    name: "the number of dropped and sent datagrams is wrong after a wait",
+    file: path,
+    find: 'if (outcome === "wait") return source.length < count ? count - source.length : Pending;',
+    replace: 'if (outcome === "wait") return Pending;',
+    tests: [...sendTests, "test/sockets/unix-backpressure.test.ts"],
+  },
+  {
+    name: "a receive that filled its buffers counts as drained",
+    file: receiver,
+    find: "    this.#isDrained = total < limit;\n",
+    replace: "    this.#isDrained = true;\n",
+    tests: ["test/sockets/recv-property.test.ts", "test/readiness/tick-budget.test.ts"],
+  },
+  {
+    name: "unread datagrams are returned twice",
+    file: receiver,
+    find: "    this.#unreadStart += count;\n    // The batch",
+    replace: "    // The batch",
+    tests: ["test/offload/offload.test.ts", "test/batch/recv-batch.test.ts"],
+  },
+  {
+    name: "GRO that the previous owner enabled is ignored",
+    file: native,
+    find: "return native.getIntOption(fd, IPPROTO_UDP, UDP_GRO) >= 0 && native.scratch[0] === 1;",
+    replace: "return false;",
+    tests: ["test/offload/close-and-adopt.test.ts"],
+  },
+  {
+    name: "portable: waiters are not woken at close",
+    file: portable,
+    find: "    socket.close();\n    this.#wakeReader();\n",
+    replace: "    socket.close();\n",
+    tests: ["test/sockets/endings.test.ts"],
+  },
+  {
+    name: "portable: a blocked send has no timer",
+    file: portable,
+    find: "    startTimer(SEND_RETRY_MS, () => this.#wakeWriter());\n",
+    replace: "",
+    tests: ["test/sockets/portable-fallback.test.ts", "test/net/send-errors.test.ts"],
+  },
+  {
+    name: "portable: ICMP errors are reported on an unconnected socket",
+    file: portable,
+    find: "if (this.peerAddr === undefined && mayBeTransportError(error)) return;",
+    replace: "",
+    tests: ["test/sockets/udp-errors.test.ts", "test/sockets/portable-fallback.test.ts"],
+  },
+  {
+    name: "portable: datagrams beyond the queue are not counted",
+    file: portable,
+    find: "      this.counters.datagramsDropped++;\n      return;",
+    replace: "      return;",
+    tests: ["test/sockets/counters.test.ts"],
+  },
+  {
+    name: "portable: the queue is unlimited",
+    file: portable,
+    find: "if (this.#queue.length - this.#taken >= this.#queueMax) {",
+    replace: "if (false) {",
+    tests: ["test/sockets/counters.test.ts"],
+  },
+  {
+    name: "portable: queued datagrams are not counted at close",
+    file: portable,
+    find: "    this.counters.datagramsDropped += this.#queue.length - this.#taken;\n",
+    replace: "",
+    tests: ["test/sockets/portable-receive-queue.test.ts", "test/sockets/counters.test.ts"],
+  },
+  {
+    name: "portable: an error after the first datagram is lost",
+    file: portable,
+    find: "          this.#sendError.set(error);\n",
+    replace: "",
+    tests: ["test/sockets/udp-errors.test.ts", "test/sockets/portable-fallback.test.ts"],
+  },
+];

@@ -1,0 +1,130 @@
+/** What `JSON.stringify` and `Bun.inspect` print: state, and never memory outside of a payload. */
+
+import { describe, expect, test } from "bun:test";
+import { inspect } from "node:util";
+import {
+  DgramBuffer,
+  DgramBufferPool,
+  RecvBatch,
+  RecvMeta,
+  SendBatch,
+  SocketAddress,
+  UdpSocket,
+  UnixDatagram,
+} from "../../lib/index.ts";
+
+/** Returns what the three ways of printing a value print, in one line each. */
+const printed = (value: unknown): string[] => [
+  JSON.stringify(value),
+  Bun.inspect(value),
+  inspect(value),
+];
+
+describe("addresses", () => {
+  test.each([
+    [SocketAddress.ip("192.0.2.1", 53), "192.0.2.1:53"],
+    [SocketAddress.ip("2001:db8::1", 443), "[2001:db8::1]:443"],
+    [SocketAddress.unix("/run/x.sock"), "unix:/run/x.sock"],
+    [SocketAddress.abstract("name"), "unix:@name"],
+  ])("%s is its text", (address, text) => {
+    const shown = `SocketAddress(${text})`;
+    expect(printed(address)).toEqual([JSON.stringify(text), shown, shown]);
+  });
+
+  test("a path that starts with @ differs from the abstract name", () => {
+    const path = SocketAddress.unix("@name");
+    expect(path.address).toBe("@name");
+    expect(`${path}`).toBe("unix:./@name");
+    expect(`${SocketAddress.abstract("name")}`).toBe("unix:@name");
+  });
+
+  test("metadata prints its addresses as text", () => {
+    const meta = new RecvMeta();
+    meta.peer = SocketAddress.ip("192.0.2.1", 53);
+    expect(JSON.parse(JSON.stringify(meta)).peer).toBe("192.0.2.1:53");
+  });
+});
+
+describe("buffers", () => {
+  test("print their payload only, not the headroom, the spare capacity or earlier payloads", () => {
+    const buffer = DgramBuffer.withCapacityAndHeadroom(64, 8);
+    buffer.putBytes(0x5e, 40);
+    buffer.truncate(0);
+    buffer.putSlice(Uint8Array.of(1, 2, 0xff));
+    buffer.advance(1);
+    expect(JSON.stringify(buffer)).toBe('{"headroom":9,"length":2,"payload":"02ff"}');
+    for (const text of printed(buffer)) expect(text).not.toMatch(/5e|94/);
+  });
+
+  test("an empty buffer prints no bytes", () => {
+    expect(JSON.stringify(new DgramBuffer())).toBe('{"headroom":0,"length":0,"payload":""}');
+  });
+
+  test("a lease of a pool prints no bytes of its former user", () => {
+    const pool = new DgramBufferPool();
+    {
+      using first = pool.acquire();
+      first.buffer.putBytes(0x5e, 100);
+    }
+    using second = pool.acquire();
+    expect(pool.hits).toBe(1);
+    second.buffer.putSlice(Uint8Array.of(1, 2));
+    expect(JSON.parse(JSON.stringify(second))).toEqual({
+      isHeld: true,
+      buffer: { headroom: 16, length: 2, payload: "0102" },
+    });
+    const shown = "BufferLease([0x0102, len=2])";
+    expect(printed(second).slice(1)).toEqual([shown, shown]);
+    second[Symbol.dispose]();
+    expect(JSON.stringify(second)).toBe('{"isHeld":false}');
+    expect(Bun.inspect(second)).toBe("BufferLease(not held)");
+  });
+});
+
+describe("batches", () => {
+  test("print sizes, no bytes", async () => {
+    await using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    const received = new RecvBatch();
+    const out = new SendBatch({ datagrams: 4 });
+    expect(JSON.stringify(out)).toBe('{"length":0,"capacity":4,"prefixBytesMax":16}');
+    out.push(Uint8Array.of(0x5e, 0x5e), socket.localAddr);
+    expect(JSON.parse(JSON.stringify(out)).length).toBe(1);
+    for (const text of printed(out).slice(1)) {
+      expect(text).toBe("SendBatch { length: 1, capacity: 4, prefixBytesMax: 16 }");
+    }
+    await socket.sendBatch(out);
+    await socket.recvBatch(received);
+    const { messagesMax } = received;
+    const state = { length: 1, messages: 1, messagesMax };
+    expect(JSON.parse(JSON.stringify(received))).toEqual(state);
+    for (const text of printed(received).slice(1)) {
+      expect(text).toBe(`RecvBatch { length: 1, messages: 1, messagesMax: ${messagesMax} }`);
+    }
+  });
+});
+
+describe.each(["native", "portable"] as const)("sockets, %s backend", (backend) => {
+  test("print addresses, backend, state and counters", async () => {
+    const socket = await UdpSocket.bind({ hostname: "127.0.0.1", backend });
+    await socket.sendTo(new Uint8Array(7), socket.localAddr);
+    const state = JSON.parse(JSON.stringify(socket));
+    expect(Object.keys(state)).toEqual(["type", "localAddr", "backend", "isClosed", "counters"]);
+    expect(state).toMatchObject({ type: "UdpSocket", localAddr: `${socket.localAddr}`, backend });
+    expect(state.counters.bytesSent).toBe(7);
+    const shown = (end: string) =>
+      `UdpSocket { local: ${socket.localAddr}, backend: ${backend}, ${end} }`;
+    const open = shown("open, received: 0, sent: 1");
+    expect(printed(socket).slice(1)).toEqual([open, open]);
+    socket.close();
+    expect(Bun.inspect(socket)).toBe(shown("closed, received: 0, sent: 1"));
+    expect(JSON.parse(JSON.stringify(socket)).isClosed).toBe(true);
+  });
+});
+
+test("a connected socket prints its peer, a subclass its own name", async () => {
+  await using udp = await UdpSocket.connect({ hostname: "127.0.0.1", port: 9 });
+  expect(JSON.parse(JSON.stringify(udp)).peerAddr).toBe("127.0.0.1:9");
+  expect(Bun.inspect(udp)).toContain(`local: ${udp.localAddr}, peer: 127.0.0.1:9, `);
+  await using unix = await UnixDatagram.bind(SocketAddress.abstract(`inspect-${process.pid}`));
+  expect(Bun.inspect(unix)).toStartWith(`UnixDatagram { local: unix:@inspect-${process.pid}, `);
+});
