@@ -13,10 +13,10 @@ export interface DropCounters {
   unknownFlow: number;
   /** For a new flow that was refused because the table was full. */
   refused: number;
-  /** Replies beyond the limit for a peer whose address is not verified. */
+  /** Replies beyond the allowance of a flow whose client is not verified. */
   amplified: number;
-  /** Replies to a tunnel peer that has sent nothing for the idle timeout. */
-  stalePeer: number;
+  /** Replies for a flow from which nothing was received for the idle timeout. */
+  stale: number;
   /** For a flow whose upstream socket was still being opened, beyond the queue's limit. */
   opening: number;
   /** The send buffer of the upstream socket was full. */
@@ -64,7 +64,7 @@ export function newEndpointCounters(): EndpointCounters {
     unknownFlow: 0,
     refused: 0,
     amplified: 0,
-    stalePeer: 0,
+    stale: 0,
     opening: 0,
     blocked: 0,
     failed: 0,

@@ -26,12 +26,12 @@ import {
 } from "./counters.ts";
 import { FlowTable } from "./flow-table.ts";
 import { Forwarder, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
+import { hostOf } from "./host-flows.ts";
 import type { ProxySocket } from "./open-socket.ts";
 import { REPLY_FACTOR } from "./reply-allowance.ts";
 import { ReplyQueue } from "./reply-queue.ts";
 import { type Runtime, systemRuntime } from "./runtime.ts";
 import { type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
-import { TunnelPeer } from "./tunnel-peer.ts";
 import { type FlowContext, UpstreamFlow } from "./upstream-flow.ts";
 
 /** The buffer size to request for an upstream socket, which carries the traffic of one client. */
@@ -48,12 +48,15 @@ export interface EgressOptions {
   readonly upstream: HostAndPort;
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
-  /** The limit of replies to an ingress that is not verified. Default: 1, see `ReplyAllowance`. */
+  /** See `ReplyAllowance`. Default: `REPLY_FACTOR`. */
   readonly replyFactor?: number | undefined;
   readonly backend?: Backend | undefined;
   /** Default: the operating system. */
   readonly runtime?: Runtime | undefined;
 }
+
+/** The flows of one ingress. */
+type FlowsById = Map<FlowId, UpstreamFlow>;
 
 /** A running egress. */
 export class Egress {
@@ -62,7 +65,7 @@ export class Egress {
   readonly #runtime: Runtime;
   readonly #tunnelSocket: ProxySocket;
   readonly #flows: FlowTable<UpstreamFlow>;
-  readonly #peers = new AddressMap<TunnelPeer>();
+  readonly #flowsByIngress = new AddressMap<FlowsById>();
   readonly #flowContext: FlowContext;
   readonly #stopExpiry: () => void;
   /** The open upstream sockets, and the sum of the counters of the closed ones. */
@@ -81,14 +84,11 @@ export class Egress {
     this.#flowContext = {
       counters: this.#counters,
       runtime,
+      replyFactor: options.replyFactor ?? REPLY_FACTOR,
       replies: new ReplyQueue(tunnelSocket, this.#counters),
       openSocket: () => this.#openUpstreamSocket(),
       onOpen: (socket) => this.#upstreamSockets.add(socket),
-      onReply: (flow, nowMs) => {
-        if (flow.key.peer.isStale(nowMs, options.idleTimeoutMs)) return false;
-        this.#flows.touch(flow, nowMs);
-        return true;
-      },
+      onReply: (flow, nowMs) => this.#flows.touchByReply(flow, nowMs),
     };
     // A copy of the counters of a new socket: all zero.
     this.#closedCounters = tunnelSocket.counters;
@@ -150,7 +150,7 @@ export class Egress {
           drops.refused++;
           return;
         }
-        flow.key.peer.onReceived(batch.lengthAt(i), nowMs);
+        flow.allowance.onRequest(datagram.payloadLength);
         if (flow.needsBatch) this.#attachBatch(flow);
         flow.push(batch.bytes, datagram.payloadOffset, datagram.payloadLength);
       },
@@ -179,20 +179,18 @@ export class Egress {
 
   /** Returns the flow with that key, a new one if necessary; `undefined` if the table is full. */
   #useFlow(ingress: SocketAddress, id: FlowId, nowMs: number): UpstreamFlow | undefined {
-    const known = this.#peers.get(ingress)?.flows.get(id);
+    const known = this.#flowsByIngress.get(ingress)?.get(id);
     if (known !== undefined) {
       this.#flows.touch(known, nowMs);
       return known;
     }
-    if (!this.#flows.admit(ingress.address, nowMs)) return undefined;
-    // Looked up after `admit`, which removes a peer with its last flow.
-    let peer = this.#peers.get(ingress);
-    if (peer === undefined) {
-      peer = new TunnelPeer(ingress, this.#options.replyFactor ?? REPLY_FACTOR);
-      this.#peers.set(ingress, peer);
-    }
-    const flow = new UpstreamFlow({ peer, id }, this.#flowContext);
-    peer.flows.set(id, flow);
+    const host = hostOf(ingress);
+    if (!this.#flows.admit(host, nowMs)) return undefined;
+    const flow = new UpstreamFlow({ ingress, id }, host, this.#flowContext);
+    // Looked up after `admit`, which removes the map of an ingress with the ingress's last flow.
+    const flowsById = this.#flowsByIngress.get(ingress) ?? new Map<FlowId, UpstreamFlow>();
+    flowsById.set(id, flow);
+    this.#flowsByIngress.set(ingress, flowsById);
     this.#flows.add(flow, nowMs);
     void this.#openFlow(flow);
     return flow;
@@ -217,9 +215,10 @@ export class Egress {
   }
 
   #onRemove(flow: UpstreamFlow): void {
-    const { peer, id } = flow.key;
-    peer.flows.delete(id);
-    if (peer.flows.size === 0) this.#peers.delete(peer.address);
+    const { ingress, id } = flow.key;
+    const flowsById = this.#flowsByIngress.get(ingress);
+    flowsById?.delete(id);
+    if (flowsById?.size === 0) this.#flowsByIngress.delete(ingress);
     this.#counters.drops.failed += flow.close();
     if (flow.socket === undefined) return;
     this.#upstreamSockets.delete(flow.socket);

@@ -1,32 +1,40 @@
 /**
- * The flows of an endpoint, ordered by last use. Their number is limited, and a flow without
- * datagrams is removed after the idle timeout.
+ * The flows of an endpoint, ordered by last use. Their number is limited. A flow without datagrams
+ * is removed after the idle timeout. A client that has sent nothing for that time gets no more
+ * replies, however many there are: it may be gone, or be reachable at another address only (RFC 4787,
+ * section 4.3).
  *
- * If the table is full, a new flow replaces one that has been idle for at least
- * `EVICTABLE_AFTER_MS`, of a host that has more flows than the host of the new one: flows in use are
- * not evicted, and a host cannot evict the flows of one that has fewer, however long they have been
- * idle. If there is none, the new flow is refused. With one exception, so that a host whose flows
- * are all in use does not keep the others out: beyond half of the table, it also loses flows in use.
+ * A host may use all free space. If the table is full, a new flow replaces another one, of a host
+ * that has more flows than the host of the new one, or else of the same host:
  *
- * Source addresses may be forged, so that each packet of a flood seems to come from a host of its
- * own. Such a flood evicts idle flows, and of those in use only the ones of a host that has more than
- * half of the table. Evictions and refusals are counted.
+ * - one that has been idle for at least `EVICTABLE_AFTER_MS`;
+ * - also one in use, of a host with more than a `PROTECTED_SHARE` of the table, so that a host which
+ *   keeps all of its flows in use cannot keep the others out.
+ *
+ * If there is none, the new flow is refused. A flood from one host therefore evicts only flows of
+ * that host. A flood with forged source addresses, each of them a host of its own, evicts idle flows
+ * and those beyond a `PROTECTED_SHARE`, and the others stay. Evictions and refusals are counted.
  */
 
-import { type HostFlows, HostShares } from "./host-shares.ts";
+import { type HostFlows, Hosts } from "./host-flows.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** The minimum idle time of a flow that a new one may replace, unless the timeout is shorter. */
 export const EVICTABLE_AFTER_MS = 1000;
+/** Up to this share of the table, the flows in use of a host are not evicted. */
+export const PROTECTED_SHARE: number = 1 / 8;
 
 /** The base class of flows: a node of the table's linked lists. Only the table writes to it. */
 export abstract class FlowEntry {
-  /** The host that the flow belongs to, an IP address. */
+  /** The host of the client, see `hostOf`. */
   readonly host: string;
+  /** When a datagram of the flow was forwarded, in either direction. */
   lastUsedMs = 0;
+  /** When a datagram of its client was forwarded. */
+  lastRequestMs = 0;
   older: FlowEntry | undefined = undefined;
   newer: FlowEntry | undefined = undefined;
-  /** The flows of the same host, and the neighbors of this one in their order. */
+  /** The flows of the same host, and the neighbors in their list. */
   siblings: HostFlows | undefined = undefined;
   olderSibling: FlowEntry | undefined = undefined;
   newerSibling: FlowEntry | undefined = undefined;
@@ -56,14 +64,18 @@ export interface FlowCounters {
   refused: number;
 }
 
-/** A linked list from the least to the most recently used flow. All operations are O(1). */
+/**
+ * Two linked lists from the least to the most recently used flow: of all flows, and of the flows of
+ * each host. All operations are O(1).
+ */
 export class FlowTable<F extends FlowEntry> {
   readonly counters: FlowCounters = { opened: 0, expired: 0, evicted: 0, refused: 0 };
   readonly #flowsMax: number;
   readonly #idleTimeoutMs: number;
   readonly #evictableAfterMs: number;
+  readonly #protectedSize: number;
   readonly #onRemove: (flow: F) => void;
-  readonly #shares = new HostShares();
+  readonly #hosts = new Hosts();
   #oldest: F | undefined;
   #newest: F | undefined;
   #size = 0;
@@ -71,6 +83,7 @@ export class FlowTable<F extends FlowEntry> {
   constructor({ flowsMax, idleTimeoutMs, onRemove }: FlowTableOptions<F>) {
     this.#flowsMax = flowsMax;
     this.#idleTimeoutMs = idleTimeoutMs;
+    this.#protectedSize = flowsMax * PROTECTED_SHARE;
     this.#evictableAfterMs = Math.min(EVICTABLE_AFTER_MS, idleTimeoutMs);
     this.#onRemove = onRemove;
   }
@@ -95,21 +108,21 @@ export class FlowTable<F extends FlowEntry> {
 
   /** Returns the flow that a new one of `host` replaces. */
   #victimFor(host: string, nowMs: number): F | undefined {
-    const own = this.#shares.get(host);
-    const count = own?.size ?? 0;
-    const largest = this.#shares.largest;
-    if (largest !== undefined && count + 1 < largest.size) {
-      const victim = largest.oldest as F;
-      if (largest.size > this.#flowsMax / 2 || this.#isEvictable(victim, nowMs)) return victim;
-    }
+    const own = this.#hosts.get(host);
+    const ownSize = own?.size ?? 0;
+    const { size, oldest } = this.#hosts.largest as HostFlows;
+    // Not if the hosts would only have swapped their sizes.
+    if (size > this.#protectedSize && size > ownSize + 1) return oldest as F;
+    if (size > ownSize && this.#isIdle(oldest as F, nowMs)) return oldest as F;
+    const idlest = this.#oldest as F;
+    if (!this.#isIdle(idlest, nowMs)) return undefined;
+    if ((idlest.siblings as HostFlows).size > ownSize) return idlest;
     const oldestOwn = own?.oldest as F | undefined;
-    if (oldestOwn !== undefined && this.#isEvictable(oldestOwn, nowMs)) return oldestOwn;
-    const oldest = this.#oldest;
-    if (oldest === undefined || !this.#isEvictable(oldest, nowMs)) return undefined;
-    return (oldest.siblings as HostFlows).size > count ? oldest : undefined;
+    return oldestOwn !== undefined && this.#isIdle(oldestOwn, nowMs) ? oldestOwn : undefined;
   }
 
-  #isEvictable(flow: F, nowMs: number): boolean {
+  /** Returns whether a flow has been idle for so long that it may be evicted. */
+  #isIdle(flow: F, nowMs: number): boolean {
     return nowMs - flow.lastUsedMs >= this.#evictableAfterMs;
   }
 
@@ -117,12 +130,28 @@ export class FlowTable<F extends FlowEntry> {
   add(flow: F, nowMs: number): void {
     this.counters.opened++;
     this.#size++;
+    flow.lastRequestMs = nowMs;
     this.#append(flow, nowMs);
-    this.#shares.add(flow);
+    this.#hosts.add(flow);
   }
 
-  /** Marks a flow as used: a datagram of it was forwarded. */
+  /** Marks a flow as used by a datagram of its client. */
   touch(flow: F, nowMs: number): void {
+    flow.lastRequestMs = nowMs;
+    this.#use(flow, nowMs);
+  }
+
+  /**
+   * Marks a flow as used by a reply. Returns false if the reply must be dropped: the client has sent
+   * nothing for the idle timeout.
+   */
+  touchByReply(flow: F, nowMs: number): boolean {
+    if (nowMs - flow.lastRequestMs >= this.#idleTimeoutMs) return false;
+    this.#use(flow, nowMs);
+    return true;
+  }
+
+  #use(flow: F, nowMs: number): void {
     flow.lastUsedMs = nowMs;
     if (flow === this.#newest) return;
     this.#unlink(flow);
@@ -133,7 +162,7 @@ export class FlowTable<F extends FlowEntry> {
   /** Removes a flow. It must be in the table. */
   remove(flow: F): void {
     this.#unlink(flow);
-    this.#shares.remove(flow);
+    this.#hosts.remove(flow);
     this.#size--;
     this.#onRemove(flow);
   }

@@ -23,6 +23,7 @@ import {
 } from "./counters.ts";
 import { FlowEntry, FlowTable } from "./flow-table.ts";
 import { batchSink, Forwarder, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
+import { hostOf } from "./host-flows.ts";
 import type { ProxySocket } from "./open-socket.ts";
 import { REPLY_FACTOR, ReplyAllowance } from "./reply-allowance.ts";
 import { type Runtime, systemRuntime } from "./runtime.ts";
@@ -38,7 +39,7 @@ export interface IngressOptions {
   readonly tunnel: HostAndPort;
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
-  /** The limit of replies to a client that is not verified. Default: 1, see `ReplyAllowance`. */
+  /** See `ReplyAllowance`. Default: `REPLY_FACTOR`. */
   readonly replyFactor?: number | undefined;
   readonly backend?: Backend | undefined;
   /** The first flow ID. Default: random. */
@@ -53,8 +54,8 @@ class ClientFlow extends FlowEntry {
   readonly id: number;
   readonly allowance: ReplyAllowance;
 
-  constructor(client: SocketAddress, id: number, replyFactor: number) {
-    super(client.address);
+  constructor(client: SocketAddress, id: number, host: string, replyFactor: number) {
+    super(host);
     this.client = client;
     this.id = id;
     this.allowance = new ReplyAllowance(replyFactor);
@@ -78,10 +79,10 @@ export class Ingress {
     tunnelSocket: ProxySocket,
     options: IngressOptions,
   ) {
-    const { runtime = systemRuntime, replyFactor = REPLY_FACTOR } = options;
-    this.#replyFactor = replyFactor;
+    const { runtime = systemRuntime } = options;
     this.#clientSocket = clientSocket;
     this.#tunnelSocket = tunnelSocket;
+    this.#replyFactor = options.replyFactor ?? REPLY_FACTOR;
     this.#nextFlowId = options.firstFlowId ?? Math.floor(Math.random() * FIRST_FLOW_ID_MAX);
     this.#flows = new FlowTable({
       ...options,
@@ -149,7 +150,7 @@ export class Ingress {
         return;
       }
       const length = batch.lengthAt(i);
-      flow.allowance.onReceived(length);
+      flow.allowance.onRequest(length);
       out.prefixVarint(flow.id).pushSlice(batch.bytes, batch.offsetAt(i), length);
     });
   }
@@ -168,7 +169,10 @@ export class Ingress {
         drops.unknownFlow++;
         return;
       }
-      this.#flows.touch(flow, nowMs);
+      if (!this.#flows.touchByReply(flow, nowMs)) {
+        drops.stale++;
+        return;
+      }
       if (!flow.allowance.take(datagram.payloadLength)) {
         drops.amplified++;
         return;
@@ -184,8 +188,9 @@ export class Ingress {
       this.#flows.touch(known, nowMs);
       return known;
     }
-    if (!this.#flows.admit(client.address, nowMs)) return undefined;
-    const flow = new ClientFlow(client, this.#nextFlowId++, this.#replyFactor);
+    const host = hostOf(client);
+    if (!this.#flows.admit(host, nowMs)) return undefined;
+    const flow = new ClientFlow(client, this.#nextFlowId++, host, this.#replyFactor);
     this.#flowsByClient.set(client, flow);
     this.#flowsById.set(flow.id, flow);
     this.#flows.add(flow, nowMs);

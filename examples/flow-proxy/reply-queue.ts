@@ -5,11 +5,11 @@
  * stay in the kernel's receive buffers.
  */
 
-import { MAX_DATAGRAM_SIZE, RecvBatch, varintLength, type Waker } from "../../lib/index.ts";
+import { MAX_DATAGRAM_SIZE, RecvBatch, type SocketAddress, type Waker } from "../../lib/index.ts";
 import { type BatchTarget, flushBatch, newSendBatch } from "./batch-io.ts";
 import type { EndpointCounters } from "./counters.ts";
+import type { ReplyAllowance } from "./reply-allowance.ts";
 import type { FlowId } from "./tunnel-datagram.ts";
-import type { TunnelPeer } from "./tunnel-peer.ts";
 
 /** The number of batches: the maximum number of receives before the replies are sent. */
 const BATCHES = 32;
@@ -18,9 +18,15 @@ const BATCH_MESSAGES = 32;
 
 /** Identifies a flow of an egress. */
 export interface FlowKey {
-  /** The ingress that the flow comes from. */
-  readonly peer: TunnelPeer;
+  /** The address of the ingress that the flow comes from. */
+  readonly ingress: SocketAddress;
   readonly id: FlowId;
+}
+
+/** A flow that receives replies. */
+export interface ReplyFlow {
+  readonly key: FlowKey;
+  readonly allowance: ReplyAllowance;
 }
 
 /** A queue of replies for the tunnel socket of an egress, which is not connected. */
@@ -30,7 +36,7 @@ export class ReplyQueue {
   readonly #out = newSendBatch();
   /** The first `#committed` batches contain replies of the flow at the same index in `#flows`. */
   readonly #batches: RecvBatch[] = [];
-  readonly #flows: FlowKey[] = [];
+  readonly #flows: ReplyFlow[] = [];
   #committed = 0;
   /** The next reply to push into `#out`: datagram `#next` of batch `#current`. */
   #current = 0;
@@ -60,7 +66,7 @@ export class ReplyQueue {
   }
 
   /** Queues the replies of `flow` that were received into the reserved batch. */
-  commit(flow: FlowKey): void {
+  commit(flow: ReplyFlow): void {
     this.#flows[this.#committed++] = flow;
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
@@ -86,7 +92,7 @@ export class ReplyQueue {
   #fillSendBatch(): void {
     for (; this.#current < this.#committed; this.#current++, this.#next = 0) {
       const batch = this.#batches[this.#current] as RecvBatch;
-      const flow = this.#flows[this.#current] as FlowKey;
+      const flow = this.#flows[this.#current] as ReplyFlow;
       while (this.#next < batch.length) {
         if (this.#out.isFull) return;
         this.#push(batch, this.#next++, flow);
@@ -94,16 +100,17 @@ export class ReplyQueue {
     }
   }
 
-  #push(batch: RecvBatch, i: number, { id, peer }: FlowKey): void {
+  #push(batch: RecvBatch, i: number, { key, allowance }: ReplyFlow): void {
     const length = batch.lengthAt(i);
     if (length > MAX_DATAGRAM_SIZE) {
       this.#counters.drops.oversize++;
       return;
     }
-    if (!peer.allowance.take(varintLength(id) + length)) {
+    if (!allowance.take(length)) {
       this.#counters.drops.amplified++;
       return;
     }
-    this.#out.prefixVarint(id).pushSlice(batch.bytes, batch.offsetAt(i), length, peer.address);
+    const { id, ingress } = key;
+    this.#out.prefixVarint(id).pushSlice(batch.bytes, batch.offsetAt(i), length, ingress);
   }
 }

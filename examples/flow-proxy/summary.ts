@@ -70,6 +70,7 @@ function dropRows(endpoints: readonly EndpointSnapshot[]): string[][] {
   const dropsOf = ({ drops, sockets }: EndpointSnapshot) => ({
     ...drops,
     receiveQueueFull: sockets.datagramsDropped,
+    refusedSends: sockets.sendDrops,
   });
   const first = endpoints[0];
   if (first === undefined) return [];

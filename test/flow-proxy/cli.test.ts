@@ -31,6 +31,8 @@ const WRONG_COMMANDS: readonly (readonly [readonly string[], string])[] = [
   [["ingress", "--listen", "192.0.2.1:0", ...TUNNEL], "EADDRNOTAVAIL"],
   [["--max-flows", "0"], "--max-flows expected integer 1..30000"],
   [["--max-flows", "30001"], "--max-flows expected integer 1..30000"],
+  [["--reply-factor", "0"], "--reply-factor expected integer 1..1000"],
+  [["--reply-factor", "1001"], "--reply-factor expected integer 1..1000"],
   [["--clients", "1e3"], "--clients expected integer 1..10000"],
   [["--duration", "0"], "--duration expected seconds"],
   [["--idle-timeout", "-1"], "--idle-timeout"],
@@ -84,6 +86,7 @@ test("--help prints roles, options and exit codes, and runs nothing", async () =
     "egress",
     "--max-flows",
     "--idle-timeout",
+    "--reply-factor",
     "--json",
     "Exit codes",
   ]) {

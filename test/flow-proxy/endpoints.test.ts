@@ -291,18 +291,16 @@ describe.each(BACKENDS)("an egress on the %s backend", (backend) => {
     expect(egress.snapshot().toUpstream.datagrams).toBe(2);
   });
 
-  test("does not expire a flow that has replies only", async () => {
+  test("does not expire a flow that has requests only", async () => {
     const idleTimeoutMs = 300;
     // If the machine stalls for half of the timeout, the attempt is inconclusive and repeated.
     for (let stalledMs = idleTimeoutMs; stalledMs > idleTimeoutMs / 2; ) {
       const { upstream, egress, tunnel } = await openEgress({ idleTimeoutMs });
-      await tunnel.send(tunnelDatagram(1, "request"));
-      const { peer } = await receive(upstream);
       const startMs = performance.now();
       stalledMs = 0;
       for (let beforeMs = startMs, nowMs = startMs; nowMs - startMs < 3 * idleTimeoutMs; ) {
-        await upstream.sendTo(Buffer.from("reply"), peer);
-        expect(decode((await receive(tunnel)).bytes)).toEqual({ id: 1, payload: "reply" });
+        await tunnel.send(tunnelDatagram(1, "request"));
+        await receive(upstream);
         await Bun.sleep(10);
         beforeMs = nowMs;
         nowMs = performance.now();
@@ -310,6 +308,22 @@ describe.each(BACKENDS)("an egress on the %s backend", (backend) => {
       }
       if (stalledMs <= idleTimeoutMs / 2) expect(egress.snapshot().flowCounters.expired).toBe(0);
     }
+  });
+
+  test("expires a flow that has replies only, and counts those after the timeout", async () => {
+    const { upstream, egress, tunnel } = await openEgress({ idleTimeoutMs: 100 });
+    await tunnel.send(tunnelDatagram(1, "request"));
+    const { peer } = await receive(upstream);
+    await upstream.sendTo(Buffer.from("reply"), peer);
+    expect(decode((await receive(tunnel)).bytes)).toEqual({ id: 1, payload: "reply" });
+    await until(() => {
+      upstream.trySendTo(Buffer.from("reply"), peer);
+      return egress.snapshot().drops.stale > 0;
+    });
+    await until(() => {
+      upstream.trySendTo(Buffer.from("reply"), peer);
+      return egress.snapshot().flowCounters.expired === 1;
+    });
   });
 
   test("counts ICMP errors until the upstream is up, and keeps the flow", async () => {
@@ -336,7 +350,7 @@ describe.each(BACKENDS)("an egress on the %s backend", (backend) => {
 
   test("counts and drops replies longer than 1500 bytes, and forwards the others", async () => {
     const { upstream, egress, tunnel } = await openEgress();
-    await tunnel.send(tunnelDatagram(1, "request"));
+    await tunnel.send(tunnelDatagram(1, "request".repeat(100)));
     const { peer } = await receive(upstream);
     const replies = [1, 1501, 1500, 1501, 2].map((length) => new Uint8Array(length).fill(length));
     await upstream.sendMany(replies, { to: peer });

@@ -5,7 +5,6 @@ import { newEndpointCounters } from "../../examples/flow-proxy/counters.ts";
 import { openSocket, type ProxySocket } from "../../examples/flow-proxy/open-socket.ts";
 import { ReplyQueue } from "../../examples/flow-proxy/reply-queue.ts";
 import { systemRuntime } from "../../examples/flow-proxy/runtime.ts";
-import { TunnelPeer } from "../../examples/flow-proxy/tunnel-peer.ts";
 import { UpstreamFlow } from "../../examples/flow-proxy/upstream-flow.ts";
 import { isClosedError, SocketAddress, UdpSocket } from "../../lib/index.ts";
 
@@ -28,17 +27,15 @@ test.each([
   const { promise, resolve } = Promise.withResolvers<UdpSocket>();
   const opened: ProxySocket[] = [];
   const counters = newEndpointCounters();
-  const flow = new UpstreamFlow(
-    { peer: new TunnelPeer(SocketAddress.ip("127.0.0.1", 9), 1), id: 1 },
-    {
-      counters,
-      runtime: systemRuntime,
-      replies: new ReplyQueue(tunnel, counters),
-      openSocket: () => promise,
-      onOpen: (upstream) => opened.push(upstream),
-      onReply: () => true,
-    },
-  );
+  const flow = new UpstreamFlow({ ingress: SocketAddress.ip("127.0.0.1", 9), id: 1 }, "127.0.0.1", {
+    counters,
+    runtime: systemRuntime,
+    replyFactor: 3,
+    replies: new ReplyQueue(tunnel, counters),
+    openSocket: () => promise,
+    onOpen: (upstream) => opened.push(upstream),
+    onReply: () => true,
+  });
   const opening = flow.open();
   if (isClosed) flow.close();
   resolve(socket);

@@ -1,6 +1,35 @@
-/** The flows of a table by host, to find the host that has the most. */
+/**
+ * The flows of a table by host, to find the host with the most flows.
+ *
+ * A host is an IPv4 address, or the first 64 bits of an IPv6 address: networks assign 64 bits, of
+ * which a host can use any address (RFC 4291, section 2.5.4).
+ */
 
+import type { SocketAddress } from "../../lib/index.ts";
 import type { FlowEntry } from "./flow-table.ts";
+
+/** The groups of an IPv6 address, and those of its first 64 bits. */
+const GROUPS = 8;
+const HOST_GROUPS = 4;
+/** What an IPv4 address starts with on a socket for both families (RFC 4291, section 2.5.5.2). */
+const MAPPED_PREFIX = "::ffff:";
+
+/** Returns the host that an IP address belongs to. */
+export function hostOf({ family, address }: SocketAddress): string {
+  if (family === "IPv4") return address;
+  if (address.startsWith(MAPPED_PREFIX) && address.includes(".")) {
+    return address.slice(MAPPED_PREFIX.length);
+  }
+  // "::" stands for as many zeros as are missing (RFC 5952).
+  const [head = "", tail] = address.split("::");
+  const groups = head === "" ? [] : head.split(":");
+  if (tail !== undefined) {
+    const last = tail.split(":");
+    while (groups.length + last.length < GROUPS) groups.push("0");
+    groups.push(...last);
+  }
+  return groups.slice(0, HOST_GROUPS).join(":");
+}
 
 /** The flows of one host: a linked list from the least to the most recently used one. */
 export class HostFlows {
@@ -38,8 +67,8 @@ export class HostFlows {
   }
 }
 
-/** The hosts of a table. All operations are O(1). */
-export class HostShares {
+/** The hosts that have flows. All operations are O(1). */
+export class Hosts {
   readonly #hosts = new Map<string, HostFlows>();
   /** The hosts by their number of flows. Has no empty sets. */
   readonly #bySize = new Map<number, Set<HostFlows>>();
