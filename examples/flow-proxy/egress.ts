@@ -31,7 +31,7 @@ import type { ProxySocket } from "./open-socket.ts";
 import { REPLY_FACTOR } from "./reply-allowance.ts";
 import { ReplyQueue } from "./reply-queue.ts";
 import { type Runtime, systemRuntime } from "./runtime.ts";
-import { type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
+import { type FlowId, slotOf, TunnelDatagram } from "./tunnel-datagram.ts";
 import { type FlowContext, UpstreamFlow } from "./upstream-flow.ts";
 
 /** The buffer size to request for an upstream socket, which carries the traffic of one client. */
@@ -56,7 +56,7 @@ export interface EgressOptions {
 }
 
 /** The flows of one ingress. */
-type FlowsById = Map<FlowId, UpstreamFlow>;
+type FlowsBySlot = Map<number, UpstreamFlow>;
 
 /** A running egress. */
 export class Egress {
@@ -65,7 +65,7 @@ export class Egress {
   readonly #runtime: Runtime;
   readonly #tunnelSocket: ProxySocket;
   readonly #flows: FlowTable<UpstreamFlow>;
-  readonly #flowsByIngress = new AddressMap<FlowsById>();
+  readonly #flowsByIngress = new AddressMap<FlowsBySlot>();
   readonly #flowContext: FlowContext;
   readonly #stopExpiry: () => void;
   /** The open upstream sockets, and the sum of the counters of the closed ones. */
@@ -179,18 +179,23 @@ export class Egress {
 
   /** Returns the flow with that key, a new one if necessary; `undefined` if the table is full. */
   #useFlow(ingress: SocketAddress, id: FlowId, nowMs: number): UpstreamFlow | undefined {
-    const known = this.#flowsByIngress.get(ingress)?.get(id);
-    if (known !== undefined) {
+    const slot = slotOf(id);
+    const known = this.#flowsByIngress.get(ingress)?.get(slot);
+    if (known?.key.id === id) {
       this.#flows.touch(known, nowMs);
       return known;
+    }
+    if (known !== undefined) {
+      this.#flows.counters.ended++;
+      this.#flows.remove(known);
     }
     const host = hostOf(ingress);
     if (!this.#flows.admit(host, nowMs)) return undefined;
     const flow = new UpstreamFlow({ ingress, id }, host, this.#flowContext);
     // Looked up after `admit`, which removes the map of an ingress with the ingress's last flow.
-    const flowsById = this.#flowsByIngress.get(ingress) ?? new Map<FlowId, UpstreamFlow>();
-    flowsById.set(id, flow);
-    this.#flowsByIngress.set(ingress, flowsById);
+    const flowsBySlot = this.#flowsByIngress.get(ingress) ?? new Map<number, UpstreamFlow>();
+    flowsBySlot.set(slot, flow);
+    this.#flowsByIngress.set(ingress, flowsBySlot);
     this.#flows.add(flow, nowMs);
     void this.#openFlow(flow);
     return flow;
@@ -216,9 +221,9 @@ export class Egress {
 
   #onRemove(flow: UpstreamFlow): void {
     const { ingress, id } = flow.key;
-    const flowsById = this.#flowsByIngress.get(ingress);
-    flowsById?.delete(id);
-    if (flowsById?.size === 0) this.#flowsByIngress.delete(ingress);
+    const flowsBySlot = this.#flowsByIngress.get(ingress);
+    flowsBySlot?.delete(slotOf(id));
+    if (flowsBySlot?.size === 0) this.#flowsByIngress.delete(ingress);
     this.#counters.drops.failed += flow.close();
     if (flow.socket === undefined) return;
     this.#upstreamSockets.delete(flow.socket);

@@ -60,6 +60,8 @@ export interface FlowCounters {
   expired: number;
   /** Replaced by a new flow when the table was full. */
   evicted: number;
+  /** Removed by an egress because the ingress has started another flow in the slot. */
+  ended: number;
   /** Refusals of a new flow when the table was full of flows in use: one per datagram. */
   refused: number;
 }
@@ -69,7 +71,7 @@ export interface FlowCounters {
  * each host. All operations are O(1).
  */
 export class FlowTable<F extends FlowEntry> {
-  readonly counters: FlowCounters = { opened: 0, expired: 0, evicted: 0, refused: 0 };
+  readonly counters: FlowCounters = { opened: 0, expired: 0, evicted: 0, ended: 0, refused: 0 };
   readonly #flowsMax: number;
   readonly #idleTimeoutMs: number;
   readonly #evictableAfterMs: number;

@@ -3,7 +3,7 @@
  * datagrams of all clients with their flow IDs through one connected socket, the tunnel. Forwards
  * replies from the tunnel to the client that their flow ID belongs to.
  *
- * Flow IDs start at a random number and are not reused. A late reply to an expired flow, or to a
+ * Flow IDs start at a random number and are not reused, but their slots are (tunnel-datagram.ts). A late reply to an expired flow, or to a
  * flow of an earlier process, is therefore dropped and does not reach the wrong client.
  */
 
@@ -27,7 +27,7 @@ import { hostOf } from "./host-flows.ts";
 import type { ProxySocket } from "./open-socket.ts";
 import { REPLY_FACTOR, ReplyAllowance } from "./reply-allowance.ts";
 import { type Runtime, systemRuntime } from "./runtime.ts";
-import { type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
+import { FLOW_SLOTS, type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
 
 /** The first flow ID is below: 2^29 more IDs then have at most 4 bytes (RFC 9000, section 16). */
 const FIRST_FLOW_ID_MAX = 2 ** 29;
@@ -37,6 +37,7 @@ export interface IngressOptions {
   readonly listen: HostAndPort;
   /** The address of the egress. */
   readonly tunnel: HostAndPort;
+  /** At most `FLOW_SLOTS`. */
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
   /** See `ReplyAllowance`. Default: `REPLY_FACTOR`. */
@@ -72,7 +73,10 @@ export class Ingress {
   readonly #flowsById = new Map<FlowId, ClientFlow>();
   readonly #stopExpiry: () => void;
   readonly #replyFactor: number;
+  /** The ID of the first flow in a slot that no flow has had. */
   #nextFlowId: number;
+  /** The next IDs in the slots of removed flows. */
+  readonly #nextIdsOfFreeSlots: number[] = [];
 
   private constructor(
     clientSocket: ProxySocket,
@@ -89,6 +93,7 @@ export class Ingress {
       onRemove: (flow) => {
         this.#flowsByClient.delete(flow.client);
         this.#flowsById.delete(flow.id);
+        this.#nextIdsOfFreeSlots.push(flow.id + FLOW_SLOTS);
       },
     });
     this.#stopExpiry = this.#flows.startExpiry(runtime);
@@ -190,7 +195,8 @@ export class Ingress {
     }
     const host = hostOf(client);
     if (!this.#flows.admit(host, nowMs)) return undefined;
-    const flow = new ClientFlow(client, this.#nextFlowId++, host, this.#replyFactor);
+    const id = this.#nextIdsOfFreeSlots.pop() ?? this.#nextFlowId++;
+    const flow = new ClientFlow(client, id, host, this.#replyFactor);
     this.#flowsByClient.set(client, flow);
     this.#flowsById.set(flow.id, flow);
     this.#flows.add(flow, nowMs);

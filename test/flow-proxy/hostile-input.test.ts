@@ -108,6 +108,10 @@ describe("a flood of new flows from one address", () => {
       // Those that were opened after the clients' flows are the flooder's: no client has a new one.
       expect(flowCounters.opened - clients.length + flowCounters.refused).toBe(2000);
       expect(flowCounters.evicted).toBeGreaterThan(0);
+      // The egress has removed the same flows: those of the clients have kept their upstream sockets.
+      const egress = proxy.egress.snapshot();
+      expect([egress.flows, egress.flowCounters.opened]).toEqual([FLOWS_MAX, flowCounters.opened]);
+      expect(egress.flowCounters.ended).toBe(flowCounters.evicted);
       proxy.close();
     });
   });
@@ -157,6 +161,7 @@ describe("a flood of new flows from one address", () => {
         await flooder.send(Uint8Array.of(0x40 | (id >> 8), id & 255, 7));
         if (id % 8 === 0) await net.clock.sleep(100);
       }
+      await net.clock.sleep(10);
       expect(proxy.egress.snapshot().flows).toBe(FLOWS_MAX);
       const { opened } = proxy.egress.snapshot().flowCounters;
       expect(await exchange(net, early)).toEqual([100]);

@@ -60,7 +60,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a removed flow can still be found by its ID",
     file: `${PROXY}/egress.ts`,
-    text: "flowsById?.delete(id);",
+    text: "flowsBySlot?.delete(slotOf(id));",
     by: "",
   },
   {
