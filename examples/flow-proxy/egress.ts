@@ -191,12 +191,12 @@ export class Egress {
     }
     const host = hostOf(ingress);
     if (!this.#flows.admit(host, nowMs)) return undefined;
-    const flow = new UpstreamFlow({ ingress, id }, host, this.#flowContext);
+    const flow = new UpstreamFlow({ ingress, id }, this.#flowContext);
     // Looked up after `admit`, which removes the map of an ingress with the ingress's last flow.
     const flowsBySlot = this.#flowsByIngress.get(ingress) ?? new Map<number, UpstreamFlow>();
     flowsBySlot.set(slot, flow);
     this.#flowsByIngress.set(ingress, flowsBySlot);
-    this.#flows.add(flow, nowMs);
+    this.#flows.add(flow, host, nowMs);
     void this.#openFlow(flow);
     return flow;
   }

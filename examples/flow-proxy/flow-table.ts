@@ -26,22 +26,16 @@ export const PROTECTED_SHARE: number = 1 / 8;
 
 /** The base class of flows: a node of the table's linked lists. Only the table writes to it. */
 export abstract class FlowEntry {
-  /** The host of the client, see `hostOf`. */
-  readonly host: string;
   /** When a datagram of the flow was forwarded, in either direction. */
   lastUsedMs = 0;
   /** When a datagram of its client was forwarded. */
   lastRequestMs = 0;
   older: FlowEntry | undefined = undefined;
   newer: FlowEntry | undefined = undefined;
-  /** The flows of the same host, and the neighbors in their list. */
-  siblings: HostFlows | undefined = undefined;
-  olderSibling: FlowEntry | undefined = undefined;
+  /** The neighbors in the list of the flows of the same host, and that list. */
   newerSibling: FlowEntry | undefined = undefined;
-
-  constructor(host: string) {
-    this.host = host;
-  }
+  olderSibling: FlowEntry | undefined = undefined;
+  siblings: HostFlows | undefined = undefined;
 }
 
 export interface FlowTableOptions<F> {
@@ -95,7 +89,10 @@ export class FlowTable<F extends FlowEntry> {
     return this.#size;
   }
 
-  /** Makes room for a new flow of `host`, if necessary and possible. Returns whether there is room. */
+  /**
+   * Makes room for a new flow of `host`, see `hostOf`, if necessary and possible. Returns whether there
+   * is room.
+   */
   admit(host: string, nowMs: number): boolean {
     if (this.#size < this.#flowsMax) return true;
     const victim = this.#victimFor(host, nowMs);
@@ -128,13 +125,13 @@ export class FlowTable<F extends FlowEntry> {
     return nowMs - flow.lastUsedMs >= this.#evictableAfterMs;
   }
 
-  /** Adds a flow. To be called after `admit` returned true. */
-  add(flow: F, nowMs: number): void {
+  /** Adds a flow of `host`. To be called after `admit` returned true. */
+  add(flow: F, host: string, nowMs: number): void {
     this.counters.opened++;
     this.#size++;
     flow.lastRequestMs = nowMs;
     this.#append(flow, nowMs);
-    this.#hosts.add(flow);
+    this.#hosts.add(flow, host);
   }
 
   /** Marks a flow as used by a datagram of its client. */
@@ -158,7 +155,11 @@ export class FlowTable<F extends FlowEntry> {
     if (flow === this.#newest) return;
     this.#unlink(flow);
     this.#append(flow, nowMs);
-    (flow.siblings as HostFlows).touch(flow);
+    // The siblings of the newest one are not accessed: with many hosts they are in no CPU cache.
+    if (flow.newerSibling === undefined) return;
+    const siblings = flow.siblings as HostFlows;
+    siblings.unlink(flow);
+    siblings.append(flow);
   }
 
   /** Removes a flow. It must be in the table. */

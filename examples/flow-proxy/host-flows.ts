@@ -42,13 +42,7 @@ export class HostFlows {
     this.host = host;
   }
 
-  /** Moves a flow to the end, as the most recently used one. */
-  touch(flow: FlowEntry): void {
-    if (flow === this.newest) return;
-    this.unlink(flow);
-    this.append(flow);
-  }
-
+  /** Appends a flow, as the most recently used one. */
   append(flow: FlowEntry): void {
     flow.olderSibling = this.newest;
     flow.newerSibling = undefined;
@@ -83,12 +77,12 @@ export class Hosts {
     return this.#bySize.get(this.#sizeMax)?.values().next().value;
   }
 
-  /** Adds a flow as the most recently used one of its host. */
-  add(flow: FlowEntry): void {
-    let flows = this.#hosts.get(flow.host);
+  /** Adds a flow as the most recently used one of `host`. */
+  add(flow: FlowEntry, host: string): void {
+    let flows = this.#hosts.get(host);
     if (flows === undefined) {
-      flows = new HostFlows(flow.host);
-      this.#hosts.set(flow.host, flows);
+      flows = new HostFlows(host);
+      this.#hosts.set(host, flows);
     }
     flow.siblings = flows;
     flows.append(flow);

@@ -55,8 +55,8 @@ class ClientFlow extends FlowEntry {
   readonly id: number;
   readonly allowance: ReplyAllowance;
 
-  constructor(client: SocketAddress, id: number, host: string, replyFactor: number) {
-    super(host);
+  constructor(client: SocketAddress, id: number, replyFactor: number) {
+    super();
     this.client = client;
     this.id = id;
     this.allowance = new ReplyAllowance(replyFactor);
@@ -196,10 +196,10 @@ export class Ingress {
     const host = hostOf(client);
     if (!this.#flows.admit(host, nowMs)) return undefined;
     const id = this.#nextIdsOfFreeSlots.pop() ?? this.#nextFlowId++;
-    const flow = new ClientFlow(client, id, host, this.#replyFactor);
+    const flow = new ClientFlow(client, id, this.#replyFactor);
     this.#flowsByClient.set(client, flow);
     this.#flowsById.set(flow.id, flow);
-    this.#flows.add(flow, nowMs);
+    this.#flows.add(flow, host, nowMs);
     return flow;
   }
 }

@@ -39,8 +39,8 @@ export class UpstreamFlow extends FlowEntry implements ReplyFlow {
   #out: SendBatch | undefined;
   #isClosed = false;
 
-  constructor(key: FlowKey, host: string, context: FlowContext) {
-    super(host);
+  constructor(key: FlowKey, context: FlowContext) {
+    super();
     this.key = key;
     this.allowance = new ReplyAllowance(context.replyFactor);
     this.#context = context;

@@ -14,9 +14,12 @@ import { SocketAddress } from "../../lib/index.ts";
 class Flow extends FlowEntry {
   readonly name: string;
 
+  readonly host: string;
+
   constructor(name: string, host: string) {
-    super(host);
+    super();
     this.name = name;
+    this.host = host;
   }
 }
 
@@ -30,7 +33,7 @@ function tableOf(flowsMax: number, idleTimeoutMs = 30_000) {
   const add = (name: string, nowMs: number, host = "host"): Flow | undefined => {
     if (!table.admit(host, nowMs)) return undefined;
     const flow = new Flow(name, host);
-    table.add(flow, nowMs);
+    table.add(flow, host, nowMs);
     return flow;
   };
   return { table, removed, add };

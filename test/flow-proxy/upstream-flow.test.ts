@@ -27,15 +27,18 @@ test.each([
   const { promise, resolve } = Promise.withResolvers<UdpSocket>();
   const opened: ProxySocket[] = [];
   const counters = newEndpointCounters();
-  const flow = new UpstreamFlow({ ingress: SocketAddress.ip("127.0.0.1", 9), id: 1 }, "127.0.0.1", {
-    counters,
-    runtime: systemRuntime,
-    replyFactor: 3,
-    replies: new ReplyQueue(tunnel, counters),
-    openSocket: () => promise,
-    onOpen: (upstream) => opened.push(upstream),
-    onReply: () => true,
-  });
+  const flow = new UpstreamFlow(
+    { ingress: SocketAddress.ip("127.0.0.1", 9), id: 1 },
+    {
+      counters,
+      runtime: systemRuntime,
+      replyFactor: 3,
+      replies: new ReplyQueue(tunnel, counters),
+      openSocket: () => promise,
+      onOpen: (upstream) => opened.push(upstream),
+      onReply: () => true,
+    },
+  );
   const opening = flow.open();
   if (isClosed) flow.close();
   resolve(socket);

@@ -26,9 +26,9 @@ const clients = Array.from({ length: flows }, (_, i) => clientAddress(i));
 for (const client of clients) {
   const host = hostOf(client);
   if (!table.admit(host, 0)) throw new Error("table expected to have room for every flow, is full");
-  const flow = new Flow(host);
+  const flow = new Flow();
   byClient.set(client, flow);
-  table.add(flow, 0);
+  table.add(flow, host, 0);
 }
 const residentBytes = process.memoryUsage.rss() - before;
 
