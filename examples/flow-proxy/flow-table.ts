@@ -129,15 +129,15 @@ export class FlowTable<F extends FlowEntry> {
   add(flow: F, host: string, nowMs: number): void {
     this.counters.opened++;
     this.#size++;
-    flow.lastRequestMs = nowMs;
-    this.#append(flow, nowMs);
+    flow.lastRequestMs = flow.lastUsedMs = nowMs;
+    this.#append(flow);
     this.#hosts.add(flow, host);
   }
 
   /** Marks a flow as used by a datagram of its client. */
   touch(flow: F, nowMs: number): void {
-    flow.lastRequestMs = nowMs;
-    this.#use(flow, nowMs);
+    flow.lastRequestMs = flow.lastUsedMs = nowMs;
+    if (flow !== this.#newest) this.#moveToEnd(flow);
   }
 
   /**
@@ -146,15 +146,15 @@ export class FlowTable<F extends FlowEntry> {
    */
   touchByReply(flow: F, nowMs: number): boolean {
     if (nowMs - flow.lastRequestMs >= this.#idleTimeoutMs) return false;
-    this.#use(flow, nowMs);
+    flow.lastUsedMs = nowMs;
+    if (flow !== this.#newest) this.#moveToEnd(flow);
     return true;
   }
 
-  #use(flow: F, nowMs: number): void {
-    flow.lastUsedMs = nowMs;
-    if (flow === this.#newest) return;
+  /** Makes a flow the most recently used one, in both lists. */
+  #moveToEnd(flow: F): void {
     this.#unlink(flow);
-    this.#append(flow, nowMs);
+    this.#append(flow);
     // The siblings of the newest one are not accessed: with many hosts they are in no CPU cache.
     if (flow.newerSibling === undefined) return;
     const siblings = flow.siblings as HostFlows;
@@ -191,8 +191,7 @@ export class FlowTable<F extends FlowEntry> {
     while (this.#oldest !== undefined) this.remove(this.#oldest);
   }
 
-  #append(flow: F, nowMs: number): void {
-    flow.lastUsedMs = nowMs;
+  #append(flow: F): void {
     flow.older = this.#newest;
     flow.newer = undefined;
     if (this.#newest === undefined) this.#oldest = flow;
