@@ -3,8 +3,9 @@
  * datagrams of all clients with their flow IDs through one connected socket, the tunnel. Forwards
  * replies from the tunnel to the client that their flow ID belongs to.
  *
- * Flow IDs start at a random number and are not reused, but their slots are (tunnel-datagram.ts). A late reply to an expired flow, or to a
- * flow of an earlier process, is therefore dropped and does not reach the wrong client.
+ * Flow IDs start at a random number and are not reused, but their slots are (tunnel-datagram.ts). A
+ * late reply to an expired flow, or to a flow of an earlier process, is therefore dropped and does not
+ * reach the wrong client.
  */
 
 import {

@@ -2,7 +2,7 @@
 
 import type { Mutant } from "../mutant.ts";
 
-const tests = ["forwarding", "flow-table", "endpoints", "hostile-input"]
+const tests = ["forwarding", "flow-table", "endpoints", "floods", "hostile-input"]
   .map((name) => `test/flow-proxy/${name}.test.ts`)
   .concat("test/fuzz/fuzz.test.ts");
 
