@@ -1,7 +1,11 @@
 /** Loads the native functions, or throws if that is not possible at the moment. */
 
-import { loadNative, type Native } from "../../ffi/native.ts";
+import { loadNative, type Native, type NativeResult } from "../../ffi/native.ts";
 import { SocketError } from "./errors.ts";
+import { sharedValue } from "./thread-state.ts";
+
+/** As `loadNative` of ffi/native.ts. Further copies of the library call that of the first. */
+export const loadThreadNative: () => NativeResult = sharedValue("loadNative", () => loadNative);
 
 /** The native functions of a thread, or the permanent reason why there are none. */
 export type FunctionsResult = { readonly native: Native } | { readonly reason: string };
@@ -13,7 +17,7 @@ export type FunctionsResult = { readonly native: Native } | { readonly reason: s
  * @throws SocketError if the process is out of descriptors or memory.
  */
 export function loadFunctions(syscall: string): FunctionsResult {
-  const loaded = loadNative();
+  const loaded = loadThreadNative();
   if ("native" in loaded || loaded.errno === 0) return loaded;
   throw new SocketError({ errno: loaded.errno, syscall, detail: loaded.reason });
 }
