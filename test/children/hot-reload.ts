@@ -2,11 +2,11 @@
  * A program for `bun --hot` with a socket, which saves itself to be reloaded, and prints what it
  * holds after each load. Sockets of earlier loads exchange datagrams with that of the latest.
  *
- * The test copies it, and replaces the path of the library and the number of reloads.
+ * The test copies it, and replaces the path of the library. The number of reloads is in RELOADS.
  */
 
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
-import { recvmmsg, type SocketAddress, UdpSocket } from "LIBRARY";
+import { recvmmsg, type SocketAddress, UdpSocket } from "../../lib/index.ts";
 
 /** What the process holds. */
 export interface Holdings {
@@ -27,16 +27,18 @@ interface Loads {
   readonly holdings: Holdings[];
 }
 
-const loads: Loads = ((globalThis as { loads?: Loads }).loads ??= {
+const shared = globalThis as { loads?: Loads };
+shared.loads ??= {
   count: 0,
   functions: new Set(),
   first: undefined,
   latest: undefined,
   holdings: [],
-});
+};
+const { loads } = shared;
 
 /** The number of reloads. */
-const RELOADS = Number("COUNT");
+const RELOADS = Number(process.env.RELOADS);
 
 function holdings(): Holdings {
   const descriptors = readdirSync("/proc/self/fd");

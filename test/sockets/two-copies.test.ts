@@ -66,9 +66,11 @@ describe("a second copy of the same version", () => {
   );
 
   test("opens no descriptors but those of its sockets", async () => {
-    await using _first = await own.UdpSocket.bind({ hostname: "127.0.0.1", backend: "native" });
+    await using _first = await bindAny();
+    using fresh = new LibraryCopy();
+    const { UdpSocket } = await fresh.load();
     const before = openDescriptors();
-    await using _second = await second.UdpSocket.bind({ hostname: "127.0.0.1", backend: "native" });
+    await using _second = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "native" });
     expect(openDescriptors()).toBe(before + 1);
   });
 
