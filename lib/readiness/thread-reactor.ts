@@ -2,8 +2,7 @@
 
 import type { Native } from "../../ffi/native.ts";
 import { readVariable } from "../support/environment.ts";
-import { lackError } from "../support/lacks.ts";
-import { loadFunctions } from "../support/native.ts";
+import { lackError, loadFunctions } from "../support/native.ts";
 import { sharedValue } from "../support/thread-state.ts";
 import { useSystemClock } from "../support/timers.ts";
 import { warn } from "../support/warn.ts";

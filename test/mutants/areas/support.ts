@@ -7,7 +7,7 @@ const ERRORS = {
   tests: ["test/support/errors.test.ts", "test/sockets/udp-errors.test.ts"],
 };
 const LACKS = {
-  file: "lib/support/lacks.ts",
+  file: "lib/support/native.ts",
   tests: ["test/support/errors.test.ts", "test/readiness/scarce-descriptors.test.ts"],
 };
 const ENV = { file: "lib/support/environment.ts", tests: ["test/support/environment.test.ts"] };
