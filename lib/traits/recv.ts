@@ -19,6 +19,7 @@ import {
   MAX_DATAGRAM_SIZE,
 } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { setImmediate } from "../support/timers.ts";
 
 /** Options of `recvMany`. */
@@ -351,3 +352,6 @@ export abstract class DatagramSocketRecv {
     this._recvError.set(error);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+DatagramSocketRecv = sharedClass("DatagramSocketRecv", DatagramSocketRecv);
