@@ -55,8 +55,8 @@ export class QuicConnection implements StreamOwner, Timed {
   readonly ecnReceived: EcnCounts = { notEct: 0, ect1: 0, ect0: 0, ce: 0 };
   /** Datagrams that quiche refused: damaged, forged, or of an unexpected kind. */
   refusedDatagrams = 0;
-  streamsWaiting = 0;
-  deadlineMs = Number.POSITIVE_INFINITY;
+  readonly streamsWaiting: Set<QuicStream> = new Set();
+  deadlineMs: number = Number.POSITIVE_INFINITY;
   queueIndex: number = -1;
   /** Whether the driver has queued it for sending. */
   isQueued = false;
@@ -184,10 +184,9 @@ export class QuicConnection implements StreamOwner, Timed {
       native.newSourceCid(id, resetToken, false);
     }
     this.#handlePathEvents();
-    for (const id of native.readable()) this.#readStream(id);
+    if (native.isReadable()) for (const id of native.readable()) this.#readStream(id);
     this.#readDatagrams();
-    if (this.streamsWaiting === 0) return;
-    for (const id of native.writable()) this.#streams.get(id)?._write();
+    for (const stream of this.streamsWaiting) stream._write();
   }
 
   /**

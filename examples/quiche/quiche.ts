@@ -78,13 +78,11 @@ export interface NativeConnection {
   sendQuantum(): number;
   streamRecv(stream: number, data: Uint8Array): [length: number, fin: boolean] | null;
   streamSend(stream: number, data: Uint8Array, fin: boolean): number | null;
-  streamShutdown(stream: number, direction: number, error: number): void | null;
-  streamWritable(stream: number, bytes: number): boolean;
+  streamShutdown(stream: number, direction: number, error: number): undefined | null;
+  isReadable(): boolean;
   readable(): Iterable<number>;
-  writable(): Iterable<number>;
   dgramRecv(data: Uint8Array): number | null;
-  dgramRecvQueueLen(): number;
-  dgramSend(data: Uint8Array): void | null;
+  dgramSend(data: Uint8Array): undefined | null;
   dgramMaxWritableLen(): number | null;
   isDgramSendQueueFull(): boolean;
   timeout(): number | null;
@@ -97,7 +95,7 @@ export interface NativeConnection {
   sourceCidsLeft(): number;
   newSourceCid(id: Uint8Array, resetToken: bigint, retireIfNeeded: boolean): number;
   retiredScidNext(): Uint8Array | null;
-  close(isApp: boolean, error: number, reason: Uint8Array): void | null;
+  close(isApp: boolean, error: number, reason: Uint8Array): undefined | null;
   applicationProto(): Uint8Array;
   isEstablished(): boolean;
   isDraining(): boolean;

@@ -10,8 +10,8 @@ export interface StreamOwner {
   readonly native: NativeConnection;
   /** Called when packets may have to be sent. */
   wake(): void;
-  /** Counts the streams that wait until they can write. */
-  streamsWaiting: number;
+  /** The streams that wait until quiche accepts more of their bytes. */
+  readonly streamsWaiting: Set<QuicStream>;
 }
 
 interface Write {
@@ -53,7 +53,7 @@ export class QuicStream {
   write(bytes: Uint8Array, fin = false): Promise<void> {
     const write = { bytes, fin, done: Promise.withResolvers<void>(), sent: 0 };
     if (this.#writes.push(write) === 1) {
-      this.#owner.streamsWaiting++;
+      this.#owner.streamsWaiting.add(this);
       this._write();
     }
     this.#owner.wake();
@@ -112,14 +112,14 @@ export class QuicStream {
       write.done.resolve();
       this.#writes.shift();
     }
-    this.#owner.streamsWaiting--;
+    this.#owner.streamsWaiting.delete(this);
   }
 
   /** Rejects all writes. */
   _fail(error: Error): void {
     if (this.#writes.length === 0) return;
     for (const { done } of this.#writes.splice(0)) done.reject(error);
-    this.#owner.streamsWaiting--;
+    this.#owner.streamsWaiting.delete(this);
   }
 }
 
