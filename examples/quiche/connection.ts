@@ -13,8 +13,8 @@ export interface ConnectionOwner {
   wake(connection: QuicConnection): void;
   /** Makes a connection ID that leads to the connection, and the token of its stateless reset. */
   issueId(connection: QuicConnection): { readonly id: Uint8Array; readonly resetToken: bigint };
-  /** The peer does not use this connection ID any more. */
-  retireId(id: Uint8Array): void;
+  /** The peer does not use this ID of the connection any more. */
+  retireId(connection: QuicConnection, id: Uint8Array): void;
 }
 
 /** Why a connection ended. */
@@ -66,6 +66,7 @@ export class QuicConnection implements StreamOwner, Timed {
   readonly #established = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<CloseInfo>();
   #isEstablished = false;
+  #endError: Error | undefined;
   #migration: { readonly path: Path; readonly done: PromiseWithResolvers<void> } | undefined;
   /** The next stream IDs: bit 0 is the initiator, bit 1 is set for unidirectional streams. */
   #nextBidirectional: number;
@@ -108,9 +109,12 @@ export class QuicConnection implements StreamOwner, Timed {
     const id = isUnidirectional ? this.#nextUnidirectional : this.#nextBidirectional;
     if (isUnidirectional) this.#nextUnidirectional += 4;
     else this.#nextBidirectional += 4;
-    const stream = new QuicStream(this, id);
-    this.#streams.set(id, stream);
-    return stream;
+    return this.#addStream(id);
+  }
+
+  /** The number of streams that have not ended in both directions. */
+  get streams(): number {
+    return this.#streams.size;
   }
 
   /** The maximum length of a DATAGRAM to this peer in bytes; 0 if it does not accept any. */
@@ -118,7 +122,11 @@ export class QuicConnection implements StreamOwner, Timed {
     return this.native.dgramMaxWritableLen() ?? 0;
   }
 
-  /** Sends a DATAGRAM (RFC 9221), which is copied. Returns false if the queue is full. */
+  /**
+   * Sends a DATAGRAM (RFC 9221), which is copied. Returns false if the queue is full.
+   *
+   * @throws Error if it is longer than `datagramBytesMax`.
+   */
   sendDatagram(bytes: Uint8Array): boolean {
     if (this.native.isDgramSendQueueFull()) return false;
     this.native.dgramSend(bytes);
@@ -149,8 +157,17 @@ export class QuicConnection implements StreamOwner, Timed {
     await this.#migration.done.promise;
   }
 
+  /** The error of writes, once the connection has ended. */
+  get endError(): Error | undefined {
+    return this.#endError;
+  }
+
   wake(): void {
     this.#owner.wake(this);
+  }
+
+  forget(stream: QuicStream): void {
+    this.#streams.delete(stream.id);
   }
 
   // --------------------------------------------------------------------- called by the driver ----
@@ -214,6 +231,7 @@ export class QuicConnection implements StreamOwner, Timed {
   _end(): void {
     const info = this.#closeInfo();
     const error = new Error(`the connection was closed: ${info.reason || `code ${info.code}`}`);
+    this.#endError = error;
     this.#established.reject(error);
     this.#migration?.done.reject(error);
     for (const stream of this.#streams.values()) stream._fail(error);
@@ -226,11 +244,21 @@ export class QuicConnection implements StreamOwner, Timed {
     if (stream === undefined) {
       // A stream of this side that was removed: only its end can still arrive.
       if ((id & 1) === this.#initiator) return;
-      stream = new QuicStream(this, id);
-      this.#streams.set(id, stream);
+      stream = this.#addStream(id);
       this.onStream?.(stream);
     }
     stream._read();
+  }
+
+  #addStream(id: number): QuicStream {
+    const isUnidirectional = (id & 2) !== 0;
+    const isOwn = (id & 1) === this.#initiator;
+    const stream = new QuicStream(this, id, {
+      isReadable: !(isUnidirectional && isOwn),
+      isWritable: !isUnidirectional || isOwn,
+    });
+    this.#streams.set(id, stream);
+    return stream;
   }
 
   #readDatagrams(): void {
@@ -248,7 +276,7 @@ export class QuicConnection implements StreamOwner, Timed {
     for (;;) {
       const id = native.retiredScidNext();
       if (id === null) break;
-      this.#owner.retireId(id);
+      this.#owner.retireId(this, id);
     }
     for (let event = native.pathEventNext(); event; event = native.pathEventNext()) {
       if (event.type === "PeerMigrated") {

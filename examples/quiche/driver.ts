@@ -141,8 +141,9 @@ export class QuicEndpoint implements PacketReceiver, ConnectionOwner {
     return { id, resetToken };
   }
 
-  retireId(id: Uint8Array): void {
+  retireId(connection: QuicConnection, id: Uint8Array): void {
     this.#router.delete(id);
+    this.#connections.get(connection)?.delete(id.toHex());
   }
 
   // ------------------------------------------------------------------------ called by the I/O ----
@@ -183,20 +184,21 @@ export class QuicEndpoint implements PacketReceiver, ConnectionOwner {
     if (this.#isInCycle) return;
     this.#isInCycle = true;
     this.#isScheduled = false;
-    for (let i = 0; i < this.#queue.length; i++) {
-      const connection = this.#queue[i] as QuicConnection;
-      connection._process();
-      // From here on a wake queues it again.
-      connection.isQueued = false;
-      if (!this.#send(connection)) {
-        this.#queue = this.#queue.slice(i + 1);
-        this.#isInCycle = false;
-        return;
+    let next = 0;
+    try {
+      while (next < this.#queue.length) {
+        const connection = this.#queue[next++] as QuicConnection;
+        // From here on a wake queues it again.
+        connection.isQueued = false;
+        connection._process();
+        if (!this.#send(connection)) return;
       }
+      this.#io.flush();
+    } finally {
+      // A handler of the application may have thrown.
+      this.#queue.splice(0, next);
+      this.#isInCycle = false;
     }
-    this.#queue.length = 0;
-    this.#io.flush();
-    this.#isInCycle = false;
   }
 
   /** Lets a connection send one burst. Returns false if the socket is blocked. */

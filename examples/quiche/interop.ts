@@ -10,7 +10,7 @@ const PEERS = join(import.meta.dir, "peers");
 /** Another QUIC stack: the command of its program, or why it cannot run here. */
 export type Peer =
   | { readonly name: string; readonly command: readonly string[]; readonly reason?: never }
-  | { readonly name: string; readonly reason: string };
+  | { readonly name: string; readonly command?: never; readonly reason: string };
 
 /** What a client of another stack reports. */
 export interface ClientReport {

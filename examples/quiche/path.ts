@@ -20,8 +20,7 @@ export function toHostPort({ address, port }: SocketAddress): HostPort {
   return { host: address, port };
 }
 
-/** The maximum number of paths of a connection. Peers that change their address more often than
- * this between two validations start over with the oldest. */
+/** The maximum number of paths of a connection. The oldest makes room for another. */
 const PATHS_MAX = 8;
 
 /** The paths of one connection, the current one and those that are being validated. */

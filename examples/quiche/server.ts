@@ -16,7 +16,9 @@ const REQUEST_BYTES_MAX = 16;
 
 /** Serves a connection. */
 export function serve(connection: QuicConnection): void {
-  connection.onDatagram = (bytes) => void connection.sendDatagram(bytes);
+  connection.onDatagram = (bytes) => {
+    if (bytes.length <= connection.datagramBytesMax) connection.sendDatagram(bytes);
+  };
   connection.onStream = serveStream;
 }
 

@@ -12,6 +12,10 @@ export interface StreamOwner {
   wake(): void;
   /** The streams that wait until quiche accepts more of their bytes. */
   readonly streamsWaiting: Set<QuicStream>;
+  /** The error of writes, once the connection has ended. */
+  readonly endError: Error | undefined;
+  /** Called when both directions of the stream have ended. */
+  forget(stream: QuicStream): void;
 }
 
 interface Write {
@@ -32,10 +36,18 @@ export class QuicStream {
   #onData: ((bytes: Uint8Array, fin: boolean) => void) | undefined;
   readonly #owner: StreamOwner;
   readonly #writes: Write[] = [];
+  #isReadable: boolean;
+  #isWritable: boolean;
 
-  constructor(owner: StreamOwner, id: number) {
+  constructor(
+    owner: StreamOwner,
+    id: number,
+    { isReadable, isWritable }: { readonly isReadable: boolean; readonly isWritable: boolean },
+  ) {
     this.#owner = owner;
     this.id = id;
+    this.#isReadable = isReadable;
+    this.#isWritable = isWritable;
   }
 
   /** The handler of the data of the peer. Data that was received before is passed to it at once. */
@@ -51,6 +63,8 @@ export class QuicStream {
    * @throws Error if the stream was stopped by the peer, or the connection was closed.
    */
   write(bytes: Uint8Array, fin = false): Promise<void> {
+    const { endError } = this.#owner;
+    if (endError !== undefined) return Promise.reject(endError);
     const write = { bytes, fin, done: Promise.withResolvers<void>(), sent: 0 };
     if (this.#writes.push(write) === 1) {
       this.#owner.streamsWaiting.add(this);
@@ -70,12 +84,14 @@ export class QuicStream {
         // The direction has ended, or does not exist.
       }
     }
+    this.#isReadable = false;
     this._fail(new Error(`stream ${this.id} was reset`));
+    this.#endWriting();
     this.#owner.wake();
   }
 
-  /** Passes available data to the handler. Returns whether the peer's side has ended. */
-  _read(): boolean {
+  /** Passes available data to the handler. */
+  _read(): void {
     const { native } = this.#owner;
     while (this.#onData !== undefined) {
       let read: [number, boolean] | null;
@@ -83,15 +99,20 @@ export class QuicStream {
         read = native.streamRecv(this.id, readBuffer);
       } catch (error) {
         // The peer has reset the stream, or it does not exist yet.
-        if ((error as Error).message.startsWith("StreamReset")) this.#onData(NO_BYTES, true);
-        return true;
+        if ((error as Error).message.startsWith("StreamReset")) {
+          this.#onData(NO_BYTES, true);
+          this.#endReading();
+        }
+        return;
       }
-      if (read === null) return false;
+      if (read === null) return;
       const [length, fin] = read;
       this.#onData(length === readBuffer.length ? readBuffer : readBuffer.subarray(0, length), fin);
-      if (fin) return true;
+      if (fin) {
+        this.#endReading();
+        return;
+      }
     }
-    return false;
   }
 
   /** Passes as many queued bytes to quiche as it accepts. */
@@ -104,6 +125,7 @@ export class QuicStream {
         sent = native.streamSend(this.id, left, write.fin);
       } catch (error) {
         this._fail(error as Error);
+        this.#endWriting();
         return;
       }
       if (sent === null) return;
@@ -111,8 +133,19 @@ export class QuicStream {
       if (write.sent < write.bytes.length) return;
       write.done.resolve();
       this.#writes.shift();
+      if (write.fin) this.#endWriting();
     }
     this.#owner.streamsWaiting.delete(this);
+  }
+
+  #endReading(): void {
+    this.#isReadable = false;
+    if (!this.#isWritable) this.#owner.forget(this);
+  }
+
+  #endWriting(): void {
+    this.#isWritable = false;
+    if (!this.#isReadable) this.#owner.forget(this);
   }
 
   /** Rejects all writes. */

@@ -31,6 +31,11 @@ export class DeadlineQueue<T extends Timed> {
     return this.#heap.length;
   }
 
+  /** The earliest deadline; infinite if there is none. */
+  get earliestMs(): number {
+    return this.#heap[0]?.deadlineMs ?? Number.POSITIVE_INFINITY;
+  }
+
   /** Sets or changes the deadline of an item. */
   set(item: T, deadlineMs: number): void {
     item.deadlineMs = deadlineMs;
