@@ -21,6 +21,11 @@ function makeBlock(): Uint8Array<ArrayBuffer> {
   return block;
 }
 
+/** A stream to write a body to. */
+export interface BodyStream {
+  write(bytes: Uint8Array, fin: boolean): Promise<void>;
+}
+
 const template = makeBlock();
 
 /**
@@ -34,6 +39,16 @@ export function* bodyBlocks(bytes: number): Generator<Uint8Array<ArrayBuffer>, v
     view.setUint32(0, at);
     yield bytes - at >= BLOCK_BYTES ? block : block.subarray(0, bytes - at);
   }
+}
+
+/** Writes the body of `bytes` bytes, no faster than the peer receives it, and ends the stream. */
+export async function writeBody(stream: BodyStream, bytes: number): Promise<void> {
+  let left = bytes;
+  for (const block of bodyBlocks(bytes)) {
+    left -= block.length;
+    await stream.write(block, left === 0);
+  }
+  if (bytes === 0) await stream.write(new Uint8Array(0), true);
 }
 
 /** Returns the SHA-256 of the body of `bytes` bytes in hexadecimal. */

@@ -1,6 +1,6 @@
 /** The client of the demonstration: transfers and DATAGRAM round trips, each verified. */
 
-import { bodyBlocks, bodyDigest } from "./body.ts";
+import { bodyDigest, writeBody } from "./body.ts";
 import type { QuicConnection } from "./connection.ts";
 import { UPLOAD_PREFIX } from "./server.ts";
 
@@ -53,8 +53,7 @@ export async function upload(connection: QuicConnection, bytes: number): Promise
     if (fin) reply.resolve(text);
   };
   await stream.write(new TextEncoder().encode(UPLOAD_PREFIX));
-  for (const block of bodyBlocks(bytes)) await stream.write(block);
-  await stream.write(new Uint8Array(0), true);
+  await writeBody(stream, bytes);
   expectDigest((await Promise.race([reply.promise, failed(connection)])) ?? "", bytes);
 }
 

@@ -145,16 +145,21 @@ export class QuicConnection implements StreamOwner, Timed {
    * Moves the connection to another local address (RFC 9000 section 9.2), which the socket must
    * receive for: sends a probe from there, and migrates when the peer has replied to it.
    *
-   * @throws Error if the peer has provided no connection ID for another path, or does not reply.
+   * @throws Error if the peer has provided no connection ID for another path, or does not reply
+   * within `timeoutMs`, 3000 by default. The connection keeps its path then.
    */
-  async migrate(local: SocketAddress): Promise<void> {
+  async migrate(
+    local: SocketAddress,
+    { timeoutMs = 3000 }: { readonly timeoutMs?: number } = {},
+  ): Promise<void> {
     if (this.#migration !== undefined) throw new Error("another migration is in progress");
     if (this.native.availableDcids() === 0) throw new Error("the peer provided no connection ID");
     const path = this.#paths.find(local, this.peer);
     this.native.probePath(toHostPort(local), toHostPort(this.peer));
     this.#migration = { path, done: Promise.withResolvers() };
     this.wake();
-    await this.#migration.done.promise;
+    const timer = setTimeout(() => this.#failMigration(), timeoutMs);
+    await this.#migration.done.promise.finally(() => clearTimeout(timer));
   }
 
   /** The error of writes, once the connection has ended. */
@@ -203,7 +208,7 @@ export class QuicConnection implements StreamOwner, Timed {
     this.#handlePathEvents();
     if (native.isReadable()) for (const id of native.readable()) this.#readStream(id);
     this.#readDatagrams();
-    for (const stream of this.streamsWaiting) stream._write();
+    if (this.streamsWaiting.size > 0) this.#continueWrites();
   }
 
   /**
@@ -237,6 +242,15 @@ export class QuicConnection implements StreamOwner, Timed {
     for (const stream of this.#streams.values()) stream._fail(error);
     this.#streams.clear();
     this.#closed.resolve(info);
+  }
+
+  /** Lets each waiting stream write once. One that writes moves to the end of the set. */
+  #continueWrites(): void {
+    let left = this.streamsWaiting.size;
+    for (const stream of this.streamsWaiting) {
+      stream._write();
+      if (--left === 0) return;
+    }
   }
 
   #readStream(id: number): void {
@@ -282,11 +296,15 @@ export class QuicConnection implements StreamOwner, Timed {
       if (event.type === "PeerMigrated") {
         this.onPeerMigrated?.(`${event.new.host}:${event.new.port}`);
       } else if (event.type === "FailedValidation") {
-        this.#migration?.done.reject(new Error("the peer did not reply on the new path"));
-        this.#migration = undefined;
+        this.#failMigration();
       }
     }
     this.#completeMigration();
+  }
+
+  #failMigration(): void {
+    this.#migration?.done.reject(new Error("the peer did not reply on the new path"));
+    this.#migration = undefined;
   }
 
   #completeMigration(): void {

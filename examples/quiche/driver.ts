@@ -23,6 +23,14 @@ export interface EndpointOptions extends TransportOptions {
   readonly connectionsMax?: number | undefined;
 }
 
+/** Options of `QuicEndpoint.close`. */
+export interface CloseOptions {
+  /** The code of the application for the peers. Default 0. */
+  readonly code?: number | undefined;
+  readonly reason?: string | undefined;
+  readonly timeoutMs?: number | undefined;
+}
+
 /** Counters of an endpoint. */
 export interface EndpointCounters {
   accepted: number;
@@ -37,7 +45,7 @@ export interface EndpointCounters {
 const INITIAL_BYTES_MIN = 1200;
 /** quiche reports timeouts in whole milliseconds, rounded down. */
 const TIMEOUT_ROUNDING_MS = 1;
-/** How long `close` waits for connections to end. */
+/** How long `close` waits by default: the peer learns of it, and repeated packets get a reply. */
 const CLOSE_MS_MAX = 1000;
 
 /** The connections of one socket. */
@@ -110,13 +118,20 @@ export class QuicEndpoint implements PacketReceiver, ConnectionOwner {
     return connection;
   }
 
-  /** Closes all connections, waits until they have ended, for one second at most, and the socket. */
-  async close(code = 0, reason = ""): Promise<void> {
+  /**
+   * Closes all connections, waits until they have ended, for `timeoutMs` at most (one second by
+   * default), and closes the socket.
+   */
+  async close({
+    code = 0,
+    reason = "",
+    timeoutMs = CLOSE_MS_MAX,
+  }: CloseOptions = {}): Promise<void> {
     const connections = [...this.#connections.keys()];
     for (const connection of connections) connection.close(code, reason);
     const ended = Promise.all(connections.map(({ closed }) => closed));
     const limit = Promise.withResolvers<void>();
-    const timer = setTimeout(limit.resolve, CLOSE_MS_MAX);
+    const timer = setTimeout(limit.resolve, timeoutMs);
     await Promise.race([ended, limit.promise]);
     clearTimeout(timer);
     this.#timers.clear();

@@ -3,7 +3,7 @@
  * digits, or sends a body after the word "sha256 " and receives its digest. Each DATAGRAM is echoed.
  */
 
-import { bodyBlocks } from "./body.ts";
+import { writeBody } from "./body.ts";
 import type { QuicConnection } from "./connection.ts";
 import type { QuicStream } from "./stream.ts";
 
@@ -44,9 +44,7 @@ function serveStream(stream: QuicStream): void {
   };
 }
 
-/** Writes the body of `bytes` bytes, no faster than the client receives it. */
-export async function sendBody(stream: QuicStream, bytes: number): Promise<void> {
+async function sendBody(stream: QuicStream, bytes: number): Promise<void> {
   if (!Number.isSafeInteger(bytes)) return stream.reset(1);
-  for (const block of bodyBlocks(bytes)) await stream.write(block);
-  await stream.write(new Uint8Array(0), true);
+  await writeBody(stream, bytes);
 }

@@ -60,6 +60,9 @@ export class QuicStream {
    * Writes to the stream. The bytes are borrowed until the promise settles, which is when quiche has
    * accepted all of them: wait for it to send no faster than the peer receives.
    *
+   * Pass `fin` with the last bytes. quiche 0.18 may lose an end that is written later, without bytes,
+   * while other streams use up the congestion window.
+   *
    * @throws Error if the stream was stopped by the peer, or the connection was closed.
    */
   write(bytes: Uint8Array, fin = false): Promise<void> {
@@ -130,6 +133,9 @@ export class QuicStream {
       }
       if (sent === null) return;
       write.sent += sent;
+      // The other streams that wait are first next time.
+      this.#owner.streamsWaiting.delete(this);
+      this.#owner.streamsWaiting.add(this);
       if (write.sent < write.bytes.length) return;
       write.done.resolve();
       this.#writes.shift();

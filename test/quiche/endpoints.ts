@@ -17,6 +17,9 @@ export const quiche = result.quiche as Quiche;
 
 export const identity: Identity = makeIdentity();
 
+/** An endpoint waits that long for its peers, which are mostly closed before it. */
+const CLOSE_MS_MAX = 30;
+
 /** An endpoint, its socket, and the connections that it has accepted. */
 export interface TestEndpoint extends AsyncDisposable {
   readonly endpoint: QuicEndpoint;
@@ -42,8 +45,9 @@ async function open(
       },
     }),
   });
+  const close = () => endpoint.close({ timeoutMs: CLOSE_MS_MAX });
   const address = SocketAddress.ip("127.0.0.1", io.localAddr.port);
-  return { endpoint, io, accepted, address, [Symbol.asyncDispose]: () => endpoint.close() };
+  return { endpoint, io, accepted, address, [Symbol.asyncDispose]: close };
 }
 
 /** Opens a server: by default that of the demonstration. */

@@ -32,7 +32,8 @@ describe.skipIf(skipReason !== undefined)("paths", () => {
     await connection.established;
     await download(connection, 10_000);
     // The system refuses to send from an address that this host does not have.
-    const migration = connection.migrate(SocketAddress.ip("192.0.2.1", client.address.port));
+    const elsewhere = SocketAddress.ip("192.0.2.1", client.address.port);
+    const migration = connection.migrate(elsewhere, { timeoutMs: 50 });
     expect(await migration.catch((error: Error) => error.message)).toMatch(/did not reply/);
     await download(connection, 10_000);
   });
@@ -82,9 +83,9 @@ describe.skipIf(skipReason !== undefined)("paths", () => {
     await connection.established;
     await download(connection, 10_000);
     const { ect0, notEct, ect1, ce } = server.accepted[0]?.ecnReceived ?? {};
-    expect(ect0).toBeGreaterThan(3);
+    expect(ect0).toBeGreaterThan(1);
     expect([notEct, ect1, ce]).toEqual([0, 0, 0]);
-    expect(connection.ecnReceived.notEct).toBeGreaterThan(3);
+    expect(connection.ecnReceived.notEct).toBeGreaterThan(1);
   });
 });
 
