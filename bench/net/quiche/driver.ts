@@ -50,5 +50,8 @@ process.exit(0);
 function packetsPer(io: PacketIo): Record<string, number> {
   if (!(io instanceof BatchIo)) return {};
   const { datagramsSent, messagesSent, sendCalls } = io.socket.counters;
-  return { perMessage: datagramsSent / messagesSent, perCall: datagramsSent / sendCalls };
+  return {
+    serverOutPerMessage: datagramsSent / messagesSent,
+    serverOutPerCall: datagramsSent / sendCalls,
+  };
 }

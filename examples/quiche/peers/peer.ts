@@ -11,6 +11,7 @@
 
 import { createHash } from "node:crypto";
 import process from "node:process";
+import { bodyDigest } from "../body.ts";
 
 /** The environment variable of the key and certificate. */
 export const IDENTITY_VARIABLE = "QUIC_IDENTITY";
@@ -49,15 +50,19 @@ export async function runPeer(stack: PeerStack): Promise<never> {
   if (role === "client") {
     const [port = 0, bytes = 0, datagrams = 0] = numbers;
     const connection = await stack.connect(port, identity.certificate);
-    const result = await download(connection, bytes);
+    const result = await download(connection, bytes, true);
     print({ ...result, echoed: await echo(connection, datagrams) });
   }
   if (role === "both") {
     const connection = await stack.connect(await stack.serve(identity), identity.certificate);
+    // The first is verified and serves as the warm-up.
+    let isFirst = true;
     for (const bytes of numbers) {
       const before = process.cpuUsage();
-      const { seconds } = await download(connection, bytes, false);
+      const { seconds, digest } = await download(connection, bytes, isFirst);
       const { user, system } = process.cpuUsage(before);
+      if (isFirst && digest !== bodyDigest(bytes)) throw new Error("SHA-256 differs");
+      isFirst = false;
       print({ seconds, cpuMs: (user + system) / 1e3 });
     }
   }
@@ -67,7 +72,7 @@ export async function runPeer(stack: PeerStack): Promise<never> {
 async function download(
   connection: PeerConnection,
   bytes: number,
-  isHashed = true,
+  isHashed: boolean,
 ): Promise<{ seconds: number; digest: string }> {
   const hasher = createHash("sha256");
   const startMs = performance.now();
