@@ -60,6 +60,9 @@ export interface Engine {
   /** The descriptor; absent if the socket is closed or the engine has none. */
   readonly fd: number | undefined;
 
+  /** Stops reading ahead: the caller may read from the descriptor by other means from now on. */
+  stopReadingAhead?(): void;
+
   /** As `DatagramSocketRecv.pollRecvMany`, into buffers `start` to `end - 1`. */
   receive(
     waker: Waker | null,

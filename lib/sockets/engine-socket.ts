@@ -280,7 +280,9 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     return super.pollSendBatch(waker, batch);
   }
 
+  /** As `DatagramSocket.asRawIo`. The socket reads no datagrams ahead from now on. */
   override asRawIo(): number | undefined {
+    this._engine.stopReadingAhead?.();
     return this._engine.fd;
   }
 

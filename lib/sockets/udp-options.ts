@@ -40,6 +40,13 @@ export interface UdpBindOptions extends BufferSizes {
    * environment variable `DATAGRAM_SOCKET_OFFLOAD=off` disables both and takes precedence.
    */
   readonly offload?: boolean | Partial<Offload> | undefined;
+  /**
+   * Whether `recv` and `recvFrom` may read up to 32 messages with one system call while datagrams
+   * queue up, and return them one by one. Datagrams that were read and not returned are counted in
+   * `counters.datagramsDropped` if the socket is closed or its descriptor transferred (`intoFd`).
+   * `asRawIo` stops it. Default true; has no effect on the portable backend.
+   */
+  readonly readAhead?: boolean | undefined;
   /** The handling of datagrams that exceed the path MTU. Default `"system"`. Native only. */
   readonly pathMtuDiscovery?: PathMtuDiscovery | undefined;
   /**
@@ -71,13 +78,14 @@ export interface UdpBindOptions extends BufferSizes {
 /** Options of `UdpSocket.fromFd` and `UdpSocket.from`. */
 export type UdpAdoptOptions = Pick<
   UdpBindOptions,
-  "offload" | "sendErrors" | "dscp" | "multicastAll"
+  "offload" | "readAhead" | "sendErrors" | "dscp" | "multicastAll"
 >;
 
 const HOST_AND_PORT = optionKinds<HostAndPort>({ hostname: "any", port: "any" });
 
 const ADOPT_OPTIONS = optionKinds<UdpAdoptOptions>({
   offload: "any",
+  readAhead: "boolean",
   sendErrors: "any",
   dscp: "any",
   multicastAll: "boolean",

@@ -148,8 +148,9 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
   ): UdpSocket {
     const { native } = loaded;
     const offload = isUdpLite(native, fd) ? NO_OFFLOAD : chooseOffload(native, options.offload);
-    const { sendErrors } = options;
-    return new UdpSocket(new NativeEngine({ ...loaded, fd, offload, sendErrors, received }));
+    const { readAhead, sendErrors } = options;
+    const init = { ...loaded, fd, offload, readAhead, sendErrors, received };
+    return new UdpSocket(new NativeEngine(init));
   }
 
   override asUdpSocket(): UdpSocket {

@@ -118,8 +118,12 @@ describe.each(ENGINES)("$name", ({ name: _name, backend, ...options }) => {
             const metas = targets.map(() => new RecvMeta());
             const count = receiver.tryRecvMany(hostile, { meta: metas }) as number;
             expect(count).toBeGreaterThan(0);
-            // What was transferred before the system call has no room.
-            if (victim < count && index < FIRST_CALL_MIN) expect(metas[victim]?.length).toBe(0);
+            // What was transferred before the system call has no room. A call that returns datagrams
+            // that were read ahead does not get to the later elements.
+            const isTransferred = targets[victim]?.byteLength === 0;
+            if (isTransferred && victim < count && index < FIRST_CALL_MIN) {
+              expect(metas[victim]?.length).toBe(0);
+            }
             watched.check();
             drain();
           }

@@ -44,6 +44,8 @@ export interface NativeEngineInit {
   readonly offload?: Offload | undefined;
   /** The handling of refused datagrams. Default: `"throw"`. */
   readonly sendErrors?: SendErrors | undefined;
+  /** Whether receives of one datagram may read several from the kernel. Default true. */
+  readonly readAhead?: boolean | undefined;
   /** Datagrams that the previous owner of the descriptor has received, at most 1024. */
   readonly received?: readonly EarlyDatagram[] | undefined;
 }
@@ -96,7 +98,9 @@ export class NativeEngine implements Engine {
       isIcmpError: () => this.#sends.sawIcmpError(),
     });
     this.#usesGro = !this.#isUnix && enableGro(native, fd, gro);
-    this.#receiver = new NativeReceiver({ ...common, usesGro: this.#usesGro });
+    // A Unix peer counts on the kernel's queue: reading ahead would let it send more.
+    const readsAhead = !this.#isUnix && init.readAhead !== false;
+    this.#receiver = new NativeReceiver({ ...common, usesGro: this.#usesGro, readsAhead });
     if (init.received !== undefined) this.#receiver.prepend(init.received);
     // The kernel reports ICMP errors to connected sockets. Without the queue it drops those that
     // end a batch early.
@@ -126,6 +130,10 @@ export class NativeEngine implements Engine {
 
   get fd(): number | undefined {
     return this.#fd === -1 ? undefined : this.#fd;
+  }
+
+  stopReadingAhead(): void {
+    this.#receiver.stopReadingAhead();
   }
 
   // ----------------------------------------------------------------------------- receive ----
