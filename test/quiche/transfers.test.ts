@@ -4,7 +4,7 @@ import { download, echoDatagrams, upload } from "../../examples/quiche/client.ts
 import type { QuicConnection } from "../../examples/quiche/connection.ts";
 import type { QuicStream } from "../../examples/quiche/stream.ts";
 import { makeIdentity } from "../../examples/quiche/tls.ts";
-import { UdpSocket } from "../../lib/index.ts";
+import { UdpSocket, WouldBlock } from "../../lib/index.ts";
 import { openClient, openServer, skipReason } from "./endpoints.ts";
 
 const BYTES = 5_000_000;
@@ -51,6 +51,25 @@ describe.skipIf(skipReason !== undefined)("transfers", () => {
     await download(connection, 1_000_000);
     const { datagramsSent, messagesSent } = server.io.socket.counters;
     expect(messagesSent).toBe(datagramsSent);
+  });
+
+  test("while the send buffer is full, packets wait, and none is lost", async () => {
+    await using server = await openServer();
+    await using client = await openClient();
+    const { socket } = server.io;
+    const trySendBatch = socket.trySendBatch.bind(socket);
+    let calls = 0;
+    let blocked = 0;
+    socket.trySendBatch = (batch) => {
+      if (++calls % 2 > 0) return trySendBatch(batch);
+      blocked++;
+      return WouldBlock;
+    };
+    const connection = client.endpoint.connect(server.address);
+    await connection.established;
+    await download(connection, BYTES);
+    expect(blocked).toBeGreaterThan(5);
+    expect(socket.counters.sendDrops).toBe(0);
   });
 
   test("16 connections of one socket transfer at once, and leave nothing", async () => {
