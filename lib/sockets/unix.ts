@@ -20,6 +20,7 @@ import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor
 import { typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { checkAdoptable, checkOpenFd } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 
@@ -190,6 +191,9 @@ export class UnixDatagram extends EngineSocket {
     if (file !== undefined) removeFile(file);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+UnixDatagram = sharedClass("UnixDatagram", UnixDatagram);
 
 /** The identity of a file, to recognize if another one has replaced it. */
 interface BoundFile {
