@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import { constants } from "node:os";
 import { SocketError } from "../../lib/index.ts";
-import { isLack, lackError } from "../../lib/support/lacks.ts";
+import { isLack, lackError } from "../../lib/support/native.ts";
 
 const { EACCES, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOSPC } = constants.errno;
 

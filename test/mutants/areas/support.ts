@@ -7,8 +7,8 @@ const ERRORS = {
   tests: ["test/support/errors.test.ts"],
 };
 const LACKS = {
-  file: "lib/support/lacks.ts",
-  tests: ["test/support/lacks.test.ts"],
+  file: "lib/support/native.ts",
+  tests: ["test/support/lacks.test.ts", "test/readiness/scarce-descriptors.test.ts"],
 };
 const ENV = { file: "lib/support/environment.ts", tests: ["test/support/environment.test.ts"] };
 
