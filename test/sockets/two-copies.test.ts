@@ -162,8 +162,12 @@ describe("SocketError", () => {
         throw new Error("get");
       },
     });
-    const others = [undefined, null, 1, "text", new Error(), {}, { [brand]: true }, throwing];
-    for (const value of others) expect(value instanceof own.SocketError).toBe(false);
+    const claims = { [brand]: true };
+    const claiming = [claims, Object.create(claims), Object.assign(new Error(), claims)];
+    const others = [undefined, null, 1, "text", new Error(), {}, throwing];
+    for (const value of [...others, ...claiming]) {
+      expect(value instanceof own.SocketError).toBe(false);
+    }
   });
 
   test("instanceof a subclass is true only for instances of the subclass", () => {
