@@ -2,6 +2,7 @@
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { closeSync } from "node:fs";
+import { join } from "node:path";
 import * as own from "../../lib/index.ts";
 import { ABI_VERSION } from "../../lib/support/thread-state.ts";
 import { version } from "../../package.json";
@@ -72,6 +73,12 @@ describe("a second copy of the same version", () => {
     const before = openDescriptors();
     await using _second = await UdpSocket.bind({ hostname: "127.0.0.1", backend: "native" });
     expect(openDescriptors()).toBe(before + 1);
+  });
+
+  test("loaded in part, uses the reactor of the first, which was loaded in part", async () => {
+    const args = [copy.path, join(import.meta.dir, "../..")];
+    const child = await runScript("partial-copies.ts", { args });
+    expect(JSON.parse(endedWell(child))).toEqual({ lengths: [3, 5], added: 2 });
   });
 
   test("has functions that use the objects and the symbols of the first", async () => {
@@ -167,8 +174,12 @@ describe("SocketError", () => {
         throw new Error("get");
       },
     });
-    const others = [undefined, null, 1, "text", new Error(), {}, { [brand]: true }, throwing];
-    for (const value of others) expect(value instanceof own.SocketError).toBe(false);
+    const claims = { [brand]: true };
+    const claiming = [claims, Object.create(claims), Object.assign(new Error(), claims)];
+    const others = [undefined, null, 1, "text", new Error(), {}, throwing];
+    for (const value of [...others, ...claiming]) {
+      expect(value instanceof own.SocketError).toBe(false);
+    }
   });
 
   test("instanceof a subclass is true only for instances of the subclass", () => {
