@@ -1,6 +1,6 @@
 /**
  * Lets package.json export the bundles in dist/ while the package is packed, and the sources in lib/
- * otherwise, so that installs from git need no build.
+ * otherwise, so that installs from git need no build. `lib/outside-bun.js` needs no bundle.
  *
  *     bun .ci/exports.ts dist|lib
  */
@@ -8,10 +8,14 @@
 import { join } from "node:path";
 
 const MANIFEST = join(import.meta.dir, "../package.json");
-const DEFAULT = /("default": )"\.\/(?:lib|dist)\/(.*)\.(?:ts|js)"/g;
+const SOURCE = /"\.\/lib\/(.*)\.ts"/g;
+const BUNDLE = /"\.\/dist\/(.*)\.js"/g;
 
 const folder = process.argv[2];
 if (folder !== "dist" && folder !== "lib") throw new Error(`expected dist or lib, got ${folder}`);
-const extension = folder === "dist" ? "js" : "ts";
 const text = await Bun.file(MANIFEST).text();
-await Bun.write(MANIFEST, text.replace(DEFAULT, `$1"./${folder}/$2.${extension}"`));
+const changed =
+  folder === "dist"
+    ? text.replace(SOURCE, '"./dist/$1.js"')
+    : text.replace(BUNDLE, '"./lib/$1.ts"');
+await Bun.write(MANIFEST, changed);
