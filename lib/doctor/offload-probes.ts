@@ -55,7 +55,8 @@ async function transfer(native: Native, hostname: string): Promise<Report["offlo
 }
 
 function describe(native: Native, messages: number, verb: string): Finding {
-  const detail = `${DATAGRAMS} datagrams ${verb} as ${messages} messages`;
+  const plural = messages === 1 ? "message" : "messages";
+  const detail = `${DATAGRAMS} datagrams ${verb} as ${messages} ${plural}`;
   if (messages < DATAGRAMS) return { works: true, detail };
   return { works: false, detail: `${detail}: ${reasonAgainst(native)}` };
 }

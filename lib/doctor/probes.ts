@@ -19,6 +19,8 @@ import type { Progress } from "./progress.ts";
 import { findRemedies } from "./remedies.ts";
 import type { BufferLimit, Finding, Report } from "./report.ts";
 
+const NATIVE = "the native backend";
+
 const HOSTNAMES = { IPv4: "127.0.0.1", IPv6: "::1" } as const;
 
 /** The maximum that SO_RCVBUF and SO_SNDBUF accept without an overflow: the kernel doubles it. */
@@ -42,6 +44,7 @@ export async function examine(progress: Progress): Promise<Report> {
     kernel: describeKernel(),
     backend: { name, reason },
     readiness: await describeReadiness(native),
+    proc: await probe(probeProc),
     families,
     ...features,
     buffers: native === undefined ? null : await probeBuffers(),
@@ -75,7 +78,7 @@ async function loadBackend(): Promise<NativeThread | { readonly reason: string }
 }
 
 async function describeReadiness(native: NativeThread | undefined): Promise<Report["readiness"]> {
-  if (native === undefined) return { mode: null, reason: "requires the native backend" };
+  if (native === undefined) return { mode: null, reason: `requires ${NATIVE}` };
   const { mode } = native.reactor;
   if (mode === "loop") return { mode, reason: null };
   if (readVariable("DATAGRAM_SOCKET_READINESS") === "thread") {
@@ -89,22 +92,27 @@ async function describeReadiness(native: NativeThread | undefined): Promise<Repo
   }
 }
 
+async function probeProc(): Promise<Finding> {
+  const descriptors = process.getBuiltinModule("node:fs").readdirSync("/proc/self/fd");
+  return works(`${descriptors.length} open descriptors`);
+}
+
 type Features = Pick<Report, "families" | "offload" | "metadata">;
 
 async function probeFeatures(
   native: NativeThread | undefined,
   progress: Progress,
 ): Promise<Features> {
+  const backend = native === undefined ? "portable" : "native";
+  const requires = (what: string): Finding => ({ works: false, detail: `requires ${what}` });
   const families = await progress.step("probing addresses", async () => ({
-    IPv4: await probe(() => probeFamily(HOSTNAMES.IPv4)),
-    IPv6: await probe(() => probeFamily(HOSTNAMES.IPv6)),
-    unix: await probe(probeUnix),
+    IPv4: await probe(() => probeFamily(HOSTNAMES.IPv4, backend)),
+    IPv6: await probe(() => probeFamily(HOSTNAMES.IPv6, backend)),
+    unix: native === undefined ? requires(NATIVE) : await probe(probeUnix),
   }));
-  const missing = (detail: string): Finding => ({ works: false, detail });
   const usable = (["IPv4", "IPv6"] as const).filter((family) => families[family].works);
   if (native === undefined || usable.length === 0) {
-    const cause = native === undefined ? "the native backend" : "an address on loopback";
-    const none = missing(`requires ${cause}`);
+    const none = requires(native === undefined ? NATIVE : "an address on loopback");
     return { families, offload: { gso: none, gro: none }, metadata: allMetadata(none) };
   }
   const hostnames = usable.map((family) => HOSTNAMES[family]);
@@ -116,8 +124,8 @@ async function probeFeatures(
 }
 
 /** Sends a datagram from an address to itself. */
-async function probeFamily(hostname: string): Promise<Finding> {
-  using socket = await UdpSocket.bind({ hostname });
+async function probeFamily(hostname: string, backend: Backend): Promise<Finding> {
+  using socket = await UdpSocket.bind({ hostname, backend });
   await socket.sendTo(Uint8Array.of(1, 2, 3), socket.localAddr);
   const signal = AbortSignal.timeout(RECEIVE_LIMIT_MS);
   const { length, peer } = await socket.recvFrom(new Uint8Array(8), { signal });

@@ -26,6 +26,7 @@ export function findRemedies(report: Probed, launch: Launch): Remedy[] {
   return [
     ...remedies,
     ...forBackend(report, launch),
+    ...forProc(report),
     ...forVariables(launch),
     ...forAddresses(report),
     ...forMetadata(report),
@@ -51,11 +52,18 @@ function forBackend({ backend }: Probed, { env, execArgv }: Launch): Remedy[] {
     const others = execArgv.filter((option) => option !== "--no-ffi-cc");
     return [remedy(problem, [["bun", ...others, "x datagram-socket doctor"].join(" ")])];
   }
-  if (reason.includes("/proc") || reason.includes("TMPDIR")) {
-    const commands = ["mount -t proc proc /proc", "export TMPDIR=/dev/shm"];
-    return [remedy("neither /proc nor a directory for the shim", commands, ["--tmpfs /tmp"])];
-  }
-  return [];
+  if (!reason.includes("TMPDIR")) return [];
+  const problem = "no directory is writable, which the compiler of Bun needs without /proc";
+  return [remedy(problem, ["export TMPDIR=/dev/shm"], ["--tmpfs /tmp"])];
+}
+
+function forProc({ proc, backend }: Probed): Remedy[] {
+  if (proc.works) return [];
+  const effect =
+    backend.name === "native"
+      ? "a helper thread waits for the sockets"
+      : "the native backend may be unavailable";
+  return [remedy(`/proc is not accessible: ${effect}`, ["mount -t proc proc /proc"])];
 }
 
 /** Variables that switch something off. */
@@ -84,8 +92,9 @@ function forAddresses({ families }: Probed): Remedy[] {
   return [remedy("IPv6 is disabled", [`sysctl -w ${setting}`], [`--sysctl ${setting}`])];
 }
 
-function forMetadata({ metadata, backend }: Probed): Remedy[] {
-  if (backend.name !== "native" || metadata.mark.works) return [];
+function forMetadata({ metadata }: Probed): Remedy[] {
+  // If nothing works, the reason is another one.
+  if (metadata.mark.works || !metadata.destination.works) return [];
   const problem = "the kernel does not report marks to this process";
   const command = 'setcap cap_net_admin+ep "$(command -v bun)"';
   return [remedy(problem, [command], ["--cap-add NET_ADMIN"])];

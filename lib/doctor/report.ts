@@ -44,6 +44,8 @@ export interface LoopbackFigure {
   readonly datagramsPerSecond: number;
   /** Bits of payload. */
   readonly bitsPerSecond: number;
+  /** Processor time of this process for sending and receiving a datagram. */
+  readonly processorNanoseconds: number;
   /** System calls that send and receive; absent on the portable backend, whose calls Bun makes. */
   readonly datagramsPerSystemCall: number | null;
 }
@@ -71,6 +73,8 @@ export interface Report {
   readonly backend: { readonly name: Backend; readonly reason: string | null };
   /** `mode` is absent without the native backend; `reason` says why it is not `loop`. */
   readonly readiness: { readonly mode: ReadinessMode | null; readonly reason: string | null };
+  /** Whether the open descriptors of a process are listed in /proc, which readiness needs. */
+  readonly proc: Finding;
   readonly families: { readonly IPv4: Finding; readonly IPv6: Finding; readonly unix: Finding };
   readonly offload: { readonly gso: Finding; readonly gro: Finding };
   readonly metadata: Readonly<Record<MetadataProbe, Finding>>;
@@ -108,6 +112,7 @@ export function formatReport(report: Report, { colours }: { readonly colours: bo
     row("kernel", `${kernel.platform} ${kernel.release} ${kernel.arch}`),
     row("backend", withReason(paint(isExpected ? "good" : "bad", backend.name), backend.reason)),
     row("readiness", withReason(readiness.mode ?? "none", readiness.reason)),
+    ...(kernel.platform === "linux" ? [finding("/proc", report.proc)] : []),
     finding("IPv4", families.IPv4),
     finding("IPv6", families.IPv6),
     finding("Unix datagrams", families.unix),
@@ -137,11 +142,14 @@ function formatBuffer(limit: BufferLimit | undefined): string {
 
 function formatLoopback(figure: Report["loopback"]): string {
   if ("reason" in figure) return `not measured: ${figure.reason}`;
-  const { payloadBytes, datagramsPerSecond, bitsPerSecond, datagramsPerSystemCall } = figure;
-  const rate = `${grouped(datagramsPerSecond)} datagrams/s of ${grouped(payloadBytes)} bytes`;
-  const calls =
-    datagramsPerSystemCall === null ? "" : `, ${datagramsPerSystemCall} datagrams/system call`;
-  return `${rate}, ${(bitsPerSecond / 1e9).toFixed(1)} Gbit/s${calls}`;
+  const { payloadBytes, bitsPerSecond, processorNanoseconds, datagramsPerSystemCall } = figure;
+  const parts = [
+    `${grouped(figure.datagramsPerSecond)} datagrams/s of ${grouped(payloadBytes)} bytes`,
+    `${(bitsPerSecond / 1e9).toFixed(1)} Gbit/s`,
+    `${grouped(processorNanoseconds)} ns of processor time each`,
+  ];
+  if (datagramsPerSystemCall !== null) parts.push(`${datagramsPerSystemCall} per system call`);
+  return parts.join(", ");
 }
 
 function formatRemedies(remedies: readonly Remedy[], paint: Paint): string[] {
@@ -151,7 +159,9 @@ function formatRemedies(remedies: readonly Remedy[], paint: Paint): string[] {
     ...remedies.flatMap(({ problem, commands, containerOptions }) => [
       `- ${problem}`,
       ...commands.map((command) => `    ${command}`),
-      ...containerOptions.map((option) => `    docker run ${option}`),
+      ...containerOptions.map(
+        (option) => `    ${option}    # an option of docker run and podman run`,
+      ),
     ]),
   ];
 }

@@ -117,6 +117,9 @@ const STRICT = {
   skipLibCheck: false,
 };
 
+/** What is printed outside of Bun. */
+const BUN_REQUIRED = `datagram-socket requires ${manifest.engines.bun.replace(">=", "Bun >= ")}: https://bun.sh`;
+
 let workspace = "";
 let tarball = "";
 /** A tarball of the checkout, as an installer from git would unpack it. */
@@ -360,6 +363,39 @@ describe("a project that installs the tarball", () => {
       expect(paths[0]).toBe("dist/index.js");
       expect(paths.length).toBeLessThanOrEqual(PUBLISHED_MODULES_MAX);
       expect(position).toMatch(/lib\/support\/check\.ts:\d+/);
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  testWithNpm(
+    "has a program: bunx starts it, npx says that it requires Bun",
+    async () => {
+      const project = makeProject("program");
+      await succeed([process.execPath, "add", tarball], project);
+      const command = ["--no-install", "datagram-socket", "doctor", "--json"];
+      const report = JSON.parse(await succeed([process.execPath, "x", ...command], project));
+      expect([report.version, report.backend.name]).toEqual([manifest.version, "native"]);
+      const { exitCode, stdout, stderr } = await run(["npx", ...command], project);
+      expect([exitCode, stdout, stderr]).toEqual([1, "", `${BUN_REQUIRED}\n`]);
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  testWithNpm(
+    "fails under Node with one line that names the version of Bun",
+    async () => {
+      const project = makeProject("by-node");
+      await succeed([process.execPath, "add", tarball], project);
+      for (const name of entryPoints) {
+        const module = `datagram-socket${name.slice(1)}`;
+        const namesOf = await import(join(workspace, "package/dist", name, "index.js"));
+        const names = Object.keys(namesOf).join(", ");
+        writeFileSync(join(project, "main.mjs"), `import { ${names} } from "${module}";\n`);
+        const { exitCode, stderr } = await run(["node", "main.mjs"], project);
+        expect([module, exitCode]).toEqual([module, 1]);
+        const lines = stderr.split("\n").filter((line) => line.includes("Error"));
+        expect(lines).toEqual([`[Error: ${BUN_REQUIRED}]`]);
+      }
     },
     BUILD_TIMEOUT_MS,
   );
