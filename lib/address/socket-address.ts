@@ -2,6 +2,7 @@
 
 import type { EncodedAddress } from "../../ffi/native.ts";
 import { checkInteger, inspectAs, rangeError, typeError } from "../support/check.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { interfaceIndex } from "./interfaces.ts";
 import { formatIPv4, formatIPv6, isMappedIPv4, parseIPv4, parseIPv6 } from "./ip.ts";
 import {
@@ -236,6 +237,9 @@ export class SocketAddress {
     return decoder.decode(end === -1 ? name : name.subarray(0, end));
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+SocketAddress = sharedClass("SocketAddress", SocketAddress);
 
 /** @throws TypeError if `value` is not a `SocketAddress`. */
 export function checkAddress(name: string, value: unknown): asserts value is SocketAddress {

@@ -21,6 +21,7 @@ import { unsupportedError } from "../support/errors.ts";
 import { IdleResource } from "../support/idle.ts";
 import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import type { MessageBuilder } from "./message-builder.ts";
 import { groupByPeer } from "./peer-groups.ts";
 
@@ -410,6 +411,9 @@ export class SendBatch {
     return (lengths[2 * i] as number) + (lengths[2 * i + 1] as number);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+SendBatch = sharedClass("SendBatch", SendBatch);
 
 /** @throws TypeError if `value` is not a `SendBatch`. */
 export function checkSendBatch(value: unknown): asserts value is SendBatch {

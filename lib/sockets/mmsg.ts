@@ -31,6 +31,7 @@ import { checkInteger } from "../support/check.ts";
 import { SocketError, unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { loadFunctions } from "../support/native.ts";
+import { sharedValue } from "../support/thread-state.ts";
 
 const O_NONBLOCK = 0o4000;
 
@@ -284,7 +285,7 @@ function checkDatagramSocket(native: Native, fd: number, syscall: string): void 
 }
 
 /** The errors after partial batches, by descriptor. */
-const deferred = new Map<string, number>();
+const deferred: Map<string, number> = sharedValue("deferred", () => new Map());
 
 /** Identifies the socket of a descriptor, whose number may be reused before the next call. */
 function identity(native: Native, fd: number, syscall: string): string {

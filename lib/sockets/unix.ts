@@ -20,6 +20,7 @@ import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor
 import { typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { checkAdoptable, checkOpenFd } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 
@@ -72,11 +73,18 @@ export class UnixDatagram extends EngineSocket {
   ): Promise<UnixDatagram> {
     const address = unixAddress("path", path);
     const isFile = !address.address.startsWith("\0");
-    const socket = await UnixDatagram.#open(options, (native, fd) => {
-      checkResult(native.bind(fd, address._encoded), "bind", address);
-    });
-    if (isFile) socket.#file = boundFile(address.address);
-    return socket;
+    const created: { file?: BoundFile | undefined } = {};
+    try {
+      const socket = await UnixDatagram.#open(options, (native, fd) => {
+        checkResult(native.bind(fd, address._encoded), "bind", address);
+        if (isFile) created.file = boundFile(address.address);
+      });
+      socket.#file = created.file;
+      return socket;
+    } catch (error) {
+      if (created.file !== undefined) removeFile(created.file);
+      throw error;
+    }
   }
 
   /** Opens a socket without an address: it can send, but receive no replies. */
@@ -92,14 +100,20 @@ export class UnixDatagram extends EngineSocket {
     const { native } = loaded;
     checkResult(native.pair(AF_UNIX, SOCK_DGRAM), "socketpair");
     const [left, right] = [native.scratch[0] as number, native.scratch[1] as number];
-    closeOnThrow(native, right, () => {
-      closeOnThrow(native, left, () => {
+    const wrap = (fd: number) => new UnixDatagram(new NativeEngine({ ...loaded, fd }));
+    return closeOnThrow(native, right, () => {
+      const first = closeOnThrow(native, left, () => {
         setBufferSizes(native, left, options);
         setBufferSizes(native, right, options);
+        return wrap(left);
       });
+      try {
+        return [first, wrap(right)];
+      } catch (error) {
+        first.close();
+        throw error;
+      }
     });
-    const wrap = (fd: number) => new UnixDatagram(new NativeEngine({ ...loaded, fd }));
-    return [wrap(left), wrap(right)];
   }
 
   /**
@@ -134,7 +148,9 @@ export class UnixDatagram extends EngineSocket {
       if (peer) checkResult(native.connect(fd, peer._encoded), "connect", peer);
       bind(native, fd);
     });
-    return new UnixDatagram(new NativeEngine({ ...loaded, fd, sendErrors: options.sendErrors }));
+    const { sendErrors } = options;
+    const create = () => new UnixDatagram(new NativeEngine({ ...loaded, fd, sendErrors }));
+    return closeOnThrow(native, fd, create);
   }
 
   /** As `DatagramSocketSend.pollSendTo`; a string is a path. */
@@ -175,6 +191,9 @@ export class UnixDatagram extends EngineSocket {
     if (file !== undefined) removeFile(file);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+UnixDatagram = sharedClass("UnixDatagram", UnixDatagram);
 
 /** The identity of a file, to recognize if another one has replaced it. */
 interface BoundFile {

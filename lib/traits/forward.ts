@@ -12,6 +12,7 @@ import type { RecvMeta } from "../datagram/recv-meta.ts";
 import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
 import { type Poll, startPromise, type Waker, type WouldBlock } from "../poll/poll.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { DatagramSocketRecv, type RecvManyOptions } from "./recv.ts";
 import { DatagramSocketSend, type SendManyOptions } from "./send.ts";
 
@@ -81,6 +82,9 @@ export abstract class AsDatagramSocketSend extends DatagramSocketSend {
   }
 }
 
+// @ts-expect-error See `sharedClass`.
+AsDatagramSocketSend = sharedClass("AsDatagramSocketSend", AsDatagramSocketSend);
+
 /** A receive half that forwards every call to another one. */
 export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
   /** Returns the inner socket. Must return the same one while a caller waits on it. */
@@ -143,3 +147,6 @@ export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
     return this.asDatagramSocketRecv().tryRecvBatch(batch);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+AsDatagramSocketRecv = sharedClass("AsDatagramSocketRecv", AsDatagramSocketRecv);

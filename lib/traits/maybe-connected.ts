@@ -7,6 +7,7 @@ import type { Payload } from "../datagram/payload.ts";
 import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
 import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { AsDatagramSocketSend } from "./forward.ts";
 import type { DatagramSocketSend, SendManyOptions } from "./send.ts";
 
@@ -129,3 +130,6 @@ export class MaybeConnectedSocket<
     return this.#inner.trySend(buf);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+MaybeConnectedSocket = sharedClass("MaybeConnectedSocket", MaybeConnectedSocket);

@@ -18,6 +18,7 @@ import {
   MAX_DATAGRAM_SIZE,
 } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { setImmediate } from "../support/timers.ts";
 
 /** Options of `recvMany`. */
@@ -316,3 +317,6 @@ export abstract class DatagramSocketRecv {
     this._recvError.set(error);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+DatagramSocketRecv = sharedClass("DatagramSocketRecv", DatagramSocketRecv);

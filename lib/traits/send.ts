@@ -10,6 +10,7 @@ import { OperationQueue, type WaitOptions } from "../poll/operation-queue.ts";
 import { Pending, type Poll, startPromise, type Waker, WouldBlock } from "../poll/poll.ts";
 import { SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
+import { sharedClass } from "../support/thread-state.ts";
 
 /** Options of `sendMany`. */
 export interface SendManyOptions extends SendRange, WaitOptions {
@@ -233,6 +234,9 @@ export abstract class DatagramSocketSend {
     });
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+DatagramSocketSend = sharedClass("DatagramSocketSend", DatagramSocketSend);
 
 /** Stores in `error` how many datagrams were sent before it. */
 function withSent(error: unknown, sent: number): unknown {

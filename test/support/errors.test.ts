@@ -7,6 +7,7 @@ import {
   checkResult,
   closedError,
   errnoCode,
+  mayBeTransportError,
   SocketError,
   unsupportedError,
 } from "../../lib/support/errors.ts";
@@ -108,6 +109,18 @@ describe("isClosedError", () => {
     const lookalike = Object.assign(new Error("x"), { code: "ERR_SOCKET_CLOSED" });
     for (const other of [unsupportedError("open", "no shim"), lookalike, undefined, null, "x"]) {
       expect(isClosedError(other)).toBe(false);
+    }
+  });
+});
+
+describe("mayBeTransportError", () => {
+  test("is true for the errors that ICMP messages cause, and no others", () => {
+    const icmp = ["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENONET"];
+    for (const code of [...icmp, "EMSGSIZE", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP"]) {
+      expect([code, mayBeTransportError({ code })]).toEqual([code, true]);
+    }
+    for (const other of [{ code: "EAGAIN" }, { code: "ENOBUFS" }, { code: "EPERM" }, {}, null]) {
+      expect(mayBeTransportError(other)).toBe(false);
     }
   });
 });

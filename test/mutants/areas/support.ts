@@ -4,11 +4,11 @@ import type { Mutant } from "../mutant.ts";
 
 const ERRORS = {
   file: "lib/support/errors.ts",
-  tests: ["test/support/errors.test.ts", "test/sockets/udp-errors.test.ts"],
+  tests: ["test/support/errors.test.ts"],
 };
 const LACKS = {
-  file: "lib/support/lacks.ts",
-  tests: ["test/support/errors.test.ts", "test/readiness/scarce-descriptors.test.ts"],
+  file: "lib/support/native.ts",
+  tests: ["test/support/lacks.test.ts", "test/readiness/scarce-descriptors.test.ts"],
 };
 const ENV = { file: "lib/support/environment.ts", tests: ["test/support/environment.test.ts"] };
 
