@@ -1,6 +1,6 @@
 /**
- * Lets package.json export the bundles in dist/ while the package is packed, and the sources in lib/
- * otherwise, so that installs from git need no build. `lib/outside-bun.js` needs no bundle.
+ * Lets package.json export the bundles in dist/ while the package is packed, and the sources in
+ * lib/ otherwise, so that installs from git need no build. `lib/outside-bun.js` needs no bundle.
  *
  *     bun .ci/exports.ts dist|lib
  */

@@ -1,4 +1,4 @@
-/** Probes of metadata: datagrams are sent with it over loopback, and it is read when they arrive. */
+/** Probes of metadata: it is sent over loopback, and read when datagrams arrive. */
 
 import { SocketAddress } from "../address/socket-address.ts";
 import { SendBatch } from "../batch/send-batch.ts";

@@ -56,7 +56,7 @@ const commandsOf = (remedies: readonly Remedy[]) => remedies.flatMap(({ commands
 const FINDING = { works: expect.any(Boolean), detail: expect.stringMatching(/./) };
 
 describe("datagram-socket doctor on this machine", () => {
-  test("--json reports the limits of the kernel, and features that work if it accepts them", async () => {
+  test("--json reports the limits of the kernel, and that what it accepts works", async () => {
     const report = await reportOf(0);
     const buffer = (name: string) => ({
       defaultBytes: limitOf(`${name}_default`),
@@ -181,7 +181,8 @@ describe("datagram-socket doctor where something is missing", () => {
     () => {
       const doctor = `${process.execPath} ${PROGRAM} doctor --json`;
       // Each report is printed after a line with a dash. The commands come from the report.
-      const apply = `${process.execPath} -p 'JSON.parse(process.argv[1]).remedies[0].commands[0]' --`;
+      const firstCommand = "JSON.parse(process.argv[1]).remedies[0].commands[0]";
+      const apply = `${process.execPath} -p '${firstCommand}' --`;
       const script = `
         first=$(${doctor}); echo "$first"; sh -c "$(${apply} "$first")" >&2
         echo -; sysctl -qw net.ipv6.conf.all.disable_ipv6=1
