@@ -8,14 +8,17 @@
 import { join } from "node:path";
 
 const MANIFEST = join(import.meta.dir, "../package.json");
-const SOURCE = /"\.\/lib\/(.*)\.ts"/g;
-const BUNDLE = /"\.\/dist\/(.*)\.js"/g;
+const SOURCE = /"\.\/lib\/([^"]*)\.ts"/g;
+const BUNDLE = /"\.\/dist\/([^"]*)\.js"/g;
 
 const folder = process.argv[2];
 if (folder !== "dist" && folder !== "lib") throw new Error(`expected dist or lib, got ${folder}`);
-const text = await Bun.file(MANIFEST).text();
+const manifest = await Bun.file(MANIFEST).json();
+const exported = JSON.stringify(manifest.exports);
 const changed =
   folder === "dist"
-    ? text.replace(SOURCE, '"./dist/$1.js"')
-    : text.replace(BUNDLE, '"./lib/$1.ts"');
-await Bun.write(MANIFEST, changed);
+    ? exported.replace(SOURCE, '"./dist/$1.js"')
+    : exported.replace(BUNDLE, '"./lib/$1.ts"');
+// Other fields, such as `sideEffects`, name sources and bundles.
+manifest.exports = JSON.parse(changed);
+await Bun.write(MANIFEST, `${JSON.stringify(manifest, null, 2)}\n`);

@@ -57,6 +57,7 @@ export {
   nothing as connectUdpPayloadMax,
   nothing as createSocket,
   nothing as decodeVarint,
+  nothing as default,
   nothing as dgramBufferFactory,
   nothing as emptySocketStats,
   nothing as encodeCapsule,

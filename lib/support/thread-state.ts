@@ -22,7 +22,7 @@ export const ABI_VERSION = "0.1.0";
 /** The property of `globalThis` with the shared values. */
 const STATE: unique symbol = Symbol.for(`datagram-socket.${ABI_VERSION}`);
 
-/** The property of the prototypes of the classes with their version. */
+/** The property of the classes with their version. */
 const VERSION: unique symbol = Symbol.for("datagram-socket.version");
 
 /** Values by name. Once defined, a value cannot be replaced. */
@@ -73,12 +73,12 @@ export function sharedClass<Class extends { readonly prototype: object }>(
 ): Class {
   const found = state[name];
   if (typeof found === "function") return found as unknown as Class;
-  Object.defineProperty(own.prototype, VERSION, { value: ABI_VERSION });
+  Object.defineProperty(own, VERSION, { value: ABI_VERSION });
   return define(name, own);
 }
 
-/** Returns the version of the library that the class of `value` belongs to, if it is another one. */
-export function otherVersionOf(value: object): string | undefined {
-  const version: unknown = Reflect.get(value, VERSION);
+/** Returns the version of the library that a class belongs to, if it is another one. */
+export function otherVersionOf(type: object): string | undefined {
+  const version: unknown = Reflect.get(type, VERSION);
   return typeof version === "string" && version !== ABI_VERSION ? version : undefined;
 }

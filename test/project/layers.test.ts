@@ -22,6 +22,7 @@ const LAYERS = [
   "testing",
   "masque",
   "unix-dgram",
+  "dgram",
   "doctor",
 ];
 

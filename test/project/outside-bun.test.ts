@@ -16,8 +16,11 @@ test("outside-bun.js throws an error that names the version of package.json", as
 });
 
 test("outside-bun.js has the names of all modules that package.json exports", async () => {
-  const paths = JSON.stringify(manifest.exports).match(/(?<=")\.\/lib\/[^"]+\.ts(?=")/g) ?? [];
-  const modules = await Promise.all([...new Set(paths)].map((path) => import(join(ROOT, path))));
+  const matches = JSON.stringify(manifest.exports).matchAll(/"(\.\/lib\/[^"]+\.ts)"/g);
+  const paths = [...new Set(Array.from(matches, ([, path]) => path as string))];
+  // It has no names, and would replace `node:dgram` in this process.
+  const importable = paths.filter((path) => path !== "./lib/dgram/register/index.ts");
+  const modules = await Promise.all(importable.map((path) => import(join(ROOT, path))));
   expect(modules.length).toBeGreaterThan(4);
   const names = new Set(modules.flatMap((module) => Object.keys(module)));
   const source = readFileSync(OUTSIDE_BUN, "utf8");
