@@ -12,8 +12,8 @@ const ROOT = join(import.meta.dir, "../..");
  */
 const MODULES_MAX = 104;
 
-/** Code for other kinds of systems and sockets. */
-const ON_DEMAND = ["lib/engine/portable/"];
+/** Code for other kinds of systems and sockets, and the program. */
+const ON_DEMAND = ["lib/engine/portable/", "lib/doctor/"];
 
 const PROGRAM = `
 const { UdpSocket } = await import(${JSON.stringify(join(ROOT, "lib/index.ts"))});
