@@ -2,6 +2,7 @@
 
 /** errno(3). */
 export const EIO = 5;
+export const EBADF = 9;
 export const EAGAIN = 11;
 export const EEXIST = 17;
 export const EINVAL = 22;
@@ -46,6 +47,7 @@ export const SO_PROTOCOL = 38;
 export const SO_RXQ_OVFL = 40;
 export const SO_PEEK_OFF = 42;
 export const SO_TXTIME = 61;
+export const SCM_RIGHTS = 1;
 export const SCM_TXTIME = 61;
 export const SO_RCVMARK = 75;
 
