@@ -9,6 +9,7 @@ export const EINVAL = 22;
 export const EDESTADDRREQ = 89;
 export const EMSGSIZE = 90;
 export const ENOBUFS = 105;
+export const EISCONN = 106;
 export const ENOTCONN = 107;
 
 /** Socket types: socket(2), <bits/socket_type.h>. */
