@@ -23,6 +23,7 @@ const ORDER = [
   "quic",
   "masque",
   "scaling",
+  "restart",
   "readiness",
 ];
 

@@ -10,7 +10,7 @@ import { closeSync } from "node:fs";
 import { type SocketAddress, UdpSocket, UnixDatagram } from "../../lib/index.ts";
 
 /** How long a server waits for its successor, and the other way round. */
-export const REPLY_TIMEOUT_MS = 5000;
+const REPLY_TIMEOUT_MS = 5000;
 
 const MESSAGE_BYTES_MAX = 100;
 
@@ -55,8 +55,8 @@ export async function sendMessage(
 }
 
 /** Returns the time limit of a reply. */
-export function replyTimeout(): AbortSignal {
-  return AbortSignal.timeout(REPLY_TIMEOUT_MS);
+export function replyTimeout(timeoutMs: number = REPLY_TIMEOUT_MS): AbortSignal {
+  return AbortSignal.timeout(timeoutMs);
 }
 
 /**
@@ -66,10 +66,11 @@ export function replyTimeout(): AbortSignal {
 export async function passSockets(
   { udp, control, own }: ReceivedSockets,
   successor: SocketAddress,
+  timeoutMs?: number,
 ): Promise<boolean> {
   const fds = [udp.asRawIo() as number, control.asRawIo() as number];
   try {
-    const signal = replyTimeout();
+    const signal = replyTimeout(timeoutMs);
     await own.sendFds(new TextEncoder().encode("sockets"), fds, { to: successor, signal });
     await expectMessage(own, "serving", signal);
   } catch (error) {

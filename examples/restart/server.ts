@@ -9,6 +9,7 @@ import {
   openOwn,
   passSockets,
   type ReceivedSockets,
+  replyTimeout,
   requestSockets,
   sendMessage,
 } from "./control.ts";
@@ -44,7 +45,7 @@ async function open({ way, controlPath, replaces }: ServerConfig): Promise<Recei
   if (replaces !== undefined) {
     // This socket gets its share of the datagrams already. The old server removes its control socket.
     await sendMessage(own, controlPath, "take over");
-    await expectMessage(own, "left", AbortSignal.timeout(5000));
+    await expectMessage(own, "left", replyTimeout());
   }
   return { udp, control: await UnixDatagram.bind(controlPath), own };
 }
