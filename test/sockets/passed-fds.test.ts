@@ -2,6 +2,7 @@
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
+import { join } from "node:path";
 import {
   DgramBuffer,
   Pending,
@@ -12,12 +13,15 @@ import {
   WouldBlock,
 } from "../../lib/index.ts";
 import { loadedNative } from "../ffi/tools.ts";
-import { openDescriptors, rejection, stateOf, thrown } from "../tools/sockets.ts";
+import { openDescriptors, rejection, runCommand, stateOf, thrown } from "../tools/sockets.ts";
 
 const FDS_MAX = 253;
 const SOL_SOCKET = 1;
 const SO_PASSCRED = 16;
 const SO_PASSPIDFD = 76;
+const IP_TOS = 1;
+
+const SCARCE = join(import.meta.dir, "../children/scarce-fd-receiver.ts");
 
 const native = loadedNative();
 const self = openSync(import.meta.path, "r");
@@ -223,6 +227,29 @@ describe("recvFds", () => {
     expect(await successor.recv(buffer)).toBe(3);
   });
 
+  test("a socket that is passed keeps its peer, options, memberships and datagrams", async () => {
+    using pair = await openPair();
+    const group = "239.7.1.1";
+    await using udp = await UdpSocket.bind({ hostname: group, multicastAll: false });
+    udp.addMembership({ group, interface: "lo" });
+    udp.setDscp(46);
+    await using sender = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    sender.setMulticastInterface("127.0.0.1");
+    await sender.sendTo(payload, udp.localAddr);
+    await using connected = await UdpSocket.connect(sender.localAddr);
+    await pair.a.sendFds(payload, [udp.asRawIo() as number, connected.asRawIo() as number]);
+    udp.close();
+    connected.close();
+    const received = await pair.b.recvFds(buffer);
+    const [first, second] = received.intoFds();
+    await using member = await UdpSocket.fromFd(first as number);
+    expect([await member.recv(buffer), member.getOption(0, IP_TOS) >> 2]).toEqual([3, 46]);
+    await sender.sendTo(payload.subarray(1), member.localAddr);
+    expect(await member.recv(buffer)).toBe(2);
+    await using same = await UdpSocket.fromFd(second as number);
+    expect(same.peerAddr?.equals(sender.localAddr)).toBe(true);
+  });
+
   test("fails with ERR_SOCKET_CLOSED after close, also if it waits", async () => {
     using pair = await openPair();
     const waiting = pair.b.recvFds(buffer);
@@ -353,4 +380,18 @@ test("the end of a Worker closes the descriptors that it has received and not ta
     await Bun.sleep(1);
   }
   expect(openDescriptors()).toBeLessThanOrEqual(before);
+});
+
+test("more descriptors than the process may open are closed and counted; the sender may pass no more", async () => {
+  const { exitCode, stdout, stderr } = await runCommand([
+    ...(process.getuid?.() === 0 ? ["setpriv", "--reuid", "65534", "--clear-groups"] : []),
+    "sh",
+    "-c",
+    `ulimit -n 80; exec "${process.execPath}" "${SCARCE}" 80`,
+  ]);
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  const { accepted, ...counts } = JSON.parse(stdout);
+  expect(accepted).toBeGreaterThan(0);
+  expect(accepted).toBeLessThan(10);
+  expect(counts).toEqual({ fdsTruncated: true, controlTruncated: 1, code: "ETOOMANYREFS" });
 });
