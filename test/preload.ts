@@ -9,7 +9,7 @@ import { plugin } from "bun";
 
 /** The files that need no IP address, relative to test/. All others do. */
 const LOCAL_FILES: RegExp =
-  /^(address|buffer|poll|support)\/|^(linux\/cmsg|sockets\/unix)|^(project\/(?!package)|traits\/(?!maybe-connected|recv-batch))/;
+  /^(address|buffer|poll|support)\/|^(linux\/cmsg|sockets\/unix)|^(project\/(?!deployment|documents|package|readme)|traits\/(?!maybe-connected|recv-batch))/;
 
 const hasLoopback = Object.values(networkInterfaces()).some((addresses) =>
   addresses?.some(({ address }) => address === "127.0.0.1"),

@@ -1,4 +1,7 @@
-/** The table at the top of README.md: this library, `Bun.udpSocket` and C side by side. */
+/**
+ * The overview: this library, `Bun.udpSocket` and C side by side. README.md has the most important
+ * rows, bench/README.md all.
+ */
 
 import { digits, figureOf } from "../figures.ts";
 import type { Results, Sample } from "../results.ts";
@@ -17,6 +20,8 @@ interface Row {
   readonly ours: string;
   readonly bun: string;
   readonly c?: string;
+  /** Whether README.md has the row as well. */
+  readonly isShort?: true;
 }
 
 const BYTES = { bytes: 1200 };
@@ -30,10 +35,25 @@ const rate = { parameters: BYTES, figure: "rate", unit: "M/s", bun: BUN } as con
 const trip = { parameters: BYTES, figure: "p50Us", unit: "µs", bun: BUN, c: C_PLAIN } as const;
 
 const ROWS: readonly Row[] = [
-  { ...rate, label: "send to one peer, `sendMany`", scenario: "send", ours: OURS, c: C_OFFLOAD },
-  { ...rate, label: "receive, `recvMany`", scenario: "receive", ours: OURS, c: C_OFFLOAD },
   {
     ...rate,
+    label: "send to one peer, `sendMany`",
+    scenario: "send",
+    ours: OURS,
+    c: C_OFFLOAD,
+    isShort: true,
+  },
+  {
+    ...rate,
+    label: "receive, `recvMany`",
+    scenario: "receive",
+    ours: OURS,
+    c: C_OFFLOAD,
+    isShort: true,
+  },
+  {
+    ...rate,
+    isShort: true,
     label: "relay with an 8-byte prefix, `recvBatch`, `sendBatch`",
     scenario: "relay",
     ours: BATCHES,
@@ -57,6 +77,7 @@ const ROWS: readonly Row[] = [
   },
   {
     ...rate,
+    isShort: true,
     label: "echo 64 bytes to 256 clients, `recvFrom`, `sendTo`",
     parameters: { bytes: 64, flows: 256 },
     scenario: "echo to clients",
@@ -72,8 +93,23 @@ const ROWS: readonly Row[] = [
     ours: "datagram-socket, flow proxy",
     bun: BUN,
   },
-  { ...trip, label: "round trip, ping-pong, p50", scenario: "echo, ping-pong", ours: OURS },
-  { ...trip, label: "round trip, idle, p50", scenario: "echo, idle", ours: OURS },
+  {
+    label: "QUIC download, quiche at both ends of one thread",
+    scenario: "QUIC download",
+    parameters: { megabytes: 100 },
+    figure: "megabytesPerS",
+    unit: "MB/s",
+    ours: "quiche on datagram-socket",
+    bun: "quiche on Bun.udpSocket",
+  },
+  {
+    ...trip,
+    label: "round trip, ping-pong, p50",
+    scenario: "echo, ping-pong",
+    ours: OURS,
+    isShort: true,
+  },
+  { ...trip, label: "round trip, idle, p50", scenario: "echo, idle", ours: OURS, isShort: true },
   {
     label: "payload into a pooled buffer, prefix in front; `Buffer.concat`",
     scenario: "prefix, pooled",
@@ -85,23 +121,37 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-const NOTE =
+const RATIOS =
   "Medians of several rounds. The last two columns compare this library with Bun and with C " +
   "(more than 1 is better): the median of the ratios within each round. Absolute values depend " +
-  "on the machine. Made by `npm run bench:net`, `npm run bench:micro` and `npm run " +
-  "bench:report`. More: [figures](#figures).";
+  "on the machine.";
 
-/** Returns the table, with the machine that it was measured on. Leaves out unmeasured rows. */
+/** Returns the table of all rows, with the machine that it was measured on. */
 export function overview(samples: readonly Sample[], latest: Results): string {
+  return `${tableOf(ROWS, samples)}\n\n${describeMachine(latest)} ${RATIOS}`;
+}
+
+/** Returns the table of the rows for README.md. */
+export function shortOverview(samples: readonly Sample[], { machine, versions }: Results): string {
+  const bun = versions.bun === undefined ? "" : `, Bun ${versions.bun}`;
+  const where = `Linux ${machine.kernel.replace(/-.*/, "")}, ${machine.cores} processors${bun}.`;
+  return `${tableOf(
+    ROWS.filter(({ isShort }) => isShort),
+    samples,
+  )}\n\n${where} ${RATIOS}`;
+}
+
+/** Leaves out unmeasured rows. */
+function tableOf(wanted: readonly Row[], samples: readonly Sample[]): string {
   const series = seriesOf(samples);
-  const rows = ROWS.flatMap((row) => {
+  const rows = wanted.flatMap((row) => {
     const cells = cellsOf(row, samples, series);
     return cells === undefined ? [] : [cells];
   });
   if (rows.length === 0) throw new Error("no line of the overview was measured: run bench:net");
   const parameters = describeParameters(BYTES);
   const headings = [`${parameters}, loopback`, "Bun", OURS, "C", "times Bun", "of C"];
-  return `${table(headings, rows)}\n\n${describeMachine(latest)} ${NOTE}`;
+  return table(headings, rows);
 }
 
 function cellsOf(

@@ -1,4 +1,4 @@
-/** The complete tables: all scenarios for bench/README.md, and all targets for README.md. */
+/** The complete tables of bench/README.md: all scenarios, all targets. */
 
 import { FIGURES } from "../figures.ts";
 import { MICRO_TARGETS } from "../micro/targets.ts";

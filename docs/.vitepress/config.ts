@@ -7,6 +7,9 @@ import { withMermaid } from "vitepress-plugin-mermaid";
 
 const REPOSITORY = "https://github.com/datagram-socket/datagram-socket";
 
+/** The root of the repository in the URLs of images. */
+const IMAGES = "https://raw.githubusercontent.com/datagram-socket/datagram-socket/main";
+
 /** The guides in reading order. A guide that is not listed comes last. */
 const ORDER = [
   "choosing",
@@ -80,17 +83,19 @@ function apiSections() {
 /**
  * Makes links work that are written for the repository. On the page of the README, which is in the
  * parent folder, links to guides lead to their pages. Links to other files lead to the repository.
+ * Images of the README have absolute URLs, which npm needs: they become files of the site.
  */
 function rewriteLinks(md: MarkdownRenderer): void {
   md.core.ruler.push("repository-links", ({ tokens, env }) => {
     const isReadme = env.relativePath === "readme.md";
     for (const token of tokens.flatMap(({ children }) => children ?? [])) {
       const name = token.type === "image" ? "src" : "href";
-      const target = token.attrGet(name);
+      const target = token.attrGet(name)?.replace(`${IMAGES}/`, "") ?? null;
       if (target === null || /^(?:[a-z]+:|#|\/)/.test(target)) continue;
       const path = join("/", isReadme ? target : join("docs", target)).slice(1);
       if (token.type === "image") token.attrSet(name, `../${path}`);
       else if (path.startsWith("docs/")) token.attrSet(name, `./${path.slice("docs/".length)}`);
+      else if (path.startsWith("README.md")) token.attrSet(name, `./${path.toLowerCase()}`);
       else token.attrSet(name, `${REPOSITORY}/blob/main/${path}`);
     }
   });

@@ -4,6 +4,7 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { parseArgs } from "node:util";
 import type { Backend, HostAndPort } from "../../lib/index.ts";
+import { REPLY_FACTOR } from "./reply-allowance.ts";
 
 export const HELP = `Multiplexes the UDP flows of many clients over one socket.
 
@@ -22,6 +23,8 @@ Options:
   --listen, --tunnel, --upstream, --target    addresses, see above
   --max-flows N      maximum number of flows, 1..30000 (default 4096); ingress, egress, demo
   --idle-timeout S   seconds until an idle flow is removed (default 30); ingress, egress, demo
+  --reply-factor N   until a client has sent again after a reply, the replies are limited to N times
+                     what it has sent, 1..1000 (default 3); ingress, egress, demo
   --clients N        number of clients, 1..10000 (default 64); load, demo
   --duration S       seconds to run (default: load, demo 5; others until SIGINT or SIGTERM)
   --backend NAME     native or portable (default: native where it works)
@@ -47,6 +50,7 @@ export interface Config {
   readonly target: HostAndPort;
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
+  readonly replyFactor: number;
   readonly clients: number;
   /** How long to run. Absent: until a signal. */
   readonly durationMs: number | undefined;
@@ -64,6 +68,7 @@ const OPTIONS = {
   target: { type: "string" },
   "max-flows": { type: "string" },
   "idle-timeout": { type: "string" },
+  "reply-factor": { type: "string" },
   clients: { type: "string" },
   duration: { type: "string" },
   backend: { type: "string" },
@@ -74,11 +79,13 @@ type Option = keyof typeof OPTIONS;
 
 const COMMON: readonly Option[] = ["duration", "backend", "json", "help"];
 
+const FLOW_OPTIONS: readonly Option[] = ["max-flows", "idle-timeout", "reply-factor"];
+
 /** The required addresses of each role, and the other options it accepts. */
 const ROLES: Record<Role, { required: readonly AddressOption[]; optional: readonly Option[] }> = {
-  demo: { required: [], optional: ["clients", "max-flows", "idle-timeout"] },
-  ingress: { required: ["listen", "tunnel"], optional: ["max-flows", "idle-timeout"] },
-  egress: { required: ["listen", "upstream"], optional: ["max-flows", "idle-timeout"] },
+  demo: { required: [], optional: ["clients", ...FLOW_OPTIONS] },
+  ingress: { required: ["listen", "tunnel"], optional: FLOW_OPTIONS },
+  egress: { required: ["listen", "upstream"], optional: FLOW_OPTIONS },
   origin: { required: ["listen"], optional: [] },
   load: { required: ["target"], optional: ["clients"] },
 };
@@ -91,6 +98,7 @@ const LOAD_SECONDS = 5;
  */
 const FLOWS_MAX = 30_000;
 const CLIENTS_MAX = 10_000;
+const REPLY_FACTOR_MAX = 1000;
 /** The delay of a timer is limited to 2^31-1 ms. */
 const SECONDS_MAX = 2_000_000;
 
@@ -124,6 +132,10 @@ export async function readCommandLine(args: readonly string[]): Promise<Config |
     durationMs: parseSeconds(values, "duration", hasLoad ? LOAD_SECONDS : undefined),
     flowsMax: parseInteger(values, "max-flows", { fallback: 4096, max: FLOWS_MAX }),
     idleTimeoutMs: parseSeconds(values, "idle-timeout", 30) as number,
+    replyFactor: parseInteger(values, "reply-factor", {
+      fallback: REPLY_FACTOR,
+      max: REPLY_FACTOR_MAX,
+    }),
     clients: parseInteger(values, "clients", { fallback: 64, max: CLIENTS_MAX }),
     backend: parseBackend(values.backend ?? process.env.DATAGRAM_SOCKET_BACKEND),
     json: values.json ?? false,
@@ -194,7 +206,7 @@ async function resolveHost(name: AddressOption, host: string): Promise<string> {
 
 function parseInteger(
   values: Values,
-  name: "max-flows" | "clients",
+  name: "max-flows" | "clients" | "reply-factor",
   { fallback, max }: { fallback: number; max: number },
 ): number {
   const text = values[name];

@@ -13,6 +13,10 @@ export interface DropCounters {
   unknownFlow: number;
   /** For a new flow that was refused because the table was full. */
   refused: number;
+  /** Replies beyond the allowance of a flow whose client is not verified. */
+  amplified: number;
+  /** Replies for a flow from which nothing was received for the idle timeout. */
+  stale: number;
   /** For a flow whose upstream socket was still being opened, beyond the queue's limit. */
   opening: number;
   /** The send buffer of the upstream socket was full. */
@@ -59,6 +63,8 @@ export function newEndpointCounters(): EndpointCounters {
     malformed: 0,
     unknownFlow: 0,
     refused: 0,
+    amplified: 0,
+    stale: 0,
     opening: 0,
     blocked: 0,
     failed: 0,

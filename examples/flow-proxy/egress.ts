@@ -26,10 +26,12 @@ import {
 } from "./counters.ts";
 import { FlowTable } from "./flow-table.ts";
 import { Forwarder, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
+import { hostOf } from "./host-flows.ts";
 import type { ProxySocket } from "./open-socket.ts";
+import { REPLY_FACTOR } from "./reply-allowance.ts";
 import { ReplyQueue } from "./reply-queue.ts";
 import { type Runtime, systemRuntime } from "./runtime.ts";
-import { type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
+import { type FlowId, slotOf, TunnelDatagram } from "./tunnel-datagram.ts";
 import { type FlowContext, UpstreamFlow } from "./upstream-flow.ts";
 
 /** The buffer size to request for an upstream socket, which carries the traffic of one client. */
@@ -46,13 +48,15 @@ export interface EgressOptions {
   readonly upstream: HostAndPort;
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
+  /** See `ReplyAllowance`. Default: `REPLY_FACTOR`. */
+  readonly replyFactor?: number | undefined;
   readonly backend?: Backend | undefined;
   /** Default: the operating system. */
   readonly runtime?: Runtime | undefined;
 }
 
 /** The flows of one ingress. */
-type FlowsById = Map<FlowId, UpstreamFlow>;
+type FlowsBySlot = Map<number, UpstreamFlow>;
 
 /** A running egress. */
 export class Egress {
@@ -61,7 +65,7 @@ export class Egress {
   readonly #runtime: Runtime;
   readonly #tunnelSocket: ProxySocket;
   readonly #flows: FlowTable<UpstreamFlow>;
-  readonly #flowsByIngress = new AddressMap<FlowsById>();
+  readonly #flowsByIngress = new AddressMap<FlowsBySlot>();
   readonly #flowContext: FlowContext;
   readonly #stopExpiry: () => void;
   /** The open upstream sockets, and the sum of the counters of the closed ones. */
@@ -80,10 +84,11 @@ export class Egress {
     this.#flowContext = {
       counters: this.#counters,
       runtime,
+      replyFactor: options.replyFactor ?? REPLY_FACTOR,
       replies: new ReplyQueue(tunnelSocket, this.#counters),
       openSocket: () => this.#openUpstreamSocket(),
       onOpen: (socket) => this.#upstreamSockets.add(socket),
-      onReply: (flow, nowMs) => this.#flows.touch(flow, nowMs),
+      onReply: (flow, nowMs) => this.#flows.touchByReply(flow, nowMs),
     };
     // A copy of the counters of a new socket: all zero.
     this.#closedCounters = tunnelSocket.counters;
@@ -145,6 +150,7 @@ export class Egress {
           drops.refused++;
           return;
         }
+        flow.allowance.onRequest(datagram.payloadLength);
         if (flow.needsBatch) this.#attachBatch(flow);
         flow.push(batch.bytes, datagram.payloadOffset, datagram.payloadLength);
       },
@@ -173,18 +179,24 @@ export class Egress {
 
   /** Returns the flow with that key, a new one if necessary; `undefined` if the table is full. */
   #useFlow(ingress: SocketAddress, id: FlowId, nowMs: number): UpstreamFlow | undefined {
-    const known = this.#flowsByIngress.get(ingress)?.get(id);
-    if (known !== undefined) {
+    const slot = slotOf(id);
+    const known = this.#flowsByIngress.get(ingress)?.get(slot);
+    if (known?.key.id === id) {
       this.#flows.touch(known, nowMs);
       return known;
     }
-    if (!this.#flows.admit(nowMs)) return undefined;
+    if (known !== undefined) {
+      this.#flows.counters.ended++;
+      this.#flows.remove(known);
+    }
+    const host = hostOf(ingress);
+    if (!this.#flows.admit(host, nowMs)) return undefined;
     const flow = new UpstreamFlow({ ingress, id }, this.#flowContext);
     // Looked up after `admit`, which removes the map of an ingress with the ingress's last flow.
-    const flowsById = this.#flowsByIngress.get(ingress) ?? new Map<FlowId, UpstreamFlow>();
-    flowsById.set(id, flow);
-    this.#flowsByIngress.set(ingress, flowsById);
-    this.#flows.add(flow, nowMs);
+    const flowsBySlot = this.#flowsByIngress.get(ingress) ?? new Map<number, UpstreamFlow>();
+    flowsBySlot.set(slot, flow);
+    this.#flowsByIngress.set(ingress, flowsBySlot);
+    this.#flows.add(flow, host, nowMs);
     void this.#openFlow(flow);
     return flow;
   }
@@ -209,9 +221,9 @@ export class Egress {
 
   #onRemove(flow: UpstreamFlow): void {
     const { ingress, id } = flow.key;
-    const flowsById = this.#flowsByIngress.get(ingress);
-    flowsById?.delete(id);
-    if (flowsById?.size === 0) this.#flowsByIngress.delete(ingress);
+    const flowsBySlot = this.#flowsByIngress.get(ingress);
+    flowsBySlot?.delete(slotOf(id));
+    if (flowsBySlot?.size === 0) this.#flowsByIngress.delete(ingress);
     this.#counters.drops.failed += flow.close();
     if (flow.socket === undefined) return;
     this.#upstreamSockets.delete(flow.socket);

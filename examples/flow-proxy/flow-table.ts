@@ -1,23 +1,41 @@
 /**
- * The flows of an endpoint, ordered by last use. Their number is limited, and a flow without
- * datagrams is removed after the idle timeout.
+ * The flows of an endpoint, ordered by last use. Their number is limited. A flow without datagrams
+ * is removed after the idle timeout. A client that has sent nothing for that time gets no more
+ * replies, however many there are: it may be gone, or be reachable at another address only (RFC 4787,
+ * section 4.3).
  *
- * If the table is full, a new flow replaces the one that has been idle for longest, provided that
- * this is at least `EVICTABLE_AFTER_MS`. Otherwise the new flow is refused. A flood of new source
- * addresses, as with spoofed packets, therefore cannot evict flows in use, and idle flows do not
- * keep new ones out. Evictions and refusals are counted.
+ * A host may use all free space. If the table is full, a new flow replaces another one, of a host
+ * that has more flows than the host of the new one, or else of the same host:
+ *
+ * - one that has been idle for at least `EVICTABLE_AFTER_MS`;
+ * - also one in use, of a host with more than a `PROTECTED_SHARE` of the table, so that a host which
+ *   keeps all of its flows in use cannot keep the others out.
+ *
+ * If there is none, the new flow is refused. A flood from one host therefore evicts only flows of
+ * that host. A flood with forged source addresses, each of them a host of its own, evicts idle flows
+ * and those beyond a `PROTECTED_SHARE`, and the others stay. Evictions and refusals are counted.
  */
 
+import { type HostFlows, Hosts } from "./host-flows.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** The minimum idle time of a flow that a new one may replace, unless the timeout is shorter. */
 export const EVICTABLE_AFTER_MS = 1000;
+/** Up to this share of the table, the flows in use of a host are not evicted. */
+export const PROTECTED_SHARE: number = 1 / 8;
 
-/** The base class of flows: a node of the table's linked list. Only the table writes to it. */
+/** The base class of flows: a node of the table's linked lists. Only the table writes to it. */
 export abstract class FlowEntry {
+  /** When a datagram of the flow was forwarded, in either direction. */
   lastUsedMs = 0;
+  /** When a datagram of its client was forwarded. */
+  lastRequestMs = 0;
   older: FlowEntry | undefined = undefined;
   newer: FlowEntry | undefined = undefined;
+  /** The neighbors in the list of the flows of the same host, and that list. */
+  newerSibling: FlowEntry | undefined = undefined;
+  olderSibling: FlowEntry | undefined = undefined;
+  siblings: HostFlows | undefined = undefined;
 }
 
 export interface FlowTableOptions<F> {
@@ -36,17 +54,24 @@ export interface FlowCounters {
   expired: number;
   /** Replaced by a new flow when the table was full. */
   evicted: number;
+  /** Removed by an egress because the ingress has started another flow in the slot. */
+  ended: number;
   /** Refusals of a new flow when the table was full of flows in use: one per datagram. */
   refused: number;
 }
 
-/** A linked list from the least to the most recently used flow. All operations are O(1). */
+/**
+ * Two linked lists from the least to the most recently used flow: of all flows, and of the flows of
+ * each host. All operations are O(1).
+ */
 export class FlowTable<F extends FlowEntry> {
-  readonly counters: FlowCounters = { opened: 0, expired: 0, evicted: 0, refused: 0 };
+  readonly counters: FlowCounters = { opened: 0, expired: 0, evicted: 0, ended: 0, refused: 0 };
   readonly #flowsMax: number;
   readonly #idleTimeoutMs: number;
   readonly #evictableAfterMs: number;
+  readonly #protectedSize: number;
   readonly #onRemove: (flow: F) => void;
+  readonly #hosts = new Hosts();
   #oldest: F | undefined;
   #newest: F | undefined;
   #size = 0;
@@ -54,6 +79,7 @@ export class FlowTable<F extends FlowEntry> {
   constructor({ flowsMax, idleTimeoutMs, onRemove }: FlowTableOptions<F>) {
     this.#flowsMax = flowsMax;
     this.#idleTimeoutMs = idleTimeoutMs;
+    this.#protectedSize = flowsMax * PROTECTED_SHARE;
     this.#evictableAfterMs = Math.min(EVICTABLE_AFTER_MS, idleTimeoutMs);
     this.#onRemove = onRemove;
   }
@@ -63,37 +89,83 @@ export class FlowTable<F extends FlowEntry> {
     return this.#size;
   }
 
-  /** Makes room for a new flow, if necessary and possible. Returns whether there is room. */
-  admit(nowMs: number): boolean {
+  /**
+   * Makes room for a new flow of `host`, see `hostOf`, if necessary and possible. Returns whether there
+   * is room.
+   */
+  admit(host: string, nowMs: number): boolean {
     if (this.#size < this.#flowsMax) return true;
-    const oldest = this.#oldest;
-    if (oldest === undefined || nowMs - oldest.lastUsedMs < this.#evictableAfterMs) {
+    const victim = this.#victimFor(host, nowMs);
+    if (victim === undefined) {
       this.counters.refused++;
       return false;
     }
     this.counters.evicted++;
-    this.remove(oldest);
+    this.remove(victim);
     return true;
   }
 
-  /** Adds a flow. To be called after `admit` returned true. */
-  add(flow: F, nowMs: number): void {
-    this.counters.opened++;
-    this.#size++;
-    this.#append(flow, nowMs);
+  /** Returns the flow that a new one of `host` replaces. */
+  #victimFor(host: string, nowMs: number): F | undefined {
+    const own = this.#hosts.get(host);
+    const ownSize = own?.size ?? 0;
+    const { size, oldest } = this.#hosts.largest as HostFlows;
+    // Not if the hosts would only have swapped their sizes.
+    if (size > this.#protectedSize && size > ownSize + 1) return oldest as F;
+    if (size > ownSize && this.#isIdle(oldest as F, nowMs)) return oldest as F;
+    const idlest = this.#oldest as F;
+    if (!this.#isIdle(idlest, nowMs)) return undefined;
+    if ((idlest.siblings as HostFlows).size > ownSize) return idlest;
+    const oldestOwn = own?.oldest as F | undefined;
+    return oldestOwn !== undefined && this.#isIdle(oldestOwn, nowMs) ? oldestOwn : undefined;
   }
 
-  /** Marks a flow as used: a datagram of it was forwarded. */
+  /** Returns whether a flow has been idle for so long that it may be evicted. */
+  #isIdle(flow: F, nowMs: number): boolean {
+    return nowMs - flow.lastUsedMs >= this.#evictableAfterMs;
+  }
+
+  /** Adds a flow of `host`. To be called after `admit` returned true. */
+  add(flow: F, host: string, nowMs: number): void {
+    this.counters.opened++;
+    this.#size++;
+    flow.lastRequestMs = flow.lastUsedMs = nowMs;
+    this.#append(flow);
+    this.#hosts.add(flow, host);
+  }
+
+  /** Marks a flow as used by a datagram of its client. */
   touch(flow: F, nowMs: number): void {
+    flow.lastRequestMs = flow.lastUsedMs = nowMs;
+    if (flow !== this.#newest) this.#moveToEnd(flow);
+  }
+
+  /**
+   * Marks a flow as used by a reply. Returns false if the reply must be dropped: the client has sent
+   * nothing for the idle timeout.
+   */
+  touchByReply(flow: F, nowMs: number): boolean {
+    if (nowMs - flow.lastRequestMs >= this.#idleTimeoutMs) return false;
     flow.lastUsedMs = nowMs;
-    if (flow === this.#newest) return;
+    if (flow !== this.#newest) this.#moveToEnd(flow);
+    return true;
+  }
+
+  /** Makes a flow the most recently used one, in both lists. */
+  #moveToEnd(flow: F): void {
     this.#unlink(flow);
-    this.#append(flow, nowMs);
+    this.#append(flow);
+    // The siblings of the newest one are not accessed: with many hosts they are in no CPU cache.
+    if (flow.newerSibling === undefined) return;
+    const siblings = flow.siblings as HostFlows;
+    siblings.unlink(flow);
+    siblings.append(flow);
   }
 
   /** Removes a flow. It must be in the table. */
   remove(flow: F): void {
     this.#unlink(flow);
+    this.#hosts.remove(flow);
     this.#size--;
     this.#onRemove(flow);
   }
@@ -119,8 +191,7 @@ export class FlowTable<F extends FlowEntry> {
     while (this.#oldest !== undefined) this.remove(this.#oldest);
   }
 
-  #append(flow: F, nowMs: number): void {
-    flow.lastUsedMs = nowMs;
+  #append(flow: F): void {
     flow.older = this.#newest;
     flow.newer = undefined;
     if (this.#newest === undefined) this.#oldest = flow;

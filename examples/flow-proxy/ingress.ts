@@ -3,8 +3,9 @@
  * datagrams of all clients with their flow IDs through one connected socket, the tunnel. Forwards
  * replies from the tunnel to the client that their flow ID belongs to.
  *
- * Flow IDs start at a random number and are not reused. A late reply to an expired flow, or to a
- * flow of an earlier process, is therefore dropped and does not reach the wrong client.
+ * Flow IDs start at a random number and are not reused, but their slots are (tunnel-datagram.ts). A
+ * late reply to an expired flow, or to a flow of an earlier process, is therefore dropped and does not
+ * reach the wrong client.
  */
 
 import {
@@ -23,9 +24,11 @@ import {
 } from "./counters.ts";
 import { FlowEntry, FlowTable } from "./flow-table.ts";
 import { batchSink, Forwarder, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
+import { hostOf } from "./host-flows.ts";
 import type { ProxySocket } from "./open-socket.ts";
+import { REPLY_FACTOR, ReplyAllowance } from "./reply-allowance.ts";
 import { type Runtime, systemRuntime } from "./runtime.ts";
-import { type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
+import { FLOW_SLOTS, type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
 
 /** The first flow ID is below: 2^29 more IDs then have at most 4 bytes (RFC 9000, section 16). */
 const FIRST_FLOW_ID_MAX = 2 ** 29;
@@ -35,8 +38,11 @@ export interface IngressOptions {
   readonly listen: HostAndPort;
   /** The address of the egress. */
   readonly tunnel: HostAndPort;
+  /** At most `FLOW_SLOTS`. */
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
+  /** See `ReplyAllowance`. Default: `REPLY_FACTOR`. */
+  readonly replyFactor?: number | undefined;
   readonly backend?: Backend | undefined;
   /** The first flow ID. Default: random. */
   readonly firstFlowId?: number | undefined;
@@ -48,11 +54,13 @@ export interface IngressOptions {
 class ClientFlow extends FlowEntry {
   readonly client: SocketAddress;
   readonly id: number;
+  readonly allowance: ReplyAllowance;
 
-  constructor(client: SocketAddress, id: number) {
+  constructor(client: SocketAddress, id: number, replyFactor: number) {
     super();
     this.client = client;
     this.id = id;
+    this.allowance = new ReplyAllowance(replyFactor);
   }
 }
 
@@ -65,7 +73,11 @@ export class Ingress {
   readonly #flowsByClient = new AddressMap<ClientFlow>();
   readonly #flowsById = new Map<FlowId, ClientFlow>();
   readonly #stopExpiry: () => void;
+  readonly #replyFactor: number;
+  /** The ID of the first flow in a slot that no flow has had. */
   #nextFlowId: number;
+  /** The next IDs in the slots of removed flows. */
+  readonly #nextIdsOfFreeSlots: number[] = [];
 
   private constructor(
     clientSocket: ProxySocket,
@@ -75,12 +87,14 @@ export class Ingress {
     const { runtime = systemRuntime } = options;
     this.#clientSocket = clientSocket;
     this.#tunnelSocket = tunnelSocket;
+    this.#replyFactor = options.replyFactor ?? REPLY_FACTOR;
     this.#nextFlowId = options.firstFlowId ?? Math.floor(Math.random() * FIRST_FLOW_ID_MAX);
     this.#flows = new FlowTable({
       ...options,
       onRemove: (flow) => {
         this.#flowsByClient.delete(flow.client);
         this.#flowsById.delete(flow.id);
+        this.#nextIdsOfFreeSlots.push(flow.id + FLOW_SLOTS);
       },
     });
     this.#stopExpiry = this.#flows.startExpiry(runtime);
@@ -141,7 +155,9 @@ export class Ingress {
         drops.refused++;
         return;
       }
-      out.prefixVarint(flow.id).pushSlice(batch.bytes, batch.offsetAt(i), batch.lengthAt(i));
+      const length = batch.lengthAt(i);
+      flow.allowance.onRequest(length);
+      out.prefixVarint(flow.id).pushSlice(batch.bytes, batch.offsetAt(i), length);
     });
   }
 
@@ -159,7 +175,14 @@ export class Ingress {
         drops.unknownFlow++;
         return;
       }
-      this.#flows.touch(flow, nowMs);
+      if (!this.#flows.touchByReply(flow, nowMs)) {
+        drops.stale++;
+        return;
+      }
+      if (!flow.allowance.take(datagram.payloadLength)) {
+        drops.amplified++;
+        return;
+      }
       out.pushSlice(batch.bytes, datagram.payloadOffset, datagram.payloadLength, flow.client);
     });
   }
@@ -171,11 +194,13 @@ export class Ingress {
       this.#flows.touch(known, nowMs);
       return known;
     }
-    if (!this.#flows.admit(nowMs)) return undefined;
-    const flow = new ClientFlow(client, this.#nextFlowId++);
+    const host = hostOf(client);
+    if (!this.#flows.admit(host, nowMs)) return undefined;
+    const id = this.#nextIdsOfFreeSlots.pop() ?? this.#nextFlowId++;
+    const flow = new ClientFlow(client, id, this.#replyFactor);
     this.#flowsByClient.set(client, flow);
     this.#flowsById.set(flow.id, flow);
-    this.#flows.add(flow, nowMs);
+    this.#flows.add(flow, host, nowMs);
     return flow;
   }
 }

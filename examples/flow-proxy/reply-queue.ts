@@ -8,6 +8,7 @@
 import { MAX_DATAGRAM_SIZE, RecvBatch, type SocketAddress, type Waker } from "../../lib/index.ts";
 import { type BatchTarget, flushBatch, newSendBatch } from "./batch-io.ts";
 import type { EndpointCounters } from "./counters.ts";
+import type { ReplyAllowance } from "./reply-allowance.ts";
 import type { FlowId } from "./tunnel-datagram.ts";
 
 /** The number of batches: the maximum number of receives before the replies are sent. */
@@ -22,6 +23,12 @@ export interface FlowKey {
   readonly id: FlowId;
 }
 
+/** A flow that receives replies. */
+export interface ReplyFlow {
+  readonly key: FlowKey;
+  readonly allowance: ReplyAllowance;
+}
+
 /** A queue of replies for the tunnel socket of an egress, which is not connected. */
 export class ReplyQueue {
   readonly #socket: BatchTarget;
@@ -29,7 +36,7 @@ export class ReplyQueue {
   readonly #out = newSendBatch();
   /** The first `#committed` batches contain replies of the flow at the same index in `#flows`. */
   readonly #batches: RecvBatch[] = [];
-  readonly #flows: FlowKey[] = [];
+  readonly #flows: ReplyFlow[] = [];
   #committed = 0;
   /** The next reply to push into `#out`: datagram `#next` of batch `#current`. */
   #current = 0;
@@ -59,7 +66,7 @@ export class ReplyQueue {
   }
 
   /** Queues the replies of `flow` that were received into the reserved batch. */
-  commit(flow: FlowKey): void {
+  commit(flow: ReplyFlow): void {
     this.#flows[this.#committed++] = flow;
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
@@ -85,7 +92,7 @@ export class ReplyQueue {
   #fillSendBatch(): void {
     for (; this.#current < this.#committed; this.#current++, this.#next = 0) {
       const batch = this.#batches[this.#current] as RecvBatch;
-      const flow = this.#flows[this.#current] as FlowKey;
+      const flow = this.#flows[this.#current] as ReplyFlow;
       while (this.#next < batch.length) {
         if (this.#out.isFull) return;
         this.#push(batch, this.#next++, flow);
@@ -93,12 +100,17 @@ export class ReplyQueue {
     }
   }
 
-  #push(batch: RecvBatch, i: number, { id, ingress }: FlowKey): void {
+  #push(batch: RecvBatch, i: number, { key, allowance }: ReplyFlow): void {
     const length = batch.lengthAt(i);
     if (length > MAX_DATAGRAM_SIZE) {
       this.#counters.drops.oversize++;
       return;
     }
+    if (!allowance.take(length)) {
+      this.#counters.drops.amplified++;
+      return;
+    }
+    const { id, ingress } = key;
     this.#out.prefixVarint(id).pushSlice(batch.bytes, batch.offsetAt(i), length, ingress);
   }
 }

@@ -44,6 +44,7 @@ function endpointTable({ endpoints, seconds, backend }: Summary): string {
     row("flows opened", ({ flowCounters }) => flowCounters.opened),
     row("flows expired", ({ flowCounters }) => flowCounters.expired),
     row("flows evicted", ({ flowCounters }) => flowCounters.evicted),
+    row("flows ended by ingress", ({ flowCounters }) => flowCounters.ended),
     row("datagrams to upstream", ({ toUpstream }) => toUpstream.datagrams),
     row("datagrams to clients", ({ toClients }) => toClients.datagrams),
     row("datagrams/s", ({ toUpstream, toClients }) =>
@@ -70,6 +71,7 @@ function dropRows(endpoints: readonly EndpointSnapshot[]): string[][] {
   const dropsOf = ({ drops, sockets }: EndpointSnapshot) => ({
     ...drops,
     receiveQueueFull: sockets.datagramsDropped,
+    refusedSends: sockets.sendDrops,
   });
   const first = endpoints[0];
   if (first === undefined) return [];

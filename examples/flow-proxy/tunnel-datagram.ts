@@ -2,12 +2,19 @@
  * The format of a datagram in the tunnel: `[flow ID][payload]`, with the flow ID as a QUIC varint
  * (RFC 9000, section 16). The proxy copies no payload: it sends the flow ID as the prefix of a
  * `SendBatch`, and parses it in the buffer that the datagram was received into.
+ *
+ * An ingress has a slot for each of its flows: the flow ID modulo `FLOW_SLOTS`. A flow with a new ID
+ * ends the flow that had its slot. The egress therefore removes the flows that the ingress has
+ * removed, without messages, and has no more flows of an ingress than the ingress has itself.
  */
 
 import { decodeVarint, type RecvBatch, varintLengthOfFirstByte } from "../../lib/index.ts";
 
 /** A flow ID: a `bigint` above 2^53 - 1. */
 export type FlowId = number | bigint;
+
+/** The number of slots, and the maximum number of flows of an ingress. */
+export const FLOW_SLOTS: number = 2 ** 15;
 
 /** The maximum length of a flow ID in bytes (RFC 9000, section 16). */
 export const FLOW_ID_BYTES_MAX = 8;
@@ -20,6 +27,11 @@ export function flowIdLength(bytes: Uint8Array, offset: number, length: number):
   if (length === 0) return 0;
   const idLength = varintLengthOfFirstByte(bytes[offset] as number);
   return idLength <= length ? idLength : 0;
+}
+
+/** Returns the slot of a flow. */
+export function slotOf(id: FlowId): number {
+  return typeof id === "number" ? id % FLOW_SLOTS : Number(id % BigInt(FLOW_SLOTS));
 }
 
 /** Parses tunnel datagrams. One object is reused for all, so that parsing allocates nothing. */

@@ -5,7 +5,8 @@ import { flushBatch, receiveBatch } from "./batch-io.ts";
 import type { EndpointCounters } from "./counters.ts";
 import { FlowEntry } from "./flow-table.ts";
 import type { ProxySocket } from "./open-socket.ts";
-import type { FlowKey, ReplyQueue } from "./reply-queue.ts";
+import { ReplyAllowance } from "./reply-allowance.ts";
+import type { FlowKey, ReplyFlow, ReplyQueue } from "./reply-queue.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** The maximum number of datagrams that are queued while the upstream socket is being opened. */
@@ -15,18 +16,21 @@ const EARLY_DATAGRAMS_MAX = 64;
 export interface FlowContext {
   readonly runtime: Runtime;
   readonly counters: EndpointCounters;
+  /** See `ReplyAllowance`. */
+  readonly replyFactor: number;
   readonly replies: ReplyQueue;
   /** Opens an upstream socket. */
   readonly openSocket: () => Promise<ProxySocket>;
   /** Called when the upstream socket of a flow is open. Not called if the flow was closed before. */
   readonly onOpen: (socket: ProxySocket) => void;
-  /** Called when replies of a flow have been received. */
-  readonly onReply: (flow: UpstreamFlow, nowMs: number) => void;
+  /** Called when replies of a flow have been received. Returns false if they must be dropped. */
+  readonly onReply: (flow: UpstreamFlow, nowMs: number) => boolean;
 }
 
 /** A flow of the egress. */
-export class UpstreamFlow extends FlowEntry {
+export class UpstreamFlow extends FlowEntry implements ReplyFlow {
   readonly key: FlowKey;
+  readonly allowance: ReplyAllowance;
   readonly #context: FlowContext;
   /** Copies of the datagrams that arrived before the socket was open. Absent once it is. */
   #early: Uint8Array[] | undefined = [];
@@ -38,6 +42,7 @@ export class UpstreamFlow extends FlowEntry {
   constructor(key: FlowKey, context: FlowContext) {
     super();
     this.key = key;
+    this.allowance = new ReplyAllowance(context.replyFactor);
     this.#context = context;
   }
 
@@ -128,8 +133,8 @@ export class UpstreamFlow extends FlowEntry {
       if (batch === undefined) return;
       const received = receiveBatch(socket, this.#receive, batch, counters, runtime);
       if (received === Pending) return;
-      onReply(this, runtime.nowMs());
-      replies.commit(this.key);
+      if (onReply(this, runtime.nowMs())) replies.commit(this);
+      else counters.drops.stale += batch.length;
     }
   };
 }

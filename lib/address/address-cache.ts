@@ -1,6 +1,7 @@
 /** A cache of addresses by their bytes, so that a known peer needs no new object. */
 
 import type { ReceiveVector } from "../../ffi/native.ts";
+import { sharedValue } from "../support/thread-state.ts";
 import { hashSockaddr, sameWords, sockaddrLength, UNIX_PATH_OFFSET } from "./sockaddr.ts";
 import { SocketAddress } from "./socket-address.ts";
 
@@ -51,7 +52,7 @@ function matches(
 }
 
 /** The cache of this thread, shared by all sockets and families. */
-export const knownAddresses: AddressCache = new AddressCache();
+export const knownAddresses: AddressCache = sharedValue("knownAddresses", () => new AddressCache());
 
 /** Returns the source address of message `i`; absent for a Unix socket without a name. */
 export function addressAt(vector: ReceiveVector, i: number): SocketAddress | undefined {

@@ -1,5 +1,6 @@
 /** A map whose keys are socket addresses, compared by value. */
 
+import { sharedClass } from "../support/thread-state.ts";
 import { checkAddress, type SocketAddress } from "./socket-address.ts";
 
 /** An entry, and the next one with the same hash. */
@@ -102,3 +103,6 @@ export class AddressMap<V> {
     return entry;
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+AddressMap = sharedClass("AddressMap", AddressMap);

@@ -2,6 +2,7 @@
 
 import type { EncodedAddress } from "../../ffi/native.ts";
 import { checkInteger, inspectAs, rangeError, typeError } from "../support/check.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { interfaceIndex } from "./interfaces.ts";
 import { formatIPv4, formatIPv6, isMappedIPv4, parseIPv4, parseIPv6 } from "./ip.ts";
 import {
@@ -237,14 +238,17 @@ export class SocketAddress {
   }
 }
 
+// @ts-expect-error See `sharedClass`.
+SocketAddress = sharedClass("SocketAddress", SocketAddress);
+
 /** @throws TypeError if `value` is not a `SocketAddress`. */
 export function checkAddress(name: string, value: unknown): asserts value is SocketAddress {
-  if (!SocketAddress._isGenuine(value)) throw addressTypeError(name, value);
+  if (!SocketAddress._isGenuine(value)) throw addressTypeError(name, "SocketAddress", value);
 }
 
 /** Returns the error for a value that is no address, with the function that makes one. */
-function addressTypeError(name: string, value: unknown): TypeError {
-  const { message } = typeError(name, "SocketAddress", value);
+export function addressTypeError(name: string, expected: string, value: unknown): TypeError {
+  const { message } = typeError(name, expected, value);
   if (value === undefined) return new TypeError(message);
   const remedy = "create one with SocketAddress.ip, parse, unix or abstract";
   const hosts = typeof value === "string" ? "; connect resolves host names" : "";

@@ -6,6 +6,7 @@
 import { byteLengthOf } from "../../ffi/native.ts";
 import { copySmall, hexGroups, zero } from "../support/bytes.ts";
 import { checkBytes, checkInteger, inspectAs, typeError } from "../support/check.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { adopt, changedError, checkEmptyPrefix } from "./source-bytes.ts";
 import { allocate, NO_BYTES, TailBuffer } from "./tail-buffer.ts";
 import {
@@ -362,6 +363,9 @@ export class DgramBuffer extends TailBuffer {
     this._end = headroom;
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+DgramBuffer = sharedClass("DgramBuffer", DgramBuffer);
 
 /** Returns a buffer that owns `bytes`, with the payload from `start` to `end - 1`. */
 function bufferOver(bytes: Uint8Array, start: number, end: number): DgramBuffer {

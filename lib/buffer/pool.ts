@@ -9,6 +9,7 @@ import { zero } from "../support/bytes.ts";
 import { checkInteger, inspectAs, typeError } from "../support/check.ts";
 import { DGRAM_HEADROOM, MAX_DATAGRAM_SIZE } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { DgramBuffer } from "./buffer.ts";
 import { allocate, NO_BYTES } from "./tail-buffer.ts";
 
@@ -115,6 +116,9 @@ export class BufferLease implements Disposable {
     this.#buffer._give(memory, headroom);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+BufferLease = sharedClass("BufferLease", BufferLease);
 
 /**
  * A pool of buffers of the same size, whose memory is reused.
@@ -232,3 +236,6 @@ export class DgramBufferPool {
     return allocate(this.capacity);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+DgramBufferPool = sharedClass("DgramBufferPool", DgramBufferPool);

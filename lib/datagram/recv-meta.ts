@@ -2,6 +2,7 @@
 
 import type { SocketAddress } from "../address/socket-address.ts";
 import { typeError } from "../support/check.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import type { Ecn } from "./send-meta.ts";
 
 /**
@@ -94,6 +95,9 @@ export class RecvMeta {
     this.controlTruncated = false;
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+RecvMeta = sharedClass("RecvMeta", RecvMeta);
 
 /** @throws TypeError if `value` is not a `RecvMeta`. */
 export function checkRecvMetaType(name: string, value: unknown): asserts value is RecvMeta {

@@ -7,7 +7,7 @@ import type { Native } from "../../ffi/native.ts";
 import { typeError } from "../support/check.ts";
 import { readVariable } from "../support/environment.ts";
 import { SocketError } from "../support/errors.ts";
-import { isLack } from "../support/lacks.ts";
+import { isLack } from "../support/native.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 
 /** The offloads of a socket. */

@@ -3,6 +3,7 @@
 import { loadVarint, VARINT_LENGTH_MAX } from "../buffer/varint.ts";
 import { checkBytes, checkInteger, typeError } from "../support/check.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { DATAGRAM_CAPSULE } from "./capsule.ts";
 import { CONNECT_UDP_PAYLOAD_MAX } from "./http-datagram.ts";
 
@@ -33,6 +34,9 @@ export class CapsuleError extends Error {
     this.code = code;
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+CapsuleError = sharedClass("CapsuleError", CapsuleError);
 
 /** Receives a capsule. `value` is borrowed: it is valid until the function returns. */
 export type CapsuleHandler = (type: number, value: Uint8Array) => void;
@@ -192,6 +196,9 @@ export class CapsuleDecoder {
     return offset + Number(this.#missing);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+CapsuleDecoder = sharedClass("CapsuleDecoder", CapsuleDecoder);
 
 function subtract(value: number | bigint, count: number): number | bigint {
   return typeof value === "number" ? value - count : value - BigInt(count);

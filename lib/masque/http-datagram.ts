@@ -10,6 +10,7 @@
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { loadVarint, VARINT_MAX, varintLength, writeVarint } from "../buffer/varint.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
+import { sharedClass } from "../support/thread-state.ts";
 
 /** The longest UDP payload in an HTTP Datagram in bytes (RFC 9298, section 5). */
 export const CONNECT_UDP_PAYLOAD_MAX = 65_527;
@@ -152,6 +153,9 @@ export class HttpDatagramHeader {
     return fault;
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+HttpDatagramHeader = sharedClass("HttpDatagramHeader", HttpDatagramHeader);
 
 function checkBuffer(buffer: unknown): void {
   if (!DgramBuffer._isGenuine(buffer)) throw typeError("buffer", "DgramBuffer", buffer);

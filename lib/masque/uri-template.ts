@@ -6,6 +6,7 @@
 
 import { isIP } from "../address/ip.ts";
 import { checkInteger, rangeError, typeError } from "../support/check.ts";
+import { sharedClass } from "../support/thread-state.ts";
 
 /** The template of a proxy that is configured by host and port only (RFC 9298, section 2). */
 export const DEFAULT_TEMPLATE_PATH = "/.well-known/masque/udp/{target_host}/{target_port}/";
@@ -100,6 +101,9 @@ export class ConnectUdpTemplate {
     return this.#template;
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+ConnectUdpTemplate = sharedClass("ConnectUdpTemplate", ConnectUdpTemplate);
 
 function parseParts(text: string, rule: (expected: string) => RangeError): Part[] {
   const parts: Part[] = [];

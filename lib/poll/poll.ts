@@ -8,14 +8,14 @@ import { typeError } from "../support/check.ts";
 import { setImmediate } from "../support/timers.ts";
 
 /** The result of a poll that cannot proceed now. The waker is called when it should be retried. */
-export const Pending: unique symbol = Symbol("datagram-socket.Pending");
+export const Pending: unique symbol = Symbol.for("datagram-socket.Pending");
 export type Pending = typeof Pending;
 
 /** The result of a poll: its value, or `Pending`. Errors are thrown. */
 export type Poll<T> = T | Pending;
 
 /** The result of a `try*` call that cannot proceed now. No waker is stored. */
-export const WouldBlock: unique symbol = Symbol("datagram-socket.WouldBlock");
+export const WouldBlock: unique symbol = Symbol.for("datagram-socket.WouldBlock");
 export type WouldBlock = typeof WouldBlock;
 
 /**

@@ -2,8 +2,8 @@
 
 import type { Native } from "../../ffi/native.ts";
 import { readVariable } from "../support/environment.ts";
-import { lackError } from "../support/lacks.ts";
-import { loadFunctions } from "../support/native.ts";
+import { lackError, loadFunctions } from "../support/native.ts";
+import { sharedValue } from "../support/thread-state.ts";
 import { useSystemClock } from "../support/timers.ts";
 import { warn } from "../support/warn.ts";
 import type { ReadinessMode } from "./notifier.ts";
@@ -22,12 +22,18 @@ let result: Promise<NativeThreadResult> | undefined;
 
 /**
  * Returns the reactor of this thread, which the first call creates, or the reason why that is not
- * possible. Both last as long as the thread; an error does not.
+ * possible. Both last as long as the thread, also for further copies of the library; an error does
+ * not last.
  *
  * @throws SocketError if the process is out of descriptors, memory or threads; RangeError for an
  * invalid value of the environment variable `DATAGRAM_SOCKET_READINESS`.
  */
-export function loadNativeThread(): Promise<NativeThreadResult> {
+export const loadNativeThread: () => Promise<NativeThreadResult> = sharedValue(
+  "loadNativeThread",
+  () => load,
+);
+
+function load(): Promise<NativeThreadResult> {
   result ??= createReactor().catch((error) => {
     result = undefined;
     throw error;

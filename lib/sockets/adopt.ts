@@ -1,6 +1,6 @@
 /** Checks of the descriptors that a socket adopts. */
 
-import { loadNative, type Native } from "../../ffi/native.ts";
+import type { Native } from "../../ffi/native.ts";
 import { AF_UNIX } from "../address/sockaddr.ts";
 import {
   EEXIST,
@@ -17,6 +17,7 @@ import {
 import type { NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger } from "../support/check.ts";
 import { checkResult, SocketError } from "../support/errors.ts";
+import { loadThreadNative } from "../support/native.ts";
 
 /**
  * Checks that `fd` is open. Before the first wait of a call: the first socket of a thread opens
@@ -26,7 +27,7 @@ import { checkResult, SocketError } from "../support/errors.ts";
  */
 export function checkOpenFd(fd: number, syscall: string): void {
   checkInteger("fd", fd, 0, 2 ** 31 - 1);
-  const loaded = loadNative();
+  const loaded = loadThreadNative();
   if ("native" in loaded) checkResult(loaded.native.flags(fd), syscall, `fd ${fd}`);
 }
 

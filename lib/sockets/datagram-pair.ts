@@ -13,6 +13,7 @@ import { callWaker, checkWaker, Pending, type Poll, type Waker } from "../poll/p
 import { checkInteger } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { DatagramSocket } from "../traits/socket.ts";
 
 /** The default length of the queue of an end. */
@@ -128,3 +129,6 @@ export class DatagramPair extends DatagramSocket {
     this.close();
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+DatagramPair = sharedClass("DatagramPair", DatagramPair);

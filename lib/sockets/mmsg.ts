@@ -11,7 +11,7 @@ import { PayloadList } from "../batch/payloads.ts";
 import { TargetList } from "../batch/targets.ts";
 import { newCounters } from "../datagram/counters.ts";
 import type { Destinations } from "../datagram/destination.ts";
-import type { Payload, Target } from "../datagram/payload.ts";
+import type { Sendable, Target } from "../datagram/payload.ts";
 import { checkRecvRange, checkSendRange } from "../datagram/ranges.ts";
 import type { RecvMeta } from "../datagram/recv-meta.ts";
 import {
@@ -31,6 +31,7 @@ import { checkInteger } from "../support/check.ts";
 import { SocketError, unsupportedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { loadFunctions } from "../support/native.ts";
+import { sharedValue } from "../support/thread-state.ts";
 
 const O_NONBLOCK = 0o4000;
 
@@ -145,7 +146,7 @@ function receiveAll(
  */
 export function sendmmsg(
   fd: number,
-  bufs: readonly Payload[],
+  bufs: readonly Sendable[],
   to?: SocketAddress | readonly SocketAddress[],
 ): number | WouldBlock {
   const native = open("sendmmsg", fd);
@@ -169,7 +170,7 @@ function sendChecked(
   native: Native,
   lists: Lists,
   fd: number,
-  bufs: readonly Payload[],
+  bufs: readonly Sendable[],
   { to, end }: { to: Destinations; end: number },
 ): number | WouldBlock {
   const parameters = { to, end, isIPv6: false };
@@ -197,7 +198,7 @@ function sendChecked(
 function sendAll(
   { sending, payloads }: Lists,
   fd: number,
-  bufs: readonly Payload[],
+  bufs: readonly Sendable[],
   { to, end, isIPv6 }: { to: Destinations; end: number; isIPv6: boolean },
 ): number | WouldBlock {
   // No GSO: the options of the descriptor are the responsibility of its owner.
@@ -284,7 +285,7 @@ function checkDatagramSocket(native: Native, fd: number, syscall: string): void 
 }
 
 /** The errors after partial batches, by descriptor. */
-const deferred = new Map<string, number>();
+const deferred: Map<string, number> = sharedValue("deferred", () => new Map());
 
 /** Identifies the socket of a descriptor, whose number may be reused before the next call. */
 function identity(native: Native, fd: number, syscall: string): string {

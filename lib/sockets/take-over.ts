@@ -6,6 +6,7 @@ import type { EarlyDatagram } from "../engine/native/native-receiver.ts";
 import { typeError } from "../support/check.ts";
 import { checkResult, closedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
+import { sharedValue } from "../support/thread-state.ts";
 import { setImmediate } from "../support/timers.ts";
 
 /** A socket of Bun, with the members that its types lack or declare otherwise. */
@@ -36,7 +37,7 @@ export function checkBunSocket(socket: unknown): asserts socket is BunSocket {
 }
 
 /** Sockets that are being taken over. */
-const taken = new WeakSet<BunSocket>();
+const taken: WeakSet<BunSocket> = sharedValue("taken", () => new WeakSet());
 
 /**
  * Duplicates the descriptor of `socket`, calls `prepare` with the duplicate, and closes `socket`. If

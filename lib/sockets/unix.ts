@@ -3,8 +3,14 @@
 import type { Native } from "../../ffi/native.ts";
 import { AF_UNIX } from "../address/sockaddr.ts";
 import { SocketAddress } from "../address/socket-address.ts";
-import { checkPeer } from "../datagram/destination.ts";
-import { checkBufferType, type Payload, payloadBytes, type Target } from "../datagram/payload.ts";
+import { checkPeer, type Destination } from "../datagram/destination.ts";
+import {
+  checkBufferType,
+  type Payload,
+  payloadBytes,
+  type Sendable,
+  type Target,
+} from "../datagram/payload.ts";
 import { RecvMeta } from "../datagram/recv-meta.ts";
 import { checkSendErrors, type SendErrors } from "../engine/engine.ts";
 import { withFdTargets } from "../engine/native/fd-datagrams.ts";
@@ -23,6 +29,7 @@ import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor
 import { typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { checkAdoptable, checkOpenFd } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import {
@@ -92,11 +99,18 @@ export class UnixDatagram extends EngineSocket {
   ): Promise<UnixDatagram> {
     const address = unixAddress("path", path);
     const isFile = !address.address.startsWith("\0");
-    const socket = await UnixDatagram.#open(options, (native, fd) => {
-      checkResult(native.bind(fd, address._encoded), "bind", address);
-    });
-    if (isFile) socket.#file = boundFile(address.address);
-    return socket;
+    const created: { file?: BoundFile | undefined } = {};
+    try {
+      const socket = await UnixDatagram.#open(options, (native, fd) => {
+        checkResult(native.bind(fd, address._encoded), "bind", address);
+        if (isFile) created.file = boundFile(address.address);
+      });
+      socket.#file = created.file;
+      return socket;
+    } catch (error) {
+      if (created.file !== undefined) removeFile(created.file);
+      throw error;
+    }
   }
 
   /** Opens a socket without an address: it can send, but receive no replies. */
@@ -112,14 +126,20 @@ export class UnixDatagram extends EngineSocket {
     const { native } = loaded;
     checkResult(native.pair(AF_UNIX, SOCK_DGRAM), "socketpair");
     const [left, right] = [native.scratch[0] as number, native.scratch[1] as number];
-    closeOnThrow(native, right, () => {
-      closeOnThrow(native, left, () => {
+    const wrap = (fd: number) => new UnixDatagram(native, new NativeEngine({ ...loaded, fd }));
+    return closeOnThrow(native, right, () => {
+      const first = closeOnThrow(native, left, () => {
         setBufferSizes(native, left, options);
         setBufferSizes(native, right, options);
+        return wrap(left);
       });
+      try {
+        return [first, wrap(right)];
+      } catch (error) {
+        first.close();
+        throw error;
+      }
     });
-    const wrap = (fd: number) => new UnixDatagram(native, new NativeEngine({ ...loaded, fd }));
-    return [wrap(left), wrap(right)];
   }
 
   /**
@@ -155,7 +175,8 @@ export class UnixDatagram extends EngineSocket {
       bind(native, fd);
     });
     const { sendErrors } = options;
-    return new UnixDatagram(native, new NativeEngine({ ...loaded, fd, sendErrors }));
+    const create = () => new UnixDatagram(native, new NativeEngine({ ...loaded, fd, sendErrors }));
+    return closeOnThrow(native, fd, create);
   }
 
   /** As `DatagramSocketSend.pollSendTo`; a string is a path. */
@@ -169,15 +190,15 @@ export class UnixDatagram extends EngineSocket {
 
   /** As `DatagramSocketSend.sendTo`; a string is a path. */
   override sendTo(
-    buf: Payload,
-    address: SocketAddress | string,
+    buf: Sendable,
+    address: Destination | string,
     options?: WaitOptions,
   ): Promise<number> {
     return startPromise(() => super.sendTo(buf, unixAddress("address", address), options));
   }
 
   /** As `DatagramSocketSend.trySendTo`; a string is a path. */
-  override trySendTo(buf: Payload, address: SocketAddress | string): number | WouldBlock {
+  override trySendTo(buf: Sendable, address: Destination | string): number | WouldBlock {
     return super.trySendTo(buf, unixAddress("address", address));
   }
 
@@ -299,6 +320,9 @@ export class UnixDatagram extends EngineSocket {
   }
 }
 
+// @ts-expect-error See `sharedClass`.
+UnixDatagram = sharedClass("UnixDatagram", UnixDatagram);
+
 /** The identity of a file, to recognize if another one has replaced it. */
 interface BoundFile {
   /** Absolute, because the working directory may change. */
@@ -331,7 +355,7 @@ async function requireNative(what: string): Promise<NativeThread> {
 }
 
 /** Returns the address of a path, from the cache if possible. */
-function unixAddress(name: string, path: string | SocketAddress): SocketAddress {
+function unixAddress(name: string, path: string | Destination): SocketAddress {
   if (SocketAddress._isGenuine(path)) {
     if (path.family !== "unix" || path.isUnnamed) throw typeError(name, "Unix address", `${path}`);
     return path;

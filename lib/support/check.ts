@@ -3,6 +3,8 @@
  * expected and the actual value.
  */
 
+import { otherVersionOf } from "./thread-state.ts";
+
 /** Formats a value for an error message, in one line. */
 export function show(value: unknown): string {
   if (typeof value === "string")
@@ -10,7 +12,11 @@ export function show(value: unknown): string {
   if (typeof value === "bigint") return `${value}n`;
   if (typeof value === "function") return "a function";
   if (typeof value !== "object" || value === null) return String(value);
-  return `an instance of ${value.constructor?.name ?? "Object"}`;
+  const type: unknown = value.constructor;
+  if (typeof type !== "function") return "an instance of Object";
+  const version = otherVersionOf(type);
+  const origin = version === undefined ? "" : ` of version ${version} of datagram-socket`;
+  return `an instance of ${type.name}${origin}`;
 }
 
 /** Returns a `TypeError` about an argument. */

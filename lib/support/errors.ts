@@ -3,6 +3,8 @@
  * or `RangeError` instead (check.ts), and would-block is a value (lib/poll/poll.ts).
  */
 
+import { sharedClass } from "./thread-state.ts";
+
 /** The address of a socket, as far as errors need it: a `SocketAddress`. */
 export interface ErrorAddress {
   readonly family: string;
@@ -25,8 +27,27 @@ export interface SocketErrorInit {
   readonly cause?: unknown;
 }
 
-/** A failed system call, or a call on a socket that is closed. */
+/** The property of the prototype that marks the errors of all versions of the library. */
+const BRAND: unique symbol = Symbol.for("datagram-socket.SocketError");
+
+/**
+ * A failed system call, or a call on a socket that is closed.
+ *
+ * `instanceof SocketError` is true also for the errors of other copies and versions of the library in
+ * the process.
+ */
 export class SocketError extends Error {
+  static {
+    Object.defineProperty(SocketError.prototype, BRAND, { value: true });
+    Object.defineProperty(SocketError, Symbol.hasInstance, {
+      value(this: unknown, error: unknown): boolean {
+        if (Function.prototype[Symbol.hasInstance].call(this, error)) return true;
+        // Subclasses inherit this function.
+        return this === SocketError && isBranded(error);
+      },
+    });
+  }
+
   override readonly name: string = "SocketError";
   /**
    * `"ECONNREFUSED"` and the like (errno(3)); a code of the resolver, such as `"ENOTFOUND"`; or a
@@ -66,6 +87,15 @@ export class SocketError extends Error {
     this.address = isIP ? address.address : address?.toString();
     this.port = isIP ? address.port : undefined;
   }
+}
+
+// @ts-expect-error See `sharedClass`.
+SocketError = sharedClass("SocketError", SocketError);
+
+/** Returns whether `value` is an error, and inherits the mark: an own property is no mark. */
+function isBranded(value: unknown): boolean {
+  if (!Error.isError(value) || Object.hasOwn(value, BRAND)) return false;
+  return (value as { [BRAND]?: unknown })[BRAND] === true;
 }
 
 /** Returns the name of an error number: `"EAGAIN"` for 11 on Linux. */

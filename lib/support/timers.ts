@@ -7,6 +7,8 @@
  * clock of the system.
  */
 
+import { sharedValue } from "./thread-state.ts";
+
 const { setTimeout: setEngineTimeout } = globalThis;
 
 /** As the global function when this module was loaded. */
@@ -58,17 +60,17 @@ export function keepProcessAlive(): () => void {
 
 const performanceNow = performance.now.bind(performance);
 
-let clock: () => number = performanceNow;
+const clock: { nowMs: () => number } = sharedValue("clock", () => ({ nowMs: performanceNow }));
 
 /** Returns the time in milliseconds, since a moment that is fixed for this thread. */
 export function nowMs(): number {
-  return clock();
+  return clock.nowMs();
 }
 
 /** Makes `nowMs` read the clock of the system, which continues from the time it has returned. */
 export function useSystemClock(systemNowMs: () => number): void {
-  const offsetMs = clock() - systemNowMs();
-  clock = () => systemNowMs() + offsetMs;
+  const offsetMs = nowMs() - systemNowMs();
+  clock.nowMs = () => systemNowMs() + offsetMs;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Virtual time: the clock and the timers of a simulation. */
 
 import { rangeError } from "../support/check.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import type { EventQueue, SimTask } from "./event-queue.ts";
 
 /** A timer of a `SimClock`. */
@@ -24,6 +25,9 @@ export class SimTimer {
     this.clear();
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+SimTimer = sharedClass("SimTimer", SimTimer);
 
 /**
  * The clock of a simulation, to pass to the code under test instead of `performance.now`,
@@ -109,3 +113,6 @@ export class SimClock {
     });
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+SimClock = sharedClass("SimClock", SimClock);

@@ -1,6 +1,7 @@
 /** What happens to datagrams in a simulated network. */
 
 import type { SocketAddress } from "../address/socket-address.ts";
+import { sharedClass } from "../support/thread-state.ts";
 
 /**
  * Why a datagram was lost.
@@ -108,3 +109,6 @@ export class SimEvent {
     return `${time} ms  ${what}${detail}`;
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+SimEvent = sharedClass("SimEvent", SimEvent);

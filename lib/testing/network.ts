@@ -4,6 +4,7 @@ import { SocketAddress } from "../address/socket-address.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { SocketError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { checkMilliseconds } from "./check-values.ts";
 import { SimClock } from "./clock.ts";
 import type { SimEvent } from "./event.ts";
@@ -261,3 +262,6 @@ export class SimNetwork {
     return () => this.#journal.observers.delete(observer);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+SimNetwork = sharedClass("SimNetwork", SimNetwork);

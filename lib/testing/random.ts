@@ -1,6 +1,7 @@
 /** Pseudo-random numbers from a seed: the only source of chance in a simulation. */
 
 import { checkInteger, rangeError } from "../support/check.ts";
+import { sharedClass } from "../support/thread-state.ts";
 
 const UINT32 = 2 ** 32;
 
@@ -100,3 +101,6 @@ export class SimRandom {
     return new SimRandom((high % 2 ** 20) * UINT32 + low);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+SimRandom = sharedClass("SimRandom", SimRandom);

@@ -1,5 +1,7 @@
 /** The error of a simulation that cannot continue. */
 
+import { sharedClass } from "../support/thread-state.ts";
+
 /** A simulation that cannot continue. */
 export class SimulationError extends Error {
   override readonly name: string = "SimulationError";
@@ -16,3 +18,6 @@ export class SimulationError extends Error {
     this.code = code;
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+SimulationError = sharedClass("SimulationError", SimulationError);

@@ -1,6 +1,7 @@
 /** Connections that exchange messages before they end. */
 
 import { type Poll, pollFn, type Waker } from "../poll/poll.ts";
+import { sharedClass } from "../support/thread-state.ts";
 
 /** A connection that can be shut down. A subclass implements `pollShutdown`. */
 export abstract class ShutdownConnection {
@@ -17,6 +18,9 @@ export abstract class ShutdownConnection {
     await shutdownConnection(this);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+ShutdownConnection = sharedClass("ShutdownConnection", ShutdownConnection);
 
 /** An object that `shutdownConnection` accepts, such as a socket. */
 export interface PollShutdown {

@@ -4,6 +4,7 @@ import type { DgramBuffer } from "../buffer/buffer.ts";
 import { DeferredError } from "../poll/deferred-error.ts";
 import { checkWaker, Pending, type Poll, type Waker } from "../poll/poll.ts";
 import { checkInteger, typeError } from "../support/check.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { DatagramSocketRecv } from "./recv.ts";
 import { DatagramSocketSend } from "./send.ts";
 import type { AsSocketStats } from "./stats.ts";
@@ -41,6 +42,9 @@ export abstract class DatagramSocket extends DatagramSocketSend {
     return undefined;
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+DatagramSocket = sharedClass("DatagramSocket", DatagramSocket);
 
 // A class has one base class, so the methods of the receive half are copied (a mixin as in the
 // TypeScript handbook). They use no private fields, so they work on any object.
@@ -98,6 +102,9 @@ export abstract class RawPoolBufDatagramIo {
     return limit;
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+RawPoolBufDatagramIo = sharedClass("RawPoolBufDatagramIo", RawPoolBufDatagramIo);
 
 /**
  * @internal Checks the arguments of `pollRecvDatagrams` before a datagram is received.

@@ -5,6 +5,7 @@
 
 import { checkWideInteger } from "../support/bytes.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
+import { sharedClass } from "../support/thread-state.ts";
 
 /** The reasons for which a congestion controller leaves its start-up phase. */
 export const StartupExitReason: {
@@ -303,3 +304,6 @@ export class QuicAuditStats {
     this.#initialSoMark ??= new Uint8Array(value);
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+QuicAuditStats = sharedClass("QuicAuditStats", QuicAuditStats);

@@ -12,6 +12,7 @@ import { receiveFrom, sendmmsg } from "../sockets/mmsg.ts";
 import { typeError } from "../support/check.ts";
 import { checkResult, SocketError, unsupportedError } from "../support/errors.ts";
 import { loadFunctions } from "../support/native.ts";
+import { sharedClass } from "../support/thread-state.ts";
 import { keepProcessAlive } from "../support/timers.ts";
 
 /** The largest datagram with the default send buffer of Linux has 212,960 bytes. */
@@ -282,6 +283,9 @@ export class Socket extends EventEmitter<SocketEvents> {
     checkResult(this.#native.close(fd), "close");
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+Socket = sharedClass("UnixDgramSocket", Socket);
 
 function addressOf(path: string): SocketAddress {
   if (typeof path !== "string") throw typeError("path", "string", path);

@@ -23,6 +23,18 @@ function collidingPair(): [SocketAddress, SocketAddress] {
   throw new Error("expected two of 2^20 random addresses with the same hash");
 }
 
+/** Calls `action` while all addresses have the same hash, so that a map has one chain. */
+function withEqualHashes(action: () => void): void {
+  const { prototype } = SocketAddress;
+  const hash = Object.getOwnPropertyDescriptor(prototype, "_hash") as PropertyDescriptor;
+  Object.defineProperty(prototype, "_hash", { configurable: true, get: () => 7 });
+  try {
+    action();
+  } finally {
+    Object.defineProperty(prototype, "_hash", hash);
+  }
+}
+
 describe("AddressMap", () => {
   test("finds a value by an equal address that is another object", () => {
     const map = new AddressMap<string>();
@@ -80,6 +92,22 @@ describe("AddressMap", () => {
       expect(map.delete(deleted)).toBe(true);
       expect([map.get(deleted), map.get(kept), map.size]).toEqual([undefined, kept, 1]);
     }
+  });
+
+  test("keeps the other entries of a chain, whichever of them is deleted", () => {
+    withEqualHashes(() => {
+      const addresses = [1, 2, 3, 4, 5].map((port) => SocketAddress.ip("192.0.2.1", port));
+      for (const deleted of addresses) {
+        const map = new AddressMap<number>();
+        for (const address of addresses) map.set(address, address.port);
+        expect(map.delete(deleted)).toBe(true);
+        const kept = addresses.filter((address) => address !== deleted);
+        expect(kept.map((address) => map.get(address))).toEqual(kept.map(({ port }) => port));
+        expect([map.size, map.has(deleted)]).toEqual([4, false]);
+        const entries = [...map].map(([{ port }, value]) => [port, value]);
+        expect(entries.sort()).toEqual(kept.map(({ port }) => [port, port]));
+      }
+    });
   });
 
   test("throws TypeError if the key is not a SocketAddress", () => {

@@ -39,6 +39,7 @@ describe("groupByPeer", () => {
     { name: "a batch that is grouped already", numbers: [0, 0, 0, 1, 1, 2, 2, 2] },
     { name: "one datagram per peer", numbers: [0, 1, 2, 3, 4, 5] },
     { name: "less than two datagrams per peer", numbers: [0, 1, 2, 0, 3] },
+    { name: "three peers of four datagrams", numbers: [0, 1, 2, 0] },
   ])("keeps $name as it is", ({ numbers }) => {
     expect(orderOf(numbers)).toBeUndefined();
   });
@@ -48,6 +49,37 @@ describe("groupByPeer", () => {
     const addresses = [fresh(1), fresh(2), fresh(1), fresh(2), undefined, fresh(1), undefined];
     expect(groupByPeer(addresses, 0, 7, order)).toBe(3);
     expect([...order.subarray(0, 7)]).toEqual([0, 2, 5, 1, 3, 4, 6]);
+  });
+
+  test("distinguishes peers whose hashes have the same slot, also the last one", () => {
+    const LAST_SLOT = 2047;
+    const colliding: SocketAddress[] = [];
+    for (let port = 1; colliding.length < 3 && port < 2 ** 16; port++) {
+      const address = SocketAddress.ip("10.0.0.2", port);
+      if ((address._hash & LAST_SLOT) === LAST_SLOT) colliding.push(address);
+    }
+    const [a, b, c] = colliding;
+    expect(c).toBeDefined();
+    expect(groupByPeer([a, b, c, a, b, c], 0, 6, order)).toBe(3);
+    expect([...order.subarray(0, 6)]).toEqual([0, 3, 1, 4, 2, 5]);
+  });
+
+  test("keeps no address alive", async () => {
+    const references: WeakRef<SocketAddress>[] = [];
+    const group = () => {
+      const addresses = peers.slice(0, 100).map(({ port }) => SocketAddress.ip("10.0.0.3", port));
+      for (const address of addresses) references.push(new WeakRef(address));
+      expect(groupByPeer([...addresses, ...addresses], 0, 200, order)).toBe(100);
+    };
+    group();
+    const countAlive = () => references.filter((one) => one.deref() !== undefined).length;
+    // The stack may have stale references to some.
+    const STALE_MAX = 6;
+    for (let i = 0; i < 100 && countAlive() > STALE_MAX; i++) {
+      await Bun.sleep(1);
+      Bun.gc(true);
+    }
+    expect(countAlive()).toBeLessThanOrEqual(STALE_MAX);
   });
 
   test("is a stable permutation of random batches", () => {

@@ -133,6 +133,30 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("RecvBatch with GRO", () => {
     expect([batch.length, batch.messages]).toEqual([0, 0]);
   });
 
+  test("has room for no more messages than it was created for", async () => {
+    using pair = await openEnds({ sender: false, receiver: false });
+    const payloads = datagramsOf(times(5, 100));
+    await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
+    const batch = Object.defineProperty(new RecvBatch({ messages: 2 }), "messagesMax", {
+      value: 5,
+    });
+    for (const count of [2, 2, 1]) expect(await pair.receiver.recvBatch(batch)).toBe(count);
+    expect<Uint8Array>(batch.payload(0)).toEqual(payloads[4] as Uint8Array);
+  });
+
+  test("leaves the end of a merged message to later receives, with the length of the last datagram", async () => {
+    using pair = await openEnds(BOTH);
+    const payloads = datagramsOf([300, 300, 300, 100]);
+    await pair.sender.sendMany(payloads, { to: pair.receiver.localAddr });
+    expect(await pair.receiver.recv(new Uint8Array(300))).toBe(300);
+    const buffers = times(3, 0).map(() => new Uint8Array(300).fill(7));
+    expect(await pair.receiver.recvMany(buffers)).toBe(3);
+    const [, , last] = buffers as [Uint8Array, Uint8Array, Uint8Array];
+    expect(Buffer.compare(last.subarray(0, 100), payloads[3] as Uint8Array)).toBe(0);
+    expect(last.subarray(100).every((byte) => byte === 7)).toBe(true);
+    expect(pair.receiver.counters).toMatchObject({ bytesReceived: 1000, datagramsReceived: 4 });
+  });
+
   test("receives what recvMany left unread, in order and with its metadata", async () => {
     using pair = await openEnds(BOTH);
     pair.receiver.enableMetadata({ destination: true });

@@ -111,6 +111,54 @@ describe.each([true, false])("recvMany into the same array again, offload %p", (
     expect<Uint8Array>(buffer.subarray(0, PAYLOAD_BYTES)).toEqual(datagram(1, PAYLOAD_BYTES));
   });
 
+  test("does not change a DgramBuffer of an earlier receive", async () => {
+    await using socket = await open();
+    const earlier = times(3, 0).map(() => DgramBuffer.withCapacity(60));
+    await receiveThree(socket, earlier, 0);
+    for (const buffer of earlier) buffer.clear();
+    // Further buffers in other slots: with GRO, arrays alone are not updated.
+    const other = DgramBuffer.withCapacity(60);
+    await receiveThree(socket, [new Uint8Array(60), other, new Uint8Array(60)], 3);
+    expect(earlier.map(({ length }) => length)).toEqual([0, 0, 0]);
+    expect(other.length).toBe(PAYLOAD_BYTES);
+  });
+
+  test("does not change the metadata objects of an earlier receive", async () => {
+    await using socket = await open();
+    const buffers = times(3, 0).map(() => new Uint8Array(60));
+    const earlier = await receiveThreeWithMeta(socket, buffers, 0);
+    const mark = () => {
+      for (const meta of earlier) meta.length = -1;
+    };
+    mark();
+    await receiveThree(socket, buffers, 3);
+    expect(earlier.map(({ length }) => length)).toEqual([-1, -1, -1]);
+    mark();
+    // Fewer than there are buffers.
+    const { localAddr: to } = socket;
+    await socket.sendMany(datagramsOf(times(3, PAYLOAD_BYTES), 6), { to });
+    expect(await socket.recvMany(buffers, { meta: earlier.slice(0, 1) })).toBe(3);
+    expect(earlier.map(({ length }) => length)).toEqual([PAYLOAD_BYTES, -1, -1]);
+  });
+
+  test("throws RangeError for a DgramBuffer in two slots, and loses no datagram", async () => {
+    await using socket = await open();
+    const { localAddr: to } = socket;
+    await socket.sendMany(datagramsOf(times(2, PAYLOAD_BYTES)), { to });
+    const buffer = DgramBuffer.withCapacity(60);
+    for (const twice of [
+      [buffer, buffer],
+      [buffer, new Uint8Array(60), buffer],
+    ]) {
+      const error = thrown(() => socket.tryRecvMany(twice));
+      expect(error).toBeInstanceOf(RangeError);
+      expect(String(error)).toContain("each DgramBuffer once");
+    }
+    expect(buffer.length).toBe(0);
+    expect(await socket.recvMany([buffer, new Uint8Array(60)])).toBe(2);
+    expect<Uint8Array>(buffer.asSlice()).toEqual(datagram(0, PAYLOAD_BYTES));
+  });
+
   test("truncates to a buffer whose memory shrank, and uses memory that grew", async () => {
     await using socket = await open();
     const memory = new ArrayBuffer(PAYLOAD_BYTES, { maxByteLength: 2 * PAYLOAD_BYTES });

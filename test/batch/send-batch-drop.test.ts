@@ -1,7 +1,13 @@
 /** `SendBatch.drop`: removes the first queued datagrams, such as one that is always refused. */
 
 import { describe, expect, test } from "bun:test";
-import { isMessageSizeError, RecvBatch, SendBatch, type UdpSocket } from "../../lib/index.ts";
+import {
+  isMessageSizeError,
+  RecvBatch,
+  SendBatch,
+  SocketAddress,
+  type UdpSocket,
+} from "../../lib/index.ts";
 import { BACKENDS, connectedPair } from "../tools/sockets.ts";
 
 function batchOf(...payloads: readonly string[]): SendBatch {
@@ -66,4 +72,22 @@ test("SendBatch.drop(0) has no effect, and invalid counts throw", () => {
   }
   expect(() => batch.drop(undefined as unknown as number)).toThrow();
   expect(batch.length).toBe(2);
+});
+
+test("a batch from which more datagrams are removed than it has is empty", () => {
+  const batch = batchOf("a", "bc", "d").drop(1);
+  expect(batch._sent(5)).toBe(3);
+  expect(batch.length).toBe(0);
+  batch.push(Buffer.from("e"));
+  expect([batch.length, Buffer.from(batch._firstBytes()).toString()]).toEqual([1, "e"]);
+});
+
+test("a batch whose destinations are removed has none for the datagrams that are left", () => {
+  const to = SocketAddress.ip("192.0.2.1", 9);
+  const batch = new SendBatch();
+  for (let i = 0; i < 3; i++) batch.push(Buffer.from("a"), to);
+  batch.drop(1);
+  expect(batch._firstAddress).toBe(to);
+  batch._clearAddresses();
+  for (; batch.length > 0; batch.drop(1)) expect(batch._firstAddress).toBeUndefined();
 });

@@ -64,6 +64,20 @@ describe("a SendBatch that is grouped by peer", () => {
     );
   });
 
+  test("is grouped again after further pushes", () => {
+    const batch = new SendBatch();
+    const pushEach = (...peers: number[]) => {
+      for (const peer of peers) batch.push(Uint8Array.of(peer), PEERS[peer] as SocketAddress);
+    };
+    pushEach(0, 1, 0, 1);
+    batch._groupByPeer();
+    pushEach(0, 1, 0, 1);
+    batch._groupByPeer();
+    const order: number[] = [];
+    for (; batch.length > 0; batch.drop(1)) order.push(...batch._firstBytes());
+    expect(order).toEqual([0, 0, 0, 0, 1, 1, 1, 1]);
+  });
+
   test("keeps the order of pushes with groupByPeer: false", () => {
     const batch = new SendBatch({ groupByPeer: false });
     for (let i = 0; i < 12; i++) batch.push(Uint8Array.of(i), PEERS[i % 3] as SocketAddress);
@@ -101,6 +115,28 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("sendBatch to interleaved peers
     expect(await sender.sendBatch(batch)).toBe(60);
     expect(sender.counters.messagesSent - before).toBe(6);
     for (const receiver of receivers) await receive(receiver, 10);
+  });
+
+  test("keeps the metadata of each datagram", async () => {
+    const hostname = "127.0.0.1";
+    const [first, second] = await Promise.all([1, 2].map(() => UdpSocket.bind({ hostname })));
+    if (first === undefined || second === undefined) throw new Error("two sockets expected");
+    for (const socket of [first, second]) socket.enableMetadata({ ecn: true });
+    const batch = new SendBatch();
+    const ecns = [1, 2, 3, 1, 2, 0, 3, 2] as const;
+    for (const [i, ecn] of ecns.entries()) {
+      batch.meta({ ecn }).push(Uint8Array.of(i), (i % 2 === 0 ? first : second).localAddr);
+    }
+    expect(await sender.sendBatch(batch)).toBe(8);
+    for (const [offset, receiver] of [first, second].entries()) {
+      const bufs = Array.from({ length: 4 }, () => new Uint8Array(1));
+      const meta = bufs.map(() => new RecvMeta());
+      let count = 0;
+      while (count < 4) count += await receiver.recvMany(bufs, { meta, start: count });
+      const expected = [0, 2, 4, 6].map((i) => [i + offset, ecns[i + offset]]);
+      expect(meta.map(({ ecn }, i) => [bufs[i]?.[0], ecn])).toEqual(expected);
+      receiver.close();
+    }
   });
 
   test("delivers to each peer what was pushed for it, in order, for random batches", async () => {
@@ -192,7 +228,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("sendMany to interleaved peers"
     const to = bufs.map(() => sender.localAddr);
     const invalid: [unknown, unknown][] = [
       [bufs, { to: to.slice(1) }],
-      [[...bufs.slice(1), "x"], { to }],
+      [[...bufs.slice(1), 5], { to }],
       [bufs, { to: [...to.slice(1), "192.0.2.1"] }],
       [bufs, { to, groupByPeer: "no" }],
     ];

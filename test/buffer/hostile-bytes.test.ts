@@ -1,7 +1,7 @@
 /** Source bytes that change their length while they are copied, or whose memory was transferred. */
 
-import { describe, expect, test } from "bun:test";
-import { DgramBuffer, DgramBufferPool, SendBatch } from "../../lib/index.ts";
+import { describe, expect, spyOn, test } from "bun:test";
+import { DgramBuffer, DgramBufferPool, SendBatch, UdpSocket } from "../../lib/index.ts";
 import { Boastful, impostors } from "../tools/hostile.ts";
 import { thrown } from "../tools/sockets.ts";
 
@@ -90,6 +90,27 @@ describe("copies use the real length", () => {
     expect(DgramBuffer.from(new Boastful(50)).length).toBe(50);
   });
 
+  test("putSlice of memory that another thread grows meanwhile fails, and changes nothing", () => {
+    const buffer = DgramBuffer.withCapacity(16);
+    buffer.putU8(1);
+    const shared = new SharedArrayBuffer(4, { maxByteLength: 64 });
+    const { set } = Uint8Array.prototype;
+    // Between the moments when the length is read and when the bytes are copied.
+    const growing = spyOn(Uint8Array.prototype, "set").mockImplementation(function (
+      this: Uint8Array,
+      ...args: Parameters<typeof set>
+    ) {
+      shared.grow(64);
+      set.apply(this, args);
+    });
+    try {
+      expect(() => buffer.putSlice(new Uint8Array(shared))).toThrow(RangeError);
+    } finally {
+      growing.mockRestore();
+    }
+    expect([buffer.length, buffer.spareCapacity, ...buffer.asSlice()]).toEqual([1, 15, 1]);
+  });
+
   test("a pooled buffer does not expose bytes of earlier datagrams", () => {
     const pool = new DgramBufferPool({ capacity: 200, headroom: 0, initialBuffers: 1 });
     {
@@ -100,6 +121,16 @@ describe("copies use the real length", () => {
     const lying = Object.defineProperty(new Uint8Array(10), "length", { value: 150 });
     lease.buffer.putSlice(lying);
     expect([...lease.buffer.asSlice()]).toEqual(new Array(10).fill(0));
+  });
+
+  test("a send refuses a DgramBuffer whose end is before its start", async () => {
+    await using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    const buffer = withPayload();
+    Object.assign(buffer, { _start: buffer._end + 1 });
+    for (const bufs of [[buffer], [Uint8Array.of(1), buffer]]) {
+      expect(() => socket.trySendMany(bufs, { to: socket.localAddr })).toThrow("valid payload");
+    }
+    expect(socket.counters.datagramsSent).toBe(0);
   });
 
   test("SendBatch.prefix copies a prefix that changes its length at most once", () => {

@@ -2,11 +2,11 @@
  * Opens a socket and runs a scenario that may keep the process alive. The exit code is 0 if the
  * process ends by itself, and 7 if it is still alive after some time.
  *
- * Arguments: the socket (`bun` for Bun's own, `native`, `portable` or `unix`), the scenario, and
+ * Arguments: the socket (`bun` for Bun's own, `native`, `portable`, `unix`, or `AsyncFd`), the scenario, and
  * the time in milliseconds.
  */
 
-import { SocketAddress, UdpSocket, UnixDatagram, WouldBlock } from "../../lib/index.ts";
+import { AsyncFd, SocketAddress, UdpSocket, UnixDatagram, WouldBlock } from "../../lib/index.ts";
 
 /** The methods that all kinds of sockets have. */
 interface KeepAliveSocket {
@@ -22,6 +22,12 @@ async function open(): Promise<KeepAliveSocket> {
     return Bun.udpSocket({ hostname: "127.0.0.1", socket: { data() {} } });
   }
   if (kind === "unix") return UnixDatagram.unbound();
+  if (kind === "AsyncFd") {
+    const fd = (await UnixDatagram.unbound()).intoFd() as number;
+    const ready = await AsyncFd.open(fd);
+    // It has neither.
+    return { ref() {}, unref() {}, close: () => ready.close() };
+  }
   return UdpSocket.bind({ hostname: "127.0.0.1", backend: kind as "native" | "portable" });
 }
 
@@ -29,6 +35,15 @@ async function open(): Promise<KeepAliveSocket> {
 function receive(socket: KeepAliveSocket): void {
   if (socket instanceof UdpSocket || socket instanceof UnixDatagram) {
     socket.recv(new Uint8Array(1)).catch(() => {});
+  }
+}
+
+/** Sends to itself, and receives, more datagrams than the reactor transfers without a tick. */
+async function transferAllTheTime(socket: UdpSocket): Promise<never> {
+  const bufs = Array.from({ length: 20 }, () => new Uint8Array(1));
+  for (;;) {
+    await socket.sendMany(bufs, { to: socket.localAddr });
+    for (let count = 0; count < bufs.length; ) count += await socket.recvMany(bufs);
   }
 }
 
@@ -82,6 +97,10 @@ const SCENARIOS: Record<string, (socket: KeepAliveSocket) => unknown> = {
     socket.sendTo(new Uint8Array(1), address).catch(() => {});
     full.unref();
     return socket.unref();
+  },
+  "transfers all the time, unref": (socket) => {
+    socket.unref();
+    if (socket instanceof UdpSocket) void transferAllTheTime(socket);
   },
   forgotten: () => Bun.gc(true),
 };

@@ -3,7 +3,6 @@
  * that the kernel writes. An error in them usually shows as a crash, or as bytes of other memory.
  */
 
-import { dlopen, type Pointer, toArrayBuffer } from "bun:ffi";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { IOVEC, MMSGHDR } from "../../ffi/layout.ts";
@@ -12,6 +11,7 @@ import type { ReceiveVector, SendVector } from "../../ffi/native.ts";
 import { AF_INET, AF_UNIX } from "../../lib/address/sockaddr.ts";
 import { SocketAddress } from "../../lib/index.ts";
 import { SOCK_DGRAM } from "../../lib/linux/constants.ts";
+import { mapAroundBoundary, PAGE } from "./mapped-memory.ts";
 import { loadedNative, openPair, temporaryDirectory } from "./tools.ts";
 
 const MSG_TRUNC = 0x20;
@@ -222,9 +222,8 @@ describe("setBuffer", () => {
 });
 
 describe("addresses of more than 32 bits", () => {
-  const PAGE = 4096;
   /** Four pages: two before and two after a multiple of 4 GiB. */
-  const memory = mapAround(1024);
+  const memory = mapAroundBoundary(1024);
   const base = memory.boundary - 2 * PAGE;
 
   test("are written correctly before and after a 4 GiB boundary within a view", () => {
@@ -270,35 +269,6 @@ describe("addresses of more than 32 bits", () => {
       expect(back).toEqual(datagram);
     }
   });
-
-  /** Maps pages around the first multiple of 4 GiB, from `multiple` on, where they are free. */
-  function mapAround(multiple: number): { buffer: ArrayBuffer; boundary: number } {
-    const name = process.arch === "arm64" ? "aarch64" : "x86_64";
-    const libc = openFirst(["libc.so.6", `libc.musl-${name}.so.1`]);
-    for (let candidate = multiple; candidate < multiple + 64; candidate++) {
-      const start = candidate * 2 ** 32 - 2 * PAGE;
-      const flags = 0x22 | 0x10_0000; // MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE
-      const got = libc.symbols.mmap(start as Pointer, 4 * PAGE, 3, flags, -1, 0);
-      if (Number(got) !== start) continue;
-      const buffer = toArrayBuffer(start as Pointer, 0, 4 * PAGE);
-      return { buffer, boundary: start + 2 * PAGE };
-    }
-    throw new Error("no free pages around a multiple of 4 GiB");
-  }
-
-  function openFirst(names: readonly string[]) {
-    const symbols = {
-      mmap: { args: ["ptr", "u64", "i32", "i32", "i32", "i64"], returns: "ptr" },
-    } as const;
-    for (const name of names) {
-      try {
-        return dlopen(name, symbols);
-      } catch {
-        // Continues with the next name.
-      }
-    }
-    throw new Error(`one of ${names.join(", ")} expected, got none`);
-  }
 });
 
 describe("reuse of a message header", () => {

@@ -1,9 +1,15 @@
 /** Tests of the proxy's command: its output, exit codes and signals. */
 
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { type EndpointSnapshot, newEndpointCounters } from "../../examples/flow-proxy/counters.ts";
+import { summaryText } from "../../examples/flow-proxy/summary.ts";
+import { newCounters } from "../../lib/datagram/counters.ts";
 import { UdpSocket } from "../../lib/index.ts";
 import { BACKENDS } from "../tools/sockets.ts";
 import { RunningProxy, runProxy } from "./proxy-process.ts";
+
+const FLOW_PROXY = join(import.meta.dir, "../../examples/flow-proxy");
 
 const LISTEN = ["--listen", "127.0.0.1:0"];
 const TUNNEL = ["--tunnel", "127.0.0.1:9"];
@@ -31,6 +37,8 @@ const WRONG_COMMANDS: readonly (readonly [readonly string[], string])[] = [
   [["ingress", "--listen", "192.0.2.1:0", ...TUNNEL], "EADDRNOTAVAIL"],
   [["--max-flows", "0"], "--max-flows expected integer 1..30000"],
   [["--max-flows", "30001"], "--max-flows expected integer 1..30000"],
+  [["--reply-factor", "0"], "--reply-factor expected integer 1..1000"],
+  [["--reply-factor", "1001"], "--reply-factor expected integer 1..1000"],
   [["--clients", "1e3"], "--clients expected integer 1..10000"],
   [["--duration", "0"], "--duration expected seconds"],
   [["--idle-timeout", "-1"], "--idle-timeout"],
@@ -84,10 +92,39 @@ test("--help prints roles, options and exit codes, and runs nothing", async () =
     "egress",
     "--max-flows",
     "--idle-timeout",
+    "--reply-factor",
     "--json",
     "Exit codes",
   ]) {
     expect(stdout).toContain(word);
+  }
+});
+
+test("the summary and the README have a row for each reason of a drop", async () => {
+  const { drops } = newEndpointCounters();
+  const reasons = Object.keys(drops) as (keyof typeof drops)[];
+  for (const [i, reason] of reasons.entries()) drops[reason] = 1000 + i;
+  const sockets = { ...newCounters(), datagramsDropped: 2000, sendDrops: 3000 };
+  const endpoint: EndpointSnapshot = {
+    role: "ingress",
+    flows: 0,
+    flowCounters: { opened: 0, expired: 0, evicted: 0, ended: 0, refused: 0 },
+    toUpstream: { datagrams: 0, bytes: 0 },
+    toClients: { datagrams: 0, bytes: 0 },
+    socketErrors: 0,
+    drops,
+    sockets,
+    sides: { upstream: sockets, clients: sockets },
+  };
+  const text = summaryText({ backend: "native", seconds: 1, endpoints: [endpoint] });
+  const rows = text.split("\n").map((line) => line.trim().split(/\s+/));
+  const total = reasons.reduce((sum, reason) => sum + drops[reason], 5000);
+  expect(rows).toContainEqual(["drops", `${total}`]);
+  const counted: Record<string, number> = { ...drops, receiveQueueFull: 2000, refusedSends: 3000 };
+  const readme = await Bun.file(join(FLOW_PROXY, "README.md")).text();
+  for (const [reason, count] of Object.entries(counted)) {
+    expect(rows).toContainEqual([reason, `${count}`]);
+    expect(readme).toContain(`| \`${reason}\` |`);
   }
 });
 

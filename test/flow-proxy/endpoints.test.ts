@@ -5,7 +5,7 @@ import { Egress } from "../../examples/flow-proxy/egress.ts";
 import { Ingress } from "../../examples/flow-proxy/ingress.ts";
 import { hasPassed, runLoad } from "../../examples/flow-proxy/load-generator.ts";
 import { Origin } from "../../examples/flow-proxy/origin.ts";
-import { flowIdLength } from "../../examples/flow-proxy/tunnel-datagram.ts";
+import { FLOW_SLOTS, flowIdLength } from "../../examples/flow-proxy/tunnel-datagram.ts";
 import {
   type Backend,
   DgramBuffer,
@@ -171,6 +171,7 @@ describe.each(BACKENDS)("an ingress on the %s backend", (backend) => {
       opened: 1,
       expired: 0,
       evicted: 0,
+      ended: 0,
       refused: 2,
     });
   });
@@ -184,7 +185,7 @@ describe.each(BACKENDS)("an ingress on the %s backend", (backend) => {
     await egress.sendTo(bytes, peer);
     await until(() => ingress.snapshot().drops.unknownFlow === 1);
     await client.send(Buffer.from("late"));
-    expect(decode((await receive(egress)).bytes)).toEqual({ id: 1, payload: "late" });
+    expect(decode((await receive(egress)).bytes)).toEqual({ id: FLOW_SLOTS, payload: "late" });
   });
 
   test("counts ICMP errors until the egress is up, and then forwards datagrams", async () => {
@@ -217,7 +218,7 @@ describe.each(BACKENDS)("an egress on the %s backend", (backend) => {
 
   test("uses one upstream socket per flow, and returns replies with the flow ID", async () => {
     const { upstream, egress, tunnel } = await openEgress();
-    const ids = [0, 63, 64, 2 ** 30, 2n ** 62n - 1n];
+    const ids = [0, 63, 64, 2 ** 30 + 1, 2n ** 62n - 1n];
     const ports = new Set<number>();
     for (const id of ids) {
       for (const payload of ["first", "second"]) {
@@ -233,6 +234,23 @@ describe.each(BACKENDS)("an egress on the %s backend", (backend) => {
     expect(ports.size).toBe(ids.length);
     expect(egress.snapshot().flows).toBe(ids.length);
   });
+
+  test.each([5, 2 ** 40 + 5, 2n ** 61n + 5n])(
+    "replaces a flow when flow ID %p comes in its slot, also if all flows are in use",
+    async (id) => {
+      const { upstream, egress, tunnel } = await openEgress({ flowsMax: 2 });
+      const ports = new Set<number>();
+      const ask = async (flowId: number | bigint) => {
+        await tunnel.send(tunnelDatagram(flowId, "request"));
+        const { peer } = await receive(upstream);
+        ports.add(peer.port);
+      };
+      for (const flowId of [5 + FLOW_SLOTS, 6, id, 6, id]) await ask(flowId);
+      const { flows, flowCounters, drops } = egress.snapshot();
+      expect([ports.size, flows, drops.refused]).toEqual([3, 2, 0]);
+      expect(flowCounters).toMatchObject({ opened: 3, evicted: 0, ended: 1 });
+    },
+  );
 
   test("separates flows of two ingresses that have the same flow ID", async () => {
     const { upstream, egress, tunnel } = await openEgress();
@@ -291,18 +309,16 @@ describe.each(BACKENDS)("an egress on the %s backend", (backend) => {
     expect(egress.snapshot().toUpstream.datagrams).toBe(2);
   });
 
-  test("does not expire a flow that has replies only", async () => {
+  test("does not expire a flow that has requests only", async () => {
     const idleTimeoutMs = 300;
     // If the machine stalls for half of the timeout, the attempt is inconclusive and repeated.
     for (let stalledMs = idleTimeoutMs; stalledMs > idleTimeoutMs / 2; ) {
       const { upstream, egress, tunnel } = await openEgress({ idleTimeoutMs });
-      await tunnel.send(tunnelDatagram(1, "request"));
-      const { peer } = await receive(upstream);
       const startMs = performance.now();
       stalledMs = 0;
       for (let beforeMs = startMs, nowMs = startMs; nowMs - startMs < 3 * idleTimeoutMs; ) {
-        await upstream.sendTo(Buffer.from("reply"), peer);
-        expect(decode((await receive(tunnel)).bytes)).toEqual({ id: 1, payload: "reply" });
+        await tunnel.send(tunnelDatagram(1, "request"));
+        await receive(upstream);
         await Bun.sleep(10);
         beforeMs = nowMs;
         nowMs = performance.now();
@@ -310,6 +326,22 @@ describe.each(BACKENDS)("an egress on the %s backend", (backend) => {
       }
       if (stalledMs <= idleTimeoutMs / 2) expect(egress.snapshot().flowCounters.expired).toBe(0);
     }
+  });
+
+  test("expires a flow that has replies only, and counts those after the timeout", async () => {
+    const { upstream, egress, tunnel } = await openEgress({ idleTimeoutMs: 100 });
+    await tunnel.send(tunnelDatagram(1, "request"));
+    const { peer } = await receive(upstream);
+    await upstream.sendTo(Buffer.from("reply"), peer);
+    expect(decode((await receive(tunnel)).bytes)).toEqual({ id: 1, payload: "reply" });
+    await until(() => {
+      upstream.trySendTo(Buffer.from("reply"), peer);
+      return egress.snapshot().drops.stale > 0;
+    });
+    await until(() => {
+      upstream.trySendTo(Buffer.from("reply"), peer);
+      return egress.snapshot().flowCounters.expired === 1;
+    });
   });
 
   test("counts ICMP errors until the upstream is up, and keeps the flow", async () => {
@@ -336,7 +368,7 @@ describe.each(BACKENDS)("an egress on the %s backend", (backend) => {
 
   test("counts and drops replies longer than 1500 bytes, and forwards the others", async () => {
     const { upstream, egress, tunnel } = await openEgress();
-    await tunnel.send(tunnelDatagram(1, "request"));
+    await tunnel.send(tunnelDatagram(1, "request".repeat(100)));
     const { peer } = await receive(upstream);
     const replies = [1, 1501, 1500, 1501, 2].map((length) => new Uint8Array(length).fill(length));
     await upstream.sendMany(replies, { to: peer });

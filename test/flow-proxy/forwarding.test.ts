@@ -10,6 +10,7 @@ import {
 import { newEndpointCounters } from "../../examples/flow-proxy/counters.ts";
 import { batchSink, Forwarder } from "../../examples/flow-proxy/forwarder.ts";
 import { openSocket } from "../../examples/flow-proxy/open-socket.ts";
+import { ReplyAllowance } from "../../examples/flow-proxy/reply-allowance.ts";
 import { type FlowKey, ReplyQueue } from "../../examples/flow-proxy/reply-queue.ts";
 import { TunnelDatagram } from "../../examples/flow-proxy/tunnel-datagram.ts";
 import {
@@ -218,6 +219,15 @@ describe("a forwarder", () => {
   });
 });
 
+/** Returns the allowance of a flow whose client is verified. */
+function verifiedAllowance(): ReplyAllowance {
+  const allowance = new ReplyAllowance(1);
+  allowance.onRequest(0);
+  expect(allowance.take(0)).toBe(true);
+  allowance.onRequest(0);
+  return allowance;
+}
+
 describe("the reply queue", () => {
   const unusedWaker = () => {};
 
@@ -234,7 +244,7 @@ describe("the reply queue", () => {
     { receiver, key }: Awaited<ReturnType<typeof flowWithReplies>>,
   ): void {
     receiver.tryRecvBatch(queue.reserve(unusedWaker) as RecvBatch);
-    queue.commit(key);
+    queue.commit({ key, allowance: verifiedAllowance() });
   }
 
   /**

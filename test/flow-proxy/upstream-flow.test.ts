@@ -32,10 +32,11 @@ test.each([
     {
       counters,
       runtime: systemRuntime,
+      replyFactor: 3,
       replies: new ReplyQueue(tunnel, counters),
       openSocket: () => promise,
       onOpen: (upstream) => opened.push(upstream),
-      onReply: () => {},
+      onReply: () => true,
     },
   );
   const opening = flow.open();

@@ -163,6 +163,17 @@ describe("decoded metadata", () => {
     expect(metaOf(original6, local6).originalDestination?.equals(b)).toBe(true);
   });
 
+  test("has the destination as reply source, unless it is multicast", () => {
+    const words = (host: string) => [...SocketAddress.ip(host, 0)._encoded.words.subarray(2, 6)];
+    const unicast = metaOf(message(PKTINFO6, [...words("2001:db8::7"), 9]), local6);
+    expect(unicast.replySource?.toString()).toBe("[2001:db8::7]:4433");
+    for (const group of ["ff02::1", "ff05::7", "ff0e::1:2"]) {
+      const meta = metaOf(message(PKTINFO6, [...words(group), 9]), local6);
+      expect(meta.destination?.address).toBe(group);
+      expect(meta.replySource).toBeUndefined();
+    }
+  });
+
   test("is not read from a message with too little data", () => {
     for (const [kind, bytes] of [
       [TOS, 0],
@@ -333,6 +344,24 @@ describe("CmsgWriter", () => {
       }),
       { numRuns: 3000 },
     );
+  });
+
+  test("sends from a link-local address on the interface of its zone, unless one is given", () => {
+    const writer = new CmsgWriter();
+    const reader = new CmsgReader();
+    const source = SocketAddress.ip("fe80::1%7", 0);
+    const interfaceOf = (meta: object) => {
+      const memory = new Int32Array(SEND_CONTROL_CAPACITY / 4);
+      writer.begin(memory, 0);
+      writer.sendMeta(meta, false);
+      reader.begin(memory, 0, writer.byteLength);
+      expect(reader.next()).toBe(true);
+      expect([reader.level, reader.type]).toEqual([...PKTINFO6]);
+      return reader.word(4);
+    };
+    expect(interfaceOf({ source })).toBe(7);
+    expect(interfaceOf({ source, interfaceIndex: 3 })).toBe(3);
+    expect(interfaceOf({ source: SocketAddress.ip("2001:db8::1", 0) })).toBe(0);
   });
 
   test("writes the GSO segment length as the 16 bits that the kernel reads", () => {

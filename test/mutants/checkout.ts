@@ -1,6 +1,7 @@
 /** A copy of the checkout, which the runner edits instead of the checkout itself. */
 
 import {
+  chmodSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -19,6 +20,8 @@ export class Checkout implements Disposable {
 
   /** Copies the files that git tracks or would add, and links node_modules. */
   constructor(from: string) {
+    // Some tests run a child as another user, which must be able to read the copy.
+    chmodSync(this.root, 0o755);
     const list = [
       "git",
       "-C",

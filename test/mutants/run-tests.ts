@@ -1,6 +1,6 @@
 /** Runs test files in a copy of the checkout, with a time limit. */
 
-import { mkdirSync, readlinkSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Mutant } from "./mutant.ts";
 
@@ -70,6 +70,8 @@ export async function runTests({ root, tests, env = [], limitMs }: TestRun): Pro
   const startMs = performance.now();
   const temporary = join(root, "tmp");
   mkdirSync(temporary, { recursive: true });
+  // As /tmp: some tests run a child as another user.
+  chmodSync(temporary, 0o1777);
   const child = Bun.spawn(commandOf(tests), {
     cwd: root,
     env: {

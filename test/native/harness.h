@@ -37,6 +37,13 @@ enum call {
 
 static struct fault faults[CALLS];
 
+/* Faults of the helper thread, which runs at the same time: accessed with atomic operations. */
+static struct {
+  int interrupted_waits;         /* the number of its next waits that fail with EINTR */
+  int failing_sends, send_error; /* the number of its next sends that fail, and their error */
+  int sends;                     /* the number of its sends so far */
+} helper_faults;
+
 #define syscall wrapped_syscall
 #define connect wrapped_connect
 #define mmap wrapped_mmap
@@ -51,6 +58,7 @@ static struct fault faults[CALLS];
 #define bind wrapped_bind
 #define mremap wrapped_mremap
 #define bindtextdomain wrapped_bindtextdomain
+#define send wrapped_send
 
 #include "../../c/shim.c"
 
@@ -80,6 +88,7 @@ static struct descriptors *owner;
 #undef bind
 #undef mremap
 #undef bindtextdomain
+#undef send
 
 /* The libc functions themselves, declared without headers, as in the shim. */
 extern long real_syscall(long, long, long, long, long, long, long) __asm__("syscall");
@@ -94,13 +103,14 @@ extern int real_socket(int, int, int) __asm__("socket");
 extern int real_bind(int, const void *, u32) __asm__("bind");
 extern void *real_mremap(void *, unsigned long, unsigned long, int) __asm__("mremap");
 extern char *real_bindtextdomain(const char *, const char *) __asm__("bindtextdomain");
+extern long real_send(int, const void *, unsigned long, int) __asm__("send");
 extern int real_socketpair(int, int, int, int[2]) __asm__("socketpair");
 extern int real_pthread_create(u64 *, const void *, void *(*)(void *), void *)
     __asm__("pthread_create");
 
 /*
- * Counts a call, and returns whether it should fail. Needs no atomics: of the wrapped functions,
- * the helper thread calls only epoll_wait, with a timeout for which the wrapper does not get here.
+ * Counts a call, and returns whether it should fail. Needs no atomics: the helper thread, which
+ * calls only epoll_wait and send, does not get here.
  */
 static int should_fail(enum call call) {
   struct fault *fault = &faults[call];
@@ -191,10 +201,32 @@ char *wrapped_bindtextdomain(const char *name, const char *value) {
   return real_bindtextdomain(name, value);
 }
 
-/* Affects poller_wait only: the waits of the helper thread have no timeout, and pass through. */
+/* Takes one from a number of failures that are left. Returns whether there was one. */
+static int take_failure(int *left) {
+  int before = __atomic_load_n(left, __ATOMIC_SEQ_CST);
+  if (before > 0) __atomic_store_n(left, before - 1, __ATOMIC_SEQ_CST);
+  return before > 0;
+}
+
+/* poller_wait has a timeout of 0. The other waits are those of the helper thread. */
 int wrapped_epoll_wait(int epoll, void *events, int count, int timeout_ms) {
-  if (timeout_ms == 0 && should_fail(CALL_EPOLL_WAIT)) return fail_with_errno(CALL_EPOLL_WAIT);
+  if (timeout_ms == 0) {
+    if (should_fail(CALL_EPOLL_WAIT)) return fail_with_errno(CALL_EPOLL_WAIT);
+  } else if (take_failure(&helper_faults.interrupted_waits)) {
+    *__errno_location() = EINTR;
+    return -1;
+  }
   return real_epoll_wait(epoll, events, count, timeout_ms);
+}
+
+/* Called by the helper thread only. */
+long wrapped_send(int fd, const void *data, unsigned long length, int flags) {
+  __atomic_add_fetch(&helper_faults.sends, 1, __ATOMIC_SEQ_CST);
+  if (take_failure(&helper_faults.failing_sends)) {
+    *__errno_location() = __atomic_load_n(&helper_faults.send_error, __ATOMIC_SEQ_CST);
+    return -1;
+  }
+  return real_send(fd, data, length, flags);
 }
 
 int wrapped_socketpair(int domain, int type, int protocol, int fds[2]) {

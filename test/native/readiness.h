@@ -212,6 +212,8 @@ static void check_use_failures(void) {
   CHECK_EQ(poller_arm(fixture.poller, left, POLLIN, ONE_SHOT, 1), -ENOMEM);
   inject_fault(CALL_EPOLL_WAIT, 0, 1, EINTR);
   CHECK_EQ(poller_wait(fixture.poller, ready, 4), 0);
+  inject_fault(CALL_EPOLL_WAIT, 0, 1000, EINTR);
+  CHECK_EQ(poller_wait(fixture.poller, ready, 4), 0);
   inject_fault(CALL_EPOLL_WAIT, 0, 1, EBADF);
   CHECK_EQ(poller_wait(fixture.poller, ready, 4), -EBADF);
   clear_faults();

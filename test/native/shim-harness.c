@@ -7,6 +7,7 @@
  */
 
 #include "harness.h"
+#include <malloc.h>
 
 #define EPERM 1
 #define EACCES 13
@@ -422,14 +423,20 @@ static long pages_mapped(void) {
 /* Memory that was mapped is returned to the system. */
 static void mapped_memory(void) {
   long before = pages_mapped();
+  int fd = real_socket(AF_INET, SOCK_DGRAM, 0);
   for (int i = 0; i < 200; i++) {
     u8 *memory = memory_map(1 << 20);
     CHECK(memory != 0 && memory[0] == 0);
     memory_unmap(memory, (void *)(1ul << 20));
-    descriptors_destroy(descriptors_create(), 0);
+    struct descriptors *table = descriptors_create();
+    (descriptor_own)(table, fd); /* the table of a thread that owns none has no memory */
+    CHECK(table->capacity > 0);
+    (descriptor_disown)(table, fd);
+    descriptors_destroy(table, 0);
     poller_destroy(poller_create(), 0);
   }
-  /* 200 MiB, and 200 pages each, if something leaks. The allocator may map some pages. */
+  close(fd);
+  /* 200 MiB, and at least 200 pages each, if something leaks. The allocator may map some pages. */
   CHECK(pages_mapped() - before < 150);
 }
 #endif
@@ -480,6 +487,19 @@ static void foreign_descriptors(void) {
     CHECK(descriptor_flags(foreign[i]) >= 0);
     close(foreign[i]);
   }
+}
+
+/* The numbers of files are unique on a device only. */
+static void foreign_devices(void) {
+  int fd = socket_open(AF_INET, SOCK_DGRAM, 0);
+  owner->identities[fd].device++;
+  CHECK_EQ(descriptor_close(fd), -EBADF);
+  CHECK(descriptor_flags(fd) >= 0);
+  descriptor_own(fd);
+  owner->identities[fd].device++;
+  destroy_descriptors();
+  CHECK(descriptor_flags(fd) >= 0);
+  close(fd);
 }
 
 /* The table grows with the numbers. Without memory, a descriptor is not owned. */
@@ -543,6 +563,14 @@ static void segment_check_failures(void) {
   send_one(sender);
   CHECK_EQ(segments_pass(sender, receiver, PROBE_DATAGRAMS), 0);
   drain(receiver);
+  /* Foreign datagrams of the same lengths. */
+  for (int left = PROBE_BYTES; left > 0; left -= PROBE_STRIDE) {
+    prepare(1, (u64)(left < PROBE_STRIDE ? left : PROBE_STRIDE), 0);
+    vectors[0].base = (void *)bytes;
+    CHECK_EQ(batch_send(sender, messages, 1), 1);
+  }
+  CHECK_EQ(segments_pass(sender, receiver, PROBE_DATAGRAMS), 0);
+  drain(receiver);
 #endif
   int pair[2];
   CHECK_EQ(socket_pair(AF_UNIX, SOCK_DGRAM, pair), 0);
@@ -576,6 +604,12 @@ static void interfaces(void) {
   CHECK_EQ(interface_of_address(AF_INET, loopback, 4, 4), interface_index("lo"));
   CHECK_EQ(interface_of_address(AF_INET, foreign, 4, 4), -ENODEV);
   CHECK_EQ(interface_of_address(12345, loopback, 4, 4), -ENODEV);
+#ifdef __GLIBC__
+  /* The list of addresses is returned to the allocator. */
+  unsigned long before = mallinfo2().uordblks;
+  for (int i = 0; i < 100; i++) interface_of_address(AF_INET, foreign, 4, 4);
+  CHECK(mallinfo2().uordblks <= before + 4096);
+#endif
 }
 
 static void entry_table(void) {
@@ -603,6 +637,7 @@ static void publication(void) {
 
 
 #include "readiness.h"
+#include "helper-thread.h"
 
 int main(int count, char **arguments) {
   if (count > 1) rounds = atoi(arguments[1]);
@@ -621,6 +656,7 @@ int main(int count, char **arguments) {
   run_section("batch_scatter copies each datagram as far as it fits", scattered);
   run_section("descriptors_destroy closes the owned descriptors only", descriptor_ownership);
   run_section("descriptors that something else has closed are left alone", foreign_descriptors);
+  run_section("a file with the same number on another device is left alone", foreign_devices);
   run_section("the table of owned descriptors grows, or an error is tolerated", many_descriptors);
   run_section("offload_probe detects which offloads work", offload_detection);
   run_section("segments_pass returns 0 for missing or unexpected messages", segment_check_failures);
@@ -629,6 +665,7 @@ int main(int count, char **arguments) {
   run_section("the table has every entry, and ends with 0", entry_table);
   run_section("shim_publish makes the table known once", publication);
   run_readiness();
+  run_helper_thread();
   printf("%d passed, %d failed\n", checks_passed, checks_failed);
   return checks_failed != 0;
 }

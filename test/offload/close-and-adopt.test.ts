@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { closeSync } from "node:fs";
 import { RecvMeta, recvmmsg, SocketAddress, UdpSocket, WouldBlock } from "../../lib/index.ts";
-import { IPPROTO_UDP, UDP_GRO } from "../../lib/linux/constants.ts";
+import { IPPROTO_UDP, SO_PEEK_OFF, SOL_SOCKET, UDP_GRO } from "../../lib/linux/constants.ts";
 import { loadedNative } from "../ffi/tools.ts";
 import {
   datagramsOf,
@@ -47,6 +47,21 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("UdpSocket.intoFd", () => {
       const meta = bufs.map(() => new RecvMeta());
       expect(recvmmsg(fd, bufs, meta)).toBe(5);
       expect(meta.slice(0, 5).map(({ datagramLength }) => datagramLength)).toEqual(times(5, 300));
+    } finally {
+      closeSync(fd);
+    }
+  });
+
+  test("returns a descriptor whose peeks start at the first datagram, without GRO", async () => {
+    using pair = await openEnds(BOTH);
+    await pair.sender.sendMany(datagramsOf([100, 200]), { to: pair.receiver.localAddr });
+    const fd = pair.receiver.intoFd() as number;
+    try {
+      expect(native.getIntOption(fd, SOL_SOCKET, SO_PEEK_OFF)).toBeGreaterThan(0);
+      // The default (socket(7)).
+      expect(native.scratch[0]).toBe(-1);
+      expect(native.getIntOption(fd, IPPROTO_UDP, UDP_GRO)).toBeGreaterThan(0);
+      expect(native.scratch[0]).toBe(0);
     } finally {
       closeSync(fd);
     }

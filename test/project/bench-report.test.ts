@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { digits } from "../../bench/figures.ts";
 import { movesBetween } from "../../bench/report/compare.ts";
 import { replaceMarked, table } from "../../bench/report/markdown.ts";
-import { overview } from "../../bench/report/overview.ts";
+import { overview, shortOverview } from "../../bench/report/overview.ts";
 import { latestSamples, loadFile, loadFolder, seriesOf } from "../../bench/report/series.ts";
 import type { Results, Sample } from "../../bench/results.ts";
 import { testIf } from "../ffi/tools.ts";
@@ -61,6 +61,17 @@ describe("overview", () => {
   test("omits scenarios without samples, and names the machine", () => {
     expect(text).not.toContain("relay");
     expect(text).toContain("a processor, 3 processors, 7 GiB, Linux 6.0; bun 1.2.3; 2030-01-02.");
+  });
+
+  test("of README.md has fewer rows than that of bench/README.md", () => {
+    const prefix = { suite: "micro", scenario: "prefix, pooled", peer: "headroom" } as const;
+    const one: Sample = { ...prefix, parameters: { bytes: 1200 }, round: 0, figures: { ns: 5 } };
+    const [short, long] = [shortOverview, overview].map((make) =>
+      make([...ROUNDS, one], results(ROUNDS)),
+    );
+    expect(short).toContain(line as string);
+    expect(short).toContain("Linux 6.0, 3 processors, Bun 1.2.3.");
+    expect([short, long].map((text) => text?.includes("pooled"))).toEqual([false, true]);
   });
 
   test("throws if there are no samples", () => {
@@ -178,11 +189,9 @@ testIf(hasVega ? undefined : "vega is not installed (npm install --prefix bench)
   "the same results produce identical plots, with light and dark colours",
   async () => {
     const [readme, tables] = [join(folder, "README.md"), join(folder, "tables.md")];
-    writeFileSync(
-      readme,
-      "<!-- figures --><!-- /figures -->\n<!-- figures: targets --><!-- /figures: targets -->",
-    );
-    writeFileSync(tables, "<!-- figures: all --><!-- /figures: all -->");
+    const marked = (name: string) => `<!-- ${name} --><!-- /${name} -->\n`;
+    writeFileSync(readme, marked("figures"));
+    writeFileSync(tables, ["figures", "figures: targets", "figures: all"].map(marked).join(""));
     const folders = ["first", "second"].map((name) => join(folder, name));
     const samples = [...ROUNDS, sample("Deno.listenDatagram", 0, { rate: 7.25e6 })];
     const resultsFolder = mkdtempSync(join(folder, "results-"));
@@ -201,7 +210,13 @@ testIf(hasVega ? undefined : "vega is not installed (npm install --prefix bench)
     expect(first).toBe(second as string);
     expect(first).toContain(">7.25</text>");
     expect(first).toContain("prefers-color-scheme: dark");
-    expect(readFileSync(readme, "utf8")).toContain("(second/throughput.svg)");
-    expect(readFileSync(tables, "utf8")).toContain("| Deno.listenDatagram | 1,200 bytes | 7.25 |");
+    // npm shows the README of a package, and finds images only by absolute URLs.
+    const images = readFileSync(readme, "utf8").match(/!\[.*/g);
+    expect(images).toEqual([
+      expect.stringMatching(/\(https:\/\/\S+\/bench\/plots\/throughput\.svg\)/),
+    ]);
+    const text = readFileSync(tables, "utf8");
+    expect(text).toContain("(second/throughput.svg)");
+    expect(text).toContain("| Deno.listenDatagram | 1,200 bytes | 7.25 |");
   },
 );

@@ -4,17 +4,14 @@
  */
 
 import { afterAll, beforeAll, describe, expect } from "bun:test";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { missing, output, ROOT, run, testIf } from "../ffi/tools.ts";
+import { missing, output, run, testIf } from "../ffi/tools.ts";
+import { writeTarball } from "./packed.ts";
 
 const BUN = process.execPath;
 const TIMEOUT_MS = 120_000;
-
-/** What `npm pack` needs of the checkout, without the documentation. */
-const PACKED = ["lib", "ffi", "c", ".ci", "README.md", "LICENSE"];
-const CONFIGURATION = ["package.json", "tsconfig.json", "tsconfig.dist.json"];
 
 /** The bundlers that are not part of Bun, in exact versions. */
 const BUNDLERS = ["esbuild@0.28.2", "tsdown@0.23.7"];
@@ -44,7 +41,7 @@ const BUN_BUILDS: Record<string, readonly string[]> = {
 };
 
 const workspace = mkdtempSync(join(tmpdir(), "datagram-socket-deployment-"));
-let tarball = "";
+const tarball = join(workspace, "package.tgz");
 const withoutNpm = missing("npm");
 const testWithNpm = testIf(withoutNpm);
 const bundlers = join(workspace, "bundlers");
@@ -60,15 +57,7 @@ function installBundlers(): string | undefined {
 }
 
 beforeAll(() => {
-  if (withoutNpm !== undefined) return;
-  const copy = join(workspace, "checkout");
-  for (const path of [...PACKED, ...CONFIGURATION]) {
-    cpSync(join(ROOT, path), join(copy, path), { recursive: true });
-  }
-  symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
-  const pack = ["npm", "pack", "--silent", "--pack-destination", workspace];
-  tarball = join(workspace, output(pack, { cwd: copy }).trim().split("\n").at(-1) as string);
-  rmSync(copy, { recursive: true });
+  if (withoutNpm === undefined) writeTarball(tarball);
 }, TIMEOUT_MS);
 
 afterAll(() => rmSync(workspace, { recursive: true, force: true }));

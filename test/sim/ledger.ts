@@ -1,6 +1,7 @@
 /**
  * Follows each datagram through the proxy. Every datagram that a half receives must be sent
- * unaltered and in order to the right peer, or be counted as dropped.
+ * unaltered and in order to the right peer, or be counted as dropped. Replies to a client that has
+ * been silent for the idle timeout must be dropped.
  */
 
 import { flowIdLength } from "../../examples/flow-proxy/tunnel-datagram.ts";
@@ -9,10 +10,16 @@ import type { SimEvent } from "../../lib/testing/index.ts";
 import { EGRESS, INGRESS, INGRESS_OUT } from "./scenario.ts";
 import { require } from "./violation.ts";
 
+/** A datagram that was received. */
+interface Received {
+  readonly payload: Uint8Array;
+  readonly timeMs: number;
+}
+
 /** What one half received and has not sent, in one direction, by flow. */
 class Passage {
   readonly #name: string;
-  readonly #queues = new Map<string, Uint8Array[]>();
+  readonly #queues = new Map<string, Received[]>();
   #received = 0;
   #sent = 0;
 
@@ -25,20 +32,23 @@ class Passage {
     return this.#received - this.#sent;
   }
 
-  received(flow: string, payload: Uint8Array): void {
+  received(flow: string, payload: Uint8Array, { timeMs }: SimEvent): void {
     this.#received++;
     const queue = this.#queues.get(flow);
-    if (queue === undefined) this.#queues.set(flow, [payload]);
-    else queue.push(payload);
+    if (queue === undefined) this.#queues.set(flow, [{ payload, timeMs }]);
+    else queue.push({ payload, timeMs });
   }
 
-  /** Removes the datagram that is sent, and those before it, which must have been dropped. */
-  sent(flow: string, payload: Uint8Array, event: SimEvent): void {
+  /**
+   * Removes the datagram that is sent, and those before it, which must have been dropped. Returns
+   * when it was received.
+   */
+  sent(flow: string, payload: Uint8Array, event: SimEvent): number {
     const queue = this.#queues.get(flow) ?? [];
     const i = indexOf(queue, payload);
     require(i !== -1, () => `${this.#name}: altered, misdelivered or out of order: ${event}`);
-    queue.splice(0, i + 1);
     this.#sent++;
+    return (queue.splice(0, i + 1).at(-1) as Received).timeMs;
   }
 
   /** Returns a flow, of those that `accepts` accepts, that has received `payload`. */
@@ -53,8 +63,8 @@ class Passage {
   }
 }
 
-function indexOf(queue: readonly Uint8Array[], payload: Uint8Array): number {
-  return queue.findIndex((other) => Buffer.compare(other, payload) === 0);
+function indexOf(queue: readonly Received[], payload: Uint8Array): number {
+  return queue.findIndex((other) => Buffer.compare(other.payload, payload) === 0);
 }
 
 /** The ledger of both halves. Restarted halves continue in it. */
@@ -70,11 +80,15 @@ export class Ledger {
   /** The flow of each upstream socket, by ingress and flow ID. */
   readonly #flowOf = new Map<string, string>();
   readonly #upstreamsOf = new Map<string, string[]>();
+  /** The time of the latest datagram from each client, and of each flow from the tunnel. */
+  readonly #heardMs = new Map<string, number>();
+  readonly #idleTimeoutMs: number;
 
   /** Follows the proxy whose halves listen on these addresses. */
-  constructor(listen: SocketAddress, tunnel: SocketAddress) {
+  constructor(listen: SocketAddress, tunnel: SocketAddress, idleTimeoutMs: number) {
     this.#listen = listen;
     this.#tunnel = tunnel;
+    this.#idleTimeoutMs = idleTimeoutMs;
   }
 
   /** The number of datagrams that the ingress received and did not send. */
@@ -99,14 +113,18 @@ export class Ledger {
   #atIngress(event: SimEvent, socket: SocketAddress): void {
     const { from, to, payload } = event.datagram;
     if (socket.equals(this.#listen)) {
-      if (event.kind === "receive") this.#toTunnel.received(`${from}`, payload);
-      else this.#sentToClient(event, `${to}`, payload);
+      if (event.kind === "send") {
+        this.#sentToClient(event, `${to}`, payload);
+        return;
+      }
+      this.#heardMs.set(`${from}`, event.timeMs);
+      this.#toTunnel.received(`${from}`, payload, event);
       return;
     }
     const tunneled = split(payload);
     const flow = `${socket} ${tunneled?.id}`;
     if (event.kind === "receive") {
-      this.#toClients.received(flow, tunneled?.payload ?? payload);
+      this.#toClients.received(flow, tunneled?.payload ?? payload, event);
       return;
     }
     require(tunneled !== undefined, () => `ingress: no flow ID in ${event}`);
@@ -116,11 +134,17 @@ export class Ledger {
     this.#toTunnel.sent(client, tunneled.payload, event);
   }
 
+  /** Requires that `flow`, for which a reply was received at `timeMs`, had sent something before. */
+  #checkSilence(flow: string, timeMs: number): void {
+    const silenceMs = timeMs - (this.#heardMs.get(flow) ?? Number.NEGATIVE_INFINITY);
+    require(silenceMs < this.#idleTimeoutMs, () => `${flow}: a reply after ${silenceMs} ms`);
+  }
+
   #sentToClient(event: SimEvent, client: string, payload: Uint8Array): void {
     const isOfClient = (flow: string) => this.#clientOf.get(flow) === client;
     const flow = this.#toClients.flowWith(payload, isOfClient);
     require(flow !== undefined, () => `ingress: not a reply to that client: ${event}`);
-    this.#toClients.sent(flow, payload, event);
+    this.#checkSilence(client, this.#toClients.sent(flow, payload, event));
   }
 
   #atEgress(event: SimEvent, socket: SocketAddress): void {
@@ -132,20 +156,21 @@ export class Ledger {
     const tunneled = split(payload);
     const flow = `${event.kind === "receive" ? from : to} ${tunneled?.id}`;
     if (event.kind === "receive") {
-      this.#toUpstream.received(flow, tunneled?.payload ?? payload);
+      this.#heardMs.set(flow, event.timeMs);
+      this.#toUpstream.received(flow, tunneled?.payload ?? payload, event);
       return;
     }
     require(tunneled !== undefined, () => `egress: no flow ID in ${event}`);
     const upstreams = this.#upstreamsOf.get(flow) ?? [];
     const upstream = this.#toIngress.flowWith(tunneled.payload, (u) => upstreams.includes(u));
     require(upstream !== undefined, () => `egress: not a reply of that flow: ${event}`);
-    this.#toIngress.sent(upstream, tunneled.payload, event);
+    this.#checkSilence(flow, this.#toIngress.sent(upstream, tunneled.payload, event));
   }
 
   #atUpstream(event: SimEvent, upstream: string): void {
     const { payload } = event.datagram;
     if (event.kind === "receive") {
-      this.#toIngress.received(upstream, payload);
+      this.#toIngress.received(upstream, payload, event);
       return;
     }
     const flow = this.#flowOf.get(upstream) ?? this.#toUpstream.flowWith(payload);

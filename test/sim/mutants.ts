@@ -60,7 +60,43 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a removed flow can still be found by its ID",
     file: `${PROXY}/egress.ts`,
-    text: "flowsById?.delete(id);",
+    text: "flowsBySlot?.delete(slotOf(id));",
+    by: "",
+  },
+  {
+    name: "an egress keeps the flows that the ingress has ended",
+    file: `${PROXY}/egress.ts`,
+    text: "this.#flows.remove(known);",
+    by: "",
+  },
+  {
+    name: "replies to a client that is not verified are not limited",
+    file: `${PROXY}/reply-allowance.ts`,
+    text: "if (this.#datagrams < 1 || this.#bytes < bytes) return false;",
+    by: "",
+  },
+  {
+    name: "a client is verified by its first datagram",
+    file: `${PROXY}/reply-allowance.ts`,
+    text: "this.#isVerified = this.#hasReply;",
+    by: "this.#isVerified = true;",
+  },
+  {
+    name: "replies beyond the allowance are dropped without being counted",
+    file: `${PROXY}/reply-queue.ts`,
+    text: "this.#counters.drops.amplified++;",
+    by: "",
+  },
+  {
+    name: "replies to clients that are gone are sent",
+    file: `${PROXY}/flow-table.ts`,
+    text: "if (nowMs - flow.lastRequestMs >= this.#idleTimeoutMs) return false;",
+    by: "",
+  },
+  {
+    name: "replies to clients that are gone are dropped without being counted",
+    file: `${PROXY}/ingress.ts`,
+    text: "drops.stale++;",
     by: "",
   },
   {

@@ -11,6 +11,7 @@ import {
   SimNetwork,
   type SimReport,
 } from "../../lib/testing/index.ts";
+import { Forger } from "./forger.ts";
 import { Ledger } from "./ledger.ts";
 import {
   CLIENT_NAT,
@@ -92,7 +93,15 @@ class Half<E extends Ingress | Egress> {
     return drops;
   }
 
-  /** The same by reason, as in `"egress: blocked"`. */
+  /** The number of flows that all instances removed, or refused, because the table was full. */
+  get overflows(): number {
+    return this.#closed.reduce((sum, endpoint) => {
+      const { evicted, refused } = endpoint.snapshot().flowCounters;
+      return sum + evicted + refused;
+    }, 0);
+  }
+
+  /** The drops by reason, as in `"egress: blocked"`. */
   dropsByReason(): Record<string, number> {
     const sums: Record<string, number> = {};
     for (const endpoint of this.#closed) {
@@ -110,6 +119,7 @@ class Simulation {
   readonly net: SimNetwork;
   readonly #scenario: Scenario;
   readonly #ledger: Ledger;
+  readonly #forger: Forger;
   readonly #ingress: Half<Ingress>;
   readonly #egress: Half<Egress>;
   readonly #nats: Record<"clients" | "tunnel", SimNat | undefined>;
@@ -120,7 +130,8 @@ class Simulation {
     this.#scenario = scenario;
     this.net = new SimNetwork({ seed, socket, wakeIntervalMs, traceEvents: 30 });
     const { net } = this;
-    this.#ledger = new Ledger(addressOf(LISTEN), addressOf(TUNNEL));
+    this.#ledger = new Ledger(addressOf(LISTEN), addressOf(TUNNEL), idleTimeoutMs);
+    this.#forger = new Forger(net, scenario);
     const limits = { flowsMax, idleTimeoutMs };
     const { openMs, openFailures, isClientBehindNat, isTunnelBehindNat } = scenario;
     const reliable = { openMs: 0, openFailures: 0 };
@@ -177,7 +188,8 @@ class Simulation {
       const receiving = Promise.all(clients.map((client) => client.receive()));
       const incidents = this.#scenario.incidents.map((incident) => this.#happen(incident));
       const sending = clients.map((client) => client.send());
-      await Promise.all([...sending, ...incidents, this.#disturb()]);
+      const forging = this.#forger.send([addressOf(LISTEN), addressOf(TUNNEL)]);
+      await Promise.all([...sending, ...incidents, this.#disturb(), forging]);
       await this.#checkProgress();
       await this.#checkExpiry();
       for (const client of clients) client.close();
@@ -194,8 +206,10 @@ class Simulation {
   }
 
   #openOrigin(): Promise<{ close(): void }> | SimOrigin {
-    if (this.#scenario.hasOversizeReplies) {
-      return new SimOrigin(this.net, this.net.bind(UPSTREAM.hostname, UPSTREAM.port));
+    const { hasOversizeReplies, repliesPerRequest, lastReplyMs } = this.#scenario;
+    if (hasOversizeReplies || repliesPerRequest > 1 || lastReplyMs > 0) {
+      const socket = this.net.bind(UPSTREAM.hostname, UPSTREAM.port);
+      return new SimOrigin(this.net, socket, this.#scenario);
     }
     const hosts = { listenHost: ORIGIN, connectHost: ORIGIN };
     const runtime = new SimRuntime(this.net, { ...hosts, openMs: 0, openFailures: 0 });
@@ -287,11 +301,24 @@ class Simulation {
     require(open === 1, () => `egress: ${open} open sockets without flows`);
   }
 
+  /** Whether all flows of the egress come from one address: the table is large enough for one ingress. */
+  get #hasOneTunnel(): boolean {
+    const { incidents, hasStranger, forgedRequests } = this.#scenario;
+    const hasMoved = incidents.some(
+      (incident) =>
+        (incident.kind === "rebind" && incident.of === "tunnel") ||
+        (incident.kind === "restart" && incident.of === "ingress"),
+    );
+    return !hasStranger && forgedRequests === 0 && !hasMoved;
+  }
+
   #checkEnd(): void {
     const { report } = this.net;
     const { sent, duplicated, received, waiting, inFlight, lostTotal } = report;
     require(sent + duplicated === received + lostTotal && waiting === 0 && inFlight === 0, () =>
       `the network lost count: ${JSON.stringify(report)}`);
+    const { overflows } = this.#egress;
+    require(overflows === 0 || !this.#hasOneTunnel, () => `egress: full ${overflows} times`);
     for (const { half, missing, name } of [
       { half: this.#ingress, missing: this.#ledger.ingressMissing, name: "ingress" },
       { half: this.#egress, missing: this.#ledger.egressMissing, name: "egress" },

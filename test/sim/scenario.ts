@@ -9,6 +9,7 @@ export const INGRESS_OUT = "10.0.0.11";
 export const EGRESS = "10.0.0.2";
 export const ORIGIN = "10.0.0.3";
 export const STRANGER = "10.0.0.4";
+export const VICTIM = "10.0.0.5";
 export const CLIENT_NAT = "203.0.113.1";
 export const TUNNEL_NAT = "203.0.113.2";
 
@@ -39,6 +40,11 @@ export interface Scenario {
   readonly hasStranger: boolean;
   /** Whether the origin sends replies that are too long to be forwarded. */
   readonly hasOversizeReplies: boolean;
+  /** The number of replies of the origin to each request, and when the last one is sent. */
+  readonly repliesPerRequest: number;
+  readonly lastReplyMs: number;
+  /** The number of requests with the source address of a host that never asked. */
+  readonly forgedRequests: number;
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
   /** The maximum time that opening a socket takes, and the probability that it fails. */
@@ -94,7 +100,14 @@ export function drawScenario(seed: number): Scenario {
     // So slow that the replies use all batches of the reply queue.
     replyLink: isCrowd ? { bitsPerSecond: random.pick([200e3, 1e6]) } : {},
     incidents: Array.from({ length: random.integer(0, 4) }, () => drawIncident(random, durationMs)),
+    ...drawReplies(random),
+    forgedRequests: random.pick([0, 0, 0, 5, 100]),
   };
+}
+
+function drawReplies(random: SimRandom) {
+  if (random.chance(0.6)) return { repliesPerRequest: 1, lastReplyMs: 0 };
+  return { repliesPerRequest: random.pick([1, 2, 10]), lastReplyMs: random.pick([0, 100, 400]) };
 }
 
 function drawLink(random: SimRandom, isGood: boolean): LinkOptions {

@@ -109,6 +109,10 @@ describe.skipIf(process.platform !== "linux")("a RecvBatch on a UnixDatagram", (
         [65_536, 65_536, false],
       ]);
       expect(right.counters.datagramsTruncated).toBe(1);
+      // Not counted again by the next receive.
+      await left.send(new Uint8Array(10));
+      expect(await right.recvBatch(batch)).toBe(1);
+      expect(right.counters.datagramsTruncated).toBe(1);
     }
     left.close();
     right.close();

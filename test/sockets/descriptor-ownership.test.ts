@@ -3,16 +3,27 @@
  * descriptor.
  */
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
 import { createServer } from "node:net";
+import { AF_INET, AF_UNIX } from "../../lib/address/sockaddr.ts";
 import {
   isNonblocking,
   type SocketAddress,
   SocketError,
   UdpSocket,
   UnixDatagram,
+  WouldBlock,
 } from "../../lib/index.ts";
+import {
+  IP_RECVERR,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_RECVERR,
+  SOCK_DGRAM,
+} from "../../lib/linux/constants.ts";
+import { loadedNative } from "../ffi/tools.ts";
+import { openBlocking } from "../tools/libc.ts";
 import {
   BACKENDS,
   closedPort,
@@ -49,6 +60,74 @@ test("intoFd returns the descriptor, and rejects pending receives as close does"
   closeSync(fd);
   expect(openDescriptors()).toBe(before - 1);
 });
+
+test.each([
+  { hostname: "127.0.0.1", level: IPPROTO_IP, name: IP_RECVERR },
+  { hostname: "::1", level: IPPROTO_IPV6, name: IPV6_RECVERR },
+])("intoFd of a connected socket ($hostname) leaves the error queue disabled", async (options) => {
+  const { hostname, level, name } = options;
+  if (hostname === "::1" && !HAS_IPV6) return;
+  const socket = await UdpSocket.connect({ hostname, port: 9 });
+  expect(socket.getOption(level, name)).toBe(1);
+  const fd = socket.intoFd() as number;
+  const native = loadedNative();
+  expect(native.getIntOption(fd, level, name)).toBeGreaterThan(0);
+  expect(native.scratch[0]).toBe(0);
+  closeSync(fd);
+});
+
+test("bind leaves no descriptor open if getsockname fails", async () => {
+  const before = openDescriptors();
+  const ENOBUFS = 105;
+  const naming = spyOn(loadedNative(), "name").mockReturnValue(-ENOBUFS);
+  try {
+    const error = await rejection(UdpSocket.bind({ ...LOOPBACK, backend: "native" }));
+    expect(error).toMatchObject({ code: "ENOBUFS", syscall: "getsockname" });
+    expect(openDescriptors()).toBe(before);
+  } finally {
+    naming.mockRestore();
+  }
+});
+
+test("fromFd makes a blocking descriptor non-blocking", async () => {
+  for (const [type, family] of [
+    [UdpSocket, AF_INET],
+    [UnixDatagram, AF_UNIX],
+  ] as const) {
+    const fd = openBlocking(family, SOCK_DGRAM);
+    expect(isNonblocking(fd)).toBe(false);
+    await using socket = await type.fromFd(fd);
+    expect(isNonblocking(fd)).toBe(true);
+    expect(socket.tryRecv(new Uint8Array(1))).toBe(WouldBlock);
+  }
+});
+
+test("a Worker's end closes the descriptors that it has adopted, not those that it has given away", async () => {
+  const { fd, address } = await unownedUdp();
+  const worker = new Worker(new URL("../children/handing-worker.ts", import.meta.url).href);
+  const { given, port } = await new Promise<{ given: number; port: number }>((resolve, reject) => {
+    worker.onmessage = ({ data }) => resolve(data);
+    worker.onerror = reject;
+    worker.postMessage(fd);
+  });
+  const ended = new Promise((resolve) => worker.addEventListener("close", resolve));
+  worker.terminate();
+  await ended;
+  /** Returns whether no socket is bound to a port. */
+  const isFree = (port: number) =>
+    UdpSocket.bind({ ...LOOPBACK, port }).then(
+      (socket) => socket.close() ?? true,
+      () => false,
+    );
+  // The heap of the Worker, which owns the descriptors, is destroyed shortly after its end.
+  while (!(await isFree(address.port))) {
+    Bun.gc(true);
+    await Bun.sleep(5);
+  }
+  expect(await isFree(port)).toBe(false);
+  (await UdpSocket.fromFd(given)).close();
+  expect(await isFree(port)).toBe(true);
+}, 10_000);
 
 test("fromFd of a bound descriptor keeps its address, and close closes it", async () => {
   const { fd, address } = await unownedUdp();

@@ -34,6 +34,7 @@ const SCENARIOS: readonly [scenario: string, title: string, effect: typeof EXITS
     ["two, one closed", "an open socket next to a closed one", STAYS],
     ["two, both unref", "a pair of sockets after unref of both", EXITS],
     ["sends to a full peer, unref", "a socket with a pending send, then unref,", EXITS],
+    ["transfers all the time, unref", "a socket after unref that transfers all the time", EXITS],
     ["forgotten", "an open socket without references, after garbage collection,", STAYS],
   ];
 
@@ -58,6 +59,19 @@ describe("process lifetime, as with Bun.udpSocket", () => {
     CHILD_TIMEOUT_MS,
   );
 });
+
+test.each([
+  ["open", STAYS, 7],
+  ["close", EXITS, 0],
+] as const)(
+  "an AsyncFd that is opened, scenario %s, %s",
+  async (scenario, _, exitCode) => {
+    const whileMs = exitCode === 0 ? "20000" : "200";
+    const child = await runScript("keep-alive.ts", { args: ["AsyncFd", scenario, whileMs] });
+    expect([child.exitCode, child.stderr]).toEqual([exitCode, child.stderr]);
+  },
+  CHILD_TIMEOUT_MS,
+);
 
 describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
   test(

@@ -2,8 +2,17 @@
 
 import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
+import { closeSync } from "node:fs";
 import { loadNative } from "../../ffi/native.ts";
-import { DgramBuffer, SendBatch, UdpSocket, UnixDatagram } from "../../lib/index.ts";
+import {
+  DgramBuffer,
+  RecvMeta,
+  recvmmsg,
+  SendBatch,
+  sendmmsg,
+  UdpSocket,
+  UnixDatagram,
+} from "../../lib/index.ts";
 import {
   BACKENDS,
   CHILD_TIMEOUT_MS,
@@ -86,6 +95,50 @@ describe.each(BACKENDS)("%s backend", (backend) => {
       sender.close();
     },
   );
+});
+
+test("arrays that were cleared from a SendBatch are garbage", async () => {
+  const cleared = new SendBatch({ datagrams: ARRAYS });
+  const references: WeakRef<object>[] = [];
+  const pushAll = () => {
+    for (const view of newViews(references)) cleared.push(view);
+  };
+  pushAll();
+  cleared.clear();
+  expect(await countAlive(references)).toBeLessThanOrEqual(STALE_MAX);
+  expect(cleared.length).toBe(0);
+});
+
+test.skipIf(!isNative)("buffers and metadata that recvmmsg has filled are garbage", async () => {
+  const { receiver, sender } = await connectedPair("native");
+  const fd = receiver.intoFd() as number;
+  const references: WeakRef<object>[] = [];
+  const use = () => {
+    for (let i = 0; i < ARRAYS; i++) sender.trySend(new Uint8Array(5));
+    const bufs = Array.from({ length: ARRAYS }, () => DgramBuffer.withCapacity(10));
+    const meta = bufs.map(() => new RecvMeta());
+    for (const object of [...bufs, ...meta]) references.push(new WeakRef(object));
+    expect(recvmmsg(fd, bufs, meta)).toBe(ARRAYS);
+  };
+  use();
+  expect(await countAlive(references)).toBeLessThanOrEqual(2 * STALE_MAX);
+  closeSync(fd);
+  sender.close();
+});
+
+test.skipIf(!isNative)("arrays that recvmmsg and sendmmsg have used are garbage", async () => {
+  const { receiver, sender } = await connectedPair("native");
+  const fd = receiver.intoFd() as number;
+  const references: WeakRef<object>[] = [];
+  const use = () => {
+    for (let i = 0; i < ARRAYS; i++) sender.trySend(new Uint8Array(5));
+    expect(recvmmsg(fd, newViews(references))).toBe(ARRAYS);
+    expect(sendmmsg(fd, newViews(references), sender.localAddr)).toBe(ARRAYS);
+  };
+  use();
+  expect(await countAlive(references)).toBeLessThanOrEqual(2 * STALE_MAX);
+  closeSync(fd);
+  sender.close();
 });
 
 test.skipIf(!isNative)("arrays that wait in a SendBatch are not garbage", async () => {

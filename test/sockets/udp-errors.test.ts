@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { type Backend, SocketError, UdpSocket, WouldBlock } from "../../lib/index.ts";
+import { SO_ERROR, SOL_SOCKET } from "../../lib/linux/constants.ts";
 import {
   BACKENDS,
   closedPort,
@@ -16,6 +17,7 @@ import {
   until,
 } from "../tools/sockets.ts";
 
+const ECONNREFUSED = 111;
 const REFUSED = { name: "SocketError", code: "ECONNREFUSED" };
 
 /** Each is longer than the previous one, so that no two are segments of one GSO message. */
@@ -216,3 +218,17 @@ test("a refusal that arrives at an idle socket is thrown by its next receive", a
   expect(socket.tryRecv(new Uint8Array(1))).toBe(WouldBlock);
   await until(() => socket.counters.receiveErrors === 1);
 });
+
+test("a refusal whose error code was read meanwhile is thrown by the pending receive", async () => {
+  await using socket = await openRefused("native");
+  const refused = rejection(socket.recv(new Uint8Array(1)));
+  await nextTick();
+  expect(socket.trySend(new Uint8Array(1))).toBe(1);
+  // SO_ERROR clears the error of the socket, as a call of another process that shares it would do.
+  // The receive finds nothing then, and the error queue still has the entry.
+  let errno = 0;
+  for (let i = 0; errno === 0 && i < 1e5; i++) errno = socket.getOption(SOL_SOCKET, SO_ERROR);
+  expect(errno).toBe(ECONNREFUSED);
+  expect(await refused).toMatchObject(REFUSED);
+  expect(socket.counters).toMatchObject({ receiveErrors: 1, transportErrors: 1 });
+}, 5000);

@@ -8,6 +8,7 @@ import {
   UdpSocket,
   WouldBlock,
 } from "../../lib/index.ts";
+import { IP_TTL, IPPROTO_IP, IPPROTO_IPV6, IPV6_UNICAST_HOPS } from "../../lib/linux/constants.ts";
 import {
   BACKENDS,
   HAS_IPV6,
@@ -78,6 +79,13 @@ test("bufferBytes returns the requested buffer sizes, doubled by the kernel", as
   expect(socket.bufferBytes).toEqual({ receive: 100_000, send: 120_000 });
   socket.close();
   expect(thrown(() => socket.bufferBytes)).toMatchObject({ code: "ERR_SOCKET_CLOSED" });
+});
+
+test.skipIf(!HAS_IPV6)("setTTL of a dual-stack socket applies to IPv4 as well", async () => {
+  using socket = await UdpSocket.bind({ hostname: "::" });
+  socket.setTTL(5);
+  expect(socket.getOption(IPPROTO_IPV6, IPV6_UNICAST_HOPS)).toBe(5);
+  expect(socket.getOption(IPPROTO_IP, IP_TTL)).toBe(5);
 });
 
 test("the kernel drops datagrams that exceed a small receive buffer", async () => {

@@ -172,6 +172,23 @@ describe.each(Object.keys(KINDS) as (keyof typeof KINDS)[])("Unix socket, %s sen
   });
 });
 
+test("a pending send to a full peer is retried by a timer, as the kernel reports no event", async () => {
+  const receiver = await boundReceiver();
+  const sender = await UnixDatagram.unbound();
+  const to = receiver.localAddr;
+  fill(sender, to);
+  const { sendCalls } = sender.counters;
+  const startMs = performance.now();
+  const sending = rejection(sender.sendMany(numbered(1), { to }));
+  for (let tick = 0; tick < 300; tick++) await nextTick();
+  const elapsedMs = performance.now() - startMs;
+  sender.close();
+  await sending;
+  // The first call, and retries after 1, 2, 4, 8 and then every 16 ms.
+  expect(sender.counters.sendCalls - sendCalls).toBeLessThanOrEqual(7 + elapsedMs / 16);
+  receiver.close();
+});
+
 test("a pending send and a pending receive of a socket do not block each other", async () => {
   const [left, right] = await UnixDatagram.pair();
   const filled = fill(left, undefined);

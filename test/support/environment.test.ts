@@ -3,7 +3,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { UdpSocket } from "../../lib/index.ts";
 import { readVariable } from "../../lib/support/environment.ts";
-import { rejection, runScript } from "../tools/sockets.ts";
+import { openDescriptors, rejection, runScript } from "../tools/sockets.ts";
 
 const VARIABLES = {
   DATAGRAM_SOCKET_BACKEND: ["native", "portable"],
@@ -59,6 +59,17 @@ test("an invalid readiness mode is an error of every kind of socket, until it is
     errors: Array.from({ length: 4 }, () => `RangeError: ${message}`),
     backend: "native",
   });
+});
+
+test("an invalid DATAGRAM_SOCKET_OFFLOAD leaves no descriptor open", async () => {
+  (await UdpSocket.bind({ hostname: "127.0.0.1" })).close();
+  const before = openDescriptors();
+  process.env.DATAGRAM_SOCKET_OFFLOAD = "of";
+  for (let i = 0; i < 3; i++) {
+    const error = await rejection(UdpSocket.bind({ hostname: "127.0.0.1", backend: "native" }));
+    expect(error).toBeInstanceOf(RangeError);
+  }
+  expect(openDescriptors()).toBe(before);
 });
 
 test("a socket that is open is not affected by an invalid variable", async () => {

@@ -114,6 +114,18 @@ describe("isClosedError", () => {
   });
 });
 
+describe("mayBeTransportError", () => {
+  test("is true for the errors that ICMP messages cause, and no others", () => {
+    const icmp = ["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENONET"];
+    for (const code of [...icmp, "EMSGSIZE", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP"]) {
+      expect([code, mayBeTransportError({ code })]).toEqual([code, true]);
+    }
+    for (const other of [{ code: "EAGAIN" }, { code: "ENOBUFS" }, { code: "EPERM" }, {}, null]) {
+      expect(mayBeTransportError(other)).toBe(false);
+    }
+  });
+});
+
 describe("unsupportedError", () => {
   test("returns an error with the code ERR_NOT_SUPPORTED and the reason", () => {
     const error = unsupportedError("UnixDatagram.bind", "cc is switched off");

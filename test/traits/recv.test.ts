@@ -71,6 +71,26 @@ describe("a receive buffer", () => {
   });
 });
 
+describe("a try", () => {
+  test.each([
+    ["tryRecv", (socket: ScriptedSocket) => socket.tryRecv(new Uint8Array(1))],
+    ["tryRecvMany", (socket: ScriptedSocket) => socket.tryRecvMany([new Uint8Array(1)])],
+  ])("by %s leaves a datagram to the callers that wait", async (_, receive) => {
+    const socket = new ScriptedSocket();
+    const buffer = new Uint8Array(1);
+    const waiting = socket.recv(buffer);
+    await nextTick();
+    // The datagram has arrived, and the socket has not called the waker yet.
+    socket.arrived.push(Uint8Array.of(7));
+    expect(receive(socket)).toBe(WouldBlock);
+    socket.arrive();
+    expect(await waiting).toBe(1);
+    expect(buffer[0]).toBe(7);
+    socket.arrived.push(Uint8Array.of(8));
+    expect(receive(socket)).toBe(1);
+  });
+});
+
 describe("recvMany", () => {
   test("fills meta from index start on, up to its length", async () => {
     const [receiver] = pairWith(counting(1), counting(2), counting(3));
@@ -122,7 +142,7 @@ describe("batches", () => {
     const [receiver, sender] = pairWith(...datagrams(1, 3));
     const seen: number[][] = [];
     const first: unknown[] = [];
-    for await (const batch of receiver) {
+    for await (const batch of receiver.batches()) {
       const { length, buffers, meta } = batch;
       seen.push(buffers.slice(0, length).map((buffer) => buffer.asSlice()[0] as number));
       expect(meta.slice(0, length).map((entry) => entry.length)).toEqual(Array(length).fill(1));
@@ -144,6 +164,17 @@ describe("batches", () => {
     ]);
     expect(first.slice(0, 2)).toEqual(first.slice(2));
     expect(first[0]).toBe(first[2]);
+  });
+
+  test("empties the buffers of skipped datagrams for the next step", async () => {
+    const [receiver, sender] = pairWith(counting(9), counting(1), counting(9));
+    const steps: number[] = [];
+    for await (const { length, skipped } of receiver.batches({ count: 3, payloadBytesMax: 4 })) {
+      steps.push(length, skipped);
+      if (steps.length === 4) break;
+      sender.trySendMany(datagrams(1, 3));
+    }
+    expect(steps).toEqual([1, 2, 3, 2]);
   });
 
   test("replaces a buffer whose memory the caller took", async () => {

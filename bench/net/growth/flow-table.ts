@@ -7,6 +7,7 @@
  */
 
 import { FlowEntry, FlowTable } from "../../../examples/flow-proxy/flow-table.ts";
+import { hostOf } from "../../../examples/flow-proxy/host-flows.ts";
 import { AddressMap, SocketAddress } from "../../../lib/index.ts";
 import { median } from "../../statistics.ts";
 
@@ -23,10 +24,11 @@ class Flow extends FlowEntry {}
 const before = process.memoryUsage.rss();
 const clients = Array.from({ length: flows }, (_, i) => clientAddress(i));
 for (const client of clients) {
-  if (!table.admit(0)) throw new Error("the table expected to have room for every flow, is full");
+  const host = hostOf(client);
+  if (!table.admit(host, 0)) throw new Error("table expected to have room for every flow, is full");
   const flow = new Flow();
   byClient.set(client, flow);
-  table.add(flow, 0);
+  table.add(flow, host, 0);
 }
 const residentBytes = process.memoryUsage.rss() - before;
 

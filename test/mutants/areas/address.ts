@@ -13,11 +13,15 @@ const ADDRESS = {
 };
 const SOCKADDR = {
   file: "lib/address/sockaddr.ts",
-  tests: ["test/address/socket-address.test.ts", "test/sockets/unix.test.ts"],
+  tests: [
+    "test/address/address-cache.test.ts",
+    "test/address/socket-address.test.ts",
+    "test/sockets/unix.test.ts",
+  ],
 };
 const CACHE = {
   file: "lib/address/address-cache.ts",
-  tests: ["test/sockets/unix.test.ts", "test/batch/recv-batch.test.ts"],
+  tests: ["test/address/address-cache.test.ts"],
 };
 
 export const mutants: readonly Mutant[] = [

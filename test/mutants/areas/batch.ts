@@ -84,6 +84,7 @@ export const mutants: readonly Mutant[] = [
     name: "clearing a batch keeps its payloads alive",
     find: "    this.#slices.views.fill(this.#prefixes);\n",
     replace: "",
+    tests: ["test/sockets/retained-memory.test.ts"],
   },
   {
     ...SEND,
@@ -102,6 +103,7 @@ export const mutants: readonly Mutant[] = [
     name: "queued metadata changes with the metadata of later datagrams",
     find: "this.#meta[i] = this.#hasNextMeta ? this.#copyNextMeta(i) : undefined;",
     replace: "this.#meta[i] = this.#hasNextMeta ? this.#nextMeta : undefined;",
+    tests: ["test/datagram/send-meta.test.ts"],
   },
   {
     ...SEND,
@@ -138,6 +140,7 @@ export const mutants: readonly Mutant[] = [
     name: "datagrams with different metadata become one message",
     find: " &&\n      sameSendMeta(this.#meta[next], meta)\n",
     replace: "\n",
+    tests: ["test/datagram/send-meta.test.ts"],
   },
   {
     ...SEND,
@@ -166,8 +169,9 @@ export const mutants: readonly Mutant[] = [
   {
     ...SEND,
     name: "an array whose memory was transferred is queued as an empty datagram",
-    find: 'if (length === 0 && hasLostMemory(payload)) throw lostMemory("payload");',
+    find: 'if (length === 0 && hasLostMemory(bytes)) throw lostMemory("payload");',
     replace: "void hasLostMemory;",
+    tests: ["test/buffer/hostile-bytes.test.ts"],
   },
   {
     ...SEND,
@@ -210,12 +214,14 @@ export const mutants: readonly Mutant[] = [
     name: "truncated datagrams of earlier receives are counted again",
     find: "    this.#controlTruncated = 0;\n    this.#truncated = 0;\n",
     replace: "    this.#controlTruncated = 0;\n",
+    tests: ["test/sockets/batches.test.ts"],
   },
   {
     ...RECV,
     name: "truncated control messages of earlier receives are counted again",
     find: "    this.#controlTruncated = 0;\n    this.#truncated = 0;\n",
     replace: "    this.#truncated = 0;\n",
+    tests: ["test/ffi/control-truncation.test.ts"],
   },
   {
     ...RECV,
@@ -294,12 +300,14 @@ export const mutants: readonly Mutant[] = [
     name: "the metadata objects of a finished call are kept alive",
     find: "    this.#metas.fill(undefined, 0, count);\n",
     replace: "",
+    tests: ["test/sockets/retained-memory.test.ts"],
   },
   {
     ...TARGETS,
     name: "the DgramBuffers of a finished call are kept alive",
     find: "    this.#buffers.fill(undefined, 0, count);\n",
     replace: "",
+    tests: ["test/sockets/retained-memory.test.ts"],
   },
   {
     ...TARGETS,
@@ -331,6 +339,7 @@ export const mutants: readonly Mutant[] = [
     name: "lost control messages are not counted",
     find: "      if (isControlTruncated) counters.controlTruncated++;\n",
     replace: "",
+    tests: ["test/ffi/control-truncation.test.ts"],
   },
   {
     ...KERNEL,
@@ -343,12 +352,14 @@ export const mutants: readonly Mutant[] = [
     name: "the bytes of a datagram that exceeds its slot include those of the next slot",
     find: "return Math.min(this.#vector.lengthAt(m), MAX_BUF_SIZE);",
     replace: "return this.#vector.lengthAt(m);",
+    tests: ["test/sockets/batches.test.ts"],
   },
   {
     ...KERNEL,
     name: "the metadata of a datagram does not report its truncation",
     find: "real > MAX_BUF_SIZE ? real : length",
     replace: "length",
+    tests: ["test/sockets/batches.test.ts"],
   },
   {
     ...COPIED,
@@ -481,6 +492,7 @@ export const mutants: readonly Mutant[] = [
     name: "the traffic class of the socket is ignored for datagrams with metadata",
     find: "control.sendMeta(this.#meta, isIPv4, this.#rules.trafficClass);",
     replace: "control.sendMeta(this.#meta, isIPv4, undefined);",
+    tests: ["test/linux/dscp.test.ts"],
   },
   {
     ...BUILDER,
@@ -529,12 +541,14 @@ export const mutants: readonly Mutant[] = [
     name: "a buffer whose end is before its start is sent",
     find: "if (start >>> 0 !== start || length >>> 0 !== length) {",
     replace: "if (start >>> 0 !== start) {",
+    tests: ["test/buffer/hostile-bytes.test.ts"],
   },
   {
     ...PAYLOADS,
     name: "the destinations of a range start at the first one",
     find: "const address: unknown = to[start + i];",
     replace: "const address: unknown = to[i + 0 * start];",
+    tests: ["test/batch/send-batch-grouping.test.ts"],
   },
   {
     ...GROUPS,

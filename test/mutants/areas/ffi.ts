@@ -2,44 +2,32 @@
 
 import type { Mutant } from "../mutant.ts";
 
+const VECTOR_TESTS = [
+  "test/ffi/vector-slots.test.ts",
+  "test/ffi/message-vector.test.ts",
+  "test/ffi/memory-lifetime.test.ts",
+  "test/ffi/control-truncation.test.ts",
+  "test/sockets/retained-memory.test.ts",
+  "test/sockets/udp-send-recv.test.ts",
+  "test/sockets/unix.test.ts",
+  "test/batch/send-batch.test.ts",
+];
 const SEND = {
   file: "ffi/send-vector.ts",
-  tests: [
-    "test/ffi/message-vector.test.ts",
-    "test/ffi/memory-lifetime.test.ts",
-    "test/ffi/control-truncation.test.ts",
-    "test/sockets/retained-memory.test.ts",
-    "test/sockets/udp-send-recv.test.ts",
-    "test/sockets/unix.test.ts",
-    "test/batch/send-batch.test.ts",
-  ],
+  tests: VECTOR_TESTS,
 };
 const RECEIVE = {
   file: "ffi/receive-vector.ts",
-  tests: [
-    "test/ffi/message-vector.test.ts",
-    "test/ffi/memory-lifetime.test.ts",
-    "test/ffi/control-truncation.test.ts",
-    "test/sockets/retained-memory.test.ts",
-    "test/sockets/udp-send-recv.test.ts",
-    "test/sockets/unix.test.ts",
-    "test/batch/send-batch.test.ts",
-  ],
+  tests: VECTOR_TESTS,
 };
 const VECTOR = {
   file: "ffi/message-vector.ts",
-  tests: [
-    "test/ffi/message-vector.test.ts",
-    "test/ffi/memory-lifetime.test.ts",
-    "test/ffi/control-truncation.test.ts",
-    "test/sockets/retained-memory.test.ts",
-    "test/sockets/udp-send-recv.test.ts",
-    "test/sockets/unix.test.ts",
-    "test/batch/send-batch.test.ts",
-  ],
+  tests: VECTOR_TESTS,
 };
 const LOAD = { file: "ffi/load.ts", tests: ["test/ffi/load.test.ts"] };
-const LIBC = { file: "ffi/libc.ts", tests: ["test/ffi/load.test.ts"] };
+const LIBC = { file: "ffi/libc.ts", tests: ["test/ffi/libc.test.ts"] };
+/** They take some seconds. */
+const SCARCE = ["test/readiness/scarce-descriptors.test.ts"];
 const MEMORY = {
   file: "ffi/memory.ts",
   tests: ["test/ffi/memory-lifetime.test.ts", "test/ffi/message-vector.test.ts"],
@@ -47,10 +35,9 @@ const MEMORY = {
 const NATIVE = {
   file: "ffi/native.ts",
   tests: [
+    "test/ffi/native.test.ts",
     "test/ffi/memory-lifetime.test.ts",
-    "test/sockets/lifetime.test.ts",
     "test/linux/interfaces.test.ts",
-    "test/ffi/load.test.ts",
   ],
 };
 const POLLER = {
@@ -60,6 +47,7 @@ const POLLER = {
 const ARRAYS = {
   file: "ffi/typed-arrays.ts",
   tests: [
+    "test/ffi/vector-slots.test.ts",
     "test/ffi/memory-lifetime.test.ts",
     "test/ffi/message-vector.test.ts",
     "test/sockets/argument-checks.test.ts",
@@ -296,6 +284,7 @@ export const mutants: readonly Mutant[] = [
     name: "a lack of descriptors is remembered",
     find: 'if ("shim" in loaded || loaded.errno === 0) result = loaded;',
     replace: "result = loaded;",
+    tests: SCARCE,
   },
   {
     ...LOAD,
@@ -345,6 +334,7 @@ export const mutants: readonly Mutant[] = [
     name: "a lack of descriptors is not recognized",
     find: "return errno === EMFILE || errno === ENFILE || errno === ENOMEM ? errno : 0;",
     replace: "return errno === ENFILE || errno === ENOMEM ? errno : 0;",
+    tests: SCARCE,
   },
   {
     ...MEMORY,
@@ -356,7 +346,7 @@ export const mutants: readonly Mutant[] = [
     ...NATIVE,
     name: "the memory of a collected batch is not unmapped",
     find: "ownedBuffer(memory, length, length, loaded.memoryUnmap)",
-    replace: "ownedBuffer(memory, length, 0, loaded.memoryUnmap)",
+    replace: "ownedBuffer(memory, length, 1, loaded.memoryUnmap)",
   },
   {
     ...NATIVE,

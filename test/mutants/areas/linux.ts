@@ -14,7 +14,7 @@ const RECV = {
 };
 const QUEUE = {
   file: "lib/linux/error-queue.ts",
-  tests: ["test/linux/transport-errors.test.ts", "test/sockets/udp-errors.test.ts"],
+  tests: ["test/linux/error-queue.test.ts", "test/linux/transport-errors.test.ts"],
 };
 
 export const mutants: readonly Mutant[] = [

@@ -4,105 +4,19 @@ import type { Mutant } from "../mutant.ts";
 
 const REACTOR = {
   file: "lib/readiness/reactor.ts",
-  tests: [
-    "test/readiness/fairness.test.ts",
-    "test/readiness/tick-budget.test.ts",
-    "test/readiness/out-of-descriptors.test.ts",
-    "test/readiness/fallback.test.ts",
-    "test/sockets/lifetime.test.ts",
-    "test/sockets/unix-backpressure.test.ts",
-    "test/sockets/udp-errors.test.ts",
-    "test/ffi/event-loop.test.ts",
-    "test/sockets/descriptor-ownership.test.ts",
-  ],
+  tests: ["test/readiness/reactor.test.ts", "test/readiness/reactor-ticks.test.ts"],
 };
-const INTEREST = {
-  file: "lib/readiness/interest.ts",
-  tests: [
-    "test/readiness/fairness.test.ts",
-    "test/readiness/tick-budget.test.ts",
-    "test/readiness/out-of-descriptors.test.ts",
-    "test/readiness/fallback.test.ts",
-    "test/sockets/lifetime.test.ts",
-    "test/sockets/unix-backpressure.test.ts",
-    "test/sockets/udp-errors.test.ts",
-    "test/ffi/event-loop.test.ts",
-    "test/sockets/descriptor-ownership.test.ts",
-  ],
-};
-const LOOP = {
-  file: "lib/readiness/loop-notifier.ts",
-  tests: [
-    "test/readiness/fairness.test.ts",
-    "test/readiness/tick-budget.test.ts",
-    "test/readiness/out-of-descriptors.test.ts",
-    "test/readiness/fallback.test.ts",
-    "test/sockets/lifetime.test.ts",
-    "test/sockets/unix-backpressure.test.ts",
-    "test/sockets/udp-errors.test.ts",
-    "test/ffi/event-loop.test.ts",
-    "test/sockets/descriptor-ownership.test.ts",
-  ],
-};
-const THREAD = {
-  file: "lib/readiness/thread-notifier.ts",
-  tests: [
-    "test/readiness/fairness.test.ts",
-    "test/readiness/tick-budget.test.ts",
-    "test/readiness/out-of-descriptors.test.ts",
-    "test/readiness/fallback.test.ts",
-    "test/sockets/lifetime.test.ts",
-    "test/sockets/unix-backpressure.test.ts",
-    "test/sockets/udp-errors.test.ts",
-    "test/ffi/event-loop.test.ts",
-    "test/sockets/descriptor-ownership.test.ts",
-  ],
-};
-const NOTIFIER = {
-  file: "lib/readiness/notifier.ts",
-  tests: [
-    "test/readiness/fairness.test.ts",
-    "test/readiness/tick-budget.test.ts",
-    "test/readiness/out-of-descriptors.test.ts",
-    "test/readiness/fallback.test.ts",
-    "test/sockets/lifetime.test.ts",
-    "test/sockets/unix-backpressure.test.ts",
-    "test/sockets/udp-errors.test.ts",
-    "test/ffi/event-loop.test.ts",
-    "test/sockets/descriptor-ownership.test.ts",
-  ],
-};
+const INTEREST = { file: "lib/readiness/interest.ts", tests: ["test/readiness/reactor.test.ts"] };
+const NOTIFIERS = ["test/readiness/notifiers.test.ts"];
+const LOOP = { file: "lib/readiness/loop-notifier.ts", tests: NOTIFIERS };
+const THREAD = { file: "lib/readiness/thread-notifier.ts", tests: NOTIFIERS };
+const NOTIFIER = { file: "lib/readiness/notifier.ts", tests: NOTIFIERS };
 const START = {
   file: "lib/readiness/thread-reactor.ts",
-  tests: [
-    "test/readiness/fairness.test.ts",
-    "test/readiness/tick-budget.test.ts",
-    "test/readiness/out-of-descriptors.test.ts",
-    "test/readiness/fallback.test.ts",
-    "test/sockets/lifetime.test.ts",
-    "test/sockets/unix-backpressure.test.ts",
-    "test/sockets/udp-errors.test.ts",
-    "test/ffi/event-loop.test.ts",
-    "test/sockets/descriptor-ownership.test.ts",
-    "test/readiness/scarce-descriptors.test.ts",
-  ],
+  tests: ["test/readiness/fallback.test.ts"],
 };
-const SHUT = {
-  file: "lib/readiness/reactor.ts",
-  tests: [
-    "test/readiness/fairness.test.ts",
-    "test/readiness/tick-budget.test.ts",
-    "test/readiness/out-of-descriptors.test.ts",
-    "test/readiness/fallback.test.ts",
-    "test/sockets/lifetime.test.ts",
-    "test/sockets/unix-backpressure.test.ts",
-    "test/sockets/udp-errors.test.ts",
-    "test/ffi/event-loop.test.ts",
-    "test/sockets/descriptor-ownership.test.ts",
-    "test/readiness/shut-down.test.ts",
-    "test/readiness/foreign-descriptors.test.ts",
-  ],
-};
+/** They take some seconds. */
+const SCARCE = ["test/readiness/scarce-descriptors.test.ts"];
 
 export const mutants: readonly Mutant[] = [
   {
@@ -232,6 +146,7 @@ export const mutants: readonly Mutant[] = [
     name: "a scheduled tick keeps an unreferenced process alive",
     find: "    if (this.#refs === 0) immediate.unref();\n",
     replace: "    void immediate;\n",
+    tests: ["test/sockets/lifetime.test.ts"],
   },
   {
     ...REACTOR,
@@ -258,19 +173,19 @@ export const mutants: readonly Mutant[] = [
     replace: "const delayMs = Math.max(interest.retryDelayMs, 0 * delayMsMax);",
   },
   {
-    ...SHUT,
+    ...REACTOR,
     name: "a transfer does not reset the number of empty events",
     find: "    interest.emptyEvents = 0;\n",
     replace: "",
   },
   {
-    ...SHUT,
+    ...REACTOR,
     name: "a socket that is always ready and empty is retried without pause",
     find: "    if (interest.emptyEvents <= EMPTY_EVENTS_MAX) {\n",
     replace: "    void EMPTY_EVENTS_MAX;\n    if (interest.emptyEvents >= 0) {\n",
   },
   {
-    ...SHUT,
+    ...REACTOR,
     name: "a socket that is retried by a timer stays armed",
     find: '    if (interest.state === "armed") this.#disarm(interest);\n    this.retryLater(interest, waker);',
     replace: "    this.retryLater(interest, waker);",
@@ -397,9 +312,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     ...NOTIFIER,
-    name: "a probe that succeeds leaves its timer running",
-    find: "    cancel();\n",
-    replace: "    void cancel;\n",
+    name: "a probe waits without limit",
+    find: "reject(new Error(`${message} in ${limitMs} ms`))",
+    replace: "void [reject, message]",
   },
   {
     ...NOTIFIER,
@@ -412,6 +327,7 @@ export const mutants: readonly Mutant[] = [
     name: "an error of the first socket is remembered",
     find: "    result = undefined;\n    throw error;",
     replace: "    throw error;",
+    tests: SCARCE,
   },
   {
     ...START,
@@ -424,6 +340,7 @@ export const mutants: readonly Mutant[] = [
     name: "a lack of descriptors is taken for a mode that does not work",
     find: "      if (lack !== undefined) throw lack;\n",
     replace: "      void lack;\n",
+    tests: SCARCE,
   },
   {
     ...START,

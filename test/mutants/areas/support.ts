@@ -4,12 +4,14 @@ import type { Mutant } from "../mutant.ts";
 
 const ERRORS = {
   file: "lib/support/errors.ts",
-  tests: ["test/support/errors.test.ts", "test/sockets/udp-errors.test.ts"],
+  tests: ["test/support/errors.test.ts"],
 };
 const LACKS = {
-  file: "lib/support/lacks.ts",
-  tests: ["test/support/errors.test.ts", "test/readiness/scarce-descriptors.test.ts"],
+  file: "lib/support/native.ts",
+  tests: ["test/support/lacks.test.ts"],
 };
+const COPIES = { file: "lib/support/thread-state.ts", tests: ["test/sockets/two-copies.test.ts"] };
+const COPIED_ERRORS = { file: "lib/support/errors.ts", tests: ["test/sockets/two-copies.test.ts"] };
 const ENV = { file: "lib/support/environment.ts", tests: ["test/support/environment.test.ts"] };
 
 export const mutants: readonly Mutant[] = [
@@ -48,5 +50,47 @@ export const mutants: readonly Mutant[] = [
     name: "an empty environment variable is invalid",
     find: '  if (value === "") return undefined;\n',
     replace: "",
+  },
+  {
+    ...COPIES,
+    name: "copies of one version have classes of their own",
+    find: '  if (typeof found === "function") return found as unknown as Class;\n',
+    replace: '  if (typeof found === "string") return found as unknown as Class;\n',
+  },
+  {
+    ...COPIES,
+    name: "copies of one version have reactors of their own",
+    find: "return found === undefined ? define(name, create())",
+    replace: "return found !== null ? define(name, create())",
+  },
+  {
+    ...COPIES,
+    name: "copies of different versions share classes",
+    find: "Symbol.for(`datagram-socket.${ABI_VERSION}`)",
+    replace: 'Symbol.for("datagram-socket.state")',
+  },
+  {
+    ...COPIES,
+    name: "copies use any object as their state",
+    find: "Object.getPrototypeOf(found) === null ?",
+    replace: "Object.getPrototypeOf(found) !== undefined ?",
+  },
+  {
+    ...COPIED_ERRORS,
+    name: "errors of other copies are instances of every subclass",
+    find: "return this === SocketError && isBranded(error);",
+    replace: "return isBranded(error);",
+  },
+  {
+    ...COPIED_ERRORS,
+    name: "errors of other copies are not recognized",
+    find: "return this === SocketError && isBranded(error);",
+    replace: "return false;",
+  },
+  {
+    ...COPIED_ERRORS,
+    name: "copies: any object with the mark is an error",
+    find: "!Error.isError(value) || Object.hasOwn(value, BRAND)",
+    replace: 'value === null || typeof value !== "object"',
   },
 ];
