@@ -36,11 +36,11 @@ const { outputs } = await Bun.build({
   sourcemap: "linked",
 });
 
-// Bun renames the exports of a chunk (`RecvMeta2`). Class names appear in inspected objects, so
+// Bun renames the exports of a chunk (`RecvMeta2`, `Socket3`). Class names appear in inspected objects, so
 // they get their names back. The source maps stay right by line, and by column up to a few characters.
 const modules = await Promise.all(entryPoints().map((path) => import(path)));
 const names = [...new Set(modules.flatMap((module) => Object.keys(module)))];
-const renamed = new RegExp(`\\b(${names.join("|")})2\\b`, "g");
+const renamed = new RegExp(`\\b(${names.join("|")})[2-9]\\b`, "g");
 for (const { path, kind } of outputs) {
   const text = readFileSync(path, "utf8");
   if (kind === "entry-point" || kind === "chunk") writeFileSync(path, text.replace(renamed, "$1"));

@@ -42,6 +42,7 @@ export const FIGURES: readonly Figure[] = [
     better: "more",
   },
   { name: "megabytesPerS", heading: "MB/s", write: digits, better: "more" },
+  { name: "endsCpuMs", heading: "CPU ms", write: digits, better: "less" },
   { name: "relayCpuMs", heading: "relay CPU ms", write: digits, better: "less" },
   { name: "datagramBytes", heading: "bytes a datagram", write: digits, better: "more" },
   ...["egress", "ingress"].map(
@@ -52,7 +53,7 @@ export const FIGURES: readonly Figure[] = [
       better: "less",
     }),
   ),
-  ...["egressIn", "egressOut", "ingressIn", "ingressOut"].flatMap((hop): Figure[] => {
+  ...["egressIn", "egressOut", "ingressIn", "ingressOut", "serverOut"].flatMap((hop): Figure[] => {
     const [, role, direction] = /^(.*)(In|Out)$/.exec(hop) as RegExpExecArray;
     const heading = `${role} ${direction?.toLowerCase()}`;
     return [

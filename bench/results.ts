@@ -18,7 +18,9 @@ export interface Sample {
    * - Per datagram or operation: `ns`, `userUs`, `systemUs`, `cpuUs`, `bytesAllocated`.
    * - Round trips: `p50Us`, `p99Us`, `p999Us`; `loadCpu` (the fraction of its time that the load
    *   uses a processor: near 1, the load limits the rate).
-   * - A download: `megabytesPerS`, `relayCpuMs` (the CPU time of all relays per 100 MB), and of the
+   * - A download: `megabytesPerS`, `endsCpuMs` (the CPU time of client and server), the packets of
+   *   QUIC that the server sends per message (`serverOutPerMessage`) and per system call
+   *   (`serverOutPerCall`), `relayCpuMs` (the CPU time of all relays per 100 MB), and of the
    *   flow proxy `egressInPerMessage`, `egressOutPerCall` ... (datagrams per message and per system
    *   call that each half receives from the upstream's side and sends to the clients' side), and
    *   `egressEmptyReceives` (the fraction of receive calls that find nothing).

@@ -22,8 +22,9 @@ export {
   varintLengthOfFirstByte,
 } from "./buffer/varint.ts";
 export type { SocketCounters } from "./datagram/counters.ts";
+export type { AddressAndPort, Destination } from "./datagram/destination.ts";
 export type { Capabilities, MetadataOptions } from "./datagram/metadata-options.ts";
-export type { Payload, Target } from "./datagram/payload.ts";
+export type { Payload, Sendable, Target } from "./datagram/payload.ts";
 export type { RecvRange, SendRange } from "./datagram/ranges.ts";
 export { RecvMeta } from "./datagram/recv-meta.ts";
 export type { Ecn, SendMeta } from "./datagram/send-meta.ts";
@@ -51,6 +52,7 @@ export { AsDatagramSocketRecv, AsDatagramSocketSend } from "./traits/forward.ts"
 export { MaybeConnectedSocket } from "./traits/maybe-connected.ts";
 export {
   type BatchesOptions,
+  type Datagram,
   type DatagramBatch,
   DatagramSocketRecv,
   type RecvManyOptions,

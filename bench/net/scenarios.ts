@@ -29,6 +29,7 @@ import type { Figures } from "./measures.ts";
 import * as measures from "./measures.ts";
 import { CLOSED_SOCKETS, IDLE_SOCKETS } from "./memory/scenarios.ts";
 import type { Program } from "./processes.ts";
+import { QUIC } from "./quiche/scenario.ts";
 import { type Effort, measureEach, type Point, parameterOf, type Scenario } from "./scenario.ts";
 
 /** A small datagram, a QUIC packet, and a jumbo frame. */
@@ -266,6 +267,7 @@ export const SCENARIOS: readonly Scenario[] = [
   unix,
   FLOW_PROXY_DEMO,
   HTTP3,
+  QUIC,
   IDLE_SOCKETS,
   CLOSED_SOCKETS,
   start,

@@ -6,6 +6,7 @@ import { DEFAULT_DATAGRAM_BYTES, LARGE_BATCH } from "./datagrams.ts";
 import { FLOW_PROXY_DEMO } from "./flow-proxy-demo.ts";
 import { FLOW_PROXY, HTTP3 } from "./http3/scenario.ts";
 import { CLOSED_SOCKETS, IDLE_SOCKETS } from "./memory/scenarios.ts";
+import { ON_BATCHES, ON_BUN, QUIC, QUIC_DOWNLOAD } from "./quiche/scenario.ts";
 
 /**
  * What both halves forwarded in a second when the load sent datagrams of all lengths, one or two
@@ -31,6 +32,16 @@ const download = {
   parameters: { megabytes: 100 },
   comparison: "ratio",
   ours: FLOW_PROXY.name,
+  unit: "x",
+} as const;
+
+const quicDownload = {
+  path: "QUIC download, quiche at both ends",
+  scenario: QUIC.name,
+  parameters: QUIC_DOWNLOAD,
+  comparison: "ratio",
+  ours: ON_BATCHES.name,
+  against: ON_BUN.name,
   unit: "x",
 } as const;
 
@@ -64,6 +75,8 @@ export const WORKLOAD_TARGETS: readonly Target[] = [
   ...echoTargets,
   { ...download, figure: "megabytesPerS", against: bun, atLeast: 2 },
   { ...download, figure: "relayCpuMs", against: bun, atMost: 0.45 },
+  { ...quicDownload, figure: "megabytesPerS", atLeast: 1.8 },
+  { ...quicDownload, figure: "endsCpuMs", atMost: 0.6 },
   {
     path: "flow proxy demo, both halves",
     scenario: FLOW_PROXY_DEMO.name,

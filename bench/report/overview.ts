@@ -94,6 +94,15 @@ const ROWS: readonly Row[] = [
     bun: BUN,
   },
   {
+    label: "QUIC download, quiche at both ends of one thread",
+    scenario: "QUIC download",
+    parameters: { megabytes: 100 },
+    figure: "megabytesPerS",
+    unit: "MB/s",
+    ours: "quiche on datagram-socket",
+    bun: "quiche on Bun.udpSocket",
+  },
+  {
     ...trip,
     label: "round trip, ping-pong, p50",
     scenario: "echo, ping-pong",

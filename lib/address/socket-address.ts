@@ -243,12 +243,12 @@ SocketAddress = sharedClass("SocketAddress", SocketAddress);
 
 /** @throws TypeError if `value` is not a `SocketAddress`. */
 export function checkAddress(name: string, value: unknown): asserts value is SocketAddress {
-  if (!SocketAddress._isGenuine(value)) throw addressTypeError(name, value);
+  if (!SocketAddress._isGenuine(value)) throw addressTypeError(name, "SocketAddress", value);
 }
 
 /** Returns the error for a value that is no address, with the function that makes one. */
-function addressTypeError(name: string, value: unknown): TypeError {
-  const { message } = typeError(name, "SocketAddress", value);
+export function addressTypeError(name: string, expected: string, value: unknown): TypeError {
+  const { message } = typeError(name, expected, value);
   if (value === undefined) return new TypeError(message);
   const remedy = "create one with SocketAddress.ip, parse, unix or abstract";
   const hosts = typeof value === "string" ? "; connect resolves host names" : "";

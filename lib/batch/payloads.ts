@@ -1,11 +1,12 @@
 /** Sends the caller's buffers: the payloads of one call, and the messages built of them. */
 
 import type { SendVector } from "../../ffi/native.ts";
-import { checkAddress, type SocketAddress } from "../address/socket-address.ts";
+import type { SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import type { Destinations } from "../datagram/destination.ts";
-import type { Payload } from "../datagram/payload.ts";
-import { checkBytes, stateError } from "../support/check.ts";
+import { toAddress } from "../datagram/destination.ts";
+import { type Sendable, toPayload } from "../datagram/payload.ts";
+import { stateError } from "../support/check.ts";
 import type { MessageBuilder, MessageRules } from "./message-builder.ts";
 import type { BufferRange } from "./targets.ts";
 
@@ -36,7 +37,7 @@ export class PayloadList {
    *
    * @throws TypeError or RangeError for an invalid payload or address. The list is empty then.
    */
-  load(bufs: readonly Payload[], { start, count }: BufferRange, to: Destinations): void {
+  load(bufs: readonly Sendable[], { start, count }: BufferRange, to: Destinations): void {
     const vector = this.#vector;
     vector.reserve(count);
     this.#first = this.#end = 0;
@@ -56,8 +57,7 @@ export class PayloadList {
     for (let i = 0; i < count; i++) {
       const address: unknown = to[start + i];
       if (address !== undefined && addresses[i] === address) continue;
-      checkAddress("to[]", address);
-      addresses[i] = address;
+      addresses[i] = toAddress("to[]", address);
     }
   }
 
@@ -106,10 +106,10 @@ export class PayloadList {
   }
 }
 
-/** Loads payload `i`. Reads each property of `buf` once. */
-function loadPayload(vector: SendVector, i: number, buf: unknown): void {
+/** Loads payload `i`. Reads each property of `value` once. */
+function loadPayload(vector: SendVector, i: number, value: unknown): void {
+  const buf = toPayload("bufs[]", value);
   if (!DgramBuffer._isGenuine(buf)) {
-    checkBytes("bufs[]", buf);
     vector.loadWhole(i, buf);
     return;
   }

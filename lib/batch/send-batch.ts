@@ -4,10 +4,11 @@
  */
 
 import { byteLengthOf, hasLostMemory, lengthOf, plainView } from "../../ffi/native.ts";
-import { checkAddress, type SocketAddress } from "../address/socket-address.ts";
+import type { SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { encodeVarint, varintLength } from "../buffer/varint.ts";
-import { lostMemory, type Payload } from "../datagram/payload.ts";
+import { type Destination, toAddress } from "../datagram/destination.ts";
+import { lostMemory, type Sendable, toPayload } from "../datagram/payload.ts";
 import { type SendMeta, SendMetaCopy, sameSendMeta } from "../datagram/send-meta.ts";
 import {
   checkBytes,
@@ -171,19 +172,19 @@ export class SendBatch {
    *
    * @throws RangeError if the batch is full.
    */
-  push(payload: Payload, to?: SocketAddress): this {
+  push(payload: Sendable, to?: Destination): this {
     if (DgramBuffer._isGenuine(payload)) {
       const start = payload._start;
       return this.#push(payload._bytes, start, payload._end - start, to);
     }
-    checkBytes("payload", payload);
-    const length = lengthOf(payload);
-    if (length === 0 && hasLostMemory(payload)) throw lostMemory("payload");
-    return this.#push(payload, 0, length, to);
+    const bytes = toPayload("payload", payload) as Uint8Array;
+    const length = lengthOf(bytes);
+    if (length === 0 && hasLostMemory(bytes)) throw lostMemory("payload");
+    return this.#push(bytes, 0, length, to);
   }
 
   /** Queues `length` bytes of `bytes` at `offset`, as `push` does. */
-  pushSlice(bytes: Uint8Array, offset: number, length: number, to?: SocketAddress): this {
+  pushSlice(bytes: Uint8Array, offset: number, length: number, to?: Destination): this {
     checkBytes("bytes", bytes);
     const available = lengthOf(bytes);
     checkInteger("offset", offset, 0, available);
@@ -217,8 +218,8 @@ export class SendBatch {
     views.fill(this.#prefixes, 2 * this.#end);
   }
 
-  #push(view: Uint8Array, start: number, length: number, to: SocketAddress | undefined): this {
-    if (to !== undefined) checkAddress("to", to);
+  #push(view: Uint8Array, start: number, length: number, peer: Destination | undefined): this {
+    const to = peer === undefined ? undefined : toAddress("to", peer);
     this.#checkRoom();
     const i = this.#end++;
     if (i > this.#first && this.#addresses[i - 1] !== to) this.#peerChanges++;

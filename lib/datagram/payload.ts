@@ -7,6 +7,9 @@ import { checkBytes, stateError, typeError } from "../support/check.ts";
 /** The bytes to send: a whole `Uint8Array`, or the payload of a `DgramBuffer`. Never modified. */
 export type Payload = Uint8Array | DgramBuffer;
 
+/** What `send` and its relatives accept: text is sent as UTF-8, and of a view its bytes. */
+export type Sendable = Payload | string | ArrayBufferLike | ArrayBufferView;
+
 /**
  * A buffer to receive into. A `Uint8Array` is filled from its start. A `DgramBuffer`, which must
  * not have a payload yet, keeps its headroom and receives the datagram as its payload; its spare
@@ -25,6 +28,31 @@ export type Target = Uint8Array | DgramBuffer;
 export function checkBufferType(name: string, value: unknown): asserts value is Payload {
   if (!DgramBuffer._isGenuine(value)) checkBytes(name, value);
 }
+
+/**
+ * Returns what to send as a payload: arrays and buffers themselves, of others a view or, of text, the
+ * UTF-8 bytes.
+ *
+ * @throws TypeError for a value of another type.
+ */
+export function toPayload(name: string, value: unknown): Payload {
+  return value instanceof Uint8Array || DgramBuffer._isGenuine(value)
+    ? value
+    : bytesOfValue(name, value);
+}
+
+function bytesOfValue(name: string, value: unknown): Uint8Array {
+  if (typeof value === "string") return encoder.encode(value);
+  if (value instanceof ArrayBuffer || value instanceof SharedArrayBuffer) {
+    return new Uint8Array(value);
+  }
+  if (ArrayBuffer.isView(value)) {
+    return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  }
+  throw typeError(name, "Uint8Array, DgramBuffer, string, ArrayBuffer or view", value);
+}
+
+const encoder = new TextEncoder();
 
 /**
  * Checks a buffer to send from.

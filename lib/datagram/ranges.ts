@@ -3,12 +3,19 @@
  * is sent or received.
  */
 
-import { checkAddress, type SocketAddress } from "../address/socket-address.ts";
+import type { SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { checkInteger, rangeError, typeError } from "../support/check.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
-import { type Destinations, destinationAt } from "./destination.ts";
-import { checkPayload, checkTarget, type Payload, payloadBytes, type Target } from "./payload.ts";
+import { type Destination, type Destinations, destinationAt, toAddress } from "./destination.ts";
+import {
+  checkPayload,
+  checkTarget,
+  payloadBytes,
+  type Sendable,
+  type Target,
+  toPayload,
+} from "./payload.ts";
 import { checkRecvMeta, type RecvMeta } from "./recv-meta.ts";
 
 /** The buffers that a receive fills. */
@@ -24,7 +31,7 @@ export interface RecvRange {
 /** The datagrams to send, and their destinations. */
 export interface SendRange {
   /** One destination for all, or one for each buffer. Absent: the connected peer. */
-  readonly to?: SocketAddress | readonly SocketAddress[] | undefined;
+  readonly to?: Destination | readonly Destination[] | undefined;
   /** The index of the first datagram to send. Default 0. */
   readonly start?: number | undefined;
   /** The number of datagrams to send. Default: all from `start` on. */
@@ -125,13 +132,13 @@ export function readTargets(
 
 /** Checks all arguments of a send. */
 export function checkSend(
-  bufs: readonly Payload[],
+  bufs: readonly Sendable[],
   range: SendRange | undefined,
 ): CheckedSendRange {
   const checked = checkSendRange(bufs, range);
   const { to, start, end } = checked;
-  for (let i = start; i < end; i++) checkPayload("bufs[]", bufs[i]);
-  if (Array.isArray(to)) for (let i = start; i < end; i++) checkAddress("to[]", to[i]);
+  for (let i = start; i < end; i++) checkPayload("bufs[]", toPayload("bufs[]", bufs[i]));
+  if (Array.isArray(to)) for (let i = start; i < end; i++) toAddress("to[]", to[i]);
   return checked;
 }
 
@@ -140,16 +147,18 @@ export function checkSend(
  * reads them.
  */
 export function checkSendRange(
-  bufs: readonly Payload[],
+  bufs: readonly Sendable[],
   range: SendRange | undefined,
 ): CheckedSendRange {
   if (range !== undefined) checkOptions("options", range, SEND_RANGE);
   const start = range?.start ?? 0;
   const end = endOf(bufs, start, range?.count ?? undefined);
   const to = range?.to;
-  if (Array.isArray(to)) checkInteger("to.length", to.length, end, 2 ** 32 - 1);
-  else if (to !== undefined) checkAddress("to", to);
-  return { to, start, end };
+  if (Array.isArray(to)) {
+    checkInteger("to.length", to.length, end, 2 ** 32 - 1);
+    return { to, start, end };
+  }
+  return { to: to === undefined ? undefined : toAddress("to", to), start, end };
 }
 
 /** A datagram to send, read from the arrays of a caller. */
@@ -166,11 +175,11 @@ export interface ReadDatagram {
  */
 export function readDatagrams(
   { to, start, end }: CheckedSendRange,
-  bufs: readonly Payload[],
+  bufs: readonly Sendable[],
 ): ReadDatagram[] {
   const datagrams: ReadDatagram[] = [];
   for (let i = start; i < end; i++) {
-    const payload = bufs[i];
+    const payload = toPayload("bufs[]", bufs[i]);
     checkPayload("bufs[]", payload);
     datagrams.push({ bytes: payloadBytes(payload), address: destinationAt(to, i) });
   }

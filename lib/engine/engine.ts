@@ -10,7 +10,7 @@ import type { SendBatch } from "../batch/send-batch.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
 import type { Destinations } from "../datagram/destination.ts";
 import type { Capabilities, MetadataOptions } from "../datagram/metadata-options.ts";
-import type { Payload, Target } from "../datagram/payload.ts";
+import type { Sendable, Target } from "../datagram/payload.ts";
 import type { RecvMeta } from "../datagram/recv-meta.ts";
 import type { TransportError } from "../datagram/transport-error.ts";
 import type { UdpControls } from "../datagram/udp-interface.ts";
@@ -78,7 +78,7 @@ export interface Engine {
   /** As `DatagramSocketSend.pollSendMany`, for datagrams `start` to `end - 1`. */
   send(
     waker: Waker | null,
-    bufs: readonly Payload[],
+    bufs: readonly Sendable[],
     start: number,
     end: number,
     to: Destinations,

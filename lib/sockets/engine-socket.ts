@@ -5,7 +5,7 @@ import { checkRecvBatch, type RecvBatch } from "../batch/recv-batch.ts";
 import { checkSendBatch, type SendBatch } from "../batch/send-batch.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
 import { checkPeer } from "../datagram/destination.ts";
-import { checkBufferType, type Payload, type Target } from "../datagram/payload.ts";
+import { checkBufferType, type Payload, type Sendable, type Target } from "../datagram/payload.ts";
 import {
   checkRecvRange,
   checkSendRange,
@@ -184,7 +184,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
 
   override pollSendMany(
     waker: Waker | null,
-    bufs: readonly Payload[],
+    bufs: readonly Sendable[],
     range?: SendRange,
   ): Poll<number> {
     checkWaker(waker);
@@ -202,7 +202,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     return shared.store(result, waker);
   }
 
-  override sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
+  override sendMany(bufs: readonly Sendable[], options?: SendManyOptions): Promise<number> {
     if (options === undefined || this.#isConnected || !this._engine.prefersGroups) {
       return super.sendMany(bufs, options);
     }
@@ -212,7 +212,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   }
 
   /** Sends to several peers, grouped by peer if that is faster. */
-  async #sendGrouped(bufs: readonly Payload[], options: SendManyOptions): Promise<number> {
+  async #sendGrouped(bufs: readonly Sendable[], options: SendManyOptions): Promise<number> {
     const { groupByPeer = true, signal } = options;
     const range = checkSendRange(bufs, options);
     const grouped = groupByPeer ? GroupedSend.of(bufs, range) : undefined;

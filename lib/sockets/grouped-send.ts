@@ -3,7 +3,7 @@
 import type { SocketAddress } from "../address/socket-address.ts";
 import { groupByPeer } from "../batch/peer-groups.ts";
 import { type Destinations, destinationAt } from "../datagram/destination.ts";
-import { checkBufferType, type Payload } from "../datagram/payload.ts";
+import { type Payload, type Sendable, toPayload } from "../datagram/payload.ts";
 import type { CheckedSendRange } from "../datagram/ranges.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 
@@ -36,7 +36,7 @@ export class GroupedSend {
    * @throws TypeError or RangeError for an invalid element.
    */
   static of(
-    bufs: readonly Payload[],
+    bufs: readonly Sendable[],
     { to, start, end }: CheckedSendRange,
   ): GroupedSend | undefined {
     if (end > BATCH_COUNT_MAX || end - start < GROUPED_MIN) return undefined;
@@ -51,12 +51,10 @@ export class GroupedSend {
     return grouped;
   }
 
-  #read(bufs: readonly Payload[], to: Destinations, start: number, end: number): void {
+  #read(bufs: readonly Sendable[], to: Destinations, start: number, end: number): void {
     this.#bufs.length = this.#to.length = end - start;
     for (let i = start; i < end; i++) {
-      const buf = bufs[i];
-      checkBufferType("bufs[]", buf);
-      this.#bufs[i - start] = buf;
+      this.#bufs[i - start] = toPayload("bufs[]", bufs[i]);
       this.#to[i - start] = destinationAt(to, i) as SocketAddress;
     }
   }

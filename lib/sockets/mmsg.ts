@@ -11,7 +11,7 @@ import { PayloadList } from "../batch/payloads.ts";
 import { TargetList } from "../batch/targets.ts";
 import { newCounters } from "../datagram/counters.ts";
 import type { Destinations } from "../datagram/destination.ts";
-import type { Payload, Target } from "../datagram/payload.ts";
+import type { Sendable, Target } from "../datagram/payload.ts";
 import { checkRecvRange, checkSendRange } from "../datagram/ranges.ts";
 import type { RecvMeta } from "../datagram/recv-meta.ts";
 import {
@@ -146,7 +146,7 @@ function receiveAll(
  */
 export function sendmmsg(
   fd: number,
-  bufs: readonly Payload[],
+  bufs: readonly Sendable[],
   to?: SocketAddress | readonly SocketAddress[],
 ): number | WouldBlock {
   const native = open("sendmmsg", fd);
@@ -170,7 +170,7 @@ function sendChecked(
   native: Native,
   lists: Lists,
   fd: number,
-  bufs: readonly Payload[],
+  bufs: readonly Sendable[],
   { to, end }: { to: Destinations; end: number },
 ): number | WouldBlock {
   const parameters = { to, end, isIPv6: false };
@@ -198,7 +198,7 @@ function sendChecked(
 function sendAll(
   { sending, payloads }: Lists,
   fd: number,
-  bufs: readonly Payload[],
+  bufs: readonly Sendable[],
   { to, end, isIPv6 }: { to: Destinations; end: number; isIPv6: boolean },
 ): number | WouldBlock {
   // No GSO: the options of the descriptor are the responsibility of its owner.

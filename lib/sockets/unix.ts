@@ -3,7 +3,8 @@
 import type { Native } from "../../ffi/native.ts";
 import { AF_UNIX } from "../address/sockaddr.ts";
 import { SocketAddress } from "../address/socket-address.ts";
-import type { Payload } from "../datagram/payload.ts";
+import type { Destination } from "../datagram/destination.ts";
+import type { Payload, Sendable } from "../datagram/payload.ts";
 import { checkSendErrors, type SendErrors } from "../engine/engine.ts";
 import { NativeEngine } from "../engine/native/native-engine.ts";
 import {
@@ -164,15 +165,15 @@ export class UnixDatagram extends EngineSocket {
 
   /** As `DatagramSocketSend.sendTo`; a string is a path. */
   override sendTo(
-    buf: Payload,
-    address: SocketAddress | string,
+    buf: Sendable,
+    address: Destination | string,
     options?: WaitOptions,
   ): Promise<number> {
     return startPromise(() => super.sendTo(buf, unixAddress("address", address), options));
   }
 
   /** As `DatagramSocketSend.trySendTo`; a string is a path. */
-  override trySendTo(buf: Payload, address: SocketAddress | string): number | WouldBlock {
+  override trySendTo(buf: Sendable, address: Destination | string): number | WouldBlock {
     return super.trySendTo(buf, unixAddress("address", address));
   }
 
@@ -227,7 +228,7 @@ async function requireNative(what: string): Promise<NativeThread> {
 }
 
 /** Returns the address of a path, from the cache if possible. */
-function unixAddress(name: string, path: string | SocketAddress): SocketAddress {
+function unixAddress(name: string, path: string | Destination): SocketAddress {
   if (SocketAddress._isGenuine(path)) {
     if (path.family !== "unix" || path.isUnnamed) throw typeError(name, "Unix address", `${path}`);
     return path;

@@ -6,7 +6,8 @@
 import type { SocketAddress } from "../address/socket-address.ts";
 import type { RecvBatch } from "../batch/recv-batch.ts";
 import type { SendBatch } from "../batch/send-batch.ts";
-import type { Payload, Target } from "../datagram/payload.ts";
+import type { Destination } from "../datagram/destination.ts";
+import type { Payload, Sendable, Target } from "../datagram/payload.ts";
 import type { RecvRange, SendRange } from "../datagram/ranges.ts";
 import type { RecvMeta } from "../datagram/recv-meta.ts";
 import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
@@ -31,7 +32,7 @@ export abstract class AsDatagramSocketSend extends DatagramSocketSend {
 
   override pollSendMany(
     waker: Waker | null,
-    bufs: readonly Payload[],
+    bufs: readonly Sendable[],
     batch?: SendRange,
   ): Poll<number> {
     return this.asDatagramSocketSend().pollSendMany(waker, bufs, batch);
@@ -49,15 +50,15 @@ export abstract class AsDatagramSocketSend extends DatagramSocketSend {
     return this.asDatagramSocketSend().peerAddr;
   }
 
-  override send(buf: Payload, options?: WaitOptions): Promise<number> {
+  override send(buf: Sendable, options?: WaitOptions): Promise<number> {
     return startPromise(() => this.asDatagramSocketSend().send(buf, options));
   }
 
-  override sendTo(buf: Payload, address: SocketAddress, options?: WaitOptions): Promise<number> {
+  override sendTo(buf: Sendable, address: Destination, options?: WaitOptions): Promise<number> {
     return startPromise(() => this.asDatagramSocketSend().sendTo(buf, address, options));
   }
 
-  override sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
+  override sendMany(bufs: readonly Sendable[], options?: SendManyOptions): Promise<number> {
     return startPromise(() => this.asDatagramSocketSend().sendMany(bufs, options));
   }
 
@@ -65,15 +66,15 @@ export abstract class AsDatagramSocketSend extends DatagramSocketSend {
     return startPromise(() => this.asDatagramSocketSend().sendBatch(batch, options));
   }
 
-  override trySend(buf: Payload): number | WouldBlock {
+  override trySend(buf: Sendable): number | WouldBlock {
     return this.asDatagramSocketSend().trySend(buf);
   }
 
-  override trySendTo(buf: Payload, address: SocketAddress): number | WouldBlock {
+  override trySendTo(buf: Sendable, address: Destination): number | WouldBlock {
     return this.asDatagramSocketSend().trySendTo(buf, address);
   }
 
-  override trySendMany(bufs: readonly Payload[], batch?: SendRange): number | WouldBlock {
+  override trySendMany(bufs: readonly Sendable[], batch?: SendRange): number | WouldBlock {
     return this.asDatagramSocketSend().trySendMany(bufs, batch);
   }
 

@@ -2,8 +2,9 @@
 
 import type { SocketAddress } from "../address/socket-address.ts";
 import { checkSendBatch, type SendBatch } from "../batch/send-batch.ts";
+import type { Destination } from "../datagram/destination.ts";
 import { checkPeer, destinationAt } from "../datagram/destination.ts";
-import type { Payload } from "../datagram/payload.ts";
+import type { Payload, Sendable } from "../datagram/payload.ts";
 import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
 import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
@@ -58,19 +59,19 @@ export class MaybeConnectedSocket<
   /** @throws SocketError with code `EISCONN` for another peer, before any datagram is sent. */
   override pollSendMany(
     waker: Waker | null,
-    bufs: readonly Payload[],
+    bufs: readonly Sendable[],
     batch?: SendRange,
   ): Poll<number> {
     return this.#inner.pollSendMany(waker, bufs, this.#checked(bufs, batch));
   }
 
   /** @throws SocketError with code `EISCONN` for another peer, before any datagram is sent. */
-  override async sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
+  override async sendMany(bufs: readonly Sendable[], options?: SendManyOptions): Promise<number> {
     return this.#inner.sendMany(bufs, this.#checked(bufs, options));
   }
 
   /** @throws SocketError with code `EISCONN` for another peer, before any datagram is sent. */
-  override trySendMany(bufs: readonly Payload[], batch?: SendRange): number | WouldBlock {
+  override trySendMany(bufs: readonly Sendable[], batch?: SendRange): number | WouldBlock {
     return this.#inner.trySendMany(bufs, this.#checked(bufs, batch));
   }
 
@@ -105,7 +106,7 @@ export class MaybeConnectedSocket<
   }
 
   /** Returns the range without its destinations, which all must be the peer. */
-  #checked<B extends SendRange>(bufs: readonly Payload[], batch: B | undefined): B | undefined {
+  #checked<B extends SendRange>(bufs: readonly Sendable[], batch: B | undefined): B | undefined {
     if (this.#peer === undefined || batch?.to === undefined) return batch;
     const { to, start, end } = checkSend(bufs, batch);
     for (let i = start; i < end; i++) checkPeer(this.#peer, destinationAt(to, i) as SocketAddress);
@@ -114,8 +115,8 @@ export class MaybeConnectedSocket<
 
   /** @throws SocketError with code `EISCONN` for another peer. */
   override async sendTo(
-    buf: Payload,
-    address: SocketAddress,
+    buf: Sendable,
+    address: Destination,
     options?: WaitOptions,
   ): Promise<number> {
     if (this.#peer === undefined) return this.#inner.sendTo(buf, address, options);
@@ -124,7 +125,7 @@ export class MaybeConnectedSocket<
   }
 
   /** @throws SocketError with code `EISCONN` for another peer. */
-  override trySendTo(buf: Payload, address: SocketAddress): number | WouldBlock {
+  override trySendTo(buf: Sendable, address: Destination): number | WouldBlock {
     if (this.#peer === undefined) return this.#inner.trySendTo(buf, address);
     checkPeer(this.#peer, address);
     return this.#inner.trySend(buf);

@@ -1,5 +1,6 @@
 /** The receive half of a datagram socket. A subclass implements `pollRecvFrom`. */
 
+import type { SocketAddress } from "../address/socket-address.ts";
 import { checkRecvBatch, type RecvBatch } from "../batch/recv-batch.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import type { Target } from "../datagram/payload.ts";
@@ -55,6 +56,25 @@ export interface DatagramBatch {
   readonly meta: readonly RecvMeta[];
   /** The number of truncated datagrams that the iteration has skipped since it began. */
   readonly skipped: number;
+}
+
+/** A datagram of its own: the caller owns the bytes. */
+export interface Datagram {
+  readonly data: Uint8Array;
+  /** The sender; absent if it has no address, as an unbound Unix socket. */
+  readonly peer: SocketAddress | undefined;
+}
+
+/**
+ * Returns whether the error of a receive ends an iteration: the socket was closed, or the call
+ * aborted. Errors about earlier datagrams do not, and others are thrown.
+ */
+async function endsIteration(error: unknown, signal: AbortSignal | undefined): Promise<boolean> {
+  if (isClosedError(error) || (signal?.aborted && error === signal.reason)) return true;
+  if (!mayBeTransportError(error)) throw error;
+  // In a later tick: a socket that always throws must not block the event loop.
+  await new Promise((resolve) => setImmediate(resolve));
+  return false;
 }
 
 /** The buffers of an iteration. */
@@ -285,10 +305,7 @@ export abstract class DatagramSocketRecv {
       try {
         batch.length = await this.recvMany(buffers, { meta, signal });
       } catch (error) {
-        if (isClosedError(error) || (signal?.aborted && error === signal.reason)) return;
-        if (!mayBeTransportError(error)) throw error;
-        // In a later tick: a socket that always throws must not block the event loop.
-        await new Promise((resolve) => setImmediate(resolve));
+        if (await endsIteration(error, signal)) return;
         continue;
       }
       const received = batch.length;
@@ -298,9 +315,27 @@ export abstract class DatagramSocketRecv {
     }
   }
 
-  /** Iterates as `batches()` does without options. */
-  [Symbol.asyncIterator](): AsyncGenerator<DatagramBatch, void, void> {
-    return this.batches();
+  /**
+   * Iterates over the datagrams one by one. Each is a copy, which the caller owns; `batches()` copies
+   * nothing. A loop that is left loses no datagram. Ends and skips as `batches()` does.
+   *
+   * @example
+   * ```ts
+   * for await (const { data, peer } of socket) console.log(`${peer}: ${data.length} bytes`);
+   * ```
+   */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Datagram, void, void> {
+    const buffer = new Uint8Array(MAX_BUF_SIZE);
+    for (;;) {
+      let meta: RecvMeta;
+      try {
+        meta = await this.recvFrom(buffer);
+      } catch (error) {
+        if (await endsIteration(error, undefined)) return;
+        continue;
+      }
+      if (!meta.truncated) yield { data: buffer.slice(0, meta.length), peer: meta.peer };
+    }
   }
 
   /** @internal Appends an operation to the queue of receivers. */

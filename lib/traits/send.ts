@@ -2,8 +2,8 @@
 
 import type { SocketAddress } from "../address/socket-address.ts";
 import { checkSendBatch, type SendBatch } from "../batch/send-batch.ts";
-import { checkPeer, destinationAt } from "../datagram/destination.ts";
-import type { Payload } from "../datagram/payload.ts";
+import { checkPeer, type Destination, destinationAt, toAddress } from "../datagram/destination.ts";
+import { type Payload, type Sendable, toPayload } from "../datagram/payload.ts";
 import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
 import { OperationQueue, type WaitOptions } from "../poll/operation-queue.ts";
@@ -59,11 +59,11 @@ export abstract class DatagramSocketSend {
    *
    * @throws SocketError if the first datagram is refused.
    */
-  pollSendMany(waker: Waker | null, bufs: readonly Payload[], range?: SendRange): Poll<number> {
+  pollSendMany(waker: Waker | null, bufs: readonly Sendable[], range?: SendRange): Poll<number> {
     const { to, start, end } = checkSend(bufs, range);
     for (let i = start; i < end; i++) {
       try {
-        const buf = bufs[i] as Payload;
+        const buf = toPayload("bufs[]", bufs[i]);
         const address = destinationAt(to, i);
         const kept = i === start ? waker : null;
         const result =
@@ -116,13 +116,15 @@ export abstract class DatagramSocketSend {
   }
 
   /** Sends one datagram to the connected peer, waits while the socket is full, and returns its length. */
-  send(buf: Payload, options?: WaitOptions): Promise<number> {
-    return this._runSend((waker) => this.pollSend(waker, buf), options);
+  send(buf: Sendable, options?: WaitOptions): Promise<number> {
+    return this._runSend((waker) => this.pollSend(waker, toPayload("buf", buf)), options);
   }
 
   /** Sends one datagram to `address`, waits while the socket is full, and returns its length. */
-  sendTo(buf: Payload, address: SocketAddress, options?: WaitOptions): Promise<number> {
-    return this._runSend((waker) => this.pollSendTo(waker, buf, address), options);
+  sendTo(buf: Sendable, address: Destination, options?: WaitOptions): Promise<number> {
+    const poll = (waker: Waker) =>
+      this.pollSendTo(waker, toPayload("buf", buf), toAddress("address", address));
+    return this._runSend(poll, options);
   }
 
   /**
@@ -135,7 +137,7 @@ export abstract class DatagramSocketSend {
    * before it, and `error.index` its index in `bufs`; the ones after it are not sent. If the peers
    * alternate, those sent are not always the first ones of the array (see `groupByPeer`).
    */
-  sendMany(bufs: readonly Payload[], options?: SendManyOptions): Promise<number> {
+  sendMany(bufs: readonly Sendable[], options?: SendManyOptions): Promise<number> {
     let done = 0;
     let isChecked = false;
     const poll = (waker: Waker): Poll<number> => {
@@ -195,21 +197,21 @@ export abstract class DatagramSocketSend {
   }
 
   /** Sends one datagram to the peer, or returns `WouldBlock`, also while other callers wait. */
-  trySend(buf: Payload): number | WouldBlock {
+  trySend(buf: Sendable): number | WouldBlock {
     if (this._sendQueue?.isBusy) return WouldBlock;
-    const result = this.pollSend(null, buf);
+    const result = this.pollSend(null, toPayload("buf", buf));
     return result === Pending ? WouldBlock : result;
   }
 
   /** Sends one datagram to `address`, or returns `WouldBlock`. */
-  trySendTo(buf: Payload, address: SocketAddress): number | WouldBlock {
+  trySendTo(buf: Sendable, address: Destination): number | WouldBlock {
     if (this._sendQueue?.isBusy) return WouldBlock;
-    const result = this.pollSendTo(null, buf, address);
+    const result = this.pollSendTo(null, toPayload("buf", buf), toAddress("address", address));
     return result === Pending ? WouldBlock : result;
   }
 
   /** Sends as `pollSendMany` does, or returns `WouldBlock`. */
-  trySendMany(bufs: readonly Payload[], range?: SendRange): number | WouldBlock {
+  trySendMany(bufs: readonly Sendable[], range?: SendRange): number | WouldBlock {
     if (this._sendQueue?.isBusy) return WouldBlock;
     const result = this.pollSendMany(null, bufs, range);
     return result === Pending ? WouldBlock : result;
@@ -244,13 +246,13 @@ function withSent(error: unknown, sent: number): unknown {
   return error;
 }
 
-function countOf(bufs: readonly Payload[], range: SendRange | undefined): number {
+function countOf(bufs: readonly Sendable[], range: SendRange | undefined): number {
   return range?.count ?? bufs.length - (range?.start ?? 0);
 }
 
 /** Returns the range without its first `done` datagrams. */
 function remaining(
-  bufs: readonly Payload[],
+  bufs: readonly Sendable[],
   range: SendRange | undefined,
   done: number,
 ): SendRange {

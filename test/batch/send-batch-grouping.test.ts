@@ -228,7 +228,7 @@ describe.skipIf(NO_OFFLOAD_REASON !== undefined)("sendMany to interleaved peers"
     const to = bufs.map(() => sender.localAddr);
     const invalid: [unknown, unknown][] = [
       [bufs, { to: to.slice(1) }],
-      [[...bufs.slice(1), "x"], { to }],
+      [[...bufs.slice(1), 5], { to }],
       [bufs, { to: [...to.slice(1), "192.0.2.1"] }],
       [bufs, { to, groupByPeer: "no" }],
     ];

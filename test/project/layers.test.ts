@@ -22,6 +22,7 @@ const LAYERS = [
   "testing",
   "masque",
   "unix-dgram",
+  "dgram",
 ];
 
 /** The modules that only re-export: those for `import` and `require` of the package. */

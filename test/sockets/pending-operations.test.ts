@@ -261,7 +261,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
     await sending;
     expect(numbers).toEqual(sequence(200));
     await sender.sendMany(numbered(2));
-    for await (const batch of receiver) {
+    for await (const batch of receiver.batches()) {
       expect(batch.buffers[0]?.headroom).toBe(16);
       break;
     }

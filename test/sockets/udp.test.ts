@@ -234,7 +234,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
     const bytes = new Uint8Array(1);
     const misuse: (() => unknown)[] = [
       () => socket.trySendTo(bytes, "127.0.0.1:1" as never),
-      () => socket.trySendTo("text" as never, to),
+      () => socket.trySendTo(5 as never, to),
       () => socket.trySendMany([bytes, null as never], { to }),
       () => socket.trySendMany(bytes as never, { to }),
       () => socket.tryRecv(new Uint16Array(4) as never),

@@ -167,7 +167,7 @@ describe("AsDatagramSocketRecv", () => {
     record([wrapper.pollRecvBatch(null, one), one.payload(0)[0]]);
     record([await wrapper.recvBatch(one), one.payload(0)[0]]);
     record([wrapper.tryRecvBatch(one), one.payload(0)[0]]);
-    for await (const batch of wrapper) {
+    for await (const batch of wrapper.batches()) {
       record(batch.buffers[0]?.asSlice()[0]);
       break;
     }

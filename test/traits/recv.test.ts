@@ -142,7 +142,7 @@ describe("batches", () => {
     const [receiver, sender] = pairWith(...datagrams(1, 3));
     const seen: number[][] = [];
     const first: unknown[] = [];
-    for await (const batch of receiver) {
+    for await (const batch of receiver.batches()) {
       const { length, buffers, meta } = batch;
       seen.push(buffers.slice(0, length).map((buffer) => buffer.asSlice()[0] as number));
       expect(meta.slice(0, length).map((entry) => entry.length)).toEqual(Array(length).fill(1));

@@ -15,7 +15,7 @@ import type { BufferRange } from "../../batch/targets.ts";
 import { newCounters, type SocketCounters } from "../../datagram/counters.ts";
 import type { Destinations } from "../../datagram/destination.ts";
 import type { Capabilities, MetadataOptions } from "../../datagram/metadata-options.ts";
-import type { Payload, Target } from "../../datagram/payload.ts";
+import type { Sendable, Target } from "../../datagram/payload.ts";
 import type { RecvMeta } from "../../datagram/recv-meta.ts";
 import type { UdpControls } from "../../datagram/udp-interface.ts";
 import { EAGAIN, IPPROTO_UDP, UDP_GRO } from "../../linux/constants.ts";
@@ -236,7 +236,7 @@ export class NativeEngine implements Engine {
 
   send(
     waker: Waker | null,
-    bufs: readonly Payload[],
+    bufs: readonly Sendable[],
     start: number,
     end: number,
     to: Destinations,

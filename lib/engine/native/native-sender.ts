@@ -9,7 +9,7 @@ import type { SendBatch } from "../../batch/send-batch.ts";
 import type { BufferRange } from "../../batch/targets.ts";
 import type { SocketCounters } from "../../datagram/counters.ts";
 import type { Destinations } from "../../datagram/destination.ts";
-import type { Payload } from "../../datagram/payload.ts";
+import type { Sendable } from "../../datagram/payload.ts";
 import { SEND_CONTROL_CAPACITY } from "../../linux/cmsg.ts";
 import type { TrafficClass } from "../../linux/traffic-class.ts";
 import { errnoCode, nestedCallError } from "../../support/errors.ts";
@@ -116,7 +116,7 @@ export class NativeSender {
    *
    * @throws TypeError or RangeError for an invalid payload or address.
    */
-  load(bufs: readonly Payload[], range: BufferRange, to: Destinations): void {
+  load(bufs: readonly Sendable[], range: BufferRange, to: Destinations): void {
     this.checkIdle();
     this.#isLoading = true;
     try {

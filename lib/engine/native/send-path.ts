@@ -8,7 +8,7 @@ import type { SendBatch } from "../../batch/send-batch.ts";
 import type { BufferRange } from "../../batch/targets.ts";
 import type { SocketCounters } from "../../datagram/counters.ts";
 import type { Destinations } from "../../datagram/destination.ts";
-import type { Payload } from "../../datagram/payload.ts";
+import type { Sendable } from "../../datagram/payload.ts";
 import { EAGAIN, EDESTADDRREQ, ENOBUFS } from "../../linux/constants.ts";
 import { DeferredError } from "../../poll/deferred-error.ts";
 import { Pending, type Poll, type Waker } from "../../poll/poll.ts";
@@ -92,7 +92,7 @@ export class SendPath {
   /** As `Engine.send`. */
   send(
     waker: Waker | null,
-    bufs: readonly Payload[],
+    bufs: readonly Sendable[],
     range: BufferRange,
     to: Destinations,
   ): Poll<number> {

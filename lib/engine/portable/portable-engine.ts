@@ -16,7 +16,7 @@ import {
   METADATA_KINDS,
   type MetadataOptions,
 } from "../../datagram/metadata-options.ts";
-import { type Payload, storeDatagram, type Target } from "../../datagram/payload.ts";
+import { type Sendable, storeDatagram, type Target } from "../../datagram/payload.ts";
 import { readDatagrams, readTargets } from "../../datagram/ranges.ts";
 import type { RecvMeta } from "../../datagram/recv-meta.ts";
 import type { UdpControls } from "../../datagram/udp-interface.ts";
@@ -247,7 +247,7 @@ export class PortableEngine implements Engine {
 
   send(
     waker: Waker | null,
-    bufs: readonly Payload[],
+    bufs: readonly Sendable[],
     start: number,
     end: number,
     to: Destinations,

@@ -169,7 +169,7 @@ export const mutants: readonly Mutant[] = [
   {
     ...SEND,
     name: "an array whose memory was transferred is queued as an empty datagram",
-    find: 'if (length === 0 && hasLostMemory(payload)) throw lostMemory("payload");',
+    find: 'if (length === 0 && hasLostMemory(bytes)) throw lostMemory("payload");',
     replace: "void hasLostMemory;",
     tests: ["test/buffer/hostile-bytes.test.ts"],
   },

@@ -1,0 +1,70 @@
+/** The configuration of connections, and its translation for quiche. */
+
+import { PACKET_BYTES_MAX } from "./packet-io.ts";
+import type { NativeConfig, Quiche } from "./quiche.ts";
+import type { Identity } from "./tls.ts";
+
+/** The settings of both clients and servers. Both sides must have the same `protocol`. */
+export interface TransportOptions {
+  /** The application protocol (ALPN). */
+  readonly protocol: string;
+  /** A connection without packets ends after this time. Default 10 s. */
+  readonly idleTimeoutMs?: number | undefined;
+  /** The bytes that a stream may send before its receiver has read them. Default 16 MiB. */
+  readonly streamWindowBytes?: number | undefined;
+  /** Streams that the peer may have open at a time, of each kind. Default 100. */
+  readonly streamsMax?: number | undefined;
+  /** DATAGRAMs that wait in each direction. Others are dropped. Default 4096. */
+  readonly datagramsMax?: number | undefined;
+  /** The congestion control. Default `"cubic"`. */
+  readonly congestionControl?: "reno" | "cubic" | "bbr" | undefined;
+  /** The key and certificate, for servers. */
+  readonly identity?: Identity | undefined;
+  /** The certificates in PEM that a client trusts. Absent: it does not verify the server. */
+  readonly trusted?: string | undefined;
+}
+
+const UDP_PAYLOAD_BYTES_MAX = 65_527;
+/** The IDs of each side: one for the current path, others for paths to migrate to. */
+const CONNECTION_IDS_MAX = 4;
+
+/** Translates options for quiche. */
+export function makeConfig(quiche: Quiche, options: TransportOptions): NativeConfig {
+  const {
+    protocol,
+    idleTimeoutMs = 10_000,
+    streamWindowBytes = 16 << 20,
+    streamsMax = 100,
+    datagramsMax = 4096,
+    congestionControl = "cubic",
+    identity,
+    trusted,
+  } = options;
+  const config = quiche.Config.withBoringSslCtx(
+    trusted !== undefined,
+    false,
+    trusted === undefined ? null : Buffer.from(trusted),
+    identity === undefined ? null : [Buffer.from(identity.key)],
+    identity === undefined ? null : [Buffer.from(identity.certificate)],
+    null,
+  );
+  config.setApplicationProtos([protocol]);
+  config.setMaxIdleTimeout(idleTimeoutMs);
+  config.setMaxRecvUdpPayloadSize(UDP_PAYLOAD_BYTES_MAX);
+  config.setMaxSendUdpPayloadSize(PACKET_BYTES_MAX);
+  config.setInitialMaxData(2 * streamWindowBytes);
+  config.setMaxConnectionWindow(2 * streamWindowBytes);
+  config.setMaxStreamWindow(streamWindowBytes);
+  config.setInitialMaxStreamDataBidiLocal(streamWindowBytes);
+  config.setInitialMaxStreamDataBidiRemote(streamWindowBytes);
+  config.setInitialMaxStreamDataUni(streamWindowBytes);
+  config.setInitialMaxStreamsBidi(streamsMax);
+  config.setInitialMaxStreamsUni(streamsMax);
+  config.setActiveConnectionIdLimit(CONNECTION_IDS_MAX);
+  config.setDisableActiveMigration(false);
+  config.setCcAlgorithmName(congestionControl);
+  // The native module does not reveal the times that quiche would have packets sent at.
+  config.enablePacing(false);
+  config.enableDgram(true, datagramsMax, datagramsMax);
+  return config;
+}

@@ -1,0 +1,162 @@
+import { describe, expect, test } from "bun:test";
+import { download } from "../../examples/quiche/client.ts";
+import { RecvBatch, SendBatch, SocketAddress, UdpSocket } from "../../lib/index.ts";
+import { openClient, openServer, skipReason } from "./endpoints.ts";
+
+const BYTES = 5_000_000;
+
+describe.skipIf(skipReason !== undefined)("paths", () => {
+  test("a client moves to another address during a download", async () => {
+    await using server = await openServer({}, { hostname: "0.0.0.0" });
+    await using client = await openClient({}, { hostname: "0.0.0.0" });
+    const { port } = client.address;
+    const connection = client.endpoint.connect(server.address, client.address);
+    await connection.established;
+    await download(connection, 10_000);
+    const [accepted] = server.accepted;
+    if (accepted === undefined) throw new Error("no connection was accepted");
+    const migrated = Promise.withResolvers<string>();
+    accepted.onPeerMigrated = migrated.resolve;
+    const transfer = download(connection, BYTES);
+    await connection.migrate(SocketAddress.ip("127.0.0.2", port));
+    await transfer;
+    expect(await migrated.promise).toBe(`127.0.0.2:${port}`);
+    await download(connection, 10_000);
+    expect(`${accepted.peer}`).toBe(`127.0.0.2:${port}`);
+  });
+
+  test("a probe that gets no reply rejects the migration, and the connection stays", async () => {
+    await using server = await openServer({}, { hostname: "0.0.0.0" });
+    await using client = await openClient({}, { hostname: "0.0.0.0" });
+    const connection = client.endpoint.connect(server.address, client.address);
+    await connection.established;
+    await download(connection, 10_000);
+    // The system refuses to send from an address that this host does not have.
+    const elsewhere = SocketAddress.ip("192.0.2.1", client.address.port);
+    const migration = connection.migrate(elsewhere, { timeoutMs: 50 });
+    expect(await migration.catch((error: Error) => error.message)).toMatch(/did not reply/);
+    await download(connection, 10_000);
+  });
+
+  test("replies come from the address that the client has connected to", async () => {
+    await using server = await openServer({}, { hostname: "0.0.0.0" });
+    await using client = await openClient();
+    const to = SocketAddress.ip("127.0.0.9", server.address.port);
+    const connection = client.endpoint.connect(to);
+    await connection.established;
+    await download(connection, 100_000);
+    expect(`${connection.peer}`).toBe(`${to}`);
+  });
+
+  test("the server follows a client whose NAT chooses another port", async () => {
+    await using server = await openServer();
+    await using relay = await Relay.open(server.address);
+    await using client = await openClient();
+    const connection = client.endpoint.connect(relay.address);
+    await connection.established;
+    await download(connection, 10_000);
+    const [accepted] = server.accepted;
+    const before = `${accepted?.peer}`;
+    const transfer = download(connection, BYTES);
+    await relay.rebind();
+    await transfer;
+    await download(connection, 10_000);
+    expect(`${accepted?.peer}`).not.toBe(before);
+    expect(server.endpoint.counters.accepted).toBe(1);
+  });
+
+  test("lost packets are sent again", async () => {
+    await using server = await openServer();
+    await using relay = await Relay.open(server.address, { dropEach: 50 });
+    await using client = await openClient();
+    const connection = client.endpoint.connect(relay.address);
+    await connection.established;
+    await download(connection, 500_000);
+    expect(relay.dropped).toBeGreaterThan(5);
+    expect(server.accepted[0]?.stats.lost).toBeGreaterThan(0);
+  });
+
+  test("the ECN field of received datagrams is counted", async () => {
+    await using server = await openServer();
+    await using client = await openClient({}, { ecn: 2 });
+    const connection = client.endpoint.connect(server.address);
+    await connection.established;
+    await download(connection, 10_000);
+    const { ect0, notEct, ect1, ce } = server.accepted[0]?.ecnReceived ?? {};
+    expect(ect0).toBeGreaterThan(1);
+    expect([notEct, ect1, ce]).toEqual([0, 0, 0]);
+    expect(connection.ecnReceived.notEct).toBeGreaterThan(1);
+  });
+});
+
+/** A NAT between one client and a server, which can choose another port, and can drop datagrams. */
+class Relay implements AsyncDisposable {
+  dropped = 0;
+  readonly #inside: UdpSocket;
+  #outside: UdpSocket;
+  readonly #server: SocketAddress;
+  readonly #dropEach: number;
+  #client: SocketAddress | undefined;
+  #forwarded = 0;
+
+  private constructor(inside: UdpSocket, outside: UdpSocket, server: SocketAddress, drop: number) {
+    this.#inside = inside;
+    this.#outside = outside;
+    this.#server = server;
+    this.#dropEach = drop;
+    void this.#forward(inside);
+    void this.#forward(outside);
+  }
+
+  static async open(server: SocketAddress, { dropEach = 0 } = {}): Promise<Relay> {
+    const [inside, outside] = [await openSocket(), await openSocket()];
+    return new Relay(inside, outside, server, dropEach);
+  }
+
+  get address(): SocketAddress {
+    return this.#inside.localAddr;
+  }
+
+  async rebind(): Promise<void> {
+    this.#outside.close();
+    this.#outside = await openSocket();
+    void this.#forward(this.#outside);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#inside.close();
+    this.#outside.close();
+  }
+
+  async #forward(from: UdpSocket): Promise<void> {
+    const batch = new RecvBatch();
+    const out = new SendBatch({ datagrams: 1024 });
+    try {
+      for (;;) {
+        await from.recvBatch(batch);
+        const isToServer = from === this.#inside;
+        if (isToServer) this.#client = batch.peerAt(0);
+        for (let i = 0; i < batch.length; i++) {
+          if (this.#dropEach > 0 && ++this.#forwarded % this.#dropEach === 0) {
+            this.dropped++;
+            continue;
+          }
+          if (out.isFull) await this.#send(isToServer, out);
+          const to = isToServer ? this.#server : this.#client;
+          out.pushSlice(batch.bytes, batch.offsetAt(i), batch.lengthAt(i), to);
+        }
+        await this.#send(isToServer, out);
+      }
+    } catch (error) {
+      if (!from.isClosed && !this.#inside.isClosed) throw error;
+    }
+  }
+
+  async #send(isToServer: boolean, out: SendBatch): Promise<void> {
+    await (isToServer ? this.#outside : this.#inside).sendBatch(out);
+  }
+}
+
+function openSocket(): Promise<UdpSocket> {
+  return UdpSocket.bind({ hostname: "127.0.0.1", sendErrors: "drop" });
+}
