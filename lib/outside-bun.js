@@ -33,6 +33,7 @@ export {
   nothing as Pending,
   nothing as QuicAuditStats,
   nothing as RawPoolBufDatagramIo,
+  nothing as ReceivedFds,
   nothing as RecvBatch,
   nothing as RecvMeta,
   nothing as SendBatch,
