@@ -1,7 +1,7 @@
 /**
  * What Node and other runtimes load instead of the library (package.json, `exports`): says that it
  * requires Bun. It has the names of all entry points, since a runtime checks the names that a module
- * imports before it evaluates any module.
+ * imports before it evaluates any module. test/project/outside-bun.test.ts compares them.
  */
 
 const nothing = undefined;
@@ -33,6 +33,7 @@ export {
   nothing as Pending,
   nothing as QuicAuditStats,
   nothing as RawPoolBufDatagramIo,
+  nothing as ReceivedFds,
   nothing as RecvBatch,
   nothing as RecvMeta,
   nothing as SendBatch,
