@@ -8,7 +8,7 @@ import type { Payload, Sendable } from "../datagram/payload.ts";
 import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
 import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { AsDatagramSocketSend } from "./forward.ts";
 import type { DatagramSocketSend, SendManyOptions } from "./send.ts";
 
@@ -132,5 +132,7 @@ export class MaybeConnectedSocket<
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-MaybeConnectedSocket = sharedClass("MaybeConnectedSocket", MaybeConnectedSocket);
+if (isShared("MaybeConnectedSocket", MaybeConnectedSocket)) {
+  // @ts-expect-error See `isShared`.
+  MaybeConnectedSocket = sharedClass("MaybeConnectedSocket");
+}
