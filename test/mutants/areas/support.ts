@@ -8,7 +8,7 @@ const ERRORS = {
 };
 const LACKS = {
   file: "lib/support/native.ts",
-  tests: ["test/support/lacks.test.ts", "test/readiness/scarce-descriptors.test.ts"],
+  tests: ["test/support/lacks.test.ts"],
 };
 const COPIES = { file: "lib/support/thread-state.ts", tests: ["test/sockets/two-copies.test.ts"] };
 const COPIED_ERRORS = { file: "lib/support/errors.ts", tests: ["test/sockets/two-copies.test.ts"] };
