@@ -1,6 +1,6 @@
 /** A map whose keys are socket addresses, compared by value. */
 
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { checkAddress, type SocketAddress } from "./socket-address.ts";
 
 /** An entry, and the next one with the same hash. */
@@ -104,5 +104,7 @@ export class AddressMap<V> {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-AddressMap = sharedClass("AddressMap", AddressMap);
+if (isShared("AddressMap", AddressMap)) {
+  // @ts-expect-error See `isShared`.
+  AddressMap = sharedClass("AddressMap");
+}

@@ -2,7 +2,7 @@
 
 import type { EncodedAddress } from "../../ffi/native.ts";
 import { checkInteger, inspectAs, rangeError, typeError } from "../support/check.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { interfaceIndex } from "./interfaces.ts";
 import { formatIPv4, formatIPv6, isMappedIPv4, parseIPv4, parseIPv6 } from "./ip.ts";
 import {
@@ -238,8 +238,10 @@ export class SocketAddress {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-SocketAddress = sharedClass("SocketAddress", SocketAddress);
+if (isShared("SocketAddress", SocketAddress)) {
+  // @ts-expect-error See `isShared`.
+  SocketAddress = sharedClass("SocketAddress");
+}
 
 /** @throws TypeError if `value` is not a `SocketAddress`. */
 export function checkAddress(name: string, value: unknown): asserts value is SocketAddress {

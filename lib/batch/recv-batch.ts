@@ -20,7 +20,7 @@ import {
 } from "../support/check.ts";
 import { BATCH_COUNT_MAX, MAX_BUF_SIZE } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { CopiedMessages } from "./copied-messages.ts";
 import { KernelMessages, type MessageSource } from "./kernel-messages.ts";
 
@@ -289,8 +289,10 @@ export class RecvBatch {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-RecvBatch = sharedClass("RecvBatch", RecvBatch);
+if (isShared("RecvBatch", RecvBatch)) {
+  // @ts-expect-error See `isShared`.
+  RecvBatch = sharedClass("RecvBatch");
+}
 
 /** @throws TypeError if `value` is not a `RecvBatch`. */
 export function checkRecvBatch(value: unknown): asserts value is RecvBatch {

@@ -22,7 +22,7 @@ import { unsupportedError } from "../support/errors.ts";
 import { IdleResource } from "../support/idle.ts";
 import { BATCH_COUNT_MAX, DGRAM_HEADROOM } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import type { MessageBuilder } from "./message-builder.ts";
 import { groupByPeer } from "./peer-groups.ts";
 
@@ -413,8 +413,10 @@ export class SendBatch {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-SendBatch = sharedClass("SendBatch", SendBatch);
+if (isShared("SendBatch", SendBatch)) {
+  // @ts-expect-error See `isShared`.
+  SendBatch = sharedClass("SendBatch");
+}
 
 /** @throws TypeError if `value` is not a `SendBatch`. */
 export function checkSendBatch(value: unknown): asserts value is SendBatch {

@@ -6,7 +6,7 @@
 import { byteLengthOf } from "../../ffi/native.ts";
 import { copySmall, hexGroups, zero } from "../support/bytes.ts";
 import { checkBytes, checkInteger, inspectAs, typeError } from "../support/check.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { adopt, changedError, checkEmptyPrefix } from "./source-bytes.ts";
 import { allocate, NO_BYTES, TailBuffer } from "./tail-buffer.ts";
 import {
@@ -364,8 +364,10 @@ export class DgramBuffer extends TailBuffer {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-DgramBuffer = sharedClass("DgramBuffer", DgramBuffer);
+if (isShared("DgramBuffer", DgramBuffer)) {
+  // @ts-expect-error See `isShared`.
+  DgramBuffer = sharedClass("DgramBuffer");
+}
 
 /** Returns a buffer that owns `bytes`, with the payload from `start` to `end - 1`. */
 function bufferOver(bytes: Uint8Array, start: number, end: number): DgramBuffer {

@@ -9,7 +9,7 @@ import { zero } from "../support/bytes.ts";
 import { checkInteger, inspectAs, typeError } from "../support/check.ts";
 import { DGRAM_HEADROOM, MAX_DATAGRAM_SIZE } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { DgramBuffer } from "./buffer.ts";
 import { allocate, NO_BYTES } from "./tail-buffer.ts";
 
@@ -117,8 +117,10 @@ export class BufferLease implements Disposable {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-BufferLease = sharedClass("BufferLease", BufferLease);
+if (isShared("BufferLease", BufferLease)) {
+  // @ts-expect-error See `isShared`.
+  BufferLease = sharedClass("BufferLease");
+}
 
 /**
  * A pool of buffers of the same size, whose memory is reused.
@@ -237,5 +239,7 @@ export class DgramBufferPool {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-DgramBufferPool = sharedClass("DgramBufferPool", DgramBufferPool);
+if (isShared("DgramBufferPool", DgramBufferPool)) {
+  // @ts-expect-error See `isShared`.
+  DgramBufferPool = sharedClass("DgramBufferPool");
+}

@@ -2,7 +2,7 @@
 
 import type { SocketAddress } from "../address/socket-address.ts";
 import { typeError } from "../support/check.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import type { Ecn } from "./send-meta.ts";
 
 /**
@@ -96,8 +96,10 @@ export class RecvMeta {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-RecvMeta = sharedClass("RecvMeta", RecvMeta);
+if (isShared("RecvMeta", RecvMeta)) {
+  // @ts-expect-error See `isShared`.
+  RecvMeta = sharedClass("RecvMeta");
+}
 
 /** @throws TypeError if `value` is not a `RecvMeta`. */
 export function checkRecvMetaType(name: string, value: unknown): asserts value is RecvMeta {

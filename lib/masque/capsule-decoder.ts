@@ -3,7 +3,7 @@
 import { loadVarint, VARINT_LENGTH_MAX } from "../buffer/varint.ts";
 import { checkBytes, checkInteger, typeError } from "../support/check.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { DATAGRAM_CAPSULE } from "./capsule.ts";
 import { CONNECT_UDP_PAYLOAD_MAX } from "./http-datagram.ts";
 
@@ -35,8 +35,10 @@ export class CapsuleError extends Error {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-CapsuleError = sharedClass("CapsuleError", CapsuleError);
+if (isShared("CapsuleError", CapsuleError)) {
+  // @ts-expect-error See `isShared`.
+  CapsuleError = sharedClass("CapsuleError");
+}
 
 /** Receives a capsule. `value` is borrowed: it is valid until the function returns. */
 export type CapsuleHandler = (type: number, value: Uint8Array) => void;
@@ -197,8 +199,10 @@ export class CapsuleDecoder {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-CapsuleDecoder = sharedClass("CapsuleDecoder", CapsuleDecoder);
+if (isShared("CapsuleDecoder", CapsuleDecoder)) {
+  // @ts-expect-error See `isShared`.
+  CapsuleDecoder = sharedClass("CapsuleDecoder");
+}
 
 function subtract(value: number | bigint, count: number): number | bigint {
   return typeof value === "number" ? value - count : value - BigInt(count);

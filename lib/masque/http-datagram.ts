@@ -10,7 +10,7 @@
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { loadVarint, VARINT_MAX, varintLength, writeVarint } from "../buffer/varint.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 
 /** The longest UDP payload in an HTTP Datagram in bytes (RFC 9298, section 5). */
 export const CONNECT_UDP_PAYLOAD_MAX = 65_527;
@@ -154,8 +154,10 @@ export class HttpDatagramHeader {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-HttpDatagramHeader = sharedClass("HttpDatagramHeader", HttpDatagramHeader);
+if (isShared("HttpDatagramHeader", HttpDatagramHeader)) {
+  // @ts-expect-error See `isShared`.
+  HttpDatagramHeader = sharedClass("HttpDatagramHeader");
+}
 
 function checkBuffer(buffer: unknown): void {
   if (!DgramBuffer._isGenuine(buffer)) throw typeError("buffer", "DgramBuffer", buffer);

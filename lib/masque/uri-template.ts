@@ -6,7 +6,7 @@
 
 import { isIP } from "../address/ip.ts";
 import { checkInteger, rangeError, typeError } from "../support/check.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 
 /** The template of a proxy that is configured by host and port only (RFC 9298, section 2). */
 export const DEFAULT_TEMPLATE_PATH = "/.well-known/masque/udp/{target_host}/{target_port}/";
@@ -102,8 +102,10 @@ export class ConnectUdpTemplate {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-ConnectUdpTemplate = sharedClass("ConnectUdpTemplate", ConnectUdpTemplate);
+if (isShared("ConnectUdpTemplate", ConnectUdpTemplate)) {
+  // @ts-expect-error See `isShared`.
+  ConnectUdpTemplate = sharedClass("ConnectUdpTemplate");
+}
 
 function parseParts(text: string, rule: (expected: string) => RangeError): Part[] {
   const parts: Part[] = [];

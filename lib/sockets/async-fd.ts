@@ -13,7 +13,7 @@ import type { Reactor } from "../readiness/reactor.ts";
 import { loadNativeThread } from "../readiness/thread-reactor.ts";
 import { typeError } from "../support/check.ts";
 import { closedError, SocketError, unsupportedError } from "../support/errors.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { checkOpenFd } from "./adopt.ts";
 import { receiveFrom, sendmmsg } from "./mmsg.ts";
 
@@ -111,8 +111,10 @@ export class AsyncFd {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-AsyncFd = sharedClass("AsyncFd", AsyncFd);
+if (isShared("AsyncFd", AsyncFd)) {
+  // @ts-expect-error See `isShared`.
+  AsyncFd = sharedClass("AsyncFd");
+}
 
 /** As `checkWaker`, for calls that only wait. */
 function checkWaitWaker(waker: Waker): void {

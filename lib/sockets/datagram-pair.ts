@@ -13,7 +13,7 @@ import { callWaker, checkWaker, Pending, type Poll, type Waker } from "../poll/p
 import { checkInteger, inspectAs, showState } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { DatagramSocket } from "../traits/socket.ts";
 
 /** The default length of the queue of an end. */
@@ -139,5 +139,7 @@ export class DatagramPair extends DatagramSocket {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-DatagramPair = sharedClass("DatagramPair", DatagramPair);
+if (isShared("DatagramPair", DatagramPair)) {
+  // @ts-expect-error See `isShared`.
+  DatagramPair = sharedClass("DatagramPair");
+}

@@ -25,7 +25,7 @@ import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor
 import { checkInteger, typeError } from "../support/check.ts";
 import { closedError, unsupportedError } from "../support/errors.ts";
 import { checkBoolean } from "../support/options.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { checkOpenFd, isUdpLite } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import { openPortable } from "./portable.ts";
@@ -321,8 +321,10 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-UdpSocket = sharedClass("UdpSocket", UdpSocket);
+if (isShared("UdpSocket", UdpSocket)) {
+  // @ts-expect-error See `isShared`.
+  UdpSocket = sharedClass("UdpSocket");
+}
 
 const ALL_METADATA: MetadataOptions = Object.fromEntries(
   METADATA_KINDS.map((kind) => [kind, true]),

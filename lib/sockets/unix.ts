@@ -29,7 +29,7 @@ import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor
 import { typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { checkAdoptable, checkOpenFd } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
 import {
@@ -320,8 +320,10 @@ export class UnixDatagram extends EngineSocket {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-UnixDatagram = sharedClass("UnixDatagram", UnixDatagram);
+if (isShared("UnixDatagram", UnixDatagram)) {
+  // @ts-expect-error See `isShared`.
+  UnixDatagram = sharedClass("UnixDatagram");
+}
 
 /** The identity of a file, to recognize if another one has replaced it. */
 interface BoundFile {

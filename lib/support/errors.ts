@@ -3,7 +3,7 @@
  * or `RangeError` instead (check.ts), and would-block is a value (lib/poll/poll.ts).
  */
 
-import { sharedClass } from "./thread-state.ts";
+import { isShared, sharedClass } from "./thread-state.ts";
 
 /** The address of a socket, as far as errors need it: a `SocketAddress`. */
 export interface ErrorAddress {
@@ -89,8 +89,10 @@ export class SocketError extends Error {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-SocketError = sharedClass("SocketError", SocketError);
+if (isShared("SocketError", SocketError)) {
+  // @ts-expect-error See `isShared`.
+  SocketError = sharedClass("SocketError");
+}
 
 /** Returns whether `value` is an error, and inherits the mark: an own property is no mark. */
 function isBranded(value: unknown): boolean {

@@ -1,7 +1,7 @@
 /** Virtual time: the clock and the timers of a simulation. */
 
 import { rangeError } from "../support/check.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import type { EventQueue, SimTask } from "./event-queue.ts";
 
 /** A timer of a `SimClock`. */
@@ -26,8 +26,10 @@ export class SimTimer {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-SimTimer = sharedClass("SimTimer", SimTimer);
+if (isShared("SimTimer", SimTimer)) {
+  // @ts-expect-error See `isShared`.
+  SimTimer = sharedClass("SimTimer");
+}
 
 /**
  * The clock of a simulation, to pass to the code under test instead of `performance.now`,
@@ -114,5 +116,7 @@ export class SimClock {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-SimClock = sharedClass("SimClock", SimClock);
+if (isShared("SimClock", SimClock)) {
+  // @ts-expect-error See `isShared`.
+  SimClock = sharedClass("SimClock");
+}

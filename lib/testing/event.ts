@@ -1,7 +1,7 @@
 /** What happens to datagrams in a simulated network. */
 
 import type { SocketAddress } from "../address/socket-address.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 
 /**
  * Why a datagram was lost.
@@ -110,5 +110,7 @@ export class SimEvent {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-SimEvent = sharedClass("SimEvent", SimEvent);
+if (isShared("SimEvent", SimEvent)) {
+  // @ts-expect-error See `isShared`.
+  SimEvent = sharedClass("SimEvent");
+}

@@ -4,7 +4,7 @@ import { SocketAddress } from "../address/socket-address.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { SocketError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { checkMilliseconds } from "./check-values.ts";
 import { SimClock } from "./clock.ts";
 import type { SimEvent } from "./event.ts";
@@ -263,5 +263,7 @@ export class SimNetwork {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-SimNetwork = sharedClass("SimNetwork", SimNetwork);
+if (isShared("SimNetwork", SimNetwork)) {
+  // @ts-expect-error See `isShared`.
+  SimNetwork = sharedClass("SimNetwork");
+}

@@ -1,7 +1,7 @@
 /** Pseudo-random numbers from a seed: the only source of chance in a simulation. */
 
 import { checkInteger, rangeError } from "../support/check.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 
 const UINT32 = 2 ** 32;
 
@@ -102,5 +102,7 @@ export class SimRandom {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-SimRandom = sharedClass("SimRandom", SimRandom);
+if (isShared("SimRandom", SimRandom)) {
+  // @ts-expect-error See `isShared`.
+  SimRandom = sharedClass("SimRandom");
+}

@@ -1,6 +1,6 @@
 /** The error of a simulation that cannot continue. */
 
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 
 /** A simulation that cannot continue. */
 export class SimulationError extends Error {
@@ -19,5 +19,7 @@ export class SimulationError extends Error {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-SimulationError = sharedClass("SimulationError", SimulationError);
+if (isShared("SimulationError", SimulationError)) {
+  // @ts-expect-error See `isShared`.
+  SimulationError = sharedClass("SimulationError");
+}

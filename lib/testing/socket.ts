@@ -17,7 +17,7 @@ import { Pending, type Poll, type Waker } from "../poll/poll.ts";
 import { SharedWaker } from "../poll/shared-waker.ts";
 import { inspectAs, typeError } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
 import { DatagramSocket, type RawPoolBufDatagramIo } from "../traits/socket.ts";
 import type { SimDatagram } from "./event.ts";
@@ -321,5 +321,7 @@ export class SimSocket extends DatagramSocket {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-SimSocket = sharedClass("SimSocket", SimSocket);
+if (isShared("SimSocket", SimSocket)) {
+  // @ts-expect-error See `isShared`.
+  SimSocket = sharedClass("SimSocket");
+}

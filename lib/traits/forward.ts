@@ -13,7 +13,7 @@ import type { RecvMeta } from "../datagram/recv-meta.ts";
 import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
 import { type Poll, startPromise, type Waker, type WouldBlock } from "../poll/poll.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { DatagramSocketRecv, type RecvManyOptions } from "./recv.ts";
 import { DatagramSocketSend, type SendManyOptions } from "./send.ts";
 
@@ -83,8 +83,10 @@ export abstract class AsDatagramSocketSend extends DatagramSocketSend {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-AsDatagramSocketSend = sharedClass("AsDatagramSocketSend", AsDatagramSocketSend);
+if (isShared("AsDatagramSocketSend", AsDatagramSocketSend)) {
+  // @ts-expect-error See `isShared`.
+  AsDatagramSocketSend = sharedClass("AsDatagramSocketSend");
+}
 
 /** A receive half that forwards every call to another one. */
 export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
@@ -149,5 +151,7 @@ export abstract class AsDatagramSocketRecv extends DatagramSocketRecv {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-AsDatagramSocketRecv = sharedClass("AsDatagramSocketRecv", AsDatagramSocketRecv);
+if (isShared("AsDatagramSocketRecv", AsDatagramSocketRecv)) {
+  // @ts-expect-error See `isShared`.
+  AsDatagramSocketRecv = sharedClass("AsDatagramSocketRecv");
+}

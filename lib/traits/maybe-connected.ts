@@ -9,7 +9,7 @@ import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
 import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
 import { inspectAs, showState } from "../support/check.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { AsDatagramSocketSend } from "./forward.ts";
 import type { DatagramSocketSend, SendManyOptions } from "./send.ts";
 
@@ -148,5 +148,7 @@ export class MaybeConnectedSocket<
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-MaybeConnectedSocket = sharedClass("MaybeConnectedSocket", MaybeConnectedSocket);
+if (isShared("MaybeConnectedSocket", MaybeConnectedSocket)) {
+  // @ts-expect-error See `isShared`.
+  MaybeConnectedSocket = sharedClass("MaybeConnectedSocket");
+}

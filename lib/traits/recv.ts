@@ -19,7 +19,7 @@ import {
   MAX_DATAGRAM_SIZE,
 } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { setImmediate } from "../support/timers.ts";
 
 /** Options of `recvMany`. */
@@ -353,5 +353,7 @@ export abstract class DatagramSocketRecv {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-DatagramSocketRecv = sharedClass("DatagramSocketRecv", DatagramSocketRecv);
+if (isShared("DatagramSocketRecv", DatagramSocketRecv)) {
+  // @ts-expect-error See `isShared`.
+  DatagramSocketRecv = sharedClass("DatagramSocketRecv");
+}

@@ -10,7 +10,7 @@ import { OperationQueue, type WaitOptions } from "../poll/operation-queue.ts";
 import { Pending, type Poll, startPromise, type Waker, WouldBlock } from "../poll/poll.ts";
 import { SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 
 /** Options of `sendMany`. */
 export interface SendManyOptions extends SendRange, WaitOptions {
@@ -237,8 +237,10 @@ export abstract class DatagramSocketSend {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-DatagramSocketSend = sharedClass("DatagramSocketSend", DatagramSocketSend);
+if (isShared("DatagramSocketSend", DatagramSocketSend)) {
+  // @ts-expect-error See `isShared`.
+  DatagramSocketSend = sharedClass("DatagramSocketSend");
+}
 
 /** Stores in `error` how many datagrams were sent before it. */
 function withSent(error: unknown, sent: number): unknown {

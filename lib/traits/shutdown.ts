@@ -1,7 +1,7 @@
 /** Connections that exchange messages before they end. */
 
 import { type Poll, pollFn, type Waker } from "../poll/poll.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 
 /** A connection that can be shut down. A subclass implements `pollShutdown`. */
 export abstract class ShutdownConnection {
@@ -19,8 +19,10 @@ export abstract class ShutdownConnection {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-ShutdownConnection = sharedClass("ShutdownConnection", ShutdownConnection);
+if (isShared("ShutdownConnection", ShutdownConnection)) {
+  // @ts-expect-error See `isShared`.
+  ShutdownConnection = sharedClass("ShutdownConnection");
+}
 
 /** An object that `shutdownConnection` accepts, such as a socket. */
 export interface PollShutdown {

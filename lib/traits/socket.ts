@@ -4,7 +4,7 @@ import type { DgramBuffer } from "../buffer/buffer.ts";
 import { DeferredError } from "../poll/deferred-error.ts";
 import { checkWaker, Pending, type Poll, type Waker } from "../poll/poll.ts";
 import { checkInteger, typeError } from "../support/check.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { DatagramSocketRecv } from "./recv.ts";
 import { DatagramSocketSend } from "./send.ts";
 import type { AsSocketStats } from "./stats.ts";
@@ -43,8 +43,10 @@ export abstract class DatagramSocket extends DatagramSocketSend {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-DatagramSocket = sharedClass("DatagramSocket", DatagramSocket);
+if (isShared("DatagramSocket", DatagramSocket)) {
+  // @ts-expect-error See `isShared`.
+  DatagramSocket = sharedClass("DatagramSocket");
+}
 
 // A class has one base class, so the methods of the receive half are copied (a mixin as in the
 // TypeScript handbook). They use no private fields, so they work on any object.
@@ -103,8 +105,10 @@ export abstract class RawPoolBufDatagramIo {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-RawPoolBufDatagramIo = sharedClass("RawPoolBufDatagramIo", RawPoolBufDatagramIo);
+if (isShared("RawPoolBufDatagramIo", RawPoolBufDatagramIo)) {
+  // @ts-expect-error See `isShared`.
+  RawPoolBufDatagramIo = sharedClass("RawPoolBufDatagramIo");
+}
 
 /**
  * @internal Checks the arguments of `pollRecvDatagrams` before a datagram is received.

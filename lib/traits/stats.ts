@@ -5,7 +5,7 @@
 
 import { checkWideInteger } from "../support/bytes.ts";
 import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 
 /** The reasons for which a congestion controller leaves its start-up phase. */
 export const StartupExitReason: {
@@ -305,5 +305,7 @@ export class QuicAuditStats {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-QuicAuditStats = sharedClass("QuicAuditStats", QuicAuditStats);
+if (isShared("QuicAuditStats", QuicAuditStats)) {
+  // @ts-expect-error See `isShared`.
+  QuicAuditStats = sharedClass("QuicAuditStats");
+}

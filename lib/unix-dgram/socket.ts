@@ -12,7 +12,7 @@ import { receiveFrom, sendmmsg } from "../sockets/mmsg.ts";
 import { typeError } from "../support/check.ts";
 import { checkResult, SocketError, unsupportedError } from "../support/errors.ts";
 import { loadFunctions } from "../support/native.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 import { keepProcessAlive } from "../support/timers.ts";
 
 /** The largest datagram with the default send buffer of Linux has 212,960 bytes. */
@@ -284,8 +284,10 @@ export class Socket extends EventEmitter<SocketEvents> {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-Socket = sharedClass("UnixDgramSocket", Socket);
+if (isShared("UnixDgramSocket", Socket)) {
+  // @ts-expect-error See `isShared`.
+  Socket = sharedClass("UnixDgramSocket");
+}
 
 function addressOf(path: string): SocketAddress {
   if (typeof path !== "string") throw typeError("path", "string", path);

@@ -54,8 +54,8 @@ export const mutants: readonly Mutant[] = [
   {
     ...COPIES,
     name: "copies of one version have classes of their own",
-    find: '  if (typeof found === "function") return found as unknown as Class;\n',
-    replace: '  if (typeof found === "string") return found as unknown as Class;\n',
+    find: 'if (typeof state[name] === "function") return true;',
+    replace: 'if (typeof state[name] === "string") return true;',
   },
   {
     ...COPIES,
