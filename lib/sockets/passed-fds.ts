@@ -8,6 +8,7 @@ import type { WaitOptions } from "../poll/operation-queue.ts";
 import { checkInteger, inspectAs, rangeError, showState, typeError } from "../support/check.ts";
 import { SocketError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
+import { sharedClass } from "../support/thread-state.ts";
 
 /** Options of `UnixDatagram.sendFds`. */
 export interface SendFdsOptions extends WaitOptions {
@@ -130,3 +131,6 @@ export class ReceivedFds implements Disposable {
     this.close();
   }
 }
+
+// @ts-expect-error See `sharedClass`.
+ReceivedFds = sharedClass("ReceivedFds", ReceivedFds);
