@@ -12,17 +12,11 @@ import { dirname, join, relative } from "node:path";
 
 const ROOT = join(import.meta.dir, "..");
 
-/** A value of `exports` in package.json. */
-type Entry = string | { default: string; require?: { default: string } };
-
-/** Returns the sources that package.json exports. */
+/** Returns the sources that package.json exports, under any condition. */
 function entryPoints(): string[] {
   const { exports } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
-  const sources = Object.values<Entry>(exports).flatMap((entry) => {
-    if (typeof entry === "string") return [entry];
-    return entry.require === undefined ? [entry.default] : [entry.default, entry.require.default];
-  });
-  return sources.filter((path) => path.endsWith(".ts")).map((path) => join(ROOT, path));
+  const paths = JSON.stringify(exports).match(/(?<=")\.\/lib\/[^"]+\.ts(?=")/g) ?? [];
+  return [...new Set(paths)].map((path) => join(ROOT, path));
 }
 
 const { outputs } = await Bun.build({

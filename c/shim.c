@@ -12,7 +12,7 @@
  * static storage duration is modified: all threads of a process use the same code and data.
  */
 
-#define SHIM_ABI 10
+#define SHIM_ABI 11
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -330,6 +330,63 @@ void descriptors_destroy(void *memory, void *context) {
   if (descriptors->capacity > 0)
     munmap(descriptors->identities, descriptors->capacity * sizeof(struct identity));
   munmap(descriptors, sizeof *descriptors);
+}
+
+/* ------------------------------------------------------- descriptors that datagrams pass ---- */
+
+#define SOL_SOCKET 1
+#define SCM_RIGHTS 1
+#define SCM_PIDFD 4
+#define MSG_CTRUNC 8
+#define MSG_CMSG_CLOEXEC 0x40000000
+
+/* <linux/socket.h>: the data follows, and the next header at a multiple of 8 bytes. */
+struct cmsghdr {
+  u64 length; /* of header and data */
+  i32 level;
+  i32 type;
+};
+
+_Static_assert(sizeof(struct cmsghdr) == 16, "cmsghdr");
+
+/*
+ * Receives one message of a Unix socket without blocking, and the descriptors that the peer passes
+ * with it (unix(7)), which the kernel has opened in this process by then. The first `fds_max` are
+ * stored in `fds`, and the thread owns them before the call returns. All others are closed, and
+ * MSG_CTRUNC is set, as the kernel does for those that did not fit. Returns the number stored.
+ *
+ * A descriptor of the sender's process (SCM_PIDFD), which has not been asked for, is closed.
+ *
+ * SAFETY: as batch_receive. `fds` has `fds_max` elements of the caller, written before the return.
+ * The control messages are read within the bounds of what the kernel has written.
+ */
+int fds_receive(struct descriptors *descriptors, int fd, struct mmsghdr *message, u32 name_capacity,
+                u32 control_capacity, int *fds, u32 fds_max) {
+  int result = batch_receive(fd, message, 1, name_capacity, control_capacity, MSG_CMSG_CLOEXEC);
+  if (result < 0) return result;
+  struct msghdr *header = &message->header;
+  const u8 *control = header->control;
+  u64 end = header->control_length;
+  u32 count = 0;
+  for (u64 at = 0; at + sizeof(struct cmsghdr) <= end;) {
+    const struct cmsghdr *cmsg = (const struct cmsghdr *)(control + at);
+    if (cmsg->length < sizeof *cmsg || cmsg->length > end - at) break;
+    const int *passed = (const int *)(cmsg + 1);
+    int is_rights = cmsg->level == SOL_SOCKET && cmsg->type == SCM_RIGHTS;
+    int is_process = cmsg->level == SOL_SOCKET && cmsg->type == SCM_PIDFD;
+    u64 words = is_rights || is_process ? (cmsg->length - sizeof *cmsg) / sizeof(int) : 0;
+    for (u64 i = 0; i < words; i++) {
+      if (is_rights && count < fds_max) {
+        descriptor_own(descriptors, passed[i]);
+        fds[count++] = passed[i];
+        continue;
+      }
+      if (is_rights) header->flags |= MSG_CTRUNC;
+      close(passed[i]);
+    }
+    at += (cmsg->length + 7) & ~7ull;
+  }
+  return (int)count;
 }
 
 /* -------------------------------------------------------------- sockets and descriptors ---- */
@@ -903,6 +960,7 @@ static void *const entries[] = {
     (void *)batch_receive,
     (void *)batch_send,
     (void *)batch_scatter,
+    (void *)fds_receive,
     (void *)memory_map,
     (void *)memory_unmap,
     (void *)descriptor_own,

@@ -95,7 +95,8 @@ function tryLoad(): ShimResult {
   try {
     return link(findEntries(libc));
   } catch (error) {
-    const reason = `bun:ffi cannot compile the shim: ${String(error)}${adviceFor(error)}`;
+    const text = String(error).replace(/\.$/, "");
+    const reason = `bun:ffi cannot compile the shim: ${text}${adviceFor(error)}`;
     return unavailable(reason, libc?.findLack());
   }
 }

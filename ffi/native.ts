@@ -3,6 +3,7 @@
  * addresses. Results are >= 0 or -errno. No memory address leaves this folder.
  */
 
+import { FdVector } from "./fd-vector.ts";
 import { type LoadedShim, loadShim, type Unavailable } from "./load.ts";
 import { addressOf, nativeBytes, ownedBuffer } from "./memory.ts";
 import { Poller } from "./poller.ts";
@@ -11,6 +12,7 @@ import { type EncodedAddress, SendVector } from "./send-vector.ts";
 import type { Shim } from "./symbols.ts";
 import { byteLengthOf } from "./typed-arrays.ts";
 
+export { FDS_MAX, FdVector } from "./fd-vector.ts";
 export { Poller } from "./poller.ts";
 export { ReceiveVector, type Segments } from "./receive-vector.ts";
 export { type EncodedAddress, type Message, SendVector, type Slices } from "./send-vector.ts";
@@ -183,6 +185,11 @@ export class Native {
 
   sendVector(nameCapacity: number, controlCapacity = 0): SendVector {
     return new SendVector(this.#shim, nameCapacity, controlCapacity);
+  }
+
+  /** Returns a vector to receive single messages with, and the descriptors that they pass. */
+  fdVector(nameCapacity: number): FdVector {
+    return new FdVector(this.#shim, this.#descriptors, nameCapacity);
   }
 
   /** Returns a vector of buffers to copy to. */

@@ -28,6 +28,15 @@ export interface Shim {
     targets: Address,
     count: number,
   ): number;
+  fds_receive(
+    descriptors: Address,
+    fd: number,
+    message: Address,
+    nameCapacity: number,
+    controlCapacity: number,
+    fds: Address,
+    fdsMax: number,
+  ): number;
   memory_map(length: number): Address | null;
   memory_unmap(memory: Address, length: Address): void;
   descriptor_own(descriptors: Address, fd: number): void;
@@ -69,6 +78,7 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   batch_receive: { args: ["i32", "ptr", "u32", "u32", "u32", "i32"], returns: "i32" },
   batch_send: { args: ["i32", "ptr", "u32"], returns: "i32" },
   batch_scatter: { args: ["ptr", "u32", "u32", "ptr", "u32"], returns: "u32" },
+  fds_receive: { args: ["ptr", "i32", "ptr", "u32", "u32", "ptr", "u32"], returns: "i32" },
   memory_map: { args: ["u64"], returns: "ptr" },
   memory_unmap: { args: ["ptr", "ptr"], returns: "void" },
   descriptor_own: { args: ["ptr", "i32"], returns: "void" },

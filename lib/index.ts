@@ -38,6 +38,7 @@ export { Pending, type Poll, pollFn, type Waker, WouldBlock } from "./poll/poll.
 export { AsyncFd, pollRecvmmsg, pollSendmmsg } from "./sockets/async-fd.ts";
 export { DatagramPair, type DatagramPairOptions } from "./sockets/datagram-pair.ts";
 export { isNonblocking, recvmmsg, sendmmsg } from "./sockets/mmsg.ts";
+export { ReceivedFds, type RecvFdsOptions, type SendFdsOptions } from "./sockets/passed-fds.ts";
 export { UdpSocket } from "./sockets/udp.ts";
 export type { UdpAdoptOptions, UdpBindOptions } from "./sockets/udp-options.ts";
 export { UnixDatagram, type UnixOptions } from "./sockets/unix.ts";

@@ -26,6 +26,7 @@ const ORDER = [
   "quic",
   "masque",
   "scaling",
+  "restart",
   "readiness",
 ];
 

@@ -17,7 +17,10 @@ export interface MessageSource {
    * sender's descriptors in this process.
    */
   readonly hasControl: boolean;
-  /** The bound address of the socket, if receive metadata was enabled. */
+  /**
+   * The bound address of the socket, if receive metadata was enabled or the socket is a Unix socket:
+   * then lost control messages are reported, even if there is no space for any.
+   */
   readonly local?: SocketAddress | undefined;
 }
 
@@ -63,7 +66,8 @@ export class KernelMessages {
 
   /** Returns whether control messages of message `m` were lost for lack of space. */
   isControlTruncatedAt(m: number): boolean {
-    return this.#hasControl && this.#vector.isControlTruncatedAt(m);
+    const isReported = this.#hasControl || this.#local !== undefined;
+    return isReported && this.#vector.isControlTruncatedAt(m);
   }
 
   /** Returns the source address of message `m`. */
@@ -77,9 +81,8 @@ export class KernelMessages {
     const real = vector.lengthAt(m);
     // Only a single datagram can exceed the slot: GRO merges up to 64 KiB.
     meta._set(length, real > MAX_BUF_SIZE ? real : length, this.peerAt(m));
-    if (!this.#hasControl) return;
-    meta.controlTruncated = vector.isControlTruncatedAt(m);
-    if (this.#local === undefined) return;
+    meta.controlTruncated = this.isControlTruncatedAt(m);
+    if (!this.#hasControl || this.#local === undefined) return;
     const bytes = vector.controlLengthAt(m);
     readMetadata(vector.words, vector.controlIndex(m), bytes, meta, this.#local);
   }

@@ -28,7 +28,7 @@ export interface SlotRange extends BufferRange {
 /** The objects that a receive updates besides the buffers. */
 export interface ReceiveRecords {
   readonly counters: SocketCounters;
-  /** The bound address of the socket, if receive metadata was enabled. */
+  /** As `MessageSource.local`. */
   readonly local: SocketAddress | undefined;
 }
 

@@ -14,7 +14,8 @@ export interface SocketCounters {
   datagramsTruncated: number;
   /**
    * Messages whose control messages did not all fit (MSG_CTRUNC). If the GRO stride was among the
-   * lost ones, merged datagrams were returned as one.
+   * lost ones, merged datagrams were returned as one. Of a Unix socket: datagrams with descriptors
+   * that were not accepted, and that the system has closed.
    */
   controlTruncated: number;
   /** Receives that failed with an error. */

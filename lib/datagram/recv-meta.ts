@@ -60,7 +60,8 @@ export class RecvMeta {
   /**
    * Whether control messages were lost because they did not fit (MSG_CTRUNC), so that some of the
    * fields above are missing. Happens if the owner of an adopted descriptor enabled options that
-   * this library does not know.
+   * this library does not know. Of a Unix datagram: whether it had descriptors that were not
+   * accepted.
    */
   controlTruncated = false;
 

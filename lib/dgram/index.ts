@@ -1,6 +1,7 @@
 /** The interface of `node:dgram` on the engines of this library: the public API. */
 
 import { EventEmitter } from "node:events";
+import { sharedValue } from "../support/thread-state.ts";
 import { _createSocketHandle, addDeprecated } from "./deprecated.ts";
 import { DgramSocket, initialize } from "./socket.ts";
 
@@ -34,8 +35,11 @@ Object.defineProperty(DgramSocket.prototype, "constructor", {
   configurable: true,
 });
 
+/** Those of the first copy of the library, so that `instanceof` works with all. */
+const shared = sharedValue("dgram", () => functions);
+
 /** As `dgram.Socket` of Node: <https://nodejs.org/api/dgram.html#class-dgramsocket>. */
-export const Socket: NodeDgram["Socket"] = functions.Socket as never;
+export const Socket: NodeDgram["Socket"] = shared.Socket as never;
 /** The type of sockets: that of Node. */
 export type Socket = import("node:dgram").Socket;
 
@@ -50,7 +54,7 @@ export type Socket = import("node:dgram").Socket;
  * socket.bind(7);
  * ```
  */
-export const createSocket: NodeDgram["createSocket"] = functions.createSocket as never;
+export const createSocket: NodeDgram["createSocket"] = shared.createSocket as never;
 
 /** The module as `import dgram from "node:dgram"` returns it. */
 const dgram: NodeDgram = { _createSocketHandle, createSocket, Socket } as never;

@@ -60,6 +60,9 @@ export interface Engine {
   /** The descriptor; absent if the socket is closed or the engine has none. */
   readonly fd: number | undefined;
 
+  /** The number of datagrams that were received from the system and not returned yet. */
+  readonly unread: number;
+
   /** Stops reading ahead: the caller may read from the descriptor by other means from now on. */
   stopReadingAhead?(): void;
 

@@ -15,6 +15,7 @@ import {
   IPPROTO_UDP,
   IPV6_PKTINFO,
   IPV6_TCLASS,
+  SCM_RIGHTS,
   SCM_TXTIME,
   SOL_SOCKET,
   UDP_SEGMENT,
@@ -35,13 +36,18 @@ export const RECV_CONTROL_CAPACITY = 256;
 /** The space in bytes for all control messages of a datagram to send: 24 + 24 + 40 + 24. */
 export const SEND_CONTROL_CAPACITY = 112;
 
+/** Returns the space in bytes for a control message that passes `count` descriptors. */
+export function rightsCapacity(count: number): number {
+  return HEADER_BYTES + 8 * Math.ceil(count / 2);
+}
+
 /** Writes consecutive control messages into the space that a vector reserves for them. */
 export class CmsgWriter {
   #words: Int32Array = new Int32Array(0);
   #start = 0;
   #end = 0;
 
-  /** Starts at `index` of `words`, where `SEND_CONTROL_CAPACITY` bytes are available. */
+  /** Starts at `index` of `words`, where there is space for all messages that will be written. */
   begin(words: Int32Array, index: number): void {
     this.#words = words;
     this.#start = this.#end = index;
@@ -56,6 +62,11 @@ export class CmsgWriter {
   segmentBytes(bytes: number): void {
     const data = this.#message(IPPROTO_UDP, UDP_SEGMENT, 2);
     this.#words[data] = bytes;
+  }
+
+  /** Passes descriptors to the receiver (unix(7), SCM_RIGHTS). Needs `rightsCapacity` bytes. */
+  rights(fds: readonly number[]): void {
+    this.#words.set(fds, this.#message(SOL_SOCKET, SCM_RIGHTS, 4 * fds.length));
   }
 
   /**

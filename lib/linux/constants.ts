@@ -2,12 +2,14 @@
 
 /** errno(3). */
 export const EIO = 5;
+export const EBADF = 9;
 export const EAGAIN = 11;
 export const EEXIST = 17;
 export const EINVAL = 22;
 export const EDESTADDRREQ = 89;
 export const EMSGSIZE = 90;
 export const ENOBUFS = 105;
+export const EISCONN = 106;
 export const ENOTCONN = 107;
 
 /** Socket types: socket(2), <bits/socket_type.h>. */
@@ -46,6 +48,7 @@ export const SO_PROTOCOL = 38;
 export const SO_RXQ_OVFL = 40;
 export const SO_PEEK_OFF = 42;
 export const SO_TXTIME = 61;
+export const SCM_RIGHTS = 1;
 export const SCM_TXTIME = 61;
 export const SO_RCVMARK = 75;
 

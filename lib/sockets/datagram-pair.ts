@@ -10,7 +10,7 @@ import {
 } from "../datagram/payload.ts";
 import { checkRecvMeta, type RecvMeta } from "../datagram/recv-meta.ts";
 import { callWaker, checkWaker, Pending, type Poll, type Waker } from "../poll/poll.ts";
-import { checkInteger } from "../support/check.ts";
+import { checkInteger, inspectAs, showState } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 import { sharedClass } from "../support/thread-state.ts";
@@ -39,6 +39,10 @@ const PAIR_OPTIONS = optionKinds<DatagramPairOptions>({ queueDatagrams: "any" })
  * ```
  */
 export class DatagramPair extends DatagramSocket {
+  static {
+    inspectAs(DatagramPair.prototype, (end) => showState("DatagramPair", end.toJSON()));
+  }
+
   readonly #queueMax: number;
   readonly #arrived: Uint8Array[] = [];
   #peer: DatagramPair | undefined;
@@ -62,6 +66,11 @@ export class DatagramPair extends DatagramSocket {
     left.#peer = right;
     right.#peer = left;
     return [left, right];
+  }
+
+  /** Returns what `JSON.stringify` prints: the number of datagrams to receive, never their bytes. */
+  toJSON(): { queuedDatagrams: number; isClosed: boolean } {
+    return { queuedDatagrams: this.#arrived.length, isClosed: this.#isClosed };
   }
 
   /** @throws SocketError with code `ECONNREFUSED` if the other end is closed. */

@@ -113,6 +113,18 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     return { ...this._engine.counters };
   }
 
+  /**
+   * The number of datagrams that the socket has received from the system and not returned yet, because
+   * it reads ahead or GRO has merged datagrams. The next receives return them first. They are dropped
+   * and counted (`counters.datagramsDropped`) when the socket is closed or its descriptor transferred.
+   *
+   * After `asRawIo()` no others are read ahead, so that a program which receives this many datagrams
+   * has processed all that were taken from the descriptor.
+   */
+  get unreadDatagrams(): number {
+    return this._engine.unread;
+  }
+
   /** A copy of `counters.sendDrops` by error code, such as `{ EPERM: 2, EMSGSIZE: 1 }`. */
   get sendDropsByCode(): Record<string, number> {
     return { ...this._engine.sendDropsByCode };
@@ -170,6 +182,26 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     if (this.#isConnected) checkPeer(this.peerAddr, address);
     else checkAddress("address", address);
     return this.#sendOne(waker, buf, this.#isConnected ? undefined : address);
+  }
+
+  /** @internal Polls the engine to send. All callers share the waker that `poll` gets. */
+  protected _pollEngineSend(
+    waker: Waker | null,
+    poll: (waker: Waker | null) => Poll<number>,
+  ): Poll<number> {
+    checkWaker(waker);
+    const shared = this.#sendWaker;
+    return shared.store(poll(waker && shared.wake), waker);
+  }
+
+  /** @internal Polls the engine to receive. All callers share the waker that `poll` gets. */
+  protected _pollEngineRecv(
+    waker: Waker | null,
+    poll: (waker: Waker | null) => Poll<number>,
+  ): Poll<number> {
+    checkWaker(waker);
+    const shared = this.#recvWaker;
+    return shared.store(poll(waker && shared.wake), waker);
   }
 
   #sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {

@@ -1,10 +1,13 @@
 /** Opens, adopts and configures the descriptors of UDP sockets. */
 
-import type { Native } from "../../ffi/native.ts";
+import { loadNative, type Native } from "../../ffi/native.ts";
 import type { Endpoints } from "../address/resolve.ts";
 import { AF_INET, AF_INET6 } from "../address/sockaddr.ts";
+import type { SocketAddress } from "../address/socket-address.ts";
 import { openSocket, setBufferSizes, setOption } from "../engine/native/open-socket.ts";
 import {
+  EINVAL,
+  EISCONN,
   IPPROTO_IPV6,
   IPV6_V6ONLY,
   SO_REUSEADDR,
@@ -13,7 +16,7 @@ import {
 } from "../linux/constants.ts";
 import { IpSocketOptions } from "../linux/socket-options.ts";
 import type { NativeThread } from "../readiness/thread-reactor.ts";
-import { checkResult } from "../support/errors.ts";
+import { checkResult, SocketError, unsupportedError } from "../support/errors.ts";
 import { checkAdoptable, resetBoundaries } from "./adopt.ts";
 import type { UdpAdoptOptions, UdpBindOptions } from "./udp-options.ts";
 
@@ -56,6 +59,33 @@ export function prepareAdopted(loaded: NativeThread, fd: number, options: UdpAdo
   setCommonOptions(ipOptions, options);
   resetBoundaries(loaded.native, fd);
   ipOptions.forgetErrors();
+}
+
+/**
+ * Makes the kernel pass over a socket that shares its port: it delivers datagrams to a connected socket
+ * only if they come from its peer, which is the socket itself here (Linux 5.4, connect(2)). Datagrams
+ * in the receive buffer remain.
+ */
+export function leaveReusePort(
+  fd: number | undefined,
+  local: SocketAddress,
+  peer: SocketAddress | undefined,
+): void {
+  const loaded = loadNative();
+  if (fd === undefined || "reason" in loaded) {
+    throw unsupportedError("leaveReusePort", "requires the native backend");
+  }
+  const { native } = loaded;
+  if (peer !== undefined) {
+    const detail = `an unconnected socket expected, got one that is connected to ${peer}`;
+    throw new SocketError({ errno: EISCONN, syscall: "leaveReusePort", address: local, detail });
+  }
+  checkResult(native.getIntOption(fd, SOL_SOCKET, SO_REUSEPORT), "getsockopt");
+  if (native.scratch[0] !== 1) {
+    const detail = "a socket opened with reusePort: true expected, got one that shares no port";
+    throw new SocketError({ errno: EINVAL, syscall: "leaveReusePort", address: local, detail });
+  }
+  checkResult(native.connect(fd, local._encoded), "connect", local);
 }
 
 function setCommonOptions(ipOptions: IpSocketOptions, options: UdpAdoptOptions): void {

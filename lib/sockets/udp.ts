@@ -23,7 +23,7 @@ import { closeOnThrow } from "../engine/native/open-socket.ts";
 import { chooseOffload, NO_OFFLOAD } from "../linux/offload.ts";
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger, typeError } from "../support/check.ts";
-import { unsupportedError } from "../support/errors.ts";
+import { closedError, unsupportedError } from "../support/errors.ts";
 import { checkBoolean } from "../support/options.ts";
 import { sharedClass } from "../support/thread-state.ts";
 import { checkOpenFd, isUdpLite } from "./adopt.ts";
@@ -39,7 +39,7 @@ import {
   type UdpAdoptOptions,
   type UdpBindOptions,
 } from "./udp-options.ts";
-import { openUdp, prepareAdopted } from "./udp-setup.ts";
+import { leaveReusePort, openUdp, prepareAdopted } from "./udp-setup.ts";
 
 /**
  * A UDP socket.
@@ -190,6 +190,23 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
    */
   get transmitClockNs(): bigint {
     return this._engine.controls.transmitClockNs;
+  }
+
+  /**
+   * Leaves the sockets that share a port (`reusePort`): the kernel delivers all later datagrams to the
+   * other ones, also those of clients that it has assigned to this socket. The datagrams in its receive
+   * buffer remain, and the socket can still send to all destinations, so that a server can answer what
+   * it has received before it closes the socket. Cannot be undone.
+   *
+   * A socket that is bound to all addresses gets the loopback address as its source. Its replies need
+   * another one: `SendMeta.source`, with the `replySource` of the request.
+   *
+   * @throws SocketError with code `EINVAL` if the socket was opened without `reusePort`, `EISCONN` if
+   * it is connected, and with code `ERR_NOT_SUPPORTED` without the native backend.
+   */
+  leaveReusePort(): void {
+    if (this.isClosed) throw closedError("leaveReusePort");
+    leaveReusePort(this._engine.fd, this.localAddr, this.peerAddr);
   }
 
   /**

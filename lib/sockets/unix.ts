@@ -3,9 +3,17 @@
 import type { Native } from "../../ffi/native.ts";
 import { AF_UNIX } from "../address/sockaddr.ts";
 import { SocketAddress } from "../address/socket-address.ts";
-import type { Destination } from "../datagram/destination.ts";
-import type { Payload, Sendable } from "../datagram/payload.ts";
+import { checkPeer, type Destination } from "../datagram/destination.ts";
+import {
+  checkBufferType,
+  type Payload,
+  payloadBytes,
+  type Sendable,
+  type Target,
+} from "../datagram/payload.ts";
+import { RecvMeta } from "../datagram/recv-meta.ts";
 import { checkSendErrors, type SendErrors } from "../engine/engine.ts";
+import { withFdTargets } from "../engine/native/fd-datagrams.ts";
 import { NativeEngine } from "../engine/native/native-engine.ts";
 import {
   type BufferSizes,
@@ -16,7 +24,7 @@ import {
 } from "../engine/native/open-socket.ts";
 import { SOCK_DGRAM } from "../linux/constants.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
-import { type Poll, startPromise, type Waker, type WouldBlock } from "../poll/poll.ts";
+import { Pending, type Poll, startPromise, type Waker, WouldBlock } from "../poll/poll.ts";
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { typeError } from "../support/check.ts";
 import { checkResult, unsupportedError } from "../support/errors.ts";
@@ -24,6 +32,15 @@ import { checkOptions, optionKinds } from "../support/options.ts";
 import { sharedClass } from "../support/thread-state.ts";
 import { checkAdoptable, checkOpenFd } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
+import {
+  checkFds,
+  checkFdsMax,
+  checkRecvFdsOptions,
+  checkSendFdsOptions,
+  ReceivedFds,
+  type RecvFdsOptions,
+  type SendFdsOptions,
+} from "./passed-fds.ts";
 
 /** Options of `UnixDatagram.bind` and `UnixDatagram.unbound`. */
 export interface UnixOptions extends BufferSizes {
@@ -59,8 +76,16 @@ const paths = new Map<string, SocketAddress>();
  * ```
  */
 export class UnixDatagram extends EngineSocket {
+  readonly #native: Native;
+  readonly #engine: NativeEngine;
   /** The file that `bind` created and `close` removes. */
   #file: BoundFile | undefined;
+
+  private constructor(native: Native, engine: NativeEngine) {
+    super(engine);
+    this.#native = native;
+    this.#engine = engine;
+  }
 
   /**
    * Opens a socket bound to a file, which `close` removes again, or to an abstract address.
@@ -101,7 +126,7 @@ export class UnixDatagram extends EngineSocket {
     const { native } = loaded;
     checkResult(native.pair(AF_UNIX, SOCK_DGRAM), "socketpair");
     const [left, right] = [native.scratch[0] as number, native.scratch[1] as number];
-    const wrap = (fd: number) => new UnixDatagram(new NativeEngine({ ...loaded, fd }));
+    const wrap = (fd: number) => new UnixDatagram(native, new NativeEngine({ ...loaded, fd }));
     return closeOnThrow(native, right, () => {
       const first = closeOnThrow(native, left, () => {
         setBufferSizes(native, left, options);
@@ -129,7 +154,7 @@ export class UnixDatagram extends EngineSocket {
     checkOpenFd(fd, "fromFd");
     const loaded = await requireNative("UnixDatagram.fromFd");
     checkAdoptable(loaded, fd, [AF_UNIX]);
-    return new UnixDatagram(new NativeEngine({ ...loaded, fd }));
+    return new UnixDatagram(loaded.native, new NativeEngine({ ...loaded, fd }));
   }
 
   static async #open(
@@ -150,7 +175,7 @@ export class UnixDatagram extends EngineSocket {
       bind(native, fd);
     });
     const { sendErrors } = options;
-    const create = () => new UnixDatagram(new NativeEngine({ ...loaded, fd, sendErrors }));
+    const create = () => new UnixDatagram(native, new NativeEngine({ ...loaded, fd, sendErrors }));
     return closeOnThrow(native, fd, create);
   }
 
@@ -175,6 +200,108 @@ export class UnixDatagram extends EngineSocket {
   /** As `DatagramSocketSend.trySendTo`; a string is a path. */
   override trySendTo(buf: Sendable, address: Destination | string): number | WouldBlock {
     return super.trySendTo(buf, unixAddress("address", address));
+  }
+
+  /**
+   * Sends one datagram, and passes 1 to 253 descriptors of any kind with it (SCM_RIGHTS, unix(7)).
+   * The receiver gets duplicates if it calls `recvFds` or the like; otherwise the kernel closes them.
+   * The caller keeps its own descriptors, which must stay open until the promise settles. Waits while
+   * the socket is full, and returns the length of the datagram.
+   *
+   * @example
+   * ```ts
+   * await control.sendFds(new Uint8Array(1), [udpSocket.asRawIo() as number]);
+   * ```
+   * @throws TypeError or RangeError for invalid arguments; SocketError with code `EBADF` if a
+   * descriptor is not open, and `ETOOMANYREFS` if more descriptors of this user are in receive
+   * buffers than the process may open (`RLIMIT_NOFILE`); others as those of `send` and `sendTo`.
+   */
+  sendFds(buf: Payload, fds: readonly number[], options: SendFdsOptions = {}): Promise<number> {
+    return startPromise(() => {
+      checkSendFdsOptions(options);
+      const { to, signal } = options;
+      const passed = checkFds(this.#native, fds);
+      const poll = (waker: Waker) => this.pollSendFds(waker, buf, passed, to);
+      return this._runSend(poll, { signal });
+    });
+  }
+
+  /** Sends as `sendFds` does, or returns `WouldBlock`. */
+  trySendFds(
+    buf: Payload,
+    fds: readonly number[],
+    to?: SocketAddress | string,
+  ): number | WouldBlock {
+    if (this._sendQueue?.isBusy) return WouldBlock;
+    const result = this.pollSendFds(null, buf, fds, to);
+    return result === Pending ? WouldBlock : result;
+  }
+
+  /**
+   * Sends as `sendFds` does. If the socket is full, stores `waker` (unless it is `null`) and
+   * returns `Pending`.
+   */
+  pollSendFds(
+    waker: Waker | null,
+    buf: Payload,
+    fds: readonly number[],
+    to?: SocketAddress | string,
+  ): Poll<number> {
+    checkBufferType("buf", buf);
+    const given = to === undefined ? undefined : unixAddress("to", to);
+    const peer = this.peerAddr;
+    if (given !== undefined && peer !== undefined) checkPeer(peer, given);
+    const address = peer === undefined ? given : undefined;
+    const datagram = { payload: payloadBytes(buf), address, fds: checkFds(this.#native, fds) };
+    const send = (shared: Waker | null) => this.#engine.sendFds(shared, datagram);
+    return this._pollEngineSend(waker, send) === Pending ? Pending : datagram.payload.length;
+  }
+
+  /**
+   * Waits for one datagram, and accepts up to `fdsMax` descriptors that it passes. Others are closed,
+   * which `ReceivedFds.fdsTruncated` and `counters.controlTruncated` report. All other receives accept
+   * no descriptors.
+   *
+   * The library owns the descriptors until `intoFds` transfers them to the caller: it closes them with
+   * the result (`using`), and when the thread ends.
+   *
+   * @example
+   * ```ts
+   * using received = await control.recvFds(new Uint8Array(100), { fdsMax: 1 });
+   * const [fd] = received.intoFds();
+   * if (fd === undefined) throw new Error("a datagram with a descriptor expected");
+   * const socket = await UdpSocket.fromFd(fd);
+   * ```
+   */
+  recvFds(buf: Target, options: RecvFdsOptions = {}): Promise<ReceivedFds> {
+    return startPromise(() => {
+      checkRecvFdsOptions(options);
+      const { fdsMax, signal } = options;
+      return this._runRecv((waker) => this.pollRecvFds(waker, buf, fdsMax), { signal });
+    });
+  }
+
+  /** Receives as `recvFds` does, or returns `WouldBlock`. */
+  tryRecvFds(buf: Target, fdsMax?: number): ReceivedFds | WouldBlock {
+    if (this._recvQueue?.isBusy) return WouldBlock;
+    const result = this.pollRecvFds(null, buf, fdsMax);
+    return result === Pending ? WouldBlock : result;
+  }
+
+  /**
+   * Receives as `recvFds` does. If there is no datagram, stores `waker` (unless it is `null`) and
+   * returns `Pending`.
+   */
+  pollRecvFds(waker: Waker | null, buf: Target, fdsMax?: number): Poll<ReceivedFds> {
+    checkBufferType("buf", buf);
+    const limit = checkFdsMax(fdsMax);
+    this._recvError?.throwIfSet();
+    const meta = new RecvMeta();
+    return withFdTargets(this.#native, limit, (targets) => {
+      const receive = (shared: Waker | null) => this.#engine.receiveFds(shared, buf, meta, targets);
+      if (this._pollEngineRecv(waker, receive) === Pending) return Pending;
+      return new ReceivedFds(this.#native, meta, targets.take());
+    });
   }
 
   /** As `DatagramSocket.intoFd`. The caller also takes the ownership of the file. */

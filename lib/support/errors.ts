@@ -104,12 +104,21 @@ export function errnoCode(errno: number): string {
   return codes.get(errno) ?? `errno ${errno}`;
 }
 
+// Errors of Linux that `node:os` has no names for, or another name first: <asm-generic/errno.h>.
+const ENONET = 64;
+const EOPNOTSUPP = 95;
+const ESHUTDOWN = 108;
+const ETOOMANYREFS = 109;
+const EHOSTDOWN = 112;
+const LINUX_CODES = { ENONET, EOPNOTSUPP, ESHUTDOWN, ETOOMANYREFS, EHOSTDOWN };
+
 let codes: ReadonlyMap<number, string> | undefined;
 
 function readCodes(): ReadonlyMap<number, string> {
   const { constants } = process.getBuiltinModule("node:os");
   // Reversed, so that the first of two names for a number wins: EAGAIN, not EWOULDBLOCK.
-  const entries = Object.entries(constants.errno).reverse();
+  const entries: [string, number][] = Object.entries(constants.errno).reverse();
+  if (process.platform === "linux") entries.push(...Object.entries(LINUX_CODES));
   return new Map(entries.map(([code, errno]) => [errno, code]));
 }
 

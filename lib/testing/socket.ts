@@ -15,7 +15,7 @@ import { checkRecvMeta, type RecvMeta } from "../datagram/recv-meta.ts";
 import type { TransportError } from "../datagram/transport-error.ts";
 import { Pending, type Poll, type Waker } from "../poll/poll.ts";
 import { SharedWaker } from "../poll/shared-waker.ts";
-import { typeError } from "../support/check.ts";
+import { inspectAs, typeError } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
 import { sharedClass } from "../support/thread-state.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
@@ -37,6 +37,14 @@ const BLOCKED_MS_MAX = 5;
  * `onTransportError`, `close` and disposal. It has no descriptor. Created by `SimNetwork.bind`.
  */
 export class SimSocket extends DatagramSocket {
+  static {
+    inspectAs(SimSocket.prototype, (socket) => {
+      const peer = socket.peerAddr === undefined ? "" : `peer: ${socket.peerAddr}, `;
+      const state = socket.isClosed ? "closed" : "open";
+      return `SimSocket { local: ${socket.localAddr}, ${peer}${state} }`;
+    });
+  }
+
   /** The engine that drives the socket. */
   readonly backend = "simulated" as const;
   /** The address of the socket on its own host. */
@@ -98,6 +106,13 @@ export class SimSocket extends DatagramSocket {
   /** The number of datagrams in the receive queue. */
   get receiveQueueLength(): number {
     return this.#queue.length;
+  }
+
+  /** Returns what `JSON.stringify` prints: the addresses as text, and the counters. */
+  toJSON(): { localAddr: string; peerAddr?: string; isClosed: boolean; counters: SocketCounters } {
+    const { localAddr, peerAddr, isClosed, counters } = this;
+    const peer = peerAddr === undefined ? {} : { peerAddr: peerAddr.toString() };
+    return { localAddr: localAddr.toString(), ...peer, isClosed, counters };
   }
 
   override asBufIo(): RawPoolBufDatagramIo {

@@ -8,6 +8,7 @@ import type { Payload, Sendable } from "../datagram/payload.ts";
 import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
 import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
+import { inspectAs, showState } from "../support/check.ts";
 import { sharedClass } from "../support/thread-state.ts";
 import { AsDatagramSocketSend } from "./forward.ts";
 import type { DatagramSocketSend, SendManyOptions } from "./send.ts";
@@ -21,6 +22,15 @@ import type { DatagramSocketSend, SendManyOptions } from "./send.ts";
 export class MaybeConnectedSocket<
   T extends DatagramSocketSend = DatagramSocketSend,
 > extends AsDatagramSocketSend {
+  static {
+    inspectAs(MaybeConnectedSocket.prototype, ({ peerAddr, inner }) =>
+      showState("MaybeConnectedSocket", {
+        peer: peerAddr ?? "none",
+        inner: `a ${inner.constructor.name}`,
+      }),
+    );
+  }
+
   readonly #inner: T;
   readonly #peer: SocketAddress | undefined;
 
@@ -28,6 +38,12 @@ export class MaybeConnectedSocket<
     super();
     this.#inner = inner;
     this.#peer = inner.peerAddr;
+  }
+
+  /** Returns what `JSON.stringify` prints: the peer as text, and the wrapped socket. */
+  toJSON(): { peerAddr?: string; inner: T } {
+    const peer = this.#peer === undefined ? {} : { peerAddr: this.#peer.toString() };
+    return { ...peer, inner: this.#inner };
   }
 
   /** The wrapped socket. */

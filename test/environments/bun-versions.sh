@@ -23,6 +23,7 @@ for version in "$OLDEST" "$NEWEST"; do
   bun=$WORK/$version/node_modules/.bin/bun
   name="Bun $("$bun" --version)"
   check "$name: smoke" "$bun" test/environments/smoke.ts native
+  check "$name: doctor" "$bun" lib/doctor/bin.js doctor
   check "$name: demo" "$bun" examples/flow-proxy/main.ts --duration 1
   check_tests "$bun" test --timeout 20000 \
     ./test/{batch/send-batch,buffer/buffer,ffi/load,sockets/udp,sockets/unix,sockets/worker}.test.ts

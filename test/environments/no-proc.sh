@@ -28,6 +28,8 @@ cd "$CHECKOUT" || exit 1
 check "there is no /proc/self/fd" bash -c \
   'without_proc "$@"' - "$BUN" -e 'if (require("fs").existsSync("/proc/self/fd")) throw 1'
 check "smoke" bash -c 'without_proc "$@"' - "$BUN" test/environments/smoke.ts native
+check "doctor says to mount /proc" bash -c \
+  'without_proc "$@" | grep -o "mount -t proc.*"' - "$BUN" lib/doctor/bin.js doctor
 check "demo" bash -c 'without_proc "$@"' - "$BUN" examples/flow-proxy/main.ts --duration 1
 check_tests bash -c 'without_proc "$@"' - "$BUN" test --timeout 20000 \
   ./test/{batch/send-batch-drop,sockets/shared-waker,sockets/close-during-call,sockets/recv-range}.test.ts

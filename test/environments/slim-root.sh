@@ -49,6 +49,7 @@ export WRITABLE=no
 check "nothing is writable" bash -c \
   '! (in_root /bun -e "require(\"fs\").mkdtempSync(\"/tmp/x\")") 2>/dev/null && echo EROFS'
 smoke "smoke, read-only" native
+check "doctor" bash -c 'in_root "$@"' - /bun /app/lib/doctor/bin.js doctor
 check "demo" bash -c 'in_root "$@"' - /bun /app/examples/flow-proxy/main.ts --duration 1
 check_tests bash -c 'in_root "$@"' - /bun test --cwd=/app --timeout 20000 \
   ./test/{traits/send,buffer/buffer,address/ip}.test.ts

@@ -20,6 +20,8 @@ export const SHIM_ONLY: ReadonlySet<string> = new Set([
   "PUBLISHED_PREFIX",
   "PUBLISHED_FORMAT",
   "PUBLISHED_BYTES",
+  // Newer than the headers of some systems: Linux 6.5.
+  "SCM_PIDFD",
 ]);
 
 /** Constants of the shim whose name differs from the header's: the C expression of the value. */
@@ -73,6 +75,15 @@ export const STRUCTS: readonly [
     [
       ["base", "iov_base"],
       ["length", "iov_len"],
+    ],
+  ],
+  [
+    "struct cmsghdr",
+    "struct cmsghdr",
+    [
+      ["length", "cmsg_len"],
+      ["level", "cmsg_level"],
+      ["type", "cmsg_type"],
     ],
   ],
   [

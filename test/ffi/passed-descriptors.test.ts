@@ -1,7 +1,7 @@
 /**
  * Descriptors that a peer passes with a datagram (unix(7), SCM_RIGHTS). The kernel opens as many in
- * the receiving process as fit in the control buffer, so a peer could exhaust its descriptors. The
- * library therefore receives from Unix sockets without a control buffer.
+ * the receiving process as fit in the control buffer, so a peer could exhaust its descriptors. All
+ * receives except `recvFds` therefore have no control buffer: the kernel opens none.
  */
 
 import { expect, test } from "bun:test";
@@ -28,12 +28,13 @@ function passDescriptor(fd: number, passed: number): void {
 const buffer = new Uint8Array(16);
 const batch = new RecvBatch();
 const RECEIVES: [string, (socket: UnixDatagram) => Promise<number>][] = [
+  ["recvMany", async (socket) => (await socket.recvMany([buffer])) * 4],
   ["recv", (socket) => socket.recv(buffer)],
   ["recvFrom", async (socket) => (await socket.recvFrom(buffer)).length],
   ["recvBatch", async (socket) => (await socket.recvBatch(batch)) && batch.lengthAt(0)],
 ];
 
-test.each(RECEIVES)("%s does not open descriptors that a peer passes", async (_, receive) => {
+test.each(RECEIVES)("%s opens no descriptors of a peer, and counts them", async (_, receive) => {
   using pair = openPair(native, SOCK_DGRAM);
   await using socket = await UnixDatagram.fromFd(native.duplicate(pair.left));
   // The first receive may open descriptors that all sockets of the thread share.
@@ -45,4 +46,5 @@ test.each(RECEIVES)("%s does not open descriptors that a peer passes", async (_,
     expect(await receive(socket)).toBe(4);
   }
   expect(openDescriptors()).toBe(before);
+  expect(socket.counters.controlTruncated).toBe(9);
 });

@@ -70,6 +70,7 @@ static struct descriptors *owner;
 #define descriptor_disown(fd) descriptor_disown(owner, fd)
 #define descriptor_duplicate(fd) descriptor_duplicate(owner, fd)
 #define descriptor_close(fd) descriptor_close(owner, fd)
+#define fds_receive(...) fds_receive(owner, __VA_ARGS__)
 #define socket_open(domain, type, protocol) socket_open(owner, domain, type, protocol)
 #define socket_pair(domain, type, fds) socket_pair(owner, domain, type, fds)
 

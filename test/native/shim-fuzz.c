@@ -15,6 +15,8 @@ unsigned if_nametoindex(const char *name);
 #define MSG_PEEK 2
 #define MSG_ERRQUEUE 0x2000
 #define FDS_MAX 24
+#define SO_DOMAIN 39
+#define PASSED_MAX 12
 #define MESSAGES_MAX 20
 #define PIECES_MAX 4
 #define ALLOCATIONS_MAX 400
@@ -198,11 +200,16 @@ static struct mmsghdr *any_messages(u32 count, int is_receive, u32 name_bytes, u
     u32 bytes = below(CONTROL_BYTES_MAX);
     u8 *control = memory_of(bytes);
     if (bytes >= 16) {
-      static const i32 kinds[][2] = {{17, 103}, {0, 8}, {0, 1}, {41, 50}, {41, 67}, {1, 61}, {1, 37}};
-      const i32 *kind = kinds[below(7)];
+      static const i32 kinds[][2] = {{17, 103}, {0, 8}, {0, 1}, {41, 50}, {41, 67}, {1, 61}, {1, 37},
+                                     {SOL_SOCKET, SCM_RIGHTS}};
+      const i32 *kind = kinds[below(8)];
       u64 claimed = chance(4) ? draw() : 16 + below(32);
       memcpy(control, &claimed, 8);
       memcpy(control + 8, kind, 8);
+      for (u32 at = 16; at + 4 <= bytes && !chance(9); at += 4) {
+        int passed = any_fd();
+        memcpy(control + at, &passed, 4);
+      }
     }
     header->control = control;
     header->control_length = bytes;
@@ -217,14 +224,34 @@ static void send_messages(void) {
   CHECK(sent <= (int)count);
 }
 
+static int is_unix(int fd) {
+  int domain = 0;
+  u32 length = sizeof domain;
+  return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
+}
+
+/* Everything that the kernel opens is returned or closed: main checks it at the end. */
+static void receive_descriptors(void) {
+  u32 name_bytes = below(NAME_BYTES_MAX), control_bytes = below(CONTROL_BYTES_MAX);
+  u32 limit = below(PASSED_MAX);
+  int *fds = memory_of(limit * sizeof *fds);
+  struct mmsghdr *message = any_messages(1, 1, name_bytes, control_bytes);
+  int received =
+      checked_result(fds_receive(any_fd(), message, name_bytes, control_bytes, fds, limit));
+  CHECK(received <= (int)limit);
+  for (int i = 0; i < received; i++) keep(fds[i]);
+}
+
 static void receive_messages(void) {
   static const int flags[] = {0, 0, 0, MSG_PEEK, MSG_ERRQUEUE, MSG_TRUNC};
   u32 count = below(MESSAGES_MAX);
   u32 name_bytes = chance(2) ? 28 : below(NAME_BYTES_MAX);
-  u32 control_bytes = chance(2) ? 0 : below(CONTROL_BYTES_MAX);
+  int fd = any_fd();
+  /* The kernel would open descriptors that a datagram passes, and nothing would close them. */
+  u32 control_bytes = chance(2) || is_unix(fd) ? 0 : below(CONTROL_BYTES_MAX);
   struct mmsghdr *all = any_messages(count, 1, name_bytes, control_bytes);
   int received = checked_result(
-      batch_receive(any_fd(), all, count, name_bytes, control_bytes, flags[below(6)]));
+      batch_receive(fd, all, count, name_bytes, control_bytes, flags[below(6)]));
   CHECK(received <= (int)count);
   for (int i = 0; i < received; i++) CHECK(all[i].header.control_length <= control_bytes);
 }
@@ -342,7 +369,7 @@ static void readiness(void) {
 static void (*const calls[])(void) = {
     open_sockets,     close_one,        name_or_connect, join_sockets, send_messages, send_messages,
     receive_messages, receive_messages, options,         scatter,      readiness,     interfaces,
-    descriptors_of_all_kinds,
+    descriptors_of_all_kinds, receive_descriptors,
 };
 
 static void inject_any_fault(void) {

@@ -272,6 +272,61 @@ static void blocking_descriptors(void) {
   CHECK_EQ(descriptor_close(right), 0);
 }
 
+/* Sends a datagram of 8 bytes that passes `count` duplicates of `passed`. */
+static void pass_descriptors(int fd, int passed, u32 count) {
+  static u8 control[1024] __attribute__((aligned(8)));
+  struct cmsghdr *header = (struct cmsghdr *)control;
+  *header = (struct cmsghdr){sizeof *header + count * sizeof(int), SOL_SOCKET, SCM_RIGHTS};
+  for (u32 i = 0; i < count; i++) memcpy(control + sizeof *header + 4 * i, &passed, sizeof passed);
+  prepare(1, 8, 0);
+  messages[0].header.control = control;
+  messages[0].header.control_length = header->length;
+  CHECK_EQ(batch_send(fd, messages, 1), 1);
+}
+
+/* The owner has the descriptors that it accepts; those beyond the limit are closed. */
+static void passed_descriptors(void) {
+  static u8 control[1024] __attribute__((aligned(8)));
+  int left, right, fds[100];
+  pair_open(&left, &right, SOCK_DGRAM);
+  int before = descriptors_open();
+  prepare(1, 8, 0);
+  messages[0].header.control = control;
+  CHECK_EQ(fds_receive(right, messages, 0, sizeof control, fds, 100), -EAGAIN);
+  CHECK_EQ(fds_receive(-1, messages, 0, sizeof control, fds, 100), -EBADF);
+  const u32 cases[][3] = {{1, 1, 0}, {2, 2, 0}, {2, 1, 1}, {100, 100, 0}, {100, 7, 1}, {0, 5, 0}, {3, 0, 1}};
+  for (u32 i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    u32 count = cases[i][0], limit = cases[i][1], expected = count < limit ? count : limit;
+    if (count == 0) send_one(left);
+    else pass_descriptors(left, left, count);
+    prepare(1, 8, 0);
+    messages[0].header.control = control;
+    memset(fds, 0xff, sizeof fds);
+    inject_fault(CALL_SYSCALL, 0, 2, EINTR);
+    CHECK_EQ(fds_receive(right, messages, 0, sizeof control, fds, limit), expected);
+    CHECK_EQ(messages[0].length, 8);
+    CHECK_EQ(messages[0].header.flags & MSG_CTRUNC, cases[i][2] ? MSG_CTRUNC : 0);
+    CHECK_EQ(descriptors_open(), before + (int)expected);
+    for (u32 f = 0; f < 100; f++) CHECK_EQ(fds[f] >= 0, f < expected);
+#ifndef EMULATED /* qemu does not pass on MSG_CMSG_CLOEXEC */
+    if (expected > 0) CHECK_EQ(fcntl(fds[0], F_GETFD), FD_CLOEXEC);
+#endif
+    for (u32 f = 0; f < expected; f++) CHECK_EQ(descriptor_close(fds[f]), 0);
+  }
+#ifndef EMULATED /* qemu opens all descriptors, and then reports those that fit */
+  /* Too little space for all: the kernel opens no others. */
+  pass_descriptors(left, left, 9);
+  prepare(1, 8, 0);
+  messages[0].header.control = control;
+  CHECK_EQ(fds_receive(right, messages, 0, sizeof(struct cmsghdr) + 2 * sizeof(int), fds, 100), 2);
+  CHECK_EQ(messages[0].header.flags & MSG_CTRUNC, MSG_CTRUNC);
+  CHECK_EQ(descriptors_open(), before + 2);
+#endif
+  /* The end of the owner closes what was received and not closed, and the pair. */
+  destroy_descriptors();
+  CHECK_EQ(descriptors_open(), before - 2);
+}
+
 /* No descriptor is inherited by child processes, and other flags of a descriptor remain. */
 static void descriptor_flags_kept(void) {
   int pair[2], notify_fd;
@@ -592,6 +647,7 @@ int main(int count, char **arguments) {
   run_section("interrupted calls are retried, up to a limit", interrupted_calls);
   run_section("socket, option and descriptor entries return values or -errno", socket_entries);
   run_section("no call waits on a descriptor that blocks", blocking_descriptors);
+  run_section("descriptors that a datagram passes are owned or closed", passed_descriptors);
   run_section("no descriptor is inherited, and flags remain", descriptor_flags_kept);
 #ifndef EMULATED /* qemu has no SO_TIMESTAMPNS, and maps memory of its own */
   run_section("each receive has the whole space for control messages", control_space);

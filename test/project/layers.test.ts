@@ -23,6 +23,7 @@ const LAYERS = [
   "masque",
   "unix-dgram",
   "dgram",
+  "doctor",
 ];
 
 /** The modules that only re-export: those for `import` and `require` of the package. */

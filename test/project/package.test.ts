@@ -117,6 +117,9 @@ const STRICT = {
   skipLibCheck: false,
 };
 
+/** What is printed outside of Bun. */
+const BUN_REQUIRED = `datagram-socket requires ${manifest.engines.bun.replace(">=", "Bun >= ")}: https://bun.sh`;
+
 let workspace = "";
 let tarball = "";
 /** A tarball of the checkout, as an installer from git would unpack it. */
@@ -208,29 +211,30 @@ describe("the tarball", () => {
   testWithNpm("exports the bundle, the checkout exports the sources", () => {
     const packed = JSON.parse(readFileSync(join(workspace, "package/package.json"), "utf8"));
     for (const name of entryPoints) {
-      expect(packed.exports[name].default).toBe(
-        `./dist/${name.slice(2)}/index.js`.replace("//", "/"),
-      );
-      expect(manifest.exports[name].default).toBe(
-        `./lib/${name.slice(2)}/index.ts`.replace("//", "/"),
-      );
+      const path = `${name.slice(2)}/index`.replace(/^\//, "");
+      const expected = (file: string, required: string) => ({
+        types: `./dist/lib/${path}.d.ts`,
+        bun: name === "." ? { require: required, default: file } : file,
+        module: name === "." ? { require: required, default: file } : file,
+        default: "./lib/outside-bun.js",
+      });
+      const source = expected(`./lib/${path}.ts`, "./lib/required.ts");
+      expect([name, manifest.exports[name]]).toEqual([name, source]);
+      const bundle = expected(`./dist/${path}.js`, "./dist/required.js");
+      expect([name, packed.exports[name]]).toEqual([name, bundle]);
     }
-    expect(packed.exports["."].require).toEqual({ default: "./dist/required.js" });
-    packed.exports["."].require = manifest.exports["."].require;
     // The checkout is unchanged after packing, and the manifests differ in nothing else.
     expect(readFileSync(join(workspace, "checkout/package.json"), "utf8")).toBe(
       read("package.json"),
     );
-    for (const name of entryPoints) {
-      packed.exports[name].default = manifest.exports[name].default;
-    }
-    expect(packed).toEqual(manifest);
+    expect({ ...packed, exports: manifest.exports }).toEqual(manifest);
   });
 
   testWithNpm("contains every file that package.json exports", () => {
     const packed = JSON.parse(readFileSync(join(workspace, "package/package.json"), "utf8"));
-    const paths = JSON.stringify(packed.exports).match(/(?<=:")[^"]+/g) ?? [];
-    expect(paths.length).toBeGreaterThan(2 * entryPoints.length);
+    const { exports, bin } = packed;
+    const paths = JSON.stringify({ exports, bin }).match(/(?<=:")[^"]+/g) ?? [];
+    expect(paths.length).toBeGreaterThan(4 * entryPoints.length);
     for (const path of paths) expect(files).toContain(normalize(path));
   });
 
@@ -239,6 +243,8 @@ describe("the tarball", () => {
     const declarations = sources
       .filter((path) => !path.endsWith(".d.ts"))
       .map((path) => `dist/${path.replace(/\.ts$/, ".d.ts")}`);
+    const scripts = [...new Glob("lib/**/*.js").scanSync(ROOT)];
+    expect(scripts.sort()).toEqual(["lib/doctor/bin.js", "lib/outside-bun.js"]);
     const shim = [...new Glob("c/**").scanSync(ROOT)];
     const bundle = bundles().flatMap((path) => [path, `${path}.map`]);
     const texts = ["LICENSE", "README.md", "package.json"];
@@ -246,7 +252,15 @@ describe("the tarball", () => {
     const guides = [...new Glob("docs/*.md").scanSync(ROOT)].filter(
       (path) => !["docs/index.md", "docs/readme.md"].includes(path),
     );
-    const expected = [...texts, ...guides, ...sources, ...shim, ...declarations, ...bundle];
+    const expected = [
+      ...texts,
+      ...guides,
+      ...sources,
+      ...scripts,
+      ...shim,
+      ...declarations,
+      ...bundle,
+    ];
     expect(files).toEqual(expected.sort());
   });
 
@@ -349,6 +363,42 @@ describe("a project that installs the tarball", () => {
       expect(paths[0]).toBe("dist/index.js");
       expect(paths.length).toBeLessThanOrEqual(PUBLISHED_MODULES_MAX);
       expect(position).toMatch(/lib\/support\/check\.ts:\d+/);
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  testWithNpm(
+    "has a program: bunx starts it, npx says that it requires Bun",
+    async () => {
+      const project = makeProject("program");
+      await succeed([process.execPath, "add", tarball], project);
+      const command = ["--no-install", "datagram-socket", "doctor", "--json"];
+      const report = JSON.parse(await succeed([process.execPath, "x", ...command], project));
+      expect([report.version, report.backend.name]).toEqual([manifest.version, "native"]);
+      const { exitCode, stdout, stderr } = await run(["npx", ...command], project);
+      expect([exitCode, stdout, stderr]).toEqual([1, "", `${BUN_REQUIRED}\n`]);
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  testWithNpm(
+    "fails under Node with one line that names the version of Bun",
+    async () => {
+      const project = makeProject("by-node");
+      await succeed([process.execPath, "add", tarball], project);
+      for (const name of entryPoints) {
+        const module = `datagram-socket${name.slice(1)}`;
+        const namesOf = await import(join(workspace, "package/dist", name, "index.js"));
+        const names = Object.keys(namesOf).map((exported, i) => `${exported} as name${i}`);
+        writeFileSync(
+          join(project, "main.mjs"),
+          `import { ${names.join(", ")} } from "${module}";\n`,
+        );
+        const { exitCode, stderr } = await run(["node", "main.mjs"], project);
+        expect([module, exitCode]).toEqual([module, 1]);
+        const lines = stderr.split("\n").filter((line) => line.includes("Error"));
+        expect(lines).toEqual([`[Error: ${BUN_REQUIRED}]`]);
+      }
     },
     BUILD_TIMEOUT_MS,
   );

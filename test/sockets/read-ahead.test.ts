@@ -6,12 +6,14 @@
 import { describe, expect, test } from "bun:test";
 import { UdpSocket, UnixDatagram, WouldBlock } from "../../lib/index.ts";
 import {
+  connectedPair,
   nextTick,
   numbered,
   numberOf,
   receiveNumbers,
   rejection,
   sequence,
+  until,
 } from "../tools/sockets.ts";
 
 /** The largest number of messages that one receive reads. */
@@ -160,7 +162,10 @@ describe("read-ahead", () => {
     await receiveSingly(receiver, 10);
     expect(receiver.asRawIo()).toBeNumber();
     const { messagesReceived } = receiver.counters;
+    expect(receiver.unreadDatagrams).toBe(messagesReceived - 10);
+    expect(receiver.unreadDatagrams).toBeGreaterThan(0);
     await receiveSingly(receiver, messagesReceived - 10);
+    expect(receiver.unreadDatagrams).toBe(0);
     expect(receiver.counters.messagesReceived).toBe(messagesReceived);
     expect(await receiveSingly(receiver, 5)).toEqual(sequence(5, messagesReceived));
     expect(receiver.counters.messagesReceived).toBe(messagesReceived + 5);
@@ -188,6 +193,16 @@ describe("read-ahead", () => {
     expect(right.counters.messagesReceived).toBe(5);
     left.close();
     right.close();
+  });
+
+  test("the queue of the portable backend counts as unread", async () => {
+    const { receiver, sender } = await connectedPair("portable");
+    await sender.sendMany(numbered(3));
+    await until(() => receiver.unreadDatagrams === 3);
+    expect(await receiver.recv(new Uint8Array(4))).toBe(4);
+    expect(receiver.unreadDatagrams).toBe(2);
+    for (const socket of [receiver, sender]) socket.close();
+    expect([receiver.unreadDatagrams, receiver.counters.datagramsDropped]).toEqual([0, 2]);
   });
 
   test("the option must be a boolean", async () => {

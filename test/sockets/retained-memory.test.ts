@@ -85,7 +85,10 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     async (name) => {
       const { receiver, sender } = await connectedPair(backend);
       const references: WeakRef<object>[] = [];
-      await (TRANSFERS[name] as Transfer)(sender, receiver, newViews(references));
+      const views = newViews(references);
+      await (TRANSFERS[name] as Transfer)(sender, receiver, views);
+      // A stale reference to the array must not hold the views.
+      views.length = 0;
       expect(await countAlive(references)).toBeLessThanOrEqual(STALE_MAX);
       expect(batch.length).toBe(0);
       // They can still be used.

@@ -78,6 +78,7 @@ describe("errnoCode", () => {
 
   test("returns EAGAIN, not its alias EWOULDBLOCK", () => {
     expect(errnoCode(constants.errno.EAGAIN)).toBe("EAGAIN");
+    expect(errnoCode(109)).toBe("ETOOMANYREFS");
   });
 
   test("returns the number of an unknown error", () => {
@@ -133,4 +134,13 @@ describe("unsupportedError", () => {
       "UnixDatagram.bind ERR_NOT_SUPPORTED: cc is switched off",
     ]);
   });
+});
+
+test("all errors that Linux derives from ICMP may be transport errors", () => {
+  // icmp_err_convert of net/ipv4/icmp.c: ENETUNREACH, EHOSTUNREACH, ENOPROTOOPT, ECONNREFUSED,
+  // EMSGSIZE, EOPNOTSUPP, EHOSTDOWN, ENONET; and EPROTO for IPv6 (net/ipv6/icmp.c).
+  for (const errno of [101, 113, 92, 111, 90, 95, 112, 64, 71]) {
+    const error = new SocketError({ errno, syscall: "recvmmsg" });
+    expect([error.code, mayBeTransportError(error)]).toEqual([error.code, true]);
+  }
 });

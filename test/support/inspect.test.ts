@@ -3,8 +3,10 @@
 import { describe, expect, test } from "bun:test";
 import { inspect } from "node:util";
 import {
+  DatagramPair,
   DgramBuffer,
   DgramBufferPool,
+  MaybeConnectedSocket,
   RecvBatch,
   RecvMeta,
   SendBatch,
@@ -12,6 +14,7 @@ import {
   UdpSocket,
   UnixDatagram,
 } from "../../lib/index.ts";
+import { SimNetwork } from "../../lib/testing/index.ts";
 
 /** Returns what the three ways of printing a value print, in one line each. */
 const printed = (value: unknown): string[] => [
@@ -127,4 +130,33 @@ test("a connected socket prints its peer, a subclass its own name", async () => 
   expect(Bun.inspect(udp)).toContain(`local: ${udp.localAddr}, peer: 127.0.0.1:9, `);
   await using unix = await UnixDatagram.bind(SocketAddress.abstract(`inspect-${process.pid}`));
   expect(Bun.inspect(unix)).toStartWith(`UnixDatagram { local: unix:@inspect-${process.pid}, `);
+});
+
+describe("other sockets", () => {
+  test("a DatagramPair is its state, without the queued datagrams", async () => {
+    const [left, right] = DatagramPair.create();
+    await left.send(Uint8Array.of(77, 77));
+    const shown = "DatagramPair { queuedDatagrams: 1, isClosed: false }";
+    expect(printed(right)).toEqual(['{"queuedDatagrams":1,"isClosed":false}', shown, shown]);
+  });
+
+  test("a MaybeConnectedSocket is its peer and the wrapped socket", () => {
+    const [left] = DatagramPair.create();
+    const shown = "MaybeConnectedSocket { peer: none, inner: a DatagramPair }";
+    const json = '{"inner":{"queuedDatagrams":0,"isClosed":false}}';
+    expect(printed(new MaybeConnectedSocket(left))).toEqual([json, shown, shown]);
+  });
+
+  test("a SimSocket is its addresses, whether it is open, and its counters", async () => {
+    const network = new SimNetwork({ seed: 1 });
+    const socket = network.bind("192.0.2.1", 9);
+    const shown = "SimSocket { local: 192.0.2.1:9, open }";
+    const [json, ...others] = printed(socket);
+    expect(others).toEqual([shown, shown]);
+    expect(JSON.parse(json as string)).toMatchObject({
+      localAddr: "192.0.2.1:9",
+      isClosed: false,
+      counters: { datagramsSent: 0 },
+    });
+  });
 });

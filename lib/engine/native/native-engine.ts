@@ -29,6 +29,7 @@ import { checkResult, closedError, SocketError } from "../../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../../support/limits.ts";
 import type { Engine, SendErrors } from "../engine.ts";
 import { disableGro } from "./disable-gro.ts";
+import { type FdDatagram, FdSource, type FdTargets } from "./fd-datagrams.ts";
 import { type EarlyDatagram, NativeReceiver } from "./native-receiver.ts";
 import { NativeSender } from "./native-sender.ts";
 import { SendPath } from "./send-path.ts";
@@ -100,7 +101,8 @@ export class NativeEngine implements Engine {
     this.#usesGro = !this.#isUnix && enableGro(native, fd, gro);
     // A Unix peer counts on the kernel's queue: reading ahead would let it send more.
     const readsAhead = !this.#isUnix && init.readAhead !== false;
-    this.#receiver = new NativeReceiver({ ...common, usesGro: this.#usesGro, readsAhead });
+    const local = this.#isUnix ? this.localAddr : undefined;
+    this.#receiver = new NativeReceiver({ ...common, usesGro: this.#usesGro, readsAhead, local });
     if (init.received !== undefined) this.#receiver.prepend(init.received);
     // The kernel reports ICMP errors to connected sockets. Without the queue it drops those that
     // end a batch early.
@@ -130,6 +132,10 @@ export class NativeEngine implements Engine {
 
   get fd(): number | undefined {
     return this.#fd === -1 ? undefined : this.#fd;
+  }
+
+  get unread(): number {
+    return this.#receiver.unread;
   }
 
   stopReadingAhead(): void {
@@ -164,6 +170,11 @@ export class NativeEngine implements Engine {
     } finally {
       receiver.leave();
     }
+  }
+
+  /** Receives one datagram of a Unix socket, and the descriptors that it passes. */
+  receiveFds(waker: Waker | null, buf: Target, meta: RecvMeta, targets: FdTargets): Poll<number> {
+    return this.#receiver.using(targets.list, () => this.receive(waker, [buf], 0, 1, [meta]));
   }
 
   receiveBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
@@ -247,6 +258,13 @@ export class NativeEngine implements Engine {
       { start, count: Math.min(end - start, BATCH_COUNT_MAX) },
       to,
     );
+  }
+
+  /** Sends one datagram on a Unix socket, and passes descriptors with it. */
+  sendFds(waker: Waker | null, datagram: FdDatagram): Poll<number> {
+    const { counters } = this;
+    const source = new FdSource({ native: this.#native, fd: this.#fd, counters, datagram });
+    return this.#sends.sendSource(waker, source);
   }
 
   sendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {

@@ -66,6 +66,8 @@ export interface NativeReceiverInit {
   /** Whether receives of one datagram may read several from the kernel. */
   readonly readsAhead: boolean;
   readonly counters: SocketCounters;
+  /** The bound address of a Unix socket, which reports descriptors that it does not accept. */
+  readonly local?: SocketAddress | undefined;
 }
 
 /** Receives from one descriptor. */
@@ -101,12 +103,13 @@ export class NativeReceiver {
   #unread: RecvBatch | undefined;
   #unreadStart = 0;
 
-  constructor({ native, fd, nameCapacity, usesGro, readsAhead, counters }: NativeReceiverInit) {
+  constructor(init: NativeReceiverInit) {
+    const { native, fd, nameCapacity, usesGro, readsAhead, counters, local } = init;
     this.#aheadMax = readsAhead ? READ_AHEAD_MAX : 1;
-    this.#source = { native, fd, hasControl: usesGro };
+    this.#source = { native, fd, hasControl: usesGro, local };
     this.#usesGro = usesGro;
     this.#counters = counters;
-    this.#records = { counters, local: undefined };
+    this.#records = { counters, local };
     this.#nameCapacity = nameCapacity;
     this.#targets = new TargetList(native.receiveVector(nameCapacity));
   }
@@ -130,6 +133,24 @@ export class NativeReceiver {
   /** Reads no datagrams ahead from now on: another reader of the descriptor would miss them. */
   stopReadingAhead(): void {
     this.#ahead = this.#aheadMax = 1;
+  }
+
+  /** The number of datagrams that were received and not returned yet. */
+  get unread(): number {
+    return this.#unread === undefined ? 0 : this.#unread.length - this.#unreadStart;
+  }
+
+  /** Returns the result of `receive`, which uses `targets` instead of the list of this object. */
+  using<T>(targets: TargetList, receive: () => T): T {
+    if (this.#isBusy) throw nestedCallError("recv");
+    const own = this.#targets;
+    this.#targets = targets;
+    try {
+      return receive();
+    } finally {
+      this.#targets = own;
+      if (this.#source.fd === -1) own.releaseAll();
+    }
   }
 
   /** Starts to read metadata, on a socket bound to `local`. */
@@ -259,7 +280,7 @@ export class NativeReceiver {
     if (!this.#isBusy) this.#targets.releaseAll();
     const unread = this.#unread;
     if (unread === undefined) return 0;
-    const dropped = unread.length - this.#unreadStart;
+    const dropped = this.unread;
     this.#unread = undefined;
     if (!this.#isBusy) giveBatch(unread);
     return dropped;

@@ -103,8 +103,13 @@ export class SendPath {
 
   /** As `Engine.sendBatch`. */
   sendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
+    return this.sendSource(waker, new BatchSource(batch));
+  }
+
+  /** Sends the datagrams of `source`, as `Engine.sendBatch`. */
+  sendSource(waker: Waker | null, source: SendSource): Poll<number> {
     this.#sender.checkIdle();
-    return this.#send(waker, new BatchSource(batch));
+    return this.#send(waker, source);
   }
 
   /** Forgets the descriptor. Later sends throw. */

@@ -181,7 +181,7 @@ export class PortableEngine implements Engine {
     meta: readonly RecvMeta[] | undefined,
   ): Poll<number> {
     if (this.#socket === undefined) throw closedError("recv");
-    const queued = this.#queue.length - this.#taken;
+    const queued = this.unread;
     const limit = Math.min(end - start, Math.max(CHECKED_MIN, queued));
     const { targets, metas } = readTargets({ meta, start, end: start + limit }, bufs);
     // Reading them may have run code of the caller, which received datagrams or closed the socket.
@@ -216,7 +216,7 @@ export class PortableEngine implements Engine {
   #available(waker: Waker | null, wanted: number): Poll<number> {
     if (this.#socket === undefined) throw closedError("recv");
     if (wanted === 0) return 0;
-    const available = Math.min(wanted, this.#queue.length - this.#taken);
+    const available = Math.min(wanted, this.unread);
     if (available > 0) return available;
     this.#receiveError.throwIfSet();
     this.counters.receiveWouldBlocks++;
@@ -359,6 +359,10 @@ export class PortableEngine implements Engine {
     this.#socket?.ref();
   }
 
+  get unread(): number {
+    return this.#queue.length - this.#taken;
+  }
+
   unref(): void {
     this.#socket?.unref();
   }
@@ -367,7 +371,7 @@ export class PortableEngine implements Engine {
     const socket = this.#socket;
     if (socket === undefined) return;
     this.#socket = undefined;
-    this.counters.datagramsDropped += this.#queue.length - this.#taken;
+    this.counters.datagramsDropped += this.unread;
     this.#queue.length = this.#taken = 0;
     socket.close();
     this.#wakeReader();

@@ -256,7 +256,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "portable: queued datagrams are not counted at close",
     file: portable,
-    find: "    this.counters.datagramsDropped += this.#queue.length - this.#taken;\n",
+    find: "    this.counters.datagramsDropped += this.unread;\n",
     replace: "",
     tests: ["test/sockets/portable-receive-queue.test.ts", "test/sockets/counters.test.ts"],
   },
