@@ -8,7 +8,7 @@ import type { WaitOptions } from "../poll/operation-queue.ts";
 import { checkInteger, inspectAs, rangeError, showState, typeError } from "../support/check.ts";
 import { SocketError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
-import { sharedClass } from "../support/thread-state.ts";
+import { isShared, sharedClass } from "../support/thread-state.ts";
 
 /** Options of `UnixDatagram.sendFds`. */
 export interface SendFdsOptions extends WaitOptions {
@@ -132,5 +132,7 @@ export class ReceivedFds implements Disposable {
   }
 }
 
-// @ts-expect-error See `sharedClass`.
-ReceivedFds = sharedClass("ReceivedFds", ReceivedFds);
+if (isShared("ReceivedFds", ReceivedFds)) {
+  // @ts-expect-error See `isShared`.
+  ReceivedFds = sharedClass("ReceivedFds");
+}

@@ -69,7 +69,8 @@ test("an invalid DATAGRAM_SOCKET_OFFLOAD leaves no descriptor open", async () =>
     const error = await rejection(UdpSocket.bind({ hostname: "127.0.0.1", backend: "native" }));
     expect(error).toBeInstanceOf(RangeError);
   }
-  expect(openDescriptors()).toBe(before);
+  // Fewer, if sockets of earlier tests have been closed meanwhile.
+  expect(openDescriptors()).toBeLessThanOrEqual(before);
 });
 
 test("a socket that is open is not affected by an invalid variable", async () => {
