@@ -1,7 +1,13 @@
 /** Socket addresses: IPv4, IPv6 and Unix, immutable, stored in the kernel's representation. */
 
 import type { EncodedAddress } from "../../ffi/native.ts";
-import { checkInteger, inspectAs, rangeError, typeError } from "../support/check.ts";
+import {
+  checkInteger,
+  constructorError,
+  inspectAs,
+  rangeError,
+  typeError,
+} from "../support/check.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
 import { interfaceIndex } from "./interfaces.ts";
 import { formatIPv4, formatIPv6, isMappedIPv4, parseIPv4, parseIPv6 } from "./ip.ts";
@@ -18,6 +24,11 @@ import {
   UNIX_PATH_BYTES_MAX,
   UNIX_PATH_OFFSET,
 } from "./sockaddr.ts";
+
+/** Only this module creates addresses: the kernel reads as many bytes as they say. */
+const THIS_MODULE = {};
+
+const REMEDY = "create one with SocketAddress.ip, parse, unix or abstract";
 
 /** The maximum of `sin6_scope_id`. */
 const SCOPE_ID_MAX = 2 ** 32 - 1;
@@ -48,7 +59,8 @@ export class SocketAddress {
   #hash: number | undefined;
   #mapped: SocketAddress | undefined;
 
-  private constructor(words: Int32Array, length: number) {
+  private constructor(words: Int32Array, length: number, caller: unknown) {
+    if (caller !== THIS_MODULE) throw constructorError("SocketAddress", REMEDY);
     this._encoded = Object.freeze({ words, length });
     const family = (words[0] as number) & 0xffff;
     this.family = family === AF_INET ? "IPv4" : family === AF_INET6 ? "IPv6" : "unix";
@@ -98,6 +110,7 @@ export class SocketAddress {
    * @throws TypeError if `text` has neither form.
    */
   static parse(text: string): SocketAddress {
+    if (typeof text !== "string") throw typeError("text", "string", text);
     const match = /^(?:\[([^\]]*:[^\]]*)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
     const address = match?.[1] ?? match?.[2];
     if (address === undefined) throw typeError("text", "address:port or [address]:port", text);
@@ -144,11 +157,12 @@ export class SocketAddress {
     copy.set(words.subarray(index, index + copy.length));
     // The bytes after the end of a Unix name may belong to an earlier, longer name.
     new Uint8Array(copy.buffer).fill(0, length);
-    return new SocketAddress(copy, length);
+    return new SocketAddress(copy, length, THIS_MODULE);
   }
 
   static #over(bytes: Uint8Array<ArrayBuffer>, length: number): SocketAddress {
-    return new SocketAddress(new Int32Array(bytes.buffer, 0, (length + 3) >> 2), length);
+    const words = new Int32Array(bytes.buffer, 0, (length + 3) >> 2);
+    return new SocketAddress(words, length, THIS_MODULE);
   }
 
   /**
@@ -177,8 +191,9 @@ export class SocketAddress {
     return this.family === "unix" && this._encoded.length <= UNIX_PATH_OFFSET;
   }
 
-  /** Returns whether both addresses have the same bytes. */
+  /** Returns whether both addresses have the same bytes; false for any other value. */
   equals(other: SocketAddress): boolean {
+    if (!SocketAddress._isGenuine(other)) return false;
     const { words, length } = this._encoded;
     return length === other._encoded.length && sameWords(words, other._encoded.words, 0);
   }
@@ -252,9 +267,8 @@ export function checkAddress(name: string, value: unknown): asserts value is Soc
 export function addressTypeError(name: string, expected: string, value: unknown): TypeError {
   const { message } = typeError(name, expected, value);
   if (value === undefined) return new TypeError(message);
-  const remedy = "create one with SocketAddress.ip, parse, unix or abstract";
   const hosts = typeof value === "string" ? "; connect resolves host names" : "";
-  return new TypeError(`${message} (${remedy}${hosts})`);
+  return new TypeError(`${message} (${REMEDY}${hosts})`);
 }
 
 function unixName(argument: string, text: string): Uint8Array {

@@ -149,7 +149,7 @@ export class RecvBatch {
 
   /** Returns the index of the message that contains datagram `i`. @throws RangeError if none. */
   messageAt(i: number): number {
-    if (i !== (i | 0) || i < this.#first || i >= this.#end) this.#seek(i);
+    if (typeof i !== "number" || i !== (i | 0) || i < this.#first || i >= this.#end) this.#seek(i);
     return this.#message;
   }
 

@@ -83,6 +83,7 @@ export function proxyErrorOf(error: { readonly code?: unknown }): ProxyError {
  * @throws TypeError if a text contains characters other than printable ASCII (RFC 8941, section 3.3).
  */
 export function proxyStatus(name: string, error: ProxyError, details?: string): string {
+  if (typeof error !== "object" || error === null) throw typeError("error", "ProxyError", error);
   const isToken = typeof name === "string" && /^[A-Za-z*][\w!#$%&'*+.^`|~:/-]*$/.test(name);
   const field = `${isToken ? name : quote("name", name)}; error=${proxyError(error.type).type}`;
   return details === undefined ? field : `${field}; details=${quote("details", details)}`;

@@ -11,7 +11,7 @@ import { callWaker, Pending, type Poll, type Waker, WouldBlock } from "../poll/p
 import type { Registration } from "../readiness/interest.ts";
 import type { Reactor } from "../readiness/reactor.ts";
 import { loadNativeThread } from "../readiness/thread-reactor.ts";
-import { typeError } from "../support/check.ts";
+import { constructorError, typeError } from "../support/check.ts";
 import { closedError, SocketError, unsupportedError } from "../support/errors.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
 import { checkOpenFd } from "./adopt.ts";
@@ -36,6 +36,9 @@ export class AsyncFd {
   _isChecked = false;
 
   private constructor(fd: number, reactor: Reactor) {
+    if (typeof reactor?.add !== "function") {
+      throw constructorError("AsyncFd", "AsyncFd.open registers descriptors");
+    }
     this.fd = fd;
     this.#reactor = reactor;
     this.#registration = reactor.add(fd);

@@ -17,7 +17,7 @@ import type { Backend, Engine } from "../engine/engine.ts";
 import { checkOptionName, checkOptionValue, OPTION_BYTES_MAX } from "../linux/option-arguments.ts";
 import { checkWaker, Pending, type Poll, startPromise, type Waker } from "../poll/poll.ts";
 import { SharedWaker } from "../poll/shared-waker.ts";
-import { checkInteger, inspectAs } from "../support/check.ts";
+import { checkInteger, constructorError, inspectAs } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
@@ -69,6 +69,9 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   /** @internal */
   protected constructor(engine: Engine) {
     super();
+    if (typeof engine?.receive !== "function") {
+      throw constructorError(new.target.name, "its static methods open sockets");
+    }
     this._engine = engine;
     this.#isConnected = engine.peerAddr !== undefined;
   }

@@ -5,7 +5,14 @@ import type { SocketAddress } from "../address/socket-address.ts";
 import type { RecvMeta } from "../datagram/recv-meta.ts";
 import { EBADF } from "../linux/constants.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
-import { checkInteger, inspectAs, rangeError, showState, typeError } from "../support/check.ts";
+import {
+  checkInteger,
+  constructorError,
+  inspectAs,
+  rangeError,
+  showState,
+  typeError,
+} from "../support/check.ts";
 import { SocketError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
@@ -89,6 +96,9 @@ export class ReceivedFds implements Disposable {
 
   /** @internal */
   constructor(native: Native, meta: RecvMeta, fds: readonly number[]) {
+    if (typeof native?.close !== "function" || !Array.isArray(fds)) {
+      throw constructorError("ReceivedFds", "UnixDatagram.recvFds returns them");
+    }
     this.#native = native;
     this.meta = meta;
     this.#fds = fds;

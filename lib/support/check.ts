@@ -34,6 +34,11 @@ export function stateError(name: string, expected: string, state: string): Range
   return new RangeError(`"${name}" expected ${expected}, got ${state}`);
 }
 
+/** Returns the error of a class whose instances only its functions create. */
+export function constructorError(name: string, remedy: string): TypeError {
+  return new TypeError(`${name} has no public constructor: ${remedy}`);
+}
+
 /**
  * Checks that `value` is an integer from `min` to `max`.
  *

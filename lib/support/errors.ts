@@ -3,6 +3,7 @@
  * or `RangeError` instead (check.ts), and would-block is a value (lib/poll/poll.ts).
  */
 
+import { typeError } from "./check.ts";
 import { isShared, sharedClass } from "./thread-state.ts";
 
 /** The address of a socket, as far as errors need it: a `SocketAddress`. */
@@ -75,6 +76,7 @@ export class SocketError extends Error {
   index: number | undefined;
 
   constructor(init: SocketErrorInit) {
+    if (typeof init !== "object" || init === null) throw typeError("init", "object", init);
     const code = init.code ?? errnoCode(init.errno);
     const { address } = init;
     const about = address === undefined ? "" : ` ${address}`;

@@ -8,7 +8,7 @@ import type { Payload, Sendable } from "../datagram/payload.ts";
 import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
 import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
-import { inspectAs, showState } from "../support/check.ts";
+import { inspectAs, showState, typeError } from "../support/check.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
 import { AsDatagramSocketSend } from "./forward.ts";
 import type { DatagramSocketSend, SendManyOptions } from "./send.ts";
@@ -34,8 +34,12 @@ export class MaybeConnectedSocket<
   readonly #inner: T;
   readonly #peer: SocketAddress | undefined;
 
+  /** @throws TypeError if `inner` has no method `pollSend`. */
   constructor(inner: T) {
     super();
+    if (typeof inner?.pollSend !== "function") {
+      throw typeError("inner", "DatagramSocketSend", inner);
+    }
     this.#inner = inner;
     this.#peer = inner.peerAddr;
   }

@@ -1,6 +1,7 @@
 /** Connections that exchange messages before they end. */
 
 import { type Poll, pollFn, type Waker } from "../poll/poll.ts";
+import { typeError } from "../support/check.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
 
 /** A connection that can be shut down. A subclass implements `pollShutdown`. */
@@ -29,7 +30,14 @@ export interface PollShutdown {
   pollShutdown(waker: Waker): Poll<undefined>;
 }
 
-/** Shuts `connection` down, and resolves when the shutdown is complete. */
+/**
+ * Shuts `connection` down, and resolves when the shutdown is complete.
+ *
+ * @throws TypeError if it has no method `pollShutdown`.
+ */
 export async function shutdownConnection(connection: PollShutdown): Promise<void> {
+  if (typeof connection?.pollShutdown !== "function") {
+    throw typeError("connection", "object with pollShutdown", connection);
+  }
   await pollFn((waker) => connection.pollShutdown(waker));
 }
