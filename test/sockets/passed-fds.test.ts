@@ -326,11 +326,14 @@ describe("sendFds", () => {
     [["1"], '"fds[0]" expected integer 0..2147483647, got "1"'],
     [7, '"fds" expected array of descriptors, got 7'],
   ];
-  test.each(INVALID)("refuses the descriptors %p", async (fds, message) => {
-    using pair = await openPair();
-    expect(await rejection(pair.a.sendFds(payload, fds))).toMatchObject({ message });
-    expect(thrown(() => pair.a.trySendFds(payload, fds))).toMatchObject({ message });
-  });
+  test.each(INVALID.map(([fds, message]) => [message, fds] as const))(
+    "fails with %s",
+    async (message, fds) => {
+      using pair = await openPair();
+      expect(await rejection(pair.a.sendFds(payload, fds))).toMatchObject({ message });
+      expect(thrown(() => pair.a.trySendFds(payload, fds))).toMatchObject({ message });
+    },
+  );
 });
 
 test("invalid arguments and unknown options are refused", async () => {
