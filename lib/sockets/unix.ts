@@ -68,6 +68,9 @@ const paths = new Map<string, SocketAddress>();
 /**
  * A Unix datagram socket. Requires the native backend: Bun has no Unix datagram sockets.
  *
+ * Opening is asynchronous: the first socket of a thread waits until it has seen an event of Bun's
+ * event loop (docs/readiness.md). `datagram-socket/unix-dgram` binds synchronously.
+ *
  * @example
  * ```ts
  * const [a, b] = await UnixDatagram.pair();

@@ -26,9 +26,10 @@ async function runHot(mode: string): Promise<{ copies: number; holdings: Holding
     const program = readFileSync(PROGRAM, "utf8");
     writeFileSync(path, program.replace("../../lib/index.ts", LIBRARY));
     // An exception does not end a program that runs with --hot.
-    const command = ["timeout", "40", process.execPath, "--hot", "--no-clear-screen", path];
+    const command = [process.execPath, "--hot", "--no-clear-screen", path];
     const readiness = mode === "loop" ? {} : { DATAGRAM_SOCKET_READINESS: mode };
-    const child = await runCommand(command, { RELOADS: String(RELOADS), ...readiness });
+    const env = { RELOADS: String(RELOADS), ...readiness };
+    const child = await runCommand(command, env, { timeoutMs: 40_000 });
     const lines = endedWell(child).trim().split("\n");
     return JSON.parse(lines.at(-1) as string);
   } finally {

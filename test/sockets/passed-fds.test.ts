@@ -385,16 +385,24 @@ test("the end of a Worker closes the descriptors that it has received and not ta
   expect(openDescriptors()).toBeLessThanOrEqual(before);
 });
 
-test("more descriptors than the process may open are closed and counted; the sender may pass no more", async () => {
-  const { exitCode, stdout, stderr } = await runCommand([
-    ...(process.getuid?.() === 0 ? ["setpriv", "--reuid", "65534", "--clear-groups"] : []),
-    "sh",
-    "-c",
-    `ulimit -n 80; exec "${process.execPath}" "${SCARCE}" 80`,
-  ]);
-  expect([exitCode, stderr]).toEqual([0, ""]);
-  const { accepted, ...counts } = JSON.parse(stdout);
-  expect(accepted).toBeGreaterThan(0);
-  expect(accepted).toBeLessThan(10);
-  expect(counts).toEqual({ fdsTruncated: true, controlTruncated: 1, code: "ETOOMANYREFS" });
-});
+// Root may pass any number of descriptors.
+const AS_USER = process.getuid?.() === 0 ? ["setpriv", "--reuid", "65534", "--clear-groups"] : [];
+const missing = [...AS_USER.slice(0, 1), "sh"].filter((program) => Bun.which(program) === null);
+if (missing.length > 0) console.log(`limits of descriptors are skipped: no ${missing.join(", ")}`);
+
+test.skipIf(missing.length > 0)(
+  "more descriptors than the process may open are closed and counted; the sender may pass no more",
+  async () => {
+    const { exitCode, stdout, stderr } = await runCommand([
+      ...AS_USER,
+      "sh",
+      "-c",
+      `ulimit -n 80; exec "${process.execPath}" "${SCARCE}" 80`,
+    ]);
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    const { accepted, ...counts } = JSON.parse(stdout);
+    expect(accepted).toBeGreaterThan(0);
+    expect(accepted).toBeLessThan(10);
+    expect(counts).toEqual({ fdsTruncated: true, controlTruncated: 1, code: "ETOOMANYREFS" });
+  },
+);

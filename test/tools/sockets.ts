@@ -150,12 +150,14 @@ export function endedWell({ exitCode, signal, stdout, stderr }: ChildResult): st
   throw new Error(`exit code 0 expected, got ${exitCode} by signal ${signal}: ${stderr}`);
 }
 
-/** Runs a command in the root of the repository, and waits for its end. */
+/** Runs a command in the root of the repository, and waits for its end, or ends it after a time. */
 export async function runCommand(
   command: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  { timeoutMs }: { readonly timeoutMs?: number } = {},
 ): Promise<ChildResult> {
   const child = Bun.spawn([...command], {
+    ...(timeoutMs === undefined ? {} : { timeout: timeoutMs }),
     cwd: join(import.meta.dir, "../.."),
     env: { ...process.env, ...env },
     stdin: "ignore",
