@@ -187,11 +187,20 @@ function epollEntries(): EpollEntry[] {
     .map(Number)
     .filter((fd) => linkOf(fd) === "anon_inode:[eventpoll]");
   return instances.flatMap((epoll) =>
-    readFileSync(`/proc/self/fdinfo/${epoll}`, "latin1")
+    fdInfo(epoll)
       .split("\n")
       .filter((line) => line.startsWith("tfd:"))
       .map((line) => ({ epoll, fd: Number(line.split(/\s+/)[1]) })),
   );
+}
+
+/** Returns what /proc says of a descriptor: nothing if the collector has closed it meanwhile. */
+function fdInfo(fd: number): string {
+  try {
+    return readFileSync(`/proc/self/fdinfo/${fd}`, "latin1");
+  } catch {
+    return "";
+  }
 }
 
 /** Returns the descriptors registered with `loop` that are epoll instances themselves. */
