@@ -27,7 +27,9 @@ const ARRAY_BYTES = 2 ** 20;
 const DATAGRAM_BYTES = 1000;
 /** The garbage collector scans the stack and the registers, and may see a stale reference. */
 const STALE_MAX = 2;
-const DEADLINE_MS = 3000;
+/** A stale reference to an array of buffers holds all of them, but not in each attempt. */
+const ATTEMPTS = 3;
+const DEADLINE_MS = 1500;
 const OPEN_SOCKETS = 100;
 
 const isNative = "native" in loadNative();
@@ -84,12 +86,16 @@ describe.each(BACKENDS)("%s backend", (backend) => {
     "arrays that were %s are garbage while the socket is open",
     async (name) => {
       const { receiver, sender } = await connectedPair(backend);
-      const references: WeakRef<object>[] = [];
-      const views = newViews(references);
-      await (TRANSFERS[name] as Transfer)(sender, receiver, views);
-      // A stale reference to the array must not hold the views.
-      views.length = 0;
-      expect(await countAlive(references)).toBeLessThanOrEqual(STALE_MAX);
+      let alive = ARRAYS;
+      for (let attempt = 0; attempt < ATTEMPTS && alive > STALE_MAX; attempt++) {
+        const references: WeakRef<object>[] = [];
+        const views = newViews(references);
+        await (TRANSFERS[name] as Transfer)(sender, receiver, views);
+        // A stale reference to the array must not hold the views.
+        views.length = 0;
+        alive = await countAlive(references);
+      }
+      expect(alive).toBeLessThanOrEqual(STALE_MAX);
       expect(batch.length).toBe(0);
       // They can still be used.
       await sender.send(new Uint8Array(3));
