@@ -3,8 +3,7 @@
 import type { SendVector } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
-import type { Destinations } from "../datagram/destination.ts";
-import { toAddress } from "../datagram/destination.ts";
+import { type Destinations, toAddress } from "../datagram/destination.ts";
 import { type Sendable, toPayload } from "../datagram/payload.ts";
 import { stateError } from "../support/check.ts";
 import type { MessageBuilder, MessageRules } from "./message-builder.ts";

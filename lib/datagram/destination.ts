@@ -31,6 +31,18 @@ export function toAddress(name: string, value: unknown): SocketAddress {
   return SocketAddress._isGenuine(value) ? value : fromObject(name, value);
 }
 
+/**
+ * Returns the address of a destination as it is now, because the caller may change an object while the
+ * datagram waits. Returns an invalid destination itself, which is then refused when its turn comes.
+ */
+export function settledAddress(destination: Destination): Destination {
+  try {
+    return toAddress("address", destination);
+  } catch {
+    return destination;
+  }
+}
+
 function fromObject(name: string, value: unknown): SocketAddress {
   if (typeof value !== "object" || value === null || !("address" in value && "port" in value)) {
     throw addressTypeError(name, "SocketAddress or { address, port }", value);

@@ -14,7 +14,7 @@ import {
   SO_SNDBUF,
   SOL_SOCKET,
 } from "../linux/constants.ts";
-import { chooseOffload } from "../linux/offload.ts";
+import { chooseOffload, NO_OFFLOAD } from "../linux/offload.ts";
 import { IpSocketOptions } from "../linux/socket-options.ts";
 import { callWaker, Pending } from "../poll/poll.ts";
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
@@ -165,9 +165,7 @@ export class NativeDriver implements Driver {
 
   #start({ native, reactor }: NativeThread): void {
     const { fd } = this;
-    const offload = isUdpLite(native, fd)
-      ? { gso: false, gro: false }
-      : chooseOffload(native, true);
+    const offload = isUdpLite(native, fd) ? NO_OFFLOAD : chooseOffload(native, true);
     const engine = new NativeEngine({ native, reactor, fd, offload });
     this.#engine = engine;
     if (!this.#isRef) engine.unref();

@@ -2,8 +2,7 @@
 
 import type { SocketAddress } from "../address/socket-address.ts";
 import { checkSendBatch, type SendBatch } from "../batch/send-batch.ts";
-import type { Destination } from "../datagram/destination.ts";
-import { checkPeer, destinationAt } from "../datagram/destination.ts";
+import { checkPeer, type Destination, destinationAt } from "../datagram/destination.ts";
 import type { Payload, Sendable } from "../datagram/payload.ts";
 import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";

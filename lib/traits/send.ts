@@ -2,7 +2,13 @@
 
 import type { SocketAddress } from "../address/socket-address.ts";
 import { checkSendBatch, type SendBatch } from "../batch/send-batch.ts";
-import { checkPeer, type Destination, destinationAt, toAddress } from "../datagram/destination.ts";
+import {
+  checkPeer,
+  type Destination,
+  destinationAt,
+  settledAddress,
+  toAddress,
+} from "../datagram/destination.ts";
 import { type Payload, type Sendable, toPayload } from "../datagram/payload.ts";
 import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
@@ -122,8 +128,9 @@ export abstract class DatagramSocketSend {
 
   /** Sends one datagram to `address`, waits while the socket is full, and returns its length. */
   sendTo(buf: Sendable, address: Destination, options?: WaitOptions): Promise<number> {
+    const to = settledAddress(address);
     const poll = (waker: Waker) =>
-      this.pollSendTo(waker, toPayload("buf", buf), toAddress("address", address));
+      this.pollSendTo(waker, toPayload("buf", buf), toAddress("address", to));
     return this._runSend(poll, options);
   }
 
@@ -131,7 +138,8 @@ export abstract class DatagramSocketSend {
    * Sends all of `bufs` in order, waits whenever the socket is full, and returns their number. If the
    * signal aborts the call after the first datagram, returns the number sent until then.
    *
-   * The buffers must not be modified until the promise settles.
+   * The arrays, the buffers, and destinations that are objects must not be modified until the promise
+   * settles.
    *
    * @throws SocketError if a datagram is refused. `error.sent` is the number of datagrams sent
    * before it, and `error.index` its index in `bufs`; the ones after it are not sent. If the peers

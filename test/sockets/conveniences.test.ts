@@ -12,6 +12,7 @@ import {
   type SocketAddress,
   UdpSocket,
   UnixDatagram,
+  type Waker,
 } from "../../lib/index.ts";
 import { BACKENDS, rejection, thrown } from "../tools/sockets.ts";
 
@@ -186,6 +187,38 @@ describe("{ address, port }", () => {
     const buf = new Uint8Array(1);
     await sender.recv(buf);
     expect(decoder.decode(buf)).toBe("y");
+  });
+
+  test("is read when the call is made, also if the datagram waits", async () => {
+    const sent: string[] = [];
+    let isFull = true;
+    let waiting: (() => void) | null = null;
+    class Full extends DatagramSocket {
+      override pollSendTo(waker: Waker | null, buf: Payload, to: SocketAddress) {
+        if (isFull) {
+          waiting = waker;
+          return Pending;
+        }
+        sent.push(`${decoder.decode(buf as Uint8Array)} ${to}`);
+        return buf.length;
+      }
+      pollSend(): typeof Pending {
+        return Pending;
+      }
+      pollRecvFrom(): typeof Pending {
+        return Pending;
+      }
+    }
+    const socket = new Full();
+    const to = { address: "192.0.2.1", port: 1 };
+    const first = socket.sendTo("a", to);
+    to.port = 2;
+    const second = socket.sendTo("b", to);
+    to.port = 3;
+    isFull = false;
+    (waiting as (() => void) | null)?.();
+    await Promise.all([first, second]);
+    expect(sent).toEqual(["a 192.0.2.1:1", "b 192.0.2.1:2"]);
   });
 
   test("more than are kept still reach the right peer", async () => {
