@@ -253,12 +253,16 @@ describe("the arguments of datagram-socket", () => {
 describe("bin.js under Node", () => {
   const testWithNode = testIf(missing("node"));
 
-  testWithNode("says in one line that Bun is required, with exit code 1", async () => {
-    const env = { npm_config_user_agent: "npm/10.8.2 node/v20.20.2 linux x64" };
-    const { exitCode, stdout, stderr } = await runCommand(["node", PROGRAM, "doctor"], env);
-    expect([exitCode, stdout]).toEqual([1, ""]);
-    expect(stderr).toBe(`datagram-socket requires ${bunRange()}: https://bun.sh\n`);
-  });
+  testWithNode(
+    "says in one line that Bun is required if there is none, with exit code 1",
+    async () => {
+      const env = { npm_config_user_agent: "npm/10.8.2 node/v20.20.2 linux x64", PATH: "/nowhere" };
+      const command = [Bun.which("node") as string, PROGRAM, "doctor"];
+      const { exitCode, stdout, stderr } = await runCommand(command, env);
+      expect([exitCode, stdout]).toEqual([1, ""]);
+      expect(stderr).toBe(`datagram-socket requires ${bunRange()}: https://bun.sh\n`);
+    },
+  );
 
   testWithNode("starts Bun if bunx has started it, with its arguments and exit code", async () => {
     const env = { npm_config_user_agent: "bun/1.4.5", npm_execpath: process.execPath };

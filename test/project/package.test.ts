@@ -368,14 +368,27 @@ describe("a project that installs the tarball", () => {
   );
 
   testWithNpm(
-    "has a program: bunx starts it, npx says that it requires Bun",
+    "has a program that bunx and npx start with Bun; without Bun, npx says that it is required",
     async () => {
       const project = makeProject("program");
       await succeed([process.execPath, "add", tarball], project);
       const command = ["--no-install", "datagram-socket", "doctor", "--json"];
-      const report = JSON.parse(await succeed([process.execPath, "x", ...command], project));
-      expect([report.version, report.backend.name]).toEqual([manifest.version, "native"]);
-      const { exitCode, stdout, stderr } = await run(["npx", ...command], project);
+      const withoutBun = folderOfPrograms("without-bun", ["node", "npx", "sh"]);
+      const withBun = folderOfPrograms("with-bun", ["node", "npx", "sh"]);
+      symlinkSync(process.execPath, join(withBun, "bun"));
+      // The variables that scripts of npm inherit.
+      const ofNpm = { npm_config_user_agent: "npm/11.0.0", npm_execpath: "/npm/bin/npm-cli.js" };
+      for (const [program, env] of [
+        ["bun x", {}],
+        ["bun x", { ...ofNpm, PATH: withBun }],
+        ["npx", { PATH: withBun }],
+      ] as const) {
+        const start = program === "npx" ? ["npx"] : [process.execPath, "x"];
+        const report = JSON.parse(await succeed([...start, ...command], project, env));
+        expect([report.version, report.backend.name]).toEqual([manifest.version, "native"]);
+      }
+      const outcome = await run(["npx", ...command], project, { PATH: withoutBun });
+      const { exitCode, stdout, stderr } = outcome;
       expect([exitCode, stdout, stderr]).toEqual([1, "", `${BUN_REQUIRED}\n`]);
     },
     BUILD_TIMEOUT_MS,
@@ -518,14 +531,30 @@ function read(path: string): string {
 }
 
 /** Runs a command in a folder. */
-async function run(command: readonly string[], cwd: string) {
+async function run(
+  command: readonly string[],
+  cwd: string,
+  env: Readonly<Record<string, string>> = {},
+) {
   const inFolder = ["sh", "-c", 'cd "$0" && exec "$@"', cwd, ...command];
-  return await runCommand(inFolder, { npm_config_loglevel: "error" });
+  return await runCommand(inFolder, { npm_config_loglevel: "error", ...env });
+}
+
+/** Returns a new folder with links to programs, to be the only one in PATH. */
+function folderOfPrograms(name: string, programs: readonly string[]): string {
+  const folder = join(workspace, name);
+  mkdirSync(folder);
+  for (const program of programs) symlinkSync(Bun.which(program) as string, join(folder, program));
+  return folder;
 }
 
 /** Runs a command, checks that it succeeds, and returns its output. */
-async function succeed(command: readonly string[], cwd: string): Promise<string> {
-  const { exitCode, stdout, stderr } = await run(command, cwd);
+async function succeed(
+  command: readonly string[],
+  cwd: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const { exitCode, stdout, stderr } = await run(command, cwd, env);
   expect([command.join(" "), exitCode, exitCode === 0 ? "" : stdout + stderr]).toEqual([
     command.join(" "),
     0,

@@ -272,6 +272,7 @@ describe("the programs of README.md", () => {
   });
 
   testWithNpm("are all executed by this file", () => {
-    expect([...executed].sort()).toEqual([...programs.keys()].sort());
+    const skipped = missing("dnsmasq") === undefined ? [] : ["DNS query"];
+    expect([...executed, ...skipped].sort()).toEqual([...programs.keys()].sort());
   });
 });
