@@ -109,6 +109,7 @@ const readingVariants: readonly Variant[] = (() => {
       },
     },
     { name: "toString", run: () => keep(buffer.toString()) },
+    { name: "toJSON", run: () => keep(buffer.toJSON()) },
   ];
 })();
 

@@ -3,9 +3,9 @@
  * that compiled code and the heap of one do not affect the others. Prints mitata's tables, which
  * include the bytes allocated per operation, and the targets.
  *
- *     npm run bench:micro [-- --json FILE] [--rounds 1] [PATTERN]
+ *     npm run bench:micro [-- --json FILE] [--rounds 1] [--check] [PATTERN]
  *
- * PATTERN is a regular expression for the names of the files to run. With it, the results are
+ * With `--check`, each variant runs once, and nothing is timed or written. PATTERN is a regular expression for the names of the files to run. With it, the results are
  * written only if `--json` names a file. The results of variants are checked before they are timed.
  */
 
@@ -14,12 +14,17 @@ import { parseArgs } from "node:util";
 import { commandLine, describeRun } from "../machine.ts";
 import type { Sample } from "../results.ts";
 import { judge, printVerdicts } from "../targets.ts";
+import { loadComparisons } from "./comparison.ts";
 import { slopes } from "./slope.ts";
 import { ADDITIONAL_DATAGRAM, MICRO_TARGETS } from "./targets.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: "string" }, rounds: { type: "string", default: "1" } },
+  options: {
+    json: { type: "string" },
+    rounds: { type: "string", default: "1" },
+    check: { type: "boolean", default: false },
+  },
 });
 const pattern = new RegExp(positionals[0] ?? "");
 const rounds = Number(values.rounds);
@@ -45,6 +50,20 @@ async function timeFile(file: string): Promise<readonly Sample[]> {
 const run = describeRun(commandLine("bench:micro"));
 const files = await Array.fromAsync(new Bun.Glob("*.bench.ts").scan(import.meta.dir));
 const chosen = files.filter((file) => pattern.test(file)).sort();
+if (values.check) {
+  for (const file of chosen) {
+    const comparisons = await loadComparisons(join(import.meta.dir, file));
+    let count = 0;
+    for (const { variants } of comparisons) {
+      for (const variant of variants) {
+        await ("runTimed" in variant ? variant.runTimed() : variant.run());
+      }
+      count += variants.length;
+    }
+    console.log(`${file}: ${count} variants run`);
+  }
+  process.exit();
+}
 const samples: Sample[] = [];
 for (let round = 0; round < rounds; round++) {
   for (const file of chosen) {
