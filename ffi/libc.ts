@@ -39,16 +39,17 @@ const CC_DESCRIPTORS = 8;
 const PUBLISHED = /^datagram-socket:([0-9a-f]{16})$/;
 
 /** A file in memory. */
-export interface MemoryFile extends Disposable {
+export interface MemoryFile {
   /** A path that only this process can open. */
   readonly path: string;
+  close(): void;
 }
 
 /**
- * Some functions of libc. They do not block. Disposed of after use: `dlopen` leaks 200 bytes per
+ * Some functions of libc. They do not block. Closed after use: `dlopen` leaks 200 bytes per
  * function otherwise. SAFETY: arguments are held during each call.
  */
-export class Libc implements Disposable {
+export class Libc {
   readonly #library: ReturnType<typeof bind> = bind();
 
   /** Returns the functions; absent where libc lacks one or has another name. */
@@ -60,7 +61,7 @@ export class Libc implements Disposable {
     }
   }
 
-  [Symbol.dispose](): void {
+  close(): void {
     this.#library.close();
   }
 
@@ -83,7 +84,7 @@ export class Libc implements Disposable {
       close(fd);
       throw new Error("memfd_create expected a file in memory, got none");
     }
-    return { path: `/proc/self/fd/${fd}`, [Symbol.dispose]: () => void close(fd) };
+    return { path: `/proc/self/fd/${fd}`, close: () => void close(fd) };
   }
 
   /** The absolute path of libc. @throws Error if it is unknown. */

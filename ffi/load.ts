@@ -91,13 +91,16 @@ function tryLoad(): ShimResult {
     const expected = `Bun ${BUN_VERSION_MIN.join(".")} or later expected`;
     return unavailable(`${expected} for the shim, got ${version}`);
   }
-  using libc = Libc.open();
+  // Without `using`: an older Bun must be able to parse the bundle, to warn about its version.
+  const libc = Libc.open();
   try {
     return link(findEntries(libc));
   } catch (error) {
     const text = String(error).replace(/\.$/, "");
     const reason = `bun:ffi cannot compile the shim: ${text}${adviceFor(error)}`;
     return unavailable(reason, libc?.findLack());
+  } finally {
+    libc?.close();
   }
 }
 
@@ -183,11 +186,15 @@ function compile(libc: Libc | undefined): Compiled {
 
 /** If a Worker is terminated meanwhile, the memory file stays open. */
 function compileInMemory(libc: Libc): Compiled {
-  using file = libc.createMemoryFile(source);
+  const file = libc.createMemoryFile(source);
   const [, directory, name] = /^(.*)\/([^/]+)$/.exec(libc.path) as RegExpExecArray;
   // With libc itself TinyCC needs neither a `libc.so` nor a `libc.a`.
   const flags = `-nostdlib -L${JSON.stringify(directory)}`;
-  return compileFile(file.path, { flags, library: [`:${name}`] });
+  try {
+    return compileFile(file.path, { flags, library: [`:${name}`] });
+  } finally {
+    file.close();
+  }
 }
 
 function compileInTemporaryDirectory(): Compiled {

@@ -1,6 +1,7 @@
 /** The command line of the program `datagram-socket`. bin.js starts it. */
 
 import { parseArgs } from "node:util";
+import { ABI_VERSION } from "../support/thread-state.ts";
 import { errorText } from "./probe.ts";
 import { examine } from "./probes.ts";
 import { Progress } from "./progress.ts";
@@ -12,14 +13,19 @@ Reports what this machine offers to datagram-socket, and what to change. Every f
 sockets of the loopback interface, which takes about a second.
 
 Options:
-  --json    print the report as JSON
-  --help    print this help
+  --json     print the report as JSON
+  --help     print this help
+  --version  print the version of the package
 
 Exit codes: 0 success; 1 the native backend is unavailable on Linux; 2 wrong arguments or an invalid
 environment variable.
 `;
 
-const OPTIONS = { json: { type: "boolean" }, help: { type: "boolean" } } as const;
+const OPTIONS = {
+  json: { type: "boolean" },
+  help: { type: "boolean" },
+  version: { type: "boolean" },
+} as const;
 
 const EXIT = { success: 0, unavailable: 1, usage: 2 } as const;
 
@@ -32,6 +38,10 @@ export async function main(args: readonly string[]): Promise<number> {
   }
   if (options.help) {
     process.stdout.write(USAGE);
+    return EXIT.success;
+  }
+  if (options.version) {
+    process.stdout.write(`${ABI_VERSION}\n`);
     return EXIT.success;
   }
   try {
@@ -47,21 +57,27 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
+interface Arguments {
+  readonly help: boolean;
+  readonly json: boolean;
+  readonly version: boolean;
+}
+
 /** Returns the options, or what is wrong with the arguments. */
-function readArguments(args: readonly string[]): { help: boolean; json: boolean } | string {
+function readArguments(args: readonly string[]): Arguments | string {
   try {
     const { values, positionals } = parseArgs({
       args: [...args],
       options: OPTIONS,
       allowPositionals: true,
     });
-    const { help = false, json = false } = values;
+    const { help = false, json = false, version = false } = values;
     const [command, ...others] = positionals;
-    if (help) return { help, json };
+    if (help || version) return { help, json, version };
     if (command === undefined) return "a command is missing";
     if (command !== "doctor") return `unknown command "${command}"`;
     if (others.length > 0) return `unexpected argument "${others[0]}"`;
-    return { help, json };
+    return { help, json, version };
   } catch (error) {
     return errorText(error);
   }

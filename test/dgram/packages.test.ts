@@ -21,13 +21,13 @@ const DEPENDENCIES = {
 
 /** Uses each package, and prints what arrived. */
 const PROGRAM = `
-import "datagram-socket/dgram/register";
+import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { createRequire } from "node:module";
 import * as ours from "datagram-socket/dgram";
+import { RTCPeerConnection } from "werift";
 
 const require = createRequire(import.meta.url);
-const { createSocket } = await import("node:dgram");
 console.log("replaced:", createSocket === ours.createSocket, require("dgram").Socket === ours.Socket);
 const host = "127.0.0.1";
 
@@ -122,7 +122,6 @@ const { Bonjour } = require("bonjour-service");
   browser.destroy();
 }
 
-const { RTCPeerConnection } = require("werift");
 {
   const [near, far] = [0, 1].map(() => new RTCPeerConnection({ iceServers: [] }));
   const channel = near.createDataChannel("test");
@@ -142,6 +141,12 @@ const { RTCPeerConnection } = require("werift");
   console.log("werift:", echoed.length, echoed.every((value, i) => value === i));
 }
 process.exit();
+`;
+
+/** Registers the replacement before the modules of the program are loaded. */
+const START = `
+await import("datagram-socket/dgram/register");
+await import("./main.mjs");
 `;
 
 const PRINTED = [
@@ -167,6 +172,7 @@ test(
     const manifest = { private: true, dependencies: DEPENDENCIES };
     writeFileSync(join(project, "package.json"), JSON.stringify(manifest));
     writeFileSync(join(project, "main.mjs"), PROGRAM);
+    writeFileSync(join(project, "start.mjs"), START);
     const install = [process.execPath, "install", "--ignore-scripts", "--cwd", project];
     const installed = await runCommand(install);
     if (/ConnectionRefused|Timeout|failed to resolve|ENOTFOUND/i.test(installed.stderr)) {
@@ -175,8 +181,13 @@ test(
     }
     expect([installed.exitCode, installed.stderr]).toEqual([0, expect.any(String)]);
     symlinkSync(ROOT, join(project, "node_modules/datagram-socket"));
+    const preload = ["--preload", join(project, "node_modules/datagram-socket/lib/dgram/register")];
+    const runs = {
+      native: [...preload, join(project, "main.mjs")],
+      portable: [join(project, "start.mjs")],
+    };
     for (const backend of BACKENDS) {
-      const command = [process.execPath, join(project, "main.mjs")];
+      const command = [process.execPath, ...runs[backend]];
       const { exitCode, stdout, stderr } = await runCommand(command, {
         DATAGRAM_SOCKET_BACKEND: backend,
       });
@@ -186,6 +197,19 @@ test(
   },
   CHILD_TIMEOUT_MS,
 );
+
+test("after a static import, named imports of the same program are those of Bun", async () => {
+  const program = `
+    import ${JSON.stringify(join(ROOT, "lib/dgram/register/index.ts"))};
+    import dgram, { createSocket } from "node:dgram";
+    const own = await import(${JSON.stringify(join(ROOT, "lib/dgram/index.ts"))});
+    console.log(dgram.createSocket === own.createSocket, createSocket === own.createSocket);
+  `;
+  expect(await runCommand([process.execPath, "-e", program])).toMatchObject({
+    stdout: "true false\n",
+    exitCode: 0,
+  });
+});
 
 test("a preload replaces the module for import and require", async () => {
   const preload = join(ROOT, "lib/dgram/register/index.ts");

@@ -248,6 +248,13 @@ describe("the arguments of datagram-socket", () => {
       expect(stdout).toStartWith("Usage: datagram-socket doctor");
     }
   });
+
+  test("--version prints the version of package.json", async () => {
+    const { version } = await Bun.file(join(import.meta.dir, "../../package.json")).json();
+    const { exitCode, stdout, stderr } = await runProgram(["--version"]);
+    expect([exitCode, stdout, stderr]).toEqual([0, `${version}\n`, ""]);
+  });
+  });
 });
 
 describe("bin.js under Node", () => {

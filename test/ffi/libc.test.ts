@@ -14,23 +14,24 @@ function openLibc(): Libc {
   return libc;
 }
 
-test("a file in memory has its text, is not inherited, and is closed by its disposal", () => {
-  using libc = openLibc();
+test("a file in memory has its text, is not inherited, and is closed by close()", () => {
+  const libc = openLibc();
   const before = openDescriptors();
-  {
-    using file = libc.createMemoryFile("int x;");
-    expect(openDescriptors()).toBe(before + 1);
-    expect(readFileSync(file.path, "utf8")).toBe("int x;");
-    const fdinfo = readFileSync(file.path.replace("/fd/", "/fdinfo/"), "utf8");
-    const flags = Number.parseInt(/^flags:\s*(\d+)$/m.exec(fdinfo)?.[1] as string, 8);
-    expect(flags & O_CLOEXEC).toBe(O_CLOEXEC);
-  }
+  const file = libc.createMemoryFile("int x;");
+  expect(openDescriptors()).toBe(before + 1);
+  expect(readFileSync(file.path, "utf8")).toBe("int x;");
+  const fdinfo = readFileSync(file.path.replace("/fd/", "/fdinfo/"), "utf8");
+  const flags = Number.parseInt(/^flags:\s*(\d+)$/m.exec(fdinfo)?.[1] as string, 8);
+  expect(flags & O_CLOEXEC).toBe(O_CLOEXEC);
+  file.close();
   expect(openDescriptors()).toBe(before);
+  libc.close();
 });
 
 test("looking for a lack of descriptors returns 0 without one, and leaves none open", () => {
-  using libc = openLibc();
+  const libc = openLibc();
   const before = openDescriptors();
   expect(libc.findLack()).toBe(0);
   expect(openDescriptors()).toBe(before);
+  libc.close();
 });

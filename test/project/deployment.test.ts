@@ -105,7 +105,7 @@ describe("other bundlers", () => {
   ];
   const tsdown = (...options: string[]) => [
     ...["tsdown/dist/run.mjs", "main.ts", "--format=esm", "--platform=node", "--no-dts"],
-    ...["--external=bun:ffi", "--out-dir=out", ...options],
+    ...["--deps.never-bundle=bun:ffi", "--out-dir=out", ...options],
   ];
 
   for (const [name, [script = "", ...options]] of Object.entries({
