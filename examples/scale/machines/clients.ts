@@ -9,6 +9,14 @@ export interface OpenOptions {
   readonly family: Family;
   readonly quic: number;
   readonly tunnel: number;
+  /** The QUIC connections of a socket. Default 10. */
+  readonly perSocket?: number;
+}
+
+/** The flows to ask. */
+export interface ProbeOptions {
+  readonly timeoutMs: number;
+  readonly indices?: readonly number[];
 }
 
 /** The functions of the clients. Flows are numbered in the order in which they were opened. */
@@ -17,31 +25,37 @@ export type ClientFunctions = {
   start(serverIds: readonly number[]): Promise<void>;
   /** Opens more flows. */
   open(options: OpenOptions): Promise<void>;
-  /** Returns the host of each flow; null if none replies in time. */
-  probe(options: { readonly timeoutMs: number }): Promise<(number | null)[]>;
+  /** Returns the hosts of flows, of all by default; null for those without a reply in time. */
+  probe(options: ProbeOptions): Promise<(number | null)[]>;
   /** Moves every third QUIC connection to another address. Returns how many. */
   move(argument: null): Promise<number>;
-  /** Opens new connections in place of these QUIC connections. */
-  reconnect(indices: readonly number[]): Promise<void>;
+  /** Opens new connections in place of the QUIC connections among these flows. Returns how many. */
+  reconnect(indices: readonly number[]): Promise<number>;
   setServerIds(serverIds: readonly number[]): void;
 };
 
+interface Entry {
+  flow: Flow;
+  readonly family: Family;
+}
+
 const { quiche } = loadQuiche();
 const tunnels = new Map<Family, Tunnel>();
-const flows: { flow: Flow; readonly family: Family }[] = [];
+const flows: Entry[] = [];
 
 async function start(serverIds: readonly number[]): Promise<void> {
   for (const family of [4, 6] as const) tunnels.set(family, await Tunnel.open(family, serverIds));
 }
 
-async function open({ family, quic, tunnel }: OpenOptions): Promise<void> {
+async function open({ family, quic, tunnel, perSocket = 10 }: OpenOptions): Promise<void> {
   const opened: Flow[] = [...(await (tunnels.get(family) as Tunnel).openFlows(tunnel))];
-  if (quiche !== undefined) opened.push(...(await openQuic(quiche, family, quic)));
+  if (quiche !== undefined) opened.push(...(await openQuic(quiche, { family, count: quic, perSocket })));
   flows.push(...opened.map((flow) => ({ flow, family })));
 }
 
-async function probe({ timeoutMs }: { timeoutMs: number }): Promise<(number | null)[]> {
-  return Promise.all(flows.map(async ({ flow }) => (await flow.probe(timeoutMs)) ?? null));
+async function probe({ timeoutMs, indices }: ProbeOptions): Promise<(number | null)[]> {
+  const entries = indices?.map((index) => flows[index] as Entry) ?? flows;
+  return Promise.all(entries.map(async ({ flow }) => (await flow.probe(timeoutMs)) ?? null));
 }
 
 async function move(): Promise<number> {
@@ -53,14 +67,16 @@ async function move(): Promise<number> {
   return moving.length;
 }
 
-async function reconnect(indices: readonly number[]): Promise<void> {
-  if (quiche === undefined) return;
+async function reconnect(indices: readonly number[]): Promise<number> {
+  let count = 0;
   for (const index of indices) {
-    const entry = flows[index];
-    if (!(entry?.flow instanceof QuicFlow)) continue;
+    const entry = flows[index] as Entry;
+    if (quiche === undefined || !(entry.flow instanceof QuicFlow)) continue;
     entry.flow.connection.close();
-    [entry.flow] = (await openQuic(quiche, entry.family, 1)) as [QuicFlow];
+    [entry.flow] = (await openQuic(quiche, { family: entry.family, count: 1, perSocket: 1 })) as [QuicFlow];
+    count++;
   }
+  return count;
 }
 
 function setServerIds(serverIds: readonly number[]): void {

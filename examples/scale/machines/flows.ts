@@ -13,8 +13,6 @@ import { IDLE_TIMEOUT_MS, PORTS, PROBE_BYTES, PROBE_HOST_OFFSET, PROTOCOL } from
 export type Family = 4 | 6;
 
 const PROBE_INTERVAL_MS = 250;
-/** The QUIC connections of a socket. */
-const CONNECTIONS_PER_SOCKET = 10;
 /** The ingresses of each IP version. */
 const INGRESSES = 4;
 
@@ -87,8 +85,18 @@ export class TunnelFlow extends Flow {
   }
 }
 
-/** Opens QUIC connections, ten for each socket, and waits for their handshakes. */
-export async function openQuic(quiche: Quiche, family: Family, count: number): Promise<QuicFlow[]> {
+/** The QUIC connections to open. */
+export interface QuicOptions {
+  readonly family: Family;
+  readonly count: number;
+  readonly perSocket: number;
+}
+
+/** Opens QUIC connections, and waits for their handshakes. */
+export async function openQuic(
+  quiche: Quiche,
+  { family, count, perSocket }: QuicOptions,
+): Promise<QuicFlow[]> {
   const flows: QuicFlow[] = [];
   const [first, second] = CLIENT_ADDRESSES[family];
   const address = family === 4 ? SERVICE.address4 : SERVICE.address6;
@@ -98,7 +106,7 @@ export async function openQuic(quiche: Quiche, family: Family, count: number): P
     const { port } = io.localAddr;
     const options = { protocol: PROTOCOL, idleTimeoutMs: IDLE_TIMEOUT_MS };
     const endpoint = new QuicEndpoint(quiche, io, options);
-    const connections = Math.min(CONNECTIONS_PER_SOCKET, count - flows.length);
+    const connections = Math.min(perSocket, count - flows.length);
     for (let i = 0; i < connections; i++) {
       const connection = endpoint.connect(peer, SocketAddress.ip(first, port));
       flows.push(new QuicFlow(connection, SocketAddress.ip(second, port)));

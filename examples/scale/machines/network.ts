@@ -44,6 +44,9 @@ const SETTINGS = [
   "net.ipv4.conf.default.rp_filter=0",
   "net.ipv6.conf.all.forwarding=1",
   "net.ipv6.conf.default.accept_dad=0",
+  // The address of the service is on loopback only: ARP must neither reply for it nor announce it.
+  "net.ipv4.conf.all.arp_ignore=1",
+  "net.ipv4.conf.all.arp_announce=2",
   // ECMP by addresses and ports.
   "net.ipv4.fib_multipath_hash_policy=1",
   "net.ipv6.fib_multipath_hash_policy=1",
