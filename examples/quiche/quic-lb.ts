@@ -109,9 +109,12 @@ function encrypt(block: Uint8Array, key: Uint8Array): void {
 }
 
 function decrypt(block: Uint8Array, key: Uint8Array): void {
-  if (block.length !== BLOCK_BYTES) return feistel(block, key, [4, 3, 2, 1]);
-  const decipher = createDecipheriv("aes-128-ecb", key, null).setAutoPadding(false);
-  block.set(decipher.update(block));
+  if (block.length === BLOCK_BYTES) {
+    const decipher = createDecipheriv("aes-128-ecb", key, null).setAutoPadding(false);
+    block.set(decipher.update(block));
+  } else {
+    feistel(block, key, [4, 3, 2, 1]);
+  }
 }
 
 function aes(key: Uint8Array, block: Uint8Array): Uint8Array {

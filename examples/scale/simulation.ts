@@ -1,13 +1,14 @@
 /**
  * A simulation of what happens to live flows when hosts, load balancers or client addresses change. It
- * compares four ways to choose the host of a packet:
+ * compares five ways to choose the host of a packet:
  *
  * - modulo: the hash of addresses and ports, modulo the number of hosts;
  * - resilient: ECMP with buckets that keep their host while it exists (resilient next-hop groups of
  *   Linux, and of switches). A new host takes its share of the buckets, as at the end of the
  *   unbalanced timer;
- * - maglev: the lookup table of Maglev, as in Katran and in the scheduler `mh` of IPVS, without the
- *   table of connections that each load balancer of theirs also has;
+ * - maglev: the lookup table of Maglev, as in Katran and in the scheduler `mh` of IPVS;
+ * - tracked: the same, and each load balancer remembers the hosts of the flows that it has seen, as
+ *   both also do. Here it has room for all of them;
  * - serverId: the server ID in the connection ID. New connections are assigned by a Maglev table.
  *
  * Flows are not stored: the number of a flow determines all of its hashes, so that the memory does not
@@ -17,11 +18,16 @@
 import { maglevTable, mix } from "./hashing.ts";
 
 /** The ways to choose a host. */
-export const METHODS = ["modulo", "resilient", "maglev", "serverId"] as const;
+export const METHODS = ["modulo", "resilient", "maglev", "tracked", "serverId"] as const;
 export type Method = (typeof METHODS)[number];
 
 /** What happens while all flows are live. */
-export const EVENTS = ["host added", "host removed", "addresses changed"] as const;
+export const EVENTS = [
+  "host added",
+  "host removed",
+  "host added, then a load balancer removed",
+  "addresses changed",
+] as const;
 export type Event = (typeof EVENTS)[number];
 
 /** Options of `simulate`. */
@@ -49,6 +55,8 @@ export interface Outcome {
 const MAGLEV_SLOTS = 65_537;
 /** The buckets of a resilient group. */
 const BUCKETS = 4096;
+/** The load balancers, each of which gets a share of the flows by ECMP. */
+const BALANCERS = 4;
 /** Of the clients whose addresses change: one in ten. */
 const CHANGING_SHARE = 10;
 
@@ -87,9 +95,20 @@ function resilientTable(hosts: readonly number[], before: Table | undefined): Ta
 
 /** Returns the hosts after an event. */
 function hostsAfter(event: Event, hosts: readonly number[]): readonly number[] {
-  if (event === "host added") return [...hosts, hosts.length];
   if (event === "host removed") return hosts.filter((host) => host !== hosts.length >> 1);
-  return hosts;
+  if (event === "addresses changed") return hosts;
+  return [...hosts, hosts.length];
+}
+
+/** Which flows get their host by something else than the table: see `knownFlows`. */
+type Known = "none" | "all" | "sameAddress" | "sameBalancer";
+
+/** Returns which packets lead to the host that the flow had, if that host exists. */
+function knownFlows(method: Method, event: Event): Known {
+  if (method === "serverId") return "all";
+  if (method !== "tracked") return "none";
+  if (event === "addresses changed") return "sameAddress";
+  return event === "host added, then a load balancer removed" ? "sameBalancer" : "all";
 }
 
 /** Simulates one event with one method. */
@@ -101,18 +120,22 @@ export function simulateEvent(method: Method, event: Event, options: SimulationO
   const after = tableOf(method, left, before);
   const exists = new Uint8Array(count + 1);
   for (const host of left) exists[host] = 1;
-  const load = new Float64Array(count + 1);
-  const isByServerId = method === "serverId";
+  const load = new Uint32Array(count + 1);
+  const known = knownFlows(method, event);
   const addressesChange = event === "addresses changed";
   let orphaned = 0;
   let moved = 0;
   for (let flow = 0; flow < flows; flow++) {
     const hash = mix(flow);
-    // The host that a new connection gets, which its server ID names from then on.
     const owner = before[hash % before.length] as number;
-    const hashNow = addressesChange && flow % CHANGING_SHARE === 0 ? mix(~flow) : hash;
-    const host =
-      isByServerId && exists[owner] === 1 ? owner : (after[hashNow % after.length] as number);
+    const hasNewAddress = addressesChange && flow % CHANGING_SHARE === 0;
+    const isKnown =
+      known === "all" ||
+      (known === "sameAddress" && !hasNewAddress) ||
+      (known === "sameBalancer" && mix(flow ^ 0x5bd1e995) % BALANCERS !== 0);
+    const hashNow = hasNewAddress ? mix(~flow) : hash;
+    const isKept = isKnown && exists[owner] === 1;
+    const host = isKept ? owner : (after[hashNow % after.length] as number);
     load[host] = (load[host] as number) + 1;
     if (host === owner) continue;
     if (exists[owner] === 1) moved++;

@@ -49,7 +49,8 @@ async function start(serverIds: readonly number[]): Promise<void> {
 
 async function open({ family, quic, tunnel, perSocket = 10 }: OpenOptions): Promise<void> {
   const opened: Flow[] = [...(await (tunnels.get(family) as Tunnel).openFlows(tunnel))];
-  if (quiche !== undefined) opened.push(...(await openQuic(quiche, { family, count: quic, perSocket })));
+  if (quiche !== undefined)
+    opened.push(...(await openQuic(quiche, { family, count: quic, perSocket })));
   flows.push(...opened.map((flow) => ({ flow, family })));
 }
 
@@ -73,7 +74,9 @@ async function reconnect(indices: readonly number[]): Promise<number> {
     const entry = flows[index] as Entry;
     if (quiche === undefined || !(entry.flow instanceof QuicFlow)) continue;
     entry.flow.connection.close();
-    [entry.flow] = (await openQuic(quiche, { family: entry.family, count: 1, perSocket: 1 })) as [QuicFlow];
+    [entry.flow] = (await openQuic(quiche, { family: entry.family, count: 1, perSocket: 1 })) as [
+      QuicFlow,
+    ];
     count++;
   }
   return count;

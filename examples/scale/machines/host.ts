@@ -3,7 +3,7 @@
  * addresses of the service. All replies contain the number of the host.
  */
 
-import { SocketAddress, UdpSocket } from "../../../lib/index.ts";
+import { type SocketAddress, UdpSocket } from "../../../lib/index.ts";
 import { Egress } from "../../flow-proxy/egress.ts";
 import { BatchIo } from "../../quiche/batch-io.ts";
 import type { QuicConnection } from "../../quiche/connection.ts";

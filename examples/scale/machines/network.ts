@@ -117,7 +117,13 @@ export class Network implements Disposable {
         `route add default via ${address4(number, 2)} table ${table}`,
         `route add ::/0 via ${address6(number, 2)} table ${table}`,
       ]);
-      run(["ip", "-6", "-n", near.namespace, ...`rule add fwmark ${host} table ${table}`.split(" ")]);
+      run([
+        "ip",
+        "-6",
+        "-n",
+        near.namespace,
+        ...`rule add fwmark ${host} table ${table}`.split(" "),
+      ]);
     }
   }
 
@@ -193,9 +199,15 @@ export class Network implements Disposable {
 
   /** Connects two namespaces. Both ends have the number of the link and 1 or 2 in their addresses. */
   #link(link: number, ...ends: readonly [string, string][]): void {
-    const [near, far] = ends.map(([namespace, device]): End => ({ namespace, device })) as [End, End];
+    const [near, far] = ends.map(([namespace, device]): End => ({ namespace, device })) as [
+      End,
+      End,
+    ];
     const ofNear = `${near.device} netns ${near.namespace}`;
-    run(["ip", "-batch", "-"], `link add ${ofNear} type veth peer ${far.device} netns ${far.namespace}\n`);
+    run(
+      ["ip", "-batch", "-"],
+      `link add ${ofNear} type veth peer ${far.device} netns ${far.namespace}\n`,
+    );
     for (const [i, { namespace, device }] of [near, far].entries()) {
       this.#ip(namespace, [
         `addr add ${address4(link, i + 1)}/24 dev ${device}`,

@@ -116,7 +116,10 @@ class Machines implements Disposable {
     for (const family of [4, 6] as const) await this.#clients.call("open", { family, ...flows });
     this.#owners = await this.#probe();
     const packets = BALANCERS.map((balancer) => this.#network.receivedBy(balancer));
-    expect(packets.every((count) => count > 0), `packets at the load balancers: ${packets}`);
+    expect(
+      packets.every((count) => count > 0),
+      `packets at the load balancers: ${packets}`,
+    );
     return `${this.#describe(FIRST_HOSTS)}; ${packets.join(" and ")} packets`;
   }
 
