@@ -51,12 +51,20 @@ function payload(offset: number, bits: number): string {
 
 const hex = (value: number) => `0x${value.toString(16)}`;
 
-/** Returns a statement that assigns a packet without a server ID by its addresses and ports. */
-function assignByHash(family: "ip" | "ip6", servers: readonly number[]): string {
+/** Returns a statement that assigns a packet without a server ID by a hash of some fields. */
+function assignByHash(fields: readonly string[], servers: readonly number[]): string {
   const slots = [...rendezvousTable(servers, SLOTS)].map((server, slot) => `${slot} : ${server}`);
-  const fields = `${family} saddr . ${family} daddr . udp sport . udp dport`;
-  return `meta mark set jhash ${fields} mod ${SLOTS} seed ${SEED} map { ${slots.join(", ")} }`;
+  const hash = `jhash ${fields.join(" . ")} mod ${SLOTS} seed ${SEED}`;
+  return `meta mark set ${hash} map { ${slots.join(", ")} } counter accept`;
 }
+
+/** Returns the addresses and ports of a packet. */
+const portsAndAddresses = (family: "ip" | "ip6") => [
+  `${family} saddr`,
+  `${family} daddr`,
+  "udp sport",
+  "udp dport",
+];
 
 /** Returns the rules of a load balancer, which replace the current ones in one transaction. */
 export function balancerRules(config: BalancerConfig): string {
@@ -68,6 +76,7 @@ export function balancerRules(config: BalancerConfig): string {
   const first = hex(firstOctet);
   const assign = (offset: number) =>
     `meta mark set ${payload(offset, 16)} map { ${elements} } counter accept`;
+  const byPorts = (family: "ip" | "ip6") => assignByHash(portsAndAddresses(family), serversForNew);
   const addresses = [
     ["ip", address4],
     ["ip6", address6],
@@ -76,7 +85,9 @@ export function balancerRules(config: BalancerConfig): string {
     `${family} daddr ${address} udp dport ${ports.quic} jump quic`,
     `${family} daddr ${address} udp dport ${ports.tunnel} jump tunnel`,
     // Neither has assigned the packet: it belongs to no known server.
-    `${family} daddr ${address} meta l4proto udp ${assignByHash(family, serversForNew)} counter`,
+    `${family} daddr ${address} meta l4proto udp ${byPorts(family)}`,
+    // Such as ICMP. Without a mark, it would return to the router.
+    `${family} daddr ${address} ${assignByHash([`${family} saddr`], serversForNew)}`,
   ]);
   return [
     // Declared first, so that it exists and can be deleted.
@@ -103,7 +114,7 @@ export function balancerRules(config: BalancerConfig): string {
 export function hashingRules({ address4, address6, servers }: BalancerConfig): string {
   const slots = servers.map((server, slot) => `${slot} : ${server}`).join(", ");
   const rule = (family: "ip" | "ip6", address: string) => {
-    const fields = `${family} saddr . ${family} daddr . udp sport . udp dport`;
+    const fields = portsAndAddresses(family).join(" . ");
     const hash = `jhash ${fields} mod ${servers.length} seed ${SEED}`;
     return `    ${family} daddr ${address} meta l4proto udp meta mark set ${hash} map { ${slots} }`;
   };
