@@ -1,7 +1,8 @@
 /**
  * The demonstration of several machines, in network namespaces: a router with ECMP routes, two load
  * balancers that keep no state, and hosts. While clients have flows, hosts and load balancers are added
- * and removed, and clients change their addresses. After each event, every flow is asked for its host.
+ * and removed, and clients change their addresses. During and after each event, every flow is asked
+ * for its host.
  */
 
 import { installQuiche } from "../../quiche/install.ts";
@@ -130,7 +131,7 @@ class Machines implements Disposable {
 
   async #removeBalancer(): Promise<string> {
     const [left, removed] = BALANCERS;
-    this.#network.route([left]);
+    await this.#expectNoneMovedDuring(() => this.#network.route([left]));
     const before = this.#network.receivedBy(removed);
     const text = await this.#expectNoneMoved();
     const late = this.#network.receivedBy(removed) - before;
@@ -140,14 +141,14 @@ class Machines implements Disposable {
   }
 
   async #addBalancer(): Promise<string> {
-    this.#network.route(BALANCERS);
+    await this.#expectNoneMovedDuring(() => this.#network.route(BALANCERS));
     return this.#expectNoneMoved();
   }
 
   async #addHost(): Promise<string> {
     await this.#startHost(NEW_HOST);
     const hosts = [...this.#hosts.keys()];
-    this.#loadRules(hosts);
+    await this.#expectNoneMovedDuring(() => this.#loadRules(hosts));
     await this.#clients.call("setServerIds", hosts);
     const text = await this.#expectNoneMoved();
     const counts = await this.#openNew();
@@ -158,7 +159,7 @@ class Machines implements Disposable {
   async #drainHost(): Promise<string> {
     const hosts = [...this.#hosts.keys()];
     const forNew = hosts.filter((host) => host !== REMOVED_HOST);
-    this.#loadRules(hosts, forNew);
+    await this.#expectNoneMovedDuring(() => this.#loadRules(hosts, forNew));
     const text = await this.#expectNoneMoved();
     // The ingresses still assign flows to it: their list is what drains a tunnel.
     const counts = await this.#openNew({ ...NEW_FLOWS, tunnel: 0 });
@@ -246,11 +247,18 @@ class Machines implements Disposable {
   }
 
   /** Expects that each flow still has its host. */
-  async #expectNoneMoved(): Promise<string> {
-    const owners = await this.#probe();
+  async #expectNoneMoved(probe: Promise<Owners> = this.#probe()): Promise<string> {
+    const owners = await probe;
     const moved = changes(this.#owners, owners, () => true);
     expect(moved.length === 0, `${moved.length} of ${owners.length} flows moved`);
     return `0 of ${owners.length} flows moved`;
+  }
+
+  /** Lets an event happen while the flows are asked for their hosts. */
+  async #expectNoneMovedDuring(event: () => void): Promise<void> {
+    const probe = this.#probe();
+    event();
+    await this.#expectNoneMoved(probe);
   }
 
   /** The number of flows that `openNew` has opened. */
