@@ -1,6 +1,7 @@
 /** The program of the clients: opens flows, and asks which host they have. */
 
 import { loadQuiche } from "../../quiche/install.ts";
+import type { Quiche } from "../../quiche/quiche.ts";
 import { serveFunctions } from "./child.ts";
 import { type Family, type Flow, openQuic, QuicFlow, Tunnel } from "./flows.ts";
 
@@ -18,6 +19,9 @@ export interface ProbeOptions {
   readonly timeoutMs: number;
   readonly indices?: readonly number[];
 }
+
+/** Connections that are opened at the same time. */
+const HANDSHAKES_MAX = 16;
 
 /** The functions of the clients. Flows are numbered in the order in which they were opened. */
 export type ClientFunctions = {
@@ -69,17 +73,19 @@ async function move(): Promise<number> {
 }
 
 async function reconnect(indices: readonly number[]): Promise<number> {
-  let count = 0;
-  for (const index of indices) {
-    const entry = flows[index] as Entry;
-    if (quiche === undefined || !(entry.flow instanceof QuicFlow)) continue;
-    entry.flow.connection.close();
-    [entry.flow] = (await openQuic(quiche, { family: entry.family, count: 1, perSocket: 1 })) as [
-      QuicFlow,
-    ];
-    count++;
+  const entries = indices.map((index) => flows[index] as Entry);
+  const ended = entries.filter(({ flow }) => flow instanceof QuicFlow);
+  for (let i = 0; i < ended.length; i += HANDSHAKES_MAX) {
+    await Promise.all(ended.slice(i, i + HANDSHAKES_MAX).map(replaceConnection));
   }
-  return count;
+  return ended.length;
+}
+
+async function replaceConnection(entry: Entry): Promise<void> {
+  const options = { family: entry.family, count: 1, perSocket: 1 };
+  const [flow] = await openQuic(quiche as Quiche, options);
+  (entry.flow as QuicFlow).connection.close();
+  entry.flow = flow as QuicFlow;
 }
 
 function setServerIds(serverIds: readonly number[]): void {
