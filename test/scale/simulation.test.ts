@@ -1,6 +1,8 @@
 /** The simulation of resizing, with fewer flows than in docs/scaling.md. */
 
 import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { maglevTable, mix, rendezvousTable } from "../../examples/scale/hashing.ts";
 import {
   EVENTS,
@@ -33,6 +35,20 @@ describe.each([...EVENTS])("event: %s", (event) => {
     const orphans = event === "host removed" ? 0.1 : 0;
     expect(Math.abs(orphaned / flows - orphans)).toBeLessThan(0.005);
     expect(imbalance).toBeLessThan(1.2);
+  });
+});
+
+test("the guide quotes the shares of this simulation", () => {
+  const guide = readFileSync(join(import.meta.dir, "../../docs/scaling.md"), "utf8");
+  const rows = [...guide.matchAll(/^\| (?:a host|one client) .+ \|$/gm)].map(([row]) =>
+    [...row.matchAll(/([\d.]+) %/g)].map(([, percent]) => Number(percent)),
+  );
+  expect(rows.length).toBe(EVENTS.length);
+  EVENTS.forEach((event, i) => {
+    METHODS.forEach((method, j) => {
+      const { moved, flows } = simulateEvent(method, event, OPTIONS);
+      expect(Math.abs((rows[i]?.[j] ?? Number.NaN) - (moved / flows) * 100)).toBeLessThan(0.3);
+    });
   });
 });
 
