@@ -28,6 +28,7 @@ import { hostOf } from "./host-flows.ts";
 import type { ProxySocket } from "./open-socket.ts";
 import { REPLY_FACTOR, ReplyAllowance } from "./reply-allowance.ts";
 import { type Runtime, systemRuntime } from "./runtime.ts";
+import { ServerIds, serverFlowId } from "./server-ids.ts";
 import { FLOW_SLOTS, type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
 
 /** The first flow ID is below: 2^29 more IDs then have at most 4 bytes (RFC 9000, section 16). */
@@ -46,6 +47,11 @@ export interface IngressOptions {
   readonly backend?: Backend | undefined;
   /** The first flow ID. Default: random. */
   readonly firstFlowId?: number | undefined;
+  /**
+   * The IDs of the egresses, 0 to 65535, if a load balancer forwards the tunnel to several of them. The
+   * flow IDs contain them (server-ids.ts). Absent: there is one egress.
+   */
+  readonly serverIds?: readonly number[] | undefined;
   /** Default: the operating system. */
   readonly runtime?: Runtime | undefined;
 }
@@ -53,13 +59,23 @@ export interface IngressOptions {
 /** The flow of one client. */
 class ClientFlow extends FlowEntry {
   readonly client: SocketAddress;
-  readonly id: number;
+  /** Its number, which determines the slot. */
+  readonly number: number;
+  readonly id: FlowId;
+  /** Absent if there is one egress. */
+  readonly serverId: number | undefined;
   readonly allowance: ReplyAllowance;
 
-  constructor(client: SocketAddress, id: number, replyFactor: number) {
+  constructor(
+    client: SocketAddress,
+    { number, serverId }: { readonly number: number; readonly serverId: number | undefined },
+    replyFactor: number,
+  ) {
     super();
     this.client = client;
-    this.id = id;
+    this.number = number;
+    this.serverId = serverId;
+    this.id = serverId === undefined ? number : serverFlowId(serverId, number);
     this.allowance = new ReplyAllowance(replyFactor);
   }
 }
@@ -78,6 +94,7 @@ export class Ingress {
   #nextFlowId: number;
   /** The next IDs in the slots of removed flows. */
   readonly #nextIdsOfFreeSlots: number[] = [];
+  #serverIds: ServerIds | undefined;
 
   private constructor(
     clientSocket: ProxySocket,
@@ -88,13 +105,14 @@ export class Ingress {
     this.#clientSocket = clientSocket;
     this.#tunnelSocket = tunnelSocket;
     this.#replyFactor = options.replyFactor ?? REPLY_FACTOR;
+    this.#serverIds = options.serverIds && new ServerIds(options.serverIds);
     this.#nextFlowId = options.firstFlowId ?? Math.floor(Math.random() * FIRST_FLOW_ID_MAX);
     this.#flows = new FlowTable({
       ...options,
       onRemove: (flow) => {
         this.#flowsByClient.delete(flow.client);
         this.#flowsById.delete(flow.id);
-        this.#nextIdsOfFreeSlots.push(flow.id + FLOW_SLOTS);
+        this.#nextIdsOfFreeSlots.push(flow.number + FLOW_SLOTS);
       },
     });
     this.#stopExpiry = this.#flows.startExpiry(runtime);
@@ -138,6 +156,20 @@ export class Ingress {
     const toUpstream = this.#tunnelSocket.counters;
     const toClients = this.#clientSocket.counters;
     return snapshotOf("ingress", this.#flows, this.#counters, { toUpstream, toClients });
+  }
+
+  /**
+   * Replaces the list of egresses. The flows of those that are not in it end, and their clients get new
+   * flows with their next datagrams. All others continue.
+   *
+   * @throws RangeError if the list is empty or an ID is out of range.
+   */
+  setServerIds(ids: readonly number[]): void {
+    const serverIds = new ServerIds(ids);
+    this.#serverIds = serverIds;
+    for (const flow of [...this.#flowsById.values()]) {
+      if (flow.serverId === undefined || !serverIds.has(flow.serverId)) this.#flows.remove(flow);
+    }
   }
 
   close(): void {
@@ -196,8 +228,9 @@ export class Ingress {
     }
     const host = hostOf(client);
     if (!this.#flows.admit(host, nowMs)) return undefined;
-    const id = this.#nextIdsOfFreeSlots.pop() ?? this.#nextFlowId++;
-    const flow = new ClientFlow(client, id, this.#replyFactor);
+    const number = this.#nextIdsOfFreeSlots.pop() ?? this.#nextFlowId++;
+    const serverId = this.#serverIds?.next();
+    const flow = new ClientFlow(client, { number, serverId }, this.#replyFactor);
     this.#flowsByClient.set(client, flow);
     this.#flowsById.set(flow.id, flow);
     this.#flows.add(flow, host, nowMs);

@@ -12,11 +12,11 @@ import { type ConnectionOwner, QuicConnection } from "./connection.ts";
 import type { PacketIo, PacketReceiver } from "./packet-io.ts";
 import { makePath, type Path } from "./path.ts";
 import type { Header, NativeConfig, Quiche } from "./quiche.ts";
-import { ID_BYTES, Router } from "./router.ts";
+import { Router, type RouterOptions } from "./router.ts";
 import { DeadlineQueue } from "./timers.ts";
 
 /** Options of a `QuicEndpoint`. */
-export interface EndpointOptions extends TransportOptions {
+export interface EndpointOptions extends TransportOptions, RouterOptions {
   /** Called for each connection that a client opens. Absent: the endpoint accepts none. */
   readonly onConnection?: ((connection: QuicConnection) => void) | undefined;
   /** The maximum number of connections. Default 1024. */
@@ -61,7 +61,7 @@ export class QuicEndpoint implements PacketReceiver, ConnectionOwner {
   readonly #config: NativeConfig;
   readonly #onConnection: ((connection: QuicConnection) => void) | undefined;
   readonly #connectionsMax: number;
-  readonly #router = new Router<QuicConnection>();
+  readonly #router: Router<QuicConnection>;
   /** The IDs of each connection. */
   readonly #connections = new Map<QuicConnection, Set<string>>();
   readonly #timers = new DeadlineQueue<QuicConnection>(
@@ -80,6 +80,7 @@ export class QuicEndpoint implements PacketReceiver, ConnectionOwner {
     this.#quiche = quiche;
     this.#io = io;
     this.#config = makeConfig(quiche, options);
+    this.#router = new Router(options);
     this.#onConnection = options.onConnection;
     this.#connectionsMax = options.connectionsMax ?? 1024;
     io.start(this);
@@ -275,7 +276,7 @@ export class QuicEndpoint implements PacketReceiver, ConnectionOwner {
     const isLong = ((datagram[0] as number) & 0x80) !== 0;
     if (datagram.length < INITIAL_BYTES_MIN || !isLong) return undefined;
     try {
-      return this.#quiche.Header.fromSlice(datagram, ID_BYTES);
+      return this.#quiche.Header.fromSlice(datagram, this.#router.idBytes);
     } catch {
       return undefined;
     }

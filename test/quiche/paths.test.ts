@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { download } from "../../examples/quiche/client.ts";
+import { decodeServerId } from "../../examples/quiche/quic-lb.ts";
+import { ID_BYTES } from "../../examples/quiche/router.ts";
 import { RecvBatch, SendBatch, SocketAddress, UdpSocket } from "../../lib/index.ts";
 import { openClient, openServer, skipReason } from "./endpoints.ts";
 
@@ -23,6 +25,31 @@ describe.skipIf(skipReason !== undefined)("paths", () => {
     expect(await migrated.promise).toBe(`127.0.0.2:${port}`);
     await download(connection, 10_000);
     expect(`${accepted.peer}`).toBe(`127.0.0.2:${port}`);
+  });
+
+  test("with a server ID, all packets of a client have it, also after a migration", async () => {
+    const serverId = Uint8Array.of(7, 8, 9);
+    await using server = await openServer({ serverId }, { hostname: "0.0.0.0" });
+    await using client = await openClient({}, { hostname: "0.0.0.0" });
+    const config = { rotation: 0, serverIdBytes: 3, nonceBytes: ID_BYTES };
+    const ids = new Set<string>();
+    const { endpoint } = server;
+    const receive = endpoint.receive.bind(endpoint);
+    endpoint.receive = (datagram, ...rest) => {
+      const isShort = ((datagram[0] as number) & 0x80) === 0;
+      if (isShort) ids.add(datagram.slice(1, 1 + 4 + ID_BYTES).toHex());
+      receive(datagram, ...rest);
+    };
+    const connection = client.endpoint.connect(server.address, client.address);
+    await connection.established;
+    await download(connection, 10_000);
+    await connection.migrate(SocketAddress.ip("127.0.0.2", client.address.port));
+    await download(connection, 10_000);
+    expect(ids.size).toBeGreaterThanOrEqual(2);
+    for (const id of ids) {
+      expect(decodeServerId(config, Uint8Array.fromHex(id))?.toHex()).toBe("070809");
+    }
+    expect(endpoint.counters.strays).toBe(0);
   });
 
   test("a probe that gets no reply rejects the migration, and the connection stays", async () => {
