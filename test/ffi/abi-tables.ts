@@ -169,6 +169,9 @@ export const HEADERS: string = `
 #include <poll.h>
 #if __has_include(<linux/filter.h>)
 #include <linux/filter.h>
+#else
+struct sock_filter { unsigned short code; unsigned char jt, jf; unsigned int k; };
+struct sock_fprog { unsigned short len; struct sock_filter *filter; };
 #endif
 #include <signal.h>
 #include <time.h>
