@@ -2,7 +2,12 @@
 
 import { describe, expect, test } from "bun:test";
 import { release } from "node:os";
-import { type ReusePortSteering, UdpSocket } from "../../lib/index.ts";
+import {
+  type ReusePortSteering,
+  type SocketAddress,
+  UdpSocket,
+  UnixDatagram,
+} from "../../lib/index.ts";
 import { NO_OFFLOAD_REASON } from "../tools/offload.ts";
 import { expectedIndex, Group, openClients, placements } from "../tools/reuse-port.ts";
 import { HAS_IPV6, sequence, thrown } from "../tools/sockets.ts";
@@ -41,7 +46,7 @@ async function expectPlaced(
   expect(await placements(group, clients, payloads)).toEqual(expected);
 }
 
-function closeAll(sockets: readonly UdpSocket[]): void {
+function closeAll(sockets: readonly (UdpSocket | UnixDatagram)[]): void {
   for (const socket of sockets) socket.close();
 }
 
@@ -203,6 +208,38 @@ describe("the order of the group", () => {
     const fd = (group.sockets[1] as UdpSocket).intoFd() as number;
     group.sockets[1] = await UdpSocket.fromFd(fd);
     expect(await placesOf(group, 6)).toEqual([0, 1, 2, 0, 1, 2]);
+  });
+
+  test("is kept while a duplicate of the descriptor is open", async () => {
+    await using group = await Group.open(3, IPV4);
+    group.sockets[0]?.setReusePortSteering({ offset: 0, bytes: 4, sockets: 3 });
+    const [left, right] = await UnixDatagram.pair();
+    const crashing = group.sockets[1] as UdpSocket;
+    await left.sendFds(new Uint8Array(1), [crashing.asRawIo() as number]);
+    using received = await right.recvFds(new Uint8Array(1), { fdsMax: 1 });
+    crashing.close();
+    closeAll([left, right]);
+    const [client] = (await openClients(1, { ...IPV4, port: group.port })) as [UdpSocket];
+    await client.send(flowPayload(4));
+    group.sockets[1] = await UdpSocket.fromFd(received.intoFds()[0] as number);
+    expect(group.drain().map(({ length }) => length)).toEqual([0, 1, 0]);
+    expect(await placesOf(group, 6)).toEqual([0, 1, 2, 0, 1, 2]);
+    client.close();
+  });
+
+  test("counts only sockets of the same address", async () => {
+    await using other = await Group.open(1, IPV4);
+    await using group = new Group({ hostname: "127.0.0.2" });
+    const { port } = other.sockets[0]?.localAddr as SocketAddress;
+    await group.add(port);
+    await group.add();
+    group.sockets[0]?.setReusePortSteering({ offset: 0, bytes: 4, sockets: 2 });
+    await using all = new Group({ hostname: "0.0.0.0" });
+    await all.add(port);
+    const clients = await openClients(4, { hostname: "127.0.0.2", port });
+    const payloads = sequence(4).map((flow) => flowPayload(flow));
+    expect(await placements(group, clients, payloads)).toEqual([0, 1, 0, 1]);
+    closeAll(clients);
   });
 
   test("of another group is not affected", async () => {

@@ -32,9 +32,9 @@ export class Group implements AsyncDisposable {
     return this.sockets[0]?.localAddr.port ?? 0;
   }
 
-  /** Binds another socket. */
-  async add(): Promise<UdpSocket> {
-    const socket = await UdpSocket.bind({ ...this.#options, port: this.port });
+  /** Binds another socket, at the port of the first one. */
+  async add(port: number = this.port): Promise<UdpSocket> {
+    const socket = await UdpSocket.bind({ ...this.#options, port });
     this.sockets.push(socket);
     return socket;
   }
