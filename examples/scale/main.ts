@@ -6,11 +6,11 @@
 import type { PartResult } from "./checks.ts";
 import { runCores } from "./cores/run.ts";
 
-/** The parts, in order. */
+/** The parts, in order. Those of several machines run with `runMachines` of ./machines/run.ts. */
 const PARTS: readonly (() => Promise<PartResult>)[] = [runCores];
 
-/** The demonstration fails if it takes longer. */
-const MS_MAX = 60_000;
+/** The demonstration takes some seconds for each part. On a busy machine it may take this long. */
+const MS_MAX = 110_000;
 
 const startMs = performance.now();
 const limit = setTimeout(() => {
