@@ -215,14 +215,13 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
    * flow ID or a QUIC connection ID (SO_ATTACH_REUSEPORT_CBPF). A flow then stays on its socket when
    * the address of its client changes, which the default, a hash of the addresses, does not ensure.
    *
-   * The setting belongs to the group: the sockets with the same address and port, over which this call
-   * on one of them has effect. It remains until it is replaced or removed, or the last socket is closed.
+   * The setting belongs to the group: the sockets with the same address and port. Any of them can
+   * set it. It remains until it is replaced or removed, or the last socket is closed.
    * Sockets that join later are included. The index of a socket is its place in the order in which the
    * group was bound, from 0. When a socket is closed, the last one takes its index, so flows move.
    *
-   * Chosen by the hash of the addresses, as without this setting, are the sockets for datagrams that
-   * are too short for the field, and for those whose index no socket has, since the group has fewer
-   * sockets than `sockets`.
+   * Datagrams that are too short for the field are assigned by the hash of the addresses, as without
+   * this setting. So are those whose index no socket has, because fewer than `sockets` are open.
    *
    * The kernel looks at the first datagram of a GSO or GRO message only. If one address sends several
    * flows, the receiver needs `offload: { gro: false }`, and a sender on the same host
