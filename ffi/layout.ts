@@ -21,6 +21,11 @@ export const MMSGHDR = {
 /** `struct iovec` of <sys/uio.h>. */
 export const IOVEC = { size: 16, base: 0, length: 8 } as const;
 
+/** `struct sock_fprog` of <linux/filter.h>: a classic BPF program. */
+export const SOCK_FPROG = { size: 16, length: 0, filter: 8 } as const;
+/** `struct sock_filter`: an instruction of it. */
+export const SOCK_FILTER = { size: 8 } as const;
+
 /** `struct ready` of c/shim.c. */
 export const READY = { size: 16, tokenLow: 0, tokenHigh: 4, events: 8 } as const;
 

@@ -4,8 +4,10 @@
  */
 
 import { FdVector } from "./fd-vector.ts";
+import { SOCK_FILTER, SOCK_FPROG } from "./layout.ts";
 import { type LoadedShim, loadShim, type Unavailable } from "./load.ts";
 import { addressOf, nativeBytes, ownedBuffer } from "./memory.ts";
+import { writeAddress } from "./message-vector.ts";
 import { Poller } from "./poller.ts";
 import { ReceiveVector } from "./receive-vector.ts";
 import { type EncodedAddress, SendVector } from "./send-vector.ts";
@@ -106,6 +108,19 @@ export class Native {
   /** Sets an option whose value is a struct. */
   setOption(fd: number, level: number, name: number, value: Uint8Array): number {
     return this.#shim.option_set(fd, level, name, addressOf(value), byteLengthOf(value));
+  }
+
+  /**
+   * Sets an option whose value is a classic BPF program: an array of `struct sock_filter`, at most
+   * 65535.
+   *
+   * SAFETY: this call holds `program`, and the kernel copies as many instructions as it has.
+   */
+  setFilterOption(fd: number, level: number, name: number, program: Uint8Array): number {
+    const instructions = Math.floor(byteLengthOf(program) / SOCK_FILTER.size);
+    this.#scratch[SOCK_FPROG.length / 4] = instructions & 0xffff;
+    writeAddress(this.#scratch, SOCK_FPROG.filter / 4, addressOf(program));
+    return this.#shim.option_set(fd, level, name, this.#scratchAddress, SOCK_FPROG.size);
   }
 
   /** Reads an option whose value is a C `int` into `scratch[0]`. */

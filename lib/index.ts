@@ -27,6 +27,7 @@ export type { Capabilities, MetadataOptions } from "./datagram/metadata-options.
 export type { Payload, Sendable, Target } from "./datagram/payload.ts";
 export type { RecvRange, SendRange } from "./datagram/ranges.ts";
 export { RecvMeta } from "./datagram/recv-meta.ts";
+export type { ReusePortSteering, SteeringOrigin } from "./datagram/reuse-port-steering.ts";
 export type { Ecn, SendMeta } from "./datagram/send-meta.ts";
 export type { TransportError } from "./datagram/transport-error.ts";
 export type { Membership, TransmitClock } from "./datagram/udp-interface.ts";

@@ -6,6 +6,7 @@ import { typeError } from "../support/check.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 import type { SocketCounters } from "./counters.ts";
 import type { Capabilities, MetadataOptions } from "./metadata-options.ts";
+import type { ReusePortSteering } from "./reuse-port-steering.ts";
 import type { TransportError } from "./transport-error.ts";
 
 /** The clock of transmit times. */
@@ -53,6 +54,8 @@ export interface UdpControls {
   addMembership(membership: Membership): void;
   dropMembership(membership: Membership): void;
   setTransmitTimes(clock: TransmitClock): void;
+  setReusePortSteering(steering: ReusePortSteering): void;
+  removeReusePortSteering(): void;
   readonly transmitClockNs: bigint;
   readonly mayFragment: boolean;
   readonly pathMtu: number | undefined;

@@ -1,6 +1,7 @@
 /** Constants of Linux, as its headers define them for x64 and arm64. */
 
 /** errno(3). */
+export const ENOENT = 2;
 export const EIO = 5;
 export const EBADF = 9;
 export const EAGAIN = 11;
@@ -47,7 +48,9 @@ export const SO_MARK = 36;
 export const SO_PROTOCOL = 38;
 export const SO_RXQ_OVFL = 40;
 export const SO_PEEK_OFF = 42;
+export const SO_ATTACH_REUSEPORT_CBPF = 51;
 export const SO_TXTIME = 61;
+export const SO_DETACH_REUSEPORT_BPF = 68;
 export const SCM_RIGHTS = 1;
 export const SCM_TXTIME = 61;
 export const SO_RCVMARK = 75;

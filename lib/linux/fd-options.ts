@@ -46,4 +46,9 @@ export class FdOptions {
   setBytes(level: number, name: number, value: Uint8Array, about?: string): void {
     checkResult(this.native.setOption(this.#fd, level, name, value), "setsockopt", about);
   }
+
+  /** Sets an option whose value is a classic BPF program: an array of `struct sock_filter`. */
+  setFilter(level: number, name: number, program: Uint8Array): void {
+    checkResult(this.native.setFilterOption(this.#fd, level, name, program), "setsockopt");
+  }
 }

@@ -3,6 +3,7 @@
 import type { Native } from "../../ffi/native.ts";
 import type { NetworkInterface } from "../address/interfaces.ts";
 import { METADATA_KINDS, type MetadataOptions } from "../datagram/metadata-options.ts";
+import { checkReusePortSteering, type ReusePortSteering } from "../datagram/reuse-port-steering.ts";
 import type { Membership, TransmitClock, UdpControls } from "../datagram/udp-interface.ts";
 import { rangeError } from "../support/check.ts";
 import { checkResult, SocketError } from "../support/errors.ts";
@@ -47,6 +48,7 @@ import {
 } from "./constants.ts";
 import { FdOptions } from "./fd-options.ts";
 import { MulticastOptions } from "./multicast.ts";
+import { attachSteering, detachSteering } from "./reuse-port-steering.ts";
 import { TrafficClass } from "./traffic-class.ts";
 
 /** IP_PMTUDISC_DONT, _WANT, _DO and _PROBE of <linux/in.h>. */
@@ -246,6 +248,14 @@ export class IpSocketOptions implements UdpControls {
   setFreebind(): void {
     if (this.#isIPv6) this.#options.setInt(IPPROTO_IPV6, IPV6_FREEBIND, 1);
     else this.#options.setInt(IPPROTO_IP, IP_FREEBIND, 1);
+  }
+
+  setReusePortSteering(steering: ReusePortSteering): void {
+    attachSteering(this.#options, checkReusePortSteering(steering));
+  }
+
+  removeReusePortSteering(): void {
+    detachSteering(this.#options);
   }
 
   setTransmitTimes(clock: TransmitClock): void {

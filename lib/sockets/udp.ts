@@ -9,6 +9,7 @@ import {
   METADATA_KINDS,
   type MetadataOptions,
 } from "../datagram/metadata-options.ts";
+import { checkReusePortSteering, type ReusePortSteering } from "../datagram/reuse-port-steering.ts";
 import { DSCP_MAX } from "../datagram/send-meta.ts";
 import type { TransportError } from "../datagram/transport-error.ts";
 import {
@@ -207,6 +208,49 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
   leaveReusePort(): void {
     if (this.isClosed) throw closedError("leaveReusePort");
     leaveReusePort(this._engine.fd, this.localAddr, this.peerAddr);
+  }
+
+  /**
+   * Makes the kernel choose a socket of the `reusePort` group by a field of each datagram, such as a
+   * flow ID or a QUIC connection ID (SO_ATTACH_REUSEPORT_CBPF). A flow then stays on its socket when
+   * the address of its client changes, which the default, a hash of the addresses, does not ensure.
+   *
+   * The setting belongs to the group: the sockets with the same address and port. Any of them can
+   * set it. It remains until it is replaced or removed, or the last socket is closed.
+   * Sockets that join later are included. The index of a socket is its place in the order in which the
+   * group was bound, from 0. When a socket is closed, the last one takes its index, so flows move.
+   *
+   * Datagrams that are too short for the field are assigned by the hash of the addresses, as without
+   * this setting. So are those whose index no socket has, because fewer than `sockets` are open.
+   *
+   * The kernel looks at the first datagram of a GSO or GRO message only. If one address sends several
+   * flows, the receiver needs `offload: { gro: false }`, and a sender on the same host
+   * `offload: { gso: false }`.
+   *
+   * @example
+   * ```ts
+   * // Flows have a 32-bit ID at the start of each datagram.
+   * const shared = { hostname: "127.0.0.1", reusePort: true };
+   * const first = await UdpSocket.bind(shared); // index 0
+   * const second = await UdpSocket.bind({ ...shared, port: first.localAddr.port }); // index 1
+   * first.setReusePortSteering({ offset: 0, bytes: 4, sockets: 2 });
+   * ```
+   * @throws TypeError or RangeError for invalid settings.
+   * @throws SocketError with code `EINVAL` if the socket was opened without `reusePort`, and with code
+   * `ERR_NOT_SUPPORTED` without the native backend.
+   */
+  setReusePortSteering(steering: ReusePortSteering): void {
+    this._engine.controls.setReusePortSteering(checkReusePortSteering(steering));
+  }
+
+  /**
+   * Removes the setting of `setReusePortSteering` from the group, if it has one (Linux 5.3,
+   * SO_DETACH_REUSEPORT_BPF): sockets are chosen by a hash of the addresses again.
+   *
+   * @throws SocketError as `setReusePortSteering`.
+   */
+  removeReusePortSteering(): void {
+    this._engine.controls.removeReusePortSteering();
   }
 
   /**

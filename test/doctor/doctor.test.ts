@@ -254,7 +254,6 @@ describe("the arguments of datagram-socket", () => {
     const { exitCode, stdout, stderr } = await runProgram(["--version"]);
     expect([exitCode, stdout, stderr]).toEqual([0, `${version}\n`, ""]);
   });
-  });
 });
 
 describe("bin.js under Node", () => {

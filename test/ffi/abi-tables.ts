@@ -1,6 +1,6 @@
 /** The constants, structs and layouts that layout.test.ts compares with the C headers. */
 
-import { IOVEC, MMSGHDR } from "../../ffi/layout.ts";
+import { IOVEC, MMSGHDR, SOCK_FILTER, SOCK_FPROG } from "../../ffi/layout.ts";
 
 /** Constants of the shim that no header defines. */
 export const SHIM_ONLY: ReadonlySet<string> = new Set([
@@ -128,6 +128,10 @@ export const LAYOUT_NUMBERS: readonly [expression: string, value: number][] = [
   ["sizeof(struct iovec)", IOVEC.size],
   ["offsetof(struct iovec, iov_base)", IOVEC.base],
   ["offsetof(struct iovec, iov_len)", IOVEC.length],
+  ["sizeof(struct sock_fprog)", SOCK_FPROG.size],
+  ["offsetof(struct sock_fprog, len)", SOCK_FPROG.length],
+  ["offsetof(struct sock_fprog, filter)", SOCK_FPROG.filter],
+  ["sizeof(struct sock_filter)", SOCK_FILTER.size],
 ];
 
 /** Constants of lib/ that are sizes or offsets of C structs, and their C expressions. */
@@ -143,6 +147,7 @@ export const LAYOUT_CONSTANTS: { readonly [name: string]: string } = {
   HEADER_BYTES: "sizeof(struct cmsghdr)",
   LEVEL_WORD: "(offsetof(struct cmsghdr, cmsg_level) / 4)",
   TYPE_WORD: "(offsetof(struct cmsghdr, cmsg_type) / 4)",
+  INSTRUCTION_BYTES: "sizeof(struct sock_filter)",
   DATA_WORD: "(sizeof(struct cmsghdr) / 4)",
 };
 
@@ -162,6 +167,12 @@ export const HEADERS: string = `
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <poll.h>
+#if __has_include(<linux/filter.h>)
+#include <linux/filter.h>
+#else
+struct sock_filter { unsigned short code; unsigned char jt, jf; unsigned int k; };
+struct sock_fprog { unsigned short len; struct sock_filter *filter; };
+#endif
 #include <signal.h>
 #include <time.h>
 #include <sys/epoll.h>

@@ -46,6 +46,14 @@ export class BunControls implements UdpControls {
     throw unsupportedError("clock_gettime", "transmit times need the native backend");
   }
 
+  setReusePortSteering(): void {
+    throw unsupported("setsockopt", "setReusePortSteering");
+  }
+
+  removeReusePortSteering(): void {
+    throw unsupported("setsockopt", "removeReusePortSteering");
+  }
+
   setBroadcast(enabled: boolean): void {
     this.#configure((socket) => socket.setBroadcast(enabled));
   }

@@ -17,7 +17,42 @@ const QUEUE = {
   tests: ["test/linux/error-queue.test.ts", "test/linux/transport-errors.test.ts"],
 };
 
+const STEERING = {
+  file: "lib/linux/reuse-port-steering.ts",
+  tests: ["test/linux/reuse-port-steering.test.ts"],
+};
+
 export const mutants: readonly Mutant[] = [
+  {
+    ...STEERING,
+    name: "a datagram too short for the steering field reaches the first socket",
+    find: "{ code: IF_AT_LEAST, operand: bytes, ifFalse: TO_HASH },",
+    replace: "{ code: IF_AT_LEAST, operand: 0, ifFalse: TO_HASH },",
+  },
+  {
+    ...STEERING,
+    name: "a connection ID that ends before the steering field is read beyond its end",
+    find: "{ code: IF_AT_LEAST, operand: idBytesMin, ifFalse: TO_HASH },",
+    replace: "{ code: IF_AT_LEAST, operand: 0, ifFalse: TO_HASH },",
+  },
+  {
+    ...STEERING,
+    name: "masked steering bits are not moved to bit 0",
+    find: "31 - Math.clz32(mask & -mask)",
+    replace: "0 * Math.clz32(mask & -mask)",
+  },
+  {
+    ...STEERING,
+    name: "QUIC packets with a short header are steered as those with a long one",
+    find: "const SHORT_ID_OFFSET = 1;",
+    replace: "const SHORT_ID_OFFSET = 6;",
+  },
+  {
+    ...STEERING,
+    name: "removing steering that is not set fails",
+    find: "if (error instanceof SocketError && error.errno === ENOENT) return;",
+    replace: "if (error instanceof SocketError && error.errno === 0) return;",
+  },
   {
     ...CMSG,
     name: "a control message that exceeds the space is read",
