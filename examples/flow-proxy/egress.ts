@@ -4,7 +4,7 @@
  * ID through the tunnel.
  *
  * Serves any number of ingresses: a flow is identified by the address of its ingress and its flow
- * ID. Ingresses are not authenticated, so the tunnel belongs in a trusted network.
+ * ID. In a plain tunnel ingresses are not authenticated: it belongs in a trusted network.
  */
 
 import {
@@ -31,7 +31,9 @@ import type { ProxySocket } from "./open-socket.ts";
 import { REPLY_FACTOR } from "./reply-allowance.ts";
 import { ReplyQueue } from "./reply-queue.ts";
 import { type Runtime, systemRuntime } from "./runtime.ts";
+import { listenForTunnels } from "./tunnel.ts";
 import { type FlowId, slotOf, TunnelDatagram } from "./tunnel-datagram.ts";
+import type { TunnelSecurity } from "./tunnel-security.ts";
 import { type FlowContext, UpstreamFlow } from "./upstream-flow.ts";
 
 /** The buffer size to request for an upstream socket, which carries the traffic of one client. */
@@ -51,6 +53,8 @@ export interface EgressOptions {
   /** See `ReplyAllowance`. Default: `REPLY_FACTOR`. */
   readonly replyFactor?: number | undefined;
   readonly backend?: Backend | undefined;
+  /** Absent: the tunnel is plain. */
+  readonly security?: TunnelSecurity | undefined;
   /** Default: the operating system. */
   readonly runtime?: Runtime | undefined;
 }
@@ -61,7 +65,7 @@ type FlowsBySlot = Map<number, UpstreamFlow>;
 /** A running egress. */
 export class Egress {
   readonly #options: EgressOptions;
-  readonly #counters: EndpointCounters = newEndpointCounters();
+  readonly #counters: EndpointCounters;
   readonly #runtime: Runtime;
   readonly #tunnelSocket: ProxySocket;
   readonly #flows: FlowTable<UpstreamFlow>;
@@ -76,8 +80,13 @@ export class Egress {
   readonly #sendBatches: SendBatch[] = [];
   #sendingCount = 0;
 
-  private constructor(tunnelSocket: ProxySocket, options: EgressOptions) {
+  private constructor(
+    tunnelSocket: ProxySocket,
+    counters: EndpointCounters,
+    options: EgressOptions,
+  ) {
     const { runtime = systemRuntime } = options;
+    this.#counters = counters;
     this.#options = options;
     this.#runtime = runtime;
     this.#tunnelSocket = tunnelSocket;
@@ -104,8 +113,11 @@ export class Egress {
 
   /** @throws SocketError if the tunnel socket cannot be opened. */
   static async open(options: EgressOptions): Promise<Egress> {
-    const { listen, backend, runtime = systemRuntime } = options;
-    return new Egress(await runtime.openSocket({ ...listen, backend }), options);
+    const { listen, backend, security, runtime = systemRuntime } = options;
+    const counters = newEndpointCounters();
+    const { drops } = counters;
+    const tunnelSocket = await listenForTunnels(listen, { runtime, backend, security, drops });
+    return new Egress(tunnelSocket, counters, options);
   }
 
   /** The address that ingresses send to. */

@@ -28,7 +28,9 @@ import { hostOf } from "./host-flows.ts";
 import type { ProxySocket } from "./open-socket.ts";
 import { REPLY_FACTOR, ReplyAllowance } from "./reply-allowance.ts";
 import { type Runtime, systemRuntime } from "./runtime.ts";
+import { connectTunnel } from "./tunnel.ts";
 import { FLOW_SLOTS, type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
+import type { TunnelSecurity } from "./tunnel-security.ts";
 
 /** The first flow ID is below: 2^29 more IDs then have at most 4 bytes (RFC 9000, section 16). */
 const FIRST_FLOW_ID_MAX = 2 ** 29;
@@ -44,6 +46,8 @@ export interface IngressOptions {
   /** See `ReplyAllowance`. Default: `REPLY_FACTOR`. */
   readonly replyFactor?: number | undefined;
   readonly backend?: Backend | undefined;
+  /** Absent: the tunnel is plain. */
+  readonly security?: TunnelSecurity | undefined;
   /** The first flow ID. Default: random. */
   readonly firstFlowId?: number | undefined;
   /** Default: the operating system. */
@@ -66,7 +70,7 @@ class ClientFlow extends FlowEntry {
 
 /** A running ingress. */
 export class Ingress {
-  readonly #counters: EndpointCounters = newEndpointCounters();
+  readonly #counters: EndpointCounters;
   readonly #clientSocket: ProxySocket;
   readonly #tunnelSocket: ProxySocket;
   readonly #flows: FlowTable<ClientFlow>;
@@ -82,9 +86,11 @@ export class Ingress {
   private constructor(
     clientSocket: ProxySocket,
     tunnelSocket: ProxySocket,
+    counters: EndpointCounters,
     options: IngressOptions,
   ) {
     const { runtime = systemRuntime } = options;
+    this.#counters = counters;
     this.#clientSocket = clientSocket;
     this.#tunnelSocket = tunnelSocket;
     this.#replyFactor = options.replyFactor ?? REPLY_FACTOR;
@@ -112,12 +118,18 @@ export class Ingress {
     }).run();
   }
 
-  /** @throws SocketError if a socket cannot be opened. */
+  /**
+   * @throws SocketError if a socket cannot be opened.
+   * @throws TunnelError as `connectTunnel` does.
+   */
   static async open(options: IngressOptions): Promise<Ingress> {
-    const { listen, tunnel: connect, backend, runtime = systemRuntime } = options;
+    const { listen, tunnel, backend, security, runtime = systemRuntime } = options;
+    const counters = newEndpointCounters();
+    const { drops } = counters;
     const clientSocket = await runtime.openSocket({ ...listen, backend });
     try {
-      return new Ingress(clientSocket, await runtime.openSocket({ connect, backend }), options);
+      const tunnelSocket = await connectTunnel(tunnel, { runtime, backend, security, drops });
+      return new Ingress(clientSocket, tunnelSocket, counters, options);
     } catch (error) {
       clientSocket.close();
       throw error;

@@ -18,10 +18,15 @@ export interface TransportOptions {
   readonly datagramsMax?: number | undefined;
   /** The congestion control. Default `"cubic"`. */
   readonly congestionControl?: "reno" | "cubic" | "bbr" | undefined;
-  /** The key and certificate, for servers. */
+  /** The key and certificate: for servers, and for clients whose server requires one. */
   readonly identity?: Identity | undefined;
   /** The certificates in PEM that a client trusts. Absent: it does not verify the server. */
   readonly trusted?: string | undefined;
+  /**
+   * Whether the peer must have a certificate, any at all: TLS verifies only that the peer has its key.
+   * The application compares `peerCertificate` with those that it knows. Default false.
+   */
+  readonly acceptsAnyCertificate?: boolean | undefined;
 }
 
 const UDP_PAYLOAD_BYTES_MAX = 65_527;
@@ -39,10 +44,11 @@ export function makeConfig(quiche: Quiche, options: TransportOptions): NativeCon
     congestionControl = "cubic",
     identity,
     trusted,
+    acceptsAnyCertificate = false,
   } = options;
   const config = quiche.Config.withBoringSslCtx(
-    trusted !== undefined,
-    false,
+    trusted !== undefined || acceptsAnyCertificate,
+    acceptsAnyCertificate,
     trusted === undefined ? null : Buffer.from(trusted),
     identity === undefined ? null : [Buffer.from(identity.key)],
     identity === undefined ? null : [Buffer.from(identity.certificate)],

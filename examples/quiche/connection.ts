@@ -100,6 +100,11 @@ export class QuicConnection implements StreamOwner, Timed {
     return new TextDecoder().decode(this.native.applicationProto());
   }
 
+  /** The certificate of the peer in DER; absent if it has sent none. */
+  get peerCertificate(): Uint8Array | undefined {
+    return this.native.peerCertChain()?.[0];
+  }
+
   get stats(): NativeStats {
     return this.native.stats();
   }
@@ -132,6 +137,17 @@ export class QuicConnection implements StreamOwner, Timed {
     this.native.dgramSend(bytes);
     this.wake();
     return true;
+  }
+
+  /** The number of DATAGRAMs that wait for the congestion control. */
+  get datagramsQueued(): number {
+    return this.native.dgramSendQueueLen();
+  }
+
+  /** Sends a packet that the peer must acknowledge: the connection does not become idle. */
+  keepAlive(): void {
+    this.native.sendAckEliciting();
+    this.wake();
   }
 
   /** Closes the connection with a code of the application. `closed` resolves later. */
