@@ -19,12 +19,18 @@ Usage:
 
 Addresses are host:port or [IPv6]:port. With --listen, port 0 selects a free port, which is printed.
 
+  main.ts --secure                            the demo, with the secure tunnel
+
 Options:
   --listen, --tunnel, --upstream, --target    addresses, see above
   --max-flows N      maximum number of flows, 1..30000 (default 4096); ingress, egress, demo
   --idle-timeout S   seconds until an idle flow is removed (default 30); ingress, egress, demo
   --reply-factor N   until a client has sent again after a reply, the replies are limited to N times
                      what it has sent, 1..1000 (default 3); ingress, egress, demo
+  --secure           encrypt and authenticate the tunnel (QUIC); ingress, egress, demo
+  --identity FILE    with --secure: the key and certificate of this end in PEM; made if missing
+  --peer P           with --secure: the SHA-256 fingerprint of the other end's certificate, or a file
+                     with that certificate; egress: also several, one for each ingress
   --clients N        number of clients, 1..10000 (default 64); load, demo
   --duration S       seconds to run (default: load, demo 5; others until SIGINT or SIGTERM)
   --backend NAME     native or portable (default: native where it works)
@@ -56,6 +62,16 @@ export interface Config {
   readonly durationMs: number | undefined;
   readonly backend: Backend | undefined;
   readonly json: boolean;
+  /** Absent: the tunnel is plain. */
+  readonly secure: SecureConfig | undefined;
+}
+
+/** The settings of the secure tunnel. The demo has its own certificates. */
+export interface SecureConfig {
+  /** The file with the key and the certificate of this end. */
+  readonly identity: string | undefined;
+  /** The fingerprints of the other end's certificates, or files with them. */
+  readonly peers: readonly string[];
 }
 
 const ADDRESSES = ["listen", "tunnel", "upstream", "target"] as const;
@@ -69,6 +85,9 @@ const OPTIONS = {
   "max-flows": { type: "string" },
   "idle-timeout": { type: "string" },
   "reply-factor": { type: "string" },
+  secure: { type: "boolean" },
+  identity: { type: "string" },
+  peer: { type: "string", multiple: true },
   clients: { type: "string" },
   duration: { type: "string" },
   backend: { type: "string" },
@@ -79,13 +98,14 @@ type Option = keyof typeof OPTIONS;
 
 const COMMON: readonly Option[] = ["duration", "backend", "json", "help"];
 
-const FLOW_OPTIONS: readonly Option[] = ["max-flows", "idle-timeout", "reply-factor"];
+const FLOW_OPTIONS: readonly Option[] = ["max-flows", "idle-timeout", "reply-factor", "secure"];
+const END_OPTIONS: readonly Option[] = [...FLOW_OPTIONS, "identity", "peer"];
 
 /** The required addresses of each role, and the other options it accepts. */
 const ROLES: Record<Role, { required: readonly AddressOption[]; optional: readonly Option[] }> = {
   demo: { required: [], optional: ["clients", ...FLOW_OPTIONS] },
-  ingress: { required: ["listen", "tunnel"], optional: FLOW_OPTIONS },
-  egress: { required: ["listen", "upstream"], optional: FLOW_OPTIONS },
+  ingress: { required: ["listen", "tunnel"], optional: END_OPTIONS },
+  egress: { required: ["listen", "upstream"], optional: END_OPTIONS },
   origin: { required: ["listen"], optional: [] },
   load: { required: ["target"], optional: ["clients"] },
 };
@@ -126,6 +146,7 @@ export async function readCommandLine(args: readonly string[]): Promise<Config |
     if (text !== undefined) addresses[name] = await parseAddress(name, text);
   }
   const hasLoad = role === "demo" || role === "load";
+  const backend = parseBackend(values.backend ?? process.env.DATAGRAM_SOCKET_BACKEND);
   return {
     role,
     ...addresses,
@@ -137,8 +158,9 @@ export async function readCommandLine(args: readonly string[]): Promise<Config |
       max: REPLY_FACTOR_MAX,
     }),
     clients: parseInteger(values, "clients", { fallback: 64, max: CLIENTS_MAX }),
-    backend: parseBackend(values.backend ?? process.env.DATAGRAM_SOCKET_BACKEND),
+    backend,
     json: values.json ?? false,
+    secure: secureConfig(role, values, backend),
   };
 }
 
@@ -178,6 +200,27 @@ function checkOptions(role: Role, values: Values): void {
   for (const name of required) {
     if (values[name] === undefined) throw new UsageError(`${role} requires --${name} host:port`);
   }
+}
+
+/** Both ends must know each other: an egress that serves anyone would be an open proxy. */
+function secureConfig(
+  role: Role,
+  { secure = false, identity, peer: peers = [] }: Values,
+  backend: Backend | undefined,
+): SecureConfig | undefined {
+  if (!secure) {
+    if (identity !== undefined) throw new UsageError("--identity requires --secure");
+    if (peers.length > 0) throw new UsageError("--peer requires --secure");
+    return undefined;
+  }
+  if (backend === "portable") throw new UsageError("--secure requires the native backend");
+  if (role === "demo") return { identity, peers };
+  if (identity === undefined) throw new UsageError("--secure requires --identity FILE");
+  if (peers.length === 0) throw new UsageError("--secure requires --peer FINGERPRINT or FILE");
+  if (role === "ingress" && peers.length > 1) {
+    throw new UsageError("an ingress has one --peer, its egress");
+  }
+  return { identity, peers };
 }
 
 async function parseAddress(name: AddressOption, text: string): Promise<HostAndPort> {
