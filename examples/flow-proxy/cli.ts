@@ -4,6 +4,7 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { parseArgs } from "node:util";
 import type { Backend, HostAndPort } from "../../lib/index.ts";
+import { CONNECTION_ID_BYTES_MAX, CONNECTION_ID_BYTES_MIN } from "./connection-ids.ts";
 import { REPLY_FACTOR } from "./reply-allowance.ts";
 
 export const HELP = `Multiplexes the UDP flows of many clients over one socket.
@@ -25,6 +26,11 @@ Options:
   --listen, --tunnel, --upstream, --target    addresses, see above
   --max-flows N      maximum number of flows, 1..30000 (default 4096); ingress, egress, demo
   --idle-timeout S   seconds until an idle flow is removed (default 30); ingress, egress, demo
+  --grace S          seconds for which an idle flow is kept without getting replies (default 30);
+                     ingress, egress, demo
+  --flow-by-connection-id N
+                     with a QUIC server as the upstream whose connection IDs have N bytes, 4..20: a
+                     client whose address changes keeps its flow; ingress
   --reply-factor N   until a client has sent again after a reply, the replies are limited to N times
                      what it has sent, 1..1000 (default 3); ingress, egress, demo
   --secure           encrypt and authenticate the tunnel (QUIC); ingress, egress, demo
@@ -56,6 +62,9 @@ export interface Config {
   readonly target: HostAndPort;
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
+  readonly graceMs: number;
+  /** Absent: flows are found by the address of the client only. */
+  readonly connectionIdBytes: number | undefined;
   readonly replyFactor: number;
   readonly clients: number;
   /** How long to run. Absent: until a signal. */
@@ -84,6 +93,8 @@ const OPTIONS = {
   target: { type: "string" },
   "max-flows": { type: "string" },
   "idle-timeout": { type: "string" },
+  grace: { type: "string" },
+  "flow-by-connection-id": { type: "string" },
   "reply-factor": { type: "string" },
   secure: { type: "boolean" },
   identity: { type: "string" },
@@ -98,13 +109,19 @@ type Option = keyof typeof OPTIONS;
 
 const COMMON: readonly Option[] = ["duration", "backend", "json", "help"];
 
-const FLOW_OPTIONS: readonly Option[] = ["max-flows", "idle-timeout", "reply-factor", "secure"];
+const FLOW_OPTIONS: readonly Option[] = [
+  "max-flows",
+  "idle-timeout",
+  "grace",
+  "reply-factor",
+  "secure",
+];
 const END_OPTIONS: readonly Option[] = [...FLOW_OPTIONS, "identity", "peer"];
 
 /** The required addresses of each role, and the other options it accepts. */
 const ROLES: Record<Role, { required: readonly AddressOption[]; optional: readonly Option[] }> = {
   demo: { required: [], optional: ["clients", ...FLOW_OPTIONS] },
-  ingress: { required: ["listen", "tunnel"], optional: END_OPTIONS },
+  ingress: { required: ["listen", "tunnel"], optional: [...END_OPTIONS, "flow-by-connection-id"] },
   egress: { required: ["listen", "upstream"], optional: END_OPTIONS },
   origin: { required: ["listen"], optional: [] },
   load: { required: ["target"], optional: ["clients"] },
@@ -153,6 +170,15 @@ export async function readCommandLine(args: readonly string[]): Promise<Config |
     durationMs: parseSeconds(values, "duration", hasLoad ? LOAD_SECONDS : undefined),
     flowsMax: parseInteger(values, "max-flows", { fallback: 4096, max: FLOWS_MAX }),
     idleTimeoutMs: parseSeconds(values, "idle-timeout", 30) as number,
+    graceMs: parseSeconds(values, "grace", 30) as number,
+    connectionIdBytes:
+      values["flow-by-connection-id"] === undefined
+        ? undefined
+        : parseInteger(values, "flow-by-connection-id", {
+            fallback: 0,
+            min: CONNECTION_ID_BYTES_MIN,
+            max: CONNECTION_ID_BYTES_MAX,
+          }),
     replyFactor: parseInteger(values, "reply-factor", {
       fallback: REPLY_FACTOR,
       max: REPLY_FACTOR_MAX,
@@ -249,26 +275,27 @@ async function resolveHost(name: AddressOption, host: string): Promise<string> {
 
 function parseInteger(
   values: Values,
-  name: "max-flows" | "clients" | "reply-factor",
-  { fallback, max }: { fallback: number; max: number },
+  name: "max-flows" | "clients" | "reply-factor" | "flow-by-connection-id",
+  { fallback, min = 1, max }: { fallback: number; min?: number; max: number },
 ): number {
   const text = values[name];
   if (text === undefined) return fallback;
   const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= 1 && value <= max) return value;
-  throw new UsageError(`--${name} expected integer 1..${max}, got "${text}"`);
+  if (value >= min && value <= max) return value;
+  throw new UsageError(`--${name} expected integer ${min}..${max}, got "${text}"`);
 }
 
 /** Returns the value in milliseconds. */
 function parseSeconds(
   values: Values,
-  name: "idle-timeout" | "duration",
+  name: "idle-timeout" | "duration" | "grace",
   fallback: number | undefined,
 ): number | undefined {
   const text = values[name];
   if (text === undefined) return fallback === undefined ? undefined : fallback * 1000;
   const value = /^\d{1,9}(\.\d{1,9})?$/.test(text) ? Number(text) : Number.NaN;
-  if (value > 0 && value <= SECONDS_MAX) return value * 1000;
+  const isInRange = value <= SECONDS_MAX && (value > 0 || (value === 0 && name === "grace"));
+  if (isInRange) return value * 1000;
   throw new UsageError(`--${name} expected seconds above 0, at most ${SECONDS_MAX}, got "${text}"`);
 }
 

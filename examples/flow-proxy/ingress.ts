@@ -3,8 +3,8 @@
  * datagrams of all clients with their flow IDs through one connected socket, the tunnel. Forwards
  * replies from the tunnel to the client that their flow ID belongs to.
  *
- * Flow IDs start at a random number and are not reused, but their slots are (tunnel-datagram.ts). A
- * late reply to an expired flow, or to a flow of an earlier process, is therefore dropped and does not
+ * Flow IDs start at a random number, which is secret, and are not reused, but their slots are
+ * (tunnel-datagram.ts). A late reply to an expired flow, or to a flow of an earlier process, is therefore dropped and does not
  * reach the wrong client.
  */
 
@@ -13,9 +13,11 @@ import {
   type Backend,
   type HostAndPort,
   MAX_DATAGRAM_SIZE,
+  type RecvBatch,
   type SocketAddress,
 } from "../../lib/index.ts";
 import { newSendBatch } from "./batch-io.ts";
+import { ConnectionIds, type IdentifiedFlow } from "./connection-ids.ts";
 import {
   type EndpointCounters,
   type EndpointSnapshot,
@@ -26,14 +28,15 @@ import { FlowEntry, FlowTable } from "./flow-table.ts";
 import { batchSink, Forwarder, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
 import { hostOf } from "./host-flows.ts";
 import type { ProxySocket } from "./open-socket.ts";
+import { Rebinding } from "./rebinding.ts";
 import { REPLY_FACTOR, ReplyAllowance } from "./reply-allowance.ts";
 import { type Runtime, systemRuntime } from "./runtime.ts";
 import { connectTunnel } from "./tunnel.ts";
-import { FLOW_SLOTS, type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
+import { FLOW_SLOTS, type FlowId, SECRET_FLOW_ID_MIN, TunnelDatagram } from "./tunnel-datagram.ts";
 import type { TunnelSecurity } from "./tunnel-security.ts";
 
-/** The first flow ID is below: 2^29 more IDs then have at most 4 bytes (RFC 9000, section 16). */
-const FIRST_FLOW_ID_MAX = 2 ** 29;
+/** The first flow ID is below: as many more IDs are safe integers. */
+const FIRST_FLOW_ID_MAX = 2 ** 52;
 
 export interface IngressOptions {
   /** The address for the clients. Port 0: chosen by the system, see `localAddr`. */
@@ -48,6 +51,13 @@ export interface IngressOptions {
   readonly backend?: Backend | undefined;
   /** Absent: the tunnel is plain. */
   readonly security?: TunnelSecurity | undefined;
+  /** See `FlowTableOptions`. Default 0. */
+  readonly graceMs?: number | undefined;
+  /**
+   * The length of the connection IDs of a QUIC server as the upstream: clients are found by them when
+   * their address changes. Absent: they are not.
+   */
+  readonly connectionIdBytes?: number | undefined;
   /** The first flow ID. Default: random. */
   readonly firstFlowId?: number | undefined;
   /** Default: the operating system. */
@@ -55,8 +65,10 @@ export interface IngressOptions {
 }
 
 /** The flow of one client. */
-class ClientFlow extends FlowEntry {
-  readonly client: SocketAddress;
+class ClientFlow extends FlowEntry implements IdentifiedFlow {
+  client: SocketAddress;
+  connectionId: Uint8Array | undefined = undefined;
+  rebinding: Rebinding | undefined = undefined;
   readonly id: number;
   readonly allowance: ReplyAllowance;
 
@@ -76,6 +88,7 @@ export class Ingress {
   readonly #flows: FlowTable<ClientFlow>;
   readonly #flowsByClient = new AddressMap<ClientFlow>();
   readonly #flowsById = new Map<FlowId, ClientFlow>();
+  readonly #flowsByConnectionId: ConnectionIds<ClientFlow> | undefined;
   readonly #stopExpiry: () => void;
   readonly #replyFactor: number;
   /** The ID of the first flow in a slot that no flow has had. */
@@ -94,12 +107,17 @@ export class Ingress {
     this.#clientSocket = clientSocket;
     this.#tunnelSocket = tunnelSocket;
     this.#replyFactor = options.replyFactor ?? REPLY_FACTOR;
-    this.#nextFlowId = options.firstFlowId ?? Math.floor(Math.random() * FIRST_FLOW_ID_MAX);
+    this.#nextFlowId = options.firstFlowId ?? randomFlowId();
+    const { connectionIdBytes } = options;
+    if (connectionIdBytes !== undefined) {
+      this.#flowsByConnectionId = new ConnectionIds(connectionIdBytes);
+    }
     this.#flows = new FlowTable({
       ...options,
       onRemove: (flow) => {
         this.#flowsByClient.delete(flow.client);
         this.#flowsById.delete(flow.id);
+        this.#flowsByConnectionId?.forget(flow);
         this.#nextIdsOfFreeSlots.push(flow.id + FLOW_SLOTS);
       },
     });
@@ -162,13 +180,12 @@ export class Ingress {
     const out = newSendBatch();
     const { drops } = this.#counters;
     return batchSink(this.#tunnelSocket, out, this.#counters, (batch, i, nowMs) => {
-      const flow = this.#useFlow(batch.peerAt(i) as SocketAddress, nowMs);
+      const flow = this.#useFlow(batch, i, nowMs);
       if (flow === undefined) {
         drops.refused++;
         return;
       }
       const length = batch.lengthAt(i);
-      flow.allowance.onRequest(length);
       out.prefixVarint(flow.id).pushSlice(batch.bytes, batch.offsetAt(i), length);
     });
   }
@@ -199,13 +216,42 @@ export class Ingress {
     });
   }
 
-  /** Returns the flow of a client, a new one if necessary; `undefined` if the table is full. */
-  #useFlow(client: SocketAddress, nowMs: number): ClientFlow | undefined {
+  /** Returns the flow of a datagram, a new one if necessary; `undefined` if the table is full. */
+  #useFlow(batch: RecvBatch, i: number, nowMs: number): ClientFlow | undefined {
+    const client = batch.peerAt(i) as SocketAddress;
     const known = this.#flowsByClient.get(client);
-    if (known !== undefined) {
-      this.#flows.touch(known, nowMs);
-      return known;
+    if (known !== undefined) return this.#use(known, batch, i, nowMs);
+    const bytes = batch.lengthAt(i);
+    const found = this.#flowsByConnectionId?.find(batch.bytes, batch.offsetAt(i), bytes);
+    if (found !== undefined) {
+      return this.#follow(found, client, nowMs) ? this.#use(found, batch, i, nowMs) : found;
     }
+    const added = this.#addFlow(client, nowMs);
+    return added && this.#use(added, batch, i, nowMs);
+  }
+
+  /** Marks a flow as used by a datagram from its client's address. */
+  #use(flow: ClientFlow, batch: RecvBatch, i: number, nowMs: number): ClientFlow {
+    const bytes = batch.lengthAt(i);
+    this.#flows.touch(flow, nowMs);
+    flow.allowance.onRequest(bytes);
+    this.#flowsByConnectionId?.learn(flow, batch.bytes, batch.offsetAt(i), bytes);
+    return flow;
+  }
+
+  /** Moves a flow to another address of its client, if it is time. Returns whether it has moved. */
+  #follow(flow: ClientFlow, client: SocketAddress, nowMs: number): boolean {
+    flow.rebinding ??= new Rebinding();
+    if (!flow.rebinding.moves(flow.client, client, nowMs - flow.lastRequestMs)) return false;
+    this.#flowsByClient.delete(flow.client);
+    flow.client = client;
+    this.#flowsByClient.set(client, flow);
+    flow.allowance.restart();
+    this.#flows.move(flow, hostOf(client));
+    return true;
+  }
+
+  #addFlow(client: SocketAddress, nowMs: number): ClientFlow | undefined {
     const host = hostOf(client);
     if (!this.#flows.admit(host, nowMs)) return undefined;
     const id = this.#nextIdsOfFreeSlots.pop() ?? this.#nextFlowId++;
@@ -215,4 +261,10 @@ export class Ingress {
     this.#flows.add(flow, host, nowMs);
     return flow;
   }
+}
+
+/** Returns a random ID between `SECRET_FLOW_ID_MIN` and `FIRST_FLOW_ID_MAX`. */
+function randomFlowId(): number {
+  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
+  return Math.max(SECRET_FLOW_ID_MIN, (high * 2 ** 32 + low) % FIRST_FLOW_ID_MAX);
 }

@@ -108,7 +108,7 @@ test("the summary and the README have a row for each reason of a drop", async ()
   const endpoint: EndpointSnapshot = {
     role: "ingress",
     flows: 0,
-    flowCounters: { opened: 0, expired: 0, evicted: 0, ended: 0, refused: 0 },
+    flowCounters: { opened: 0, expired: 0, evicted: 0, ended: 0, moved: 0, refused: 0 },
     toUpstream: { datagrams: 0, bytes: 0 },
     toClients: { datagrams: 0, bytes: 0 },
     socketErrors: 0,
