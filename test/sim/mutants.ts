@@ -102,7 +102,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "idle flows do not expire",
     file: `${PROXY}/flow-table.ts`,
-    text: "nowMs - oldest.lastUsedMs < this.#idleTimeoutMs) return;",
+    text: "nowMs - oldest.lastUsedMs < this.#expiryMs) return;",
     by: "nowMs > 0) return;",
   },
   {

@@ -1,0 +1,355 @@
+/** The secure tunnel: both halves with quiche between them, over loopback. */
+
+import { afterEach, describe, expect, test } from "bun:test";
+import { Egress } from "../../examples/flow-proxy/egress.ts";
+import { Ingress } from "../../examples/flow-proxy/ingress.ts";
+import { hasPassed, runLoad } from "../../examples/flow-proxy/load-generator.ts";
+import { Origin } from "../../examples/flow-proxy/origin.ts";
+import {
+  fingerprintOfPem,
+  TUNNEL_PROTOCOL,
+  TunnelError,
+  type TunnelSecurity,
+} from "../../examples/flow-proxy/tunnel-security.ts";
+import type { CloseInfo } from "../../examples/quiche/connection.ts";
+import { type Identity, makeIdentity } from "../../examples/quiche/tls.ts";
+import { type HostAndPort, RecvMeta, type SocketAddress, UdpSocket } from "../../lib/index.ts";
+import { openClient, quiche, skipReason } from "../quiche/endpoints.ts";
+import { Relay } from "../quiche/relay.ts";
+import { closedPort, numbered, receiveNumbers, sequence, until } from "../tools/sockets.ts";
+
+const LOOPBACK: HostAndPort = { hostname: "127.0.0.1", port: 0 };
+const LIMITS = { flowsMax: 100, idleTimeoutMs: 30_000 };
+/** Packets of 1350 bytes, without what QUIC and the flow ID of 8 bytes take. */
+const PAYLOAD_BYTES_MAX = 1312;
+
+const [INGRESS, EGRESS, STRANGER] = [makeIdentity(), makeIdentity(), makeIdentity()];
+
+const opened: { close(): void }[] = [];
+
+function closeLater<T extends { close(): void }>(closable: T): T {
+  opened.push(closable);
+  return closable;
+}
+
+afterEach(() => {
+  for (const closable of opened.splice(0).reverse()) closable.close();
+});
+
+function hostAndPort({ address, port }: SocketAddress): HostAndPort {
+  return { hostname: address, port };
+}
+
+/** The security of one end, which writes to `lines`. */
+function securityOf(
+  identity: Identity,
+  peer: Identity,
+  lines: string[] = [],
+  idleTimeoutMs?: number,
+): TunnelSecurity {
+  const log = (line: string) => void lines.push(line);
+  return { quiche, identity, peers: [fingerprintOfPem(peer.certificate)], log, idleTimeoutMs };
+}
+
+async function openEgress(
+  upstream: SocketAddress,
+  { listen = LOOPBACK, lines = [] as string[], idleTimeoutMs = 5000 } = {},
+): Promise<Egress> {
+  const security = securityOf(EGRESS, INGRESS, lines, idleTimeoutMs);
+  const options = { listen, upstream: hostAndPort(upstream), security, ...LIMITS };
+  return closeLater(await Egress.open(options));
+}
+
+async function openIngress(
+  tunnel: SocketAddress,
+  { identity = INGRESS, peer = EGRESS, lines = [] as string[], idleTimeoutMs = 5000 } = {},
+): Promise<Ingress> {
+  const security = securityOf(identity, peer, lines, idleTimeoutMs);
+  const options = { listen: LOOPBACK, tunnel: hostAndPort(tunnel), security, ...LIMITS };
+  return closeLater(await Ingress.open(options));
+}
+
+async function bind(): Promise<UdpSocket> {
+  return closeLater(await UdpSocket.bind(LOOPBACK));
+}
+
+async function clientOf(ingress: Ingress): Promise<UdpSocket> {
+  return closeLater(await UdpSocket.connect(hostAndPort(ingress.localAddr)));
+}
+
+/** An upstream that echoes, and records the source ports. */
+async function openUpstream(): Promise<{ address: SocketAddress; ports: Set<number> }> {
+  const socket = await bind();
+  const ports = new Set<number>();
+  const echo = async () => {
+    const buffer = new Uint8Array(2000);
+    const meta = new RecvMeta();
+    for (;;) {
+      const { length, peer } = await socket.recvFrom(buffer);
+      ports.add((peer as SocketAddress).port);
+      await socket.sendTo(buffer.subarray(0, length), peer as SocketAddress);
+      meta.length = length;
+    }
+  };
+  echo().catch(() => {});
+  return { address: socket.localAddr, ports };
+}
+
+/** Sends requests until there is a reply. The tunnel may be connecting. */
+async function exchange(client: UdpSocket, text: string): Promise<void> {
+  const buffer = Buffer.alloc(2000);
+  for (;;) {
+    await client.send(Buffer.from(text));
+    const signal = AbortSignal.timeout(100);
+    const length = await client.recv(buffer, { signal }).catch(() => undefined);
+    if (length === undefined) continue;
+    expect(buffer.toString("utf8", 0, length)).toBe(text);
+    return;
+  }
+}
+
+describe.skipIf(skipReason !== undefined)("a secure tunnel", () => {
+  test("returns every reply under load unaltered to the right client", async () => {
+    const origin = closeLater(await Origin.open({ listen: LOOPBACK }));
+    const egress = await openEgress(origin.localAddr);
+    const ingress = await openIngress(egress.localAddr);
+    const target = hostAndPort(ingress.localAddr);
+    const report = await runLoad({ target, clients: 20, durationMs: 300 });
+    expect(hasPassed(report)).toBe(true);
+    expect([report.altered, report.misdelivered, report.duplicated]).toEqual([0, 0, 0]);
+    expect(report.replies + report.lost).toBe(report.requests);
+    expect(ingress.snapshot().flows).toBe(egress.snapshot().flows);
+    expect(ingress.snapshot().toUpstream.datagrams).toBeGreaterThanOrEqual(report.replies);
+  });
+
+  test("keeps the order of the datagrams of a flow", async () => {
+    const upstream = await bind();
+    const egress = await openEgress(upstream.localAddr);
+    const client = await clientOf(await openIngress(egress.localAddr));
+    await client.sendMany(numbered(60));
+    expect(await receiveNumbers(upstream, 60)).toEqual(sequence(60));
+  });
+
+  test("does not reveal the payloads", async () => {
+    const { address } = await openUpstream();
+    const egress = await openEgress(address);
+    await using relay = await Relay.open(egress.localAddr);
+    const seen: Buffer[] = [];
+    relay.onDatagram = (bytes) => seen.push(Buffer.from(bytes));
+    const client = await clientOf(await openIngress(relay.address));
+    await exchange(client, "a payload that nobody may read");
+    expect(seen.length).toBeGreaterThan(4);
+    expect(seen.filter((bytes) => bytes.includes("nobody may read"))).toEqual([]);
+  });
+
+  test.each([0, 1, PAYLOAD_BYTES_MAX])("forwards datagrams of %i bytes", async (length) => {
+    const upstream = await bind();
+    const egress = await openEgress(upstream.localAddr);
+    const client = await clientOf(await openIngress(egress.localAddr));
+    const payload = new Uint8Array(length).fill(7);
+    await client.send(payload);
+    const buffer = new Uint8Array(2000);
+    const request = await upstream.recvFrom(buffer);
+    expect(buffer.subarray(0, request.length)).toEqual(payload);
+    await upstream.sendTo(payload, request.peer as SocketAddress);
+    expect(await client.recv(buffer)).toBe(length);
+  });
+
+  test("counts and drops datagrams that do not fit into a packet", async () => {
+    const upstream = await bind();
+    const egress = await openEgress(upstream.localAddr);
+    const ingress = await openIngress(egress.localAddr);
+    const client = await clientOf(ingress);
+    for (const length of [PAYLOAD_BYTES_MAX + 1, 1500, 1501, 1000]) {
+      await client.send(new Uint8Array(length));
+    }
+    const buffer = new Uint8Array(2000);
+    const { length, peer } = await upstream.recvFrom(buffer);
+    expect([length, ingress.snapshot().drops.oversize]).toEqual([1000, 3]);
+    for (const bytes of [PAYLOAD_BYTES_MAX + 1, 3]) {
+      await upstream.sendTo(new Uint8Array(bytes), peer as SocketAddress);
+    }
+    expect(await client.recv(buffer)).toBe(3);
+    expect(egress.snapshot().drops.oversize).toBe(1);
+    expect(ingress.snapshot().toUpstream).toEqual({ datagrams: 1, bytes: 1008 });
+  });
+});
+
+describe.skipIf(skipReason !== undefined)("an ingress", () => {
+  test("refuses an egress with another certificate", async () => {
+    const { address } = await openUpstream();
+    const lines: string[] = [];
+    const egress = await openEgress(address, { lines });
+    const opening = openIngress(egress.localAddr, { peer: STRANGER });
+    const error = await opening.catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(TunnelError);
+    const [found, expected] = [EGRESS, STRANGER].map((one) => fingerprintOfPem(one.certificate));
+    const text = `the egress has a certificate with the fingerprint ${found}, expected ${expected}`;
+    expect((error as Error).message).toBe(text);
+    expect(lines.filter((line) => line.includes("connected"))).toEqual([]);
+  });
+
+  test("whose certificate is not permitted is refused by the egress", async () => {
+    const { address } = await openUpstream();
+    const lines: string[] = [];
+    const egress = await openEgress(address, { lines });
+    const opening = openIngress(egress.localAddr, { identity: STRANGER });
+    const error = await opening.catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(TunnelError);
+    expect((error as Error).message).toBe(
+      "the egress does not permit the certificate of this ingress",
+    );
+    expect(lines.join()).toContain(fingerprintOfPem(STRANGER.certificate));
+    expect(egress.snapshot().flowCounters.opened).toBe(0);
+  });
+
+  test("connects later to an egress that does not run yet, and counts what it drops", async () => {
+    const { address } = await openUpstream();
+    const port = await closedPort();
+    const lines: string[] = [];
+    const ingress = await openIngress(
+      (await UdpSocket.connect({ hostname: "127.0.0.1", port })).peerAddr as SocketAddress,
+      { lines, idleTimeoutMs: 100 },
+    );
+    const client = await clientOf(ingress);
+    await client.send(Buffer.from("lost"));
+    await until(() => ingress.snapshot().drops.disconnected === 1);
+    expect(lines[0]).toContain("the egress does not reply; next attempt in 0.1 s");
+    await openEgress(address, { listen: { hostname: "127.0.0.1", port } });
+    await exchange(client, "request");
+  });
+});
+
+describe.skipIf(skipReason !== undefined)("an egress", () => {
+  /** Connects to an egress with quiche itself, and returns how the connection ended. */
+  async function connectWith(
+    identity: Identity | undefined,
+    introduction: Uint8Array | undefined,
+  ): Promise<{ end: CloseInfo; opened: number }> {
+    const { address } = await openUpstream();
+    const egress = await openEgress(address, { idleTimeoutMs: 200 });
+    await using client = await openClient({
+      ...{ protocol: TUNNEL_PROTOCOL, identity, onConnection: () => {} },
+      ...{ trusted: undefined, acceptsAnyCertificate: true },
+    });
+    const connection = client.endpoint.connect(egress.localAddr);
+    await connection.established;
+    for (let i = 0; i < 10; i++) connection.sendDatagram(Uint8Array.of(5, 1, 2, 3));
+    if (introduction !== undefined) {
+      connection
+        .openStream()
+        .write(introduction, true)
+        .catch(() => {});
+    }
+    const end = await connection.closed;
+    return { end, opened: egress.snapshot().flowCounters.opened };
+  }
+
+  test("refuses a client without a certificate", async () => {
+    const { end, opened } = await connectWith(undefined, new Uint8Array(8));
+    // CRYPTO_ERROR with the alert certificate_required (RFC 9001, section 4.8; RFC 8446, section 6).
+    expect([end.by, end.code, opened]).toEqual(["peer", 0x100 + 116, 0]);
+  });
+
+  test("forwards nothing of a client that it does not permit, even before it is refused", async () => {
+    const { end, opened } = await connectWith(STRANGER, new Uint8Array(8));
+    expect([end.by, end.reason, opened]).toEqual(["peer", "certificate not permitted", 0]);
+  });
+
+  test.each([7, 9])("refuses a session ID of %i bytes", async (length) => {
+    const { end, opened } = await connectWith(INGRESS, new Uint8Array(length));
+    expect([end.by, end.reason, opened]).toEqual(["peer", "no session ID", 0]);
+  });
+
+  test("forwards nothing of a permitted client without a session", async () => {
+    const { end, opened } = await connectWith(INGRESS, undefined);
+    expect([end.by, opened]).toEqual(["timeout", 0]);
+  });
+});
+
+describe.skipIf(skipReason !== undefined)("when the connection is lost", () => {
+  const idleTimeoutMs = 300;
+
+  test("because the egress is restarted, the ingress connects again", async () => {
+    const { address, ports } = await openUpstream();
+    const egress = await openEgress(address);
+    const lines: string[] = [];
+    const ingress = await openIngress(egress.localAddr, { lines });
+    const client = await clientOf(ingress);
+    await exchange(client, "before");
+    const listen = hostAndPort(egress.localAddr);
+    egress.close();
+    await until(() => lines.some((line) => line.includes("lost: closed by the egress")));
+    await client.send(Buffer.from("meanwhile"));
+    await until(() => ingress.snapshot().drops.disconnected > 0);
+    // The egress waits for its connections before it closes its socket.
+    let restarted: Egress | undefined;
+    while (restarted === undefined) {
+      restarted = await openEgress(address, { listen }).catch(() => undefined);
+      await Bun.sleep(10);
+    }
+    await exchange(client, "after");
+    // The flows of the former process are gone.
+    expect(ports.size).toBe(2);
+  });
+
+  test("by an outage, the flows keep their upstream ports", async () => {
+    const { address, ports } = await openUpstream();
+    const egress = await openEgress(address, { idleTimeoutMs });
+    await using relay = await Relay.open(egress.localAddr);
+    const lines: string[] = [];
+    const ingress = await openIngress(relay.address, { lines, idleTimeoutMs });
+    const client = await clientOf(ingress);
+    await exchange(client, "before");
+    relay.isDown = true;
+    await until(() => lines.some((line) => line.includes("lost: the egress does not reply")));
+    relay.isDown = false;
+    await exchange(client, "after");
+    expect(lines.filter((line) => line.includes("connected from")).length).toBe(2);
+    expect([ports.size, egress.snapshot().flowCounters.opened]).toEqual([1, 1]);
+  });
+
+  test("does not end: an idle tunnel stays connected", async () => {
+    const { address } = await openUpstream();
+    const lines: string[] = [];
+    const egress = await openEgress(address, { idleTimeoutMs });
+    const ingress = await openIngress(egress.localAddr, { lines, idleTimeoutMs });
+    await Bun.sleep(3 * idleTimeoutMs);
+    expect(lines.length).toBe(1);
+    await exchange(await clientOf(ingress), "after");
+  });
+});
+
+describe.skipIf(skipReason !== undefined)("a NAT between the halves", () => {
+  test("that chooses another port does not end the session, and flows keep their ports", async () => {
+    const { address, ports } = await openUpstream();
+    const egress = await openEgress(address);
+    await using relay = await Relay.open(egress.localAddr);
+    const lines: string[] = [];
+    const client = await clientOf(await openIngress(relay.address, { lines }));
+    await exchange(client, "before");
+    for (let i = 0; i < 3; i++) {
+      await relay.rebind();
+      await exchange(client, `after ${i}`);
+    }
+    expect(lines.length).toBe(1);
+    expect([ports.size, egress.snapshot().flowCounters]).toEqual([
+      1,
+      expect.objectContaining({ opened: 1, moved: 0 }),
+    ]);
+  });
+
+  test("that passes nothing fills the queue, and what does not fit is counted", async () => {
+    const { address } = await openUpstream();
+    const egress = await openEgress(address);
+    await using relay = await Relay.open(egress.localAddr);
+    const ingress = await openIngress(relay.address);
+    const client = await clientOf(ingress);
+    relay.isDown = true;
+    await until(() => {
+      for (let i = 0; i < 50; i++) client.trySend(new Uint8Array(1000));
+      return ingress.snapshot().drops.congested > 0;
+    });
+    expect(ingress.snapshot().toUpstream.datagrams).toBeGreaterThan(1000);
+  });
+});
