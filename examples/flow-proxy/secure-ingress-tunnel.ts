@@ -15,8 +15,12 @@ import { fingerprintOf, TunnelError, type TunnelSecurity } from "./tunnel-securi
 /** The pause before the next attempt to connect: doubled with each that fails. */
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 5000;
+/** How long an attempt may take: that many times the pause before it, but no longer than a silence. */
+const ATTEMPT_FACTOR = 10;
 /** Packets that keep the connection, within the idle timeout. */
 const KEEP_ALIVES = 3;
+
+const NO_REPLY = "the egress does not reply";
 
 /** Why an attempt has ended: an error that the user must correct, or one that may pass. */
 type Failure = { readonly error: TunnelError | Error };
@@ -57,13 +61,17 @@ export class SecureIngressTunnel extends SecureTunnel {
     const egress = SocketAddress.ip(hostname, port);
     const io = await bindTowards(egress);
     const tunnel = new SecureIngressTunnel(io, egress, security, drops);
-    const failure = await tunnel.#connect(io);
+    const failure = await tunnel.#connect(io, tunnel.#idleTimeoutMs);
     if (failure?.error instanceof TunnelError) {
       tunnel.close();
       throw failure.error;
     }
     void tunnel.#maintain(failure);
     return tunnel;
+  }
+
+  get #idleTimeoutMs(): number {
+    return endpointOptions(this.#security).idleTimeoutMs;
   }
 
   protected override connectionTo(): QuicConnection | undefined {
@@ -89,11 +97,12 @@ export class SecureIngressTunnel extends SecureTunnel {
         await this.#pause(retryMs);
         retryMs = Math.min(2 * retryMs, RETRY_MS_MAX);
       }
-      if (!this.isClosed) failure = await this.#reconnect();
+      const attemptMs = Math.min(ATTEMPT_FACTOR * retryMs, this.#idleTimeoutMs);
+      if (!this.isClosed) failure = await this.#reconnect(attemptMs);
     }
   }
 
-  async #reconnect(): Promise<Failure | undefined> {
+  async #reconnect(attemptMs: number): Promise<Failure | undefined> {
     void this.#endpoint?.close({ timeoutMs: 0 });
     this.#endpoint = undefined;
     try {
@@ -103,21 +112,25 @@ export class SecureIngressTunnel extends SecureTunnel {
         return undefined;
       }
       this.useSocket(io.socket);
-      return await this.#connect(io);
+      return await this.#connect(io, attemptMs);
     } catch (error) {
       return { error: error as Error };
     }
   }
 
   /** Opens a connection, and waits until the egress has accepted or refused it. */
-  async #connect(io: BatchIo): Promise<Failure | undefined> {
+  async #connect(io: BatchIo, attemptMs: number): Promise<Failure | undefined> {
     const endpoint = new QuicEndpoint(this.#security.quiche, io, endpointOptions(this.#security));
     this.#endpoint = endpoint;
     const connection = endpoint.connect(this.#egress);
     const ended = connection.closed.then((info) => ({ error: errorOf(info) }));
-    const failure = await Promise.race([this.#introduce(connection), ended]);
+    const late = Promise.withResolvers<Failure>();
+    const timer = setTimeout(() => late.resolve({ error: new Error(NO_REPLY) }), attemptMs);
+    const failure = await Promise.race([this.#introduce(connection), ended, late.promise]);
+    clearTimeout(timer);
     if (failure !== undefined || this.isClosed) {
-      connection.close(CLOSE.wrongCertificate);
+      const isRefused = failure?.error instanceof TunnelError;
+      connection.close(isRefused ? CLOSE.wrongCertificate : CLOSE.done);
       return failure;
     }
     connection.onDatagram = (bytes) => this.deliver(bytes, undefined);
@@ -153,8 +166,8 @@ export class SecureIngressTunnel extends SecureTunnel {
 
   /** Keeps a connection alive until it ends. Returns the reason. */
   async #untilLost(connection: QuicConnection): Promise<string> {
-    const { idleTimeoutMs } = endpointOptions(this.#security);
-    const timer = setInterval(() => connection.keepAlive(), idleTimeoutMs / KEEP_ALIVES);
+    const intervalMs = this.#idleTimeoutMs / KEEP_ALIVES;
+    const timer = setInterval(() => connection.keepAlive(), intervalMs);
     const info = await connection.closed;
     clearInterval(timer);
     this.#connection = undefined;
@@ -183,7 +196,7 @@ async function bindTowards(egress: SocketAddress): Promise<BatchIo> {
 }
 
 function errorOf({ by, code, reason }: CloseInfo): Error {
-  if (by === "timeout") return new Error("the egress does not reply");
+  if (by === "timeout") return new Error(NO_REPLY);
   if (by === "peer" && code === CLOSE.wrongCertificate) {
     return new TunnelError(`the egress does not permit the certificate of this ingress`);
   }

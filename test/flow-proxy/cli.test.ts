@@ -43,6 +43,23 @@ const WRONG_COMMANDS: readonly (readonly [readonly string[], string])[] = [
   [["--duration", "0"], "--duration expected seconds"],
   [["--idle-timeout", "-1"], "--idle-timeout"],
   [["--idle-timeout", "soon"], "--idle-timeout expected seconds"],
+  [["--grace", "-1"], "--grace"],
+  [["--grace", "soon"], "--grace expected seconds"],
+  [["--flow-by-connection-id", "8"], "--flow-by-connection-id is not an option of demo"],
+  [
+    ["ingress", ...LISTEN, ...TUNNEL, "--flow-by-connection-id", "3"],
+    "--flow-by-connection-id expected integer 4..20",
+  ],
+  [["ingress", ...LISTEN, ...TUNNEL, "--identity", "x"], "--identity requires --secure"],
+  [["ingress", ...LISTEN, ...TUNNEL, "--peer", "x"], "--peer requires --secure"],
+  [["ingress", ...LISTEN, ...TUNNEL, "--secure"], "--secure requires --identity"],
+  [["ingress", ...LISTEN, ...TUNNEL, "--secure", "--identity", "x"], "--secure requires --peer"],
+  [
+    ["ingress", ...LISTEN, ...TUNNEL, "--secure", "--identity", "x", "--peer", "a", "--peer", "b"],
+    "an ingress has one --peer",
+  ],
+  [["--secure", "--backend", "portable"], "--secure requires the native backend"],
+  [["origin", ...LISTEN, "--secure"], "--secure is not an option of origin"],
   [["--backend", "quick"], "expected native or portable"],
 ];
 
@@ -93,6 +110,11 @@ test("--help prints roles, options and exit codes, and runs nothing", async () =
     "--max-flows",
     "--idle-timeout",
     "--reply-factor",
+    "--grace",
+    "--flow-by-connection-id",
+    "--secure",
+    "--identity",
+    "--peer",
     "--json",
     "Exit codes",
   ]) {

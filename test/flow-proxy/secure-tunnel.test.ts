@@ -1,6 +1,9 @@
 /** The secure tunnel: both halves with quiche between them, over loopback. */
 
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Egress } from "../../examples/flow-proxy/egress.ts";
 import { Ingress } from "../../examples/flow-proxy/ingress.ts";
 import { hasPassed, runLoad } from "../../examples/flow-proxy/load-generator.ts";
@@ -16,7 +19,15 @@ import { type Identity, makeIdentity } from "../../examples/quiche/tls.ts";
 import { type HostAndPort, RecvMeta, type SocketAddress, UdpSocket } from "../../lib/index.ts";
 import { openClient, quiche, skipReason } from "../quiche/endpoints.ts";
 import { Relay } from "../quiche/relay.ts";
-import { closedPort, numbered, receiveNumbers, sequence, until } from "../tools/sockets.ts";
+import {
+  CHILD_TIMEOUT_MS,
+  closedPort,
+  numbered,
+  receiveNumbers,
+  sequence,
+  until,
+} from "../tools/sockets.ts";
+import { RunningProxy, runProxy } from "./proxy-process.ts";
 
 const LOOPBACK: HostAndPort = { hostname: "127.0.0.1", port: 0 };
 const LIMITS = { flowsMax: 100, idleTimeoutMs: 30_000 };
@@ -352,4 +363,61 @@ describe.skipIf(skipReason !== undefined)("a NAT between the halves", () => {
     });
     expect(ingress.snapshot().toUpstream.datagrams).toBeGreaterThan(1000);
   });
+});
+
+describe.skipIf(skipReason !== undefined)("the command", () => {
+  const LISTEN = ["--listen", "127.0.0.1:0"];
+  const directory = mkdtempSync(join(tmpdir(), "datagram-socket-tunnel-"));
+  const fileOf = (name: string) => join(directory, `${name}.pem`);
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  /** Makes the identity of an end: the command does so before it fails to resolve its peer. */
+  async function makeFile(name: string): Promise<string> {
+    const peer = ["--peer", join(directory, "missing.pem")];
+    const args = ["egress", ...LISTEN, "--upstream", "127.0.0.1:9", "--secure"];
+    const { code, stderr } = await runProxy([...args, "--identity", fileOf(name), ...peer]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("missing.pem: ENOENT")]);
+    return /fingerprint of this end: ([\da-f]{64})\n/.exec(stderr)?.[1] as string;
+  }
+
+  test(
+    "makes certificates, and forwards between ends that know each other",
+    async () => {
+      const [egressPrint, ingressPrint] = [await makeFile("egress"), await makeFile("ingress")];
+      expect(statSync(fileOf("egress")).mode & 0o777).toBe(0o600);
+      expect(fingerprintOfPem(readFileSync(fileOf("egress"), "utf8"))).toBe(egressPrint);
+      const { address } = await openUpstream();
+      const secure = (name: string) => ["--secure", "--identity", fileOf(name)];
+      await using egress = await RunningProxy.start([
+        ...["egress", ...LISTEN, "--upstream", `${address}`, ...secure("egress")],
+        ...["--peer", "0".repeat(64), "--peer", fileOf("ingress")],
+      ]);
+      const towards = ["ingress", ...LISTEN, "--tunnel", egress.address];
+      // As openssl(1) prints it.
+      const withColons = egressPrint.toUpperCase().replace(/..(?!$)/g, "$&:");
+      await using ingress = await RunningProxy.start([
+        ...[...towards, ...secure("ingress"), "--peer", withColons],
+      ]);
+      const to = { hostname: "127.0.0.1", port: ingress.port };
+      await exchange(closeLater(await UdpSocket.connect(to)), "request");
+      const wrong = await runProxy([...towards, ...secure("ingress"), "--peer", ingressPrint]);
+      expect([wrong.code, wrong.stderr]).toEqual([
+        2,
+        expect.stringContaining(`${egressPrint}, expected ${ingressPrint}\n`),
+      ]);
+      expect((await ingress.stop()).summary).toMatchObject({ ingress: { flows: 1 } });
+      expect((await egress.stop()).code).toBe(0);
+    },
+    CHILD_TIMEOUT_MS,
+  );
+
+  test(
+    "runs the demo with a secure tunnel",
+    async () => {
+      const { code, stdout, stderr } = await runProxy(["--secure", "--duration", "0.3", "--json"]);
+      expect([code, JSON.parse(stdout).load.misdelivered]).toEqual([0, 0]);
+      expect(stderr).toContain("secure tunnel to 127.0.0.1:");
+    },
+    CHILD_TIMEOUT_MS,
+  );
 });
