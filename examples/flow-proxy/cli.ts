@@ -4,8 +4,10 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { parseArgs } from "node:util";
 import type { Backend, HostAndPort } from "../../lib/index.ts";
+import { PACKET_BYTES_MAX } from "../quiche/packet-io.ts";
 import { CONNECTION_ID_BYTES_MAX, CONNECTION_ID_BYTES_MIN } from "./connection-ids.ts";
 import { REPLY_FACTOR } from "./reply-allowance.ts";
+import { TUNNEL_PACKET_BYTES } from "./tunnel-security.ts";
 
 export const HELP = `Multiplexes the UDP flows of many clients over one socket.
 
@@ -37,6 +39,8 @@ Options:
   --identity FILE    with --secure: the key and certificate of this end in PEM; made if missing
   --peer P           with --secure: the SHA-256 fingerprint of the other end's certificate, or a file
                      with that certificate; egress: also several, one for each ingress
+  --packet-bytes N   with --secure: maximum length of the tunnel's UDP payloads, 1200..1600 (default
+                     1350); ingress, egress, demo
   --clients N        number of clients, 1..10000 (default 64); load, demo
   --duration S       seconds to run (default: load, demo 5; others until SIGINT or SIGTERM)
   --backend NAME     native or portable (default: native where it works)
@@ -81,6 +85,7 @@ export interface SecureConfig {
   readonly identity: string | undefined;
   /** The fingerprints of the other end's certificates, or files with them. */
   readonly peers: readonly string[];
+  readonly packetBytesMax: number;
 }
 
 const ADDRESSES = ["listen", "tunnel", "upstream", "target"] as const;
@@ -99,6 +104,7 @@ const OPTIONS = {
   secure: { type: "boolean" },
   identity: { type: "string" },
   peer: { type: "string", multiple: true },
+  "packet-bytes": { type: "string" },
   clients: { type: "string" },
   duration: { type: "string" },
   backend: { type: "string" },
@@ -115,6 +121,7 @@ const FLOW_OPTIONS: readonly Option[] = [
   "grace",
   "reply-factor",
   "secure",
+  "packet-bytes",
 ];
 const END_OPTIONS: readonly Option[] = [...FLOW_OPTIONS, "identity", "peer"];
 
@@ -231,22 +238,28 @@ function checkOptions(role: Role, values: Values): void {
 /** Both ends must know each other: an egress that serves anyone would be an open proxy. */
 function secureConfig(
   role: Role,
-  { secure = false, identity, peer: peers = [] }: Values,
+  values: Values,
   backend: Backend | undefined,
 ): SecureConfig | undefined {
+  const { secure = false, identity, peer: peers = [], "packet-bytes": packetBytes } = values;
   if (!secure) {
     if (identity !== undefined) throw new UsageError("--identity requires --secure");
     if (peers.length > 0) throw new UsageError("--peer requires --secure");
+    if (packetBytes !== undefined) throw new UsageError("--packet-bytes requires --secure");
     return undefined;
   }
   if (backend === "portable") throw new UsageError("--secure requires the native backend");
-  if (role === "demo") return { identity, peers };
+  const packetBytesMax = parseInteger(values, "packet-bytes", {
+    fallback: PACKET_BYTES_MAX,
+    ...TUNNEL_PACKET_BYTES,
+  });
+  if (role === "demo") return { identity, peers, packetBytesMax };
   if (identity === undefined) throw new UsageError("--secure requires --identity FILE");
   if (peers.length === 0) throw new UsageError("--secure requires --peer FINGERPRINT or FILE");
   if (role === "ingress" && peers.length > 1) {
     throw new UsageError("an ingress has one --peer, its egress");
   }
-  return { identity, peers };
+  return { identity, peers, packetBytesMax };
 }
 
 async function parseAddress(name: AddressOption, text: string): Promise<HostAndPort> {
@@ -275,7 +288,7 @@ async function resolveHost(name: AddressOption, host: string): Promise<string> {
 
 function parseInteger(
   values: Values,
-  name: "max-flows" | "clients" | "reply-factor" | "flow-by-connection-id",
+  name: "max-flows" | "clients" | "reply-factor" | "flow-by-connection-id" | "packet-bytes",
   { fallback, min = 1, max }: { fallback: number; min?: number; max: number },
 ): number {
   const text = values[name];

@@ -1,9 +1,11 @@
 /** A queue of received datagrams with their senders, in memory that is allocated once. */
 
 import type { RecvMeta, SocketAddress, Target } from "../../lib/index.ts";
-import { PACKET_BYTES_MAX } from "../quiche/packet-io.ts";
+import { TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
 
-/** A first in, first out queue. A datagram is shorter than the packet that it came in. */
+const SLOT_BYTES = TUNNEL_DATAGRAM_BYTES_MAX;
+
+/** A first in, first out queue. */
 export class DatagramRing {
   readonly #capacity: number;
   readonly #bytes: Uint8Array;
@@ -15,7 +17,7 @@ export class DatagramRing {
   /** Allocates the memory for `capacity` datagrams. */
   constructor(capacity: number) {
     this.#capacity = capacity;
-    this.#bytes = new Uint8Array(new ArrayBuffer(capacity * PACKET_BYTES_MAX));
+    this.#bytes = new Uint8Array(new ArrayBuffer(capacity * SLOT_BYTES));
     this.#lengths = new Uint16Array(capacity);
     this.#peers = new Array(capacity).fill(undefined);
   }
@@ -25,11 +27,11 @@ export class DatagramRing {
     return this.#length;
   }
 
-  /** Appends a copy of a datagram. Returns false if there is no room. */
+  /** Appends a copy of a datagram. Returns false if there is no room for it. */
   push(bytes: Uint8Array, peer: SocketAddress | undefined): boolean {
-    if (this.#length === this.#capacity || bytes.length > PACKET_BYTES_MAX) return false;
+    if (this.#length === this.#capacity || bytes.length > SLOT_BYTES) return false;
     const i = (this.#first + this.#length++) % this.#capacity;
-    this.#bytes.set(bytes, i * PACKET_BYTES_MAX);
+    this.#bytes.set(bytes, i * SLOT_BYTES);
     this.#lengths[i] = bytes.length;
     this.#peers[i] = peer;
     return true;
@@ -44,7 +46,7 @@ export class DatagramRing {
     const datagramLength = this.#lengths[i] as number;
     const isArray = target instanceof Uint8Array;
     const length = Math.min(datagramLength, isArray ? target.length : target.spareCapacity);
-    const start = i * PACKET_BYTES_MAX;
+    const start = i * SLOT_BYTES;
     const bytes = this.#bytes.subarray(start, start + length);
     if (isArray) target.set(bytes);
     else target.putSlice(bytes);

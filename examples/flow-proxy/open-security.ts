@@ -29,7 +29,7 @@ export function loadStack(): { readonly quiche: Quiche } | { readonly reason: st
  * @throws UsageError if one cannot be read, or there is no QUIC stack.
  */
 export async function openSecurity(
-  { identity: file, peers }: SecureConfig,
+  { identity: file, peers, packetBytesMax }: SecureConfig,
   log: (line: string) => void,
 ): Promise<TunnelSecurity> {
   const stack = loadStack();
@@ -37,15 +37,21 @@ export async function openSecurity(
   const identity = await readOption("identity", file as string, readIdentity);
   log(`fingerprint of this end: ${fingerprintOfPem(identity.certificate)}`);
   const fingerprints = peers.map((peer) => readOption("peer", peer, readFingerprint));
-  return { quiche: stack.quiche, identity, peers: await Promise.all(fingerprints), log };
+  const { quiche } = stack;
+  return { quiche, identity, peers: await Promise.all(fingerprints), packetBytesMax, log };
 }
 
 /** Returns the security of both ends, with new certificates. */
-export function makeDemoSecurity(quiche: Quiche, log: (line: string) => void): DemoSecurity {
+export function makeDemoSecurity(
+  quiche: Quiche,
+  { packetBytesMax }: SecureConfig,
+  log: (line: string) => void,
+): DemoSecurity {
+  const common = { quiche, packetBytesMax, log };
   const [ingress, egress] = [makeIdentity(), makeIdentity()];
   return {
-    ingress: { quiche, log, identity: ingress, peers: [fingerprintOfPem(egress.certificate)] },
-    egress: { quiche, log, identity: egress, peers: [fingerprintOfPem(ingress.certificate)] },
+    ingress: { ...common, identity: ingress, peers: [fingerprintOfPem(egress.certificate)] },
+    egress: { ...common, identity: egress, peers: [fingerprintOfPem(ingress.certificate)] },
   };
 }
 

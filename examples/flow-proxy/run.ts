@@ -56,7 +56,7 @@ async function runDemo(config: Config, signal: AbortSignal): Promise<number> {
       log(`secure tunnel: skipped, ${stack.reason}`);
       return 0;
     }
-    security = makeDemoSecurity(stack.quiche, log);
+    security = makeDemoSecurity(stack.quiche, config.secure, log);
   }
   const listen: HostAndPort = { hostname: "127.0.0.1", port: 0 };
   const opened: Closable[] = [];

@@ -53,7 +53,9 @@ export class SecureEgressTunnel extends SecureTunnel {
     security: TunnelSecurity,
     drops: DropCounters,
   ): Promise<SecureEgressTunnel> {
-    return new SecureEgressTunnel(await BatchIo.bind({ hostname, port }), security, drops);
+    const { packetBytesMax } = security;
+    const io = await BatchIo.bind({ hostname, port, packetBytesMax });
+    return new SecureEgressTunnel(io, security, drops);
   }
 
   protected override connectionTo(to: SocketAddress | undefined): QuicConnection | undefined {

@@ -59,7 +59,7 @@ export class SecureIngressTunnel extends SecureTunnel {
     drops: DropCounters,
   ): Promise<SecureIngressTunnel> {
     const egress = SocketAddress.ip(hostname, port);
-    const io = await bindTowards(egress);
+    const io = await bindTowards(egress, security);
     const tunnel = new SecureIngressTunnel(io, egress, security, drops);
     const failure = await tunnel.#connect(io, tunnel.#idleTimeoutMs);
     if (failure?.error instanceof TunnelError) {
@@ -106,7 +106,7 @@ export class SecureIngressTunnel extends SecureTunnel {
     void this.#endpoint?.close({ timeoutMs: 0 });
     this.#endpoint = undefined;
     try {
-      const io = await bindTowards(this.#egress);
+      const io = await bindTowards(this.#egress, this.#security);
       if (this.isClosed) {
         io.close();
         return undefined;
@@ -189,10 +189,13 @@ export class SecureIngressTunnel extends SecureTunnel {
 }
 
 /** Opens a socket at the address from which this host reaches `egress`. */
-async function bindTowards(egress: SocketAddress): Promise<BatchIo> {
+async function bindTowards(
+  egress: SocketAddress,
+  { packetBytesMax }: TunnelSecurity,
+): Promise<BatchIo> {
   const { address, port } = egress;
   using probe = await UdpSocket.connect({ hostname: address, port });
-  return BatchIo.bind({ hostname: probe.localAddr.address });
+  return BatchIo.bind({ hostname: probe.localAddr.address, packetBytesMax });
 }
 
 function errorOf({ by, code, reason }: CloseInfo): Error {

@@ -12,6 +12,9 @@ import { type Identity, makeIdentity } from "../quiche/tls.ts";
 /** The application protocol of the tunnel (ALPN). */
 export const TUNNEL_PROTOCOL = "datagram-socket-flow-proxy/1";
 
+/** The range of `packetBytesMax`: what QUIC requires, and enough for datagrams of 1500 bytes. */
+export const TUNNEL_PACKET_BYTES = { min: 1200, max: 1600 } as const;
+
 /** The length of SHA-256 in hexadecimal digits. */
 const FINGERPRINT_DIGITS = 64;
 /** Pinned certificates do not expire: the date is a formality. */
@@ -25,6 +28,8 @@ export interface TunnelSecurity {
   readonly peers: readonly string[];
   /** Called with a line for each change of the tunnel. */
   readonly log?: ((line: string) => void) | undefined;
+  /** The maximum length of the UDP payloads of the tunnel. Default `PACKET_BYTES_MAX`. */
+  readonly packetBytesMax?: number | undefined;
   /** How long a connection may be silent until it counts as lost. Default 5 s. */
   readonly idleTimeoutMs?: number | undefined;
 }

@@ -1,6 +1,5 @@
 /** The configuration of connections, and its translation for quiche. */
 
-import { PACKET_BYTES_MAX } from "./packet-io.ts";
 import type { NativeConfig, Quiche } from "./quiche.ts";
 import type { Identity } from "./tls.ts";
 
@@ -33,8 +32,12 @@ const UDP_PAYLOAD_BYTES_MAX = 65_527;
 /** The IDs of each side: one for the current path, others for paths to migrate to. */
 const CONNECTION_IDS_MAX = 4;
 
-/** Translates options for quiche. */
-export function makeConfig(quiche: Quiche, options: TransportOptions): NativeConfig {
+/** Translates options for quiche. The packets that it sends have at most `packetBytesMax` bytes. */
+export function makeConfig(
+  quiche: Quiche,
+  options: TransportOptions,
+  packetBytesMax: number,
+): NativeConfig {
   const {
     protocol,
     idleTimeoutMs = 10_000,
@@ -57,7 +60,7 @@ export function makeConfig(quiche: Quiche, options: TransportOptions): NativeCon
   config.setApplicationProtos([protocol]);
   config.setMaxIdleTimeout(idleTimeoutMs);
   config.setMaxRecvUdpPayloadSize(UDP_PAYLOAD_BYTES_MAX);
-  config.setMaxSendUdpPayloadSize(PACKET_BYTES_MAX);
+  config.setMaxSendUdpPayloadSize(packetBytesMax);
   config.setInitialMaxData(2 * streamWindowBytes);
   config.setMaxConnectionWindow(2 * streamWindowBytes);
   config.setMaxStreamWindow(streamWindowBytes);

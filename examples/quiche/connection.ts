@@ -1,7 +1,7 @@
 /** A QUIC connection: quiche's state, its streams, and the paths between the two endpoints. */
 
 import type { Ecn, SocketAddress } from "../../lib/index.ts";
-import { PACKET_BYTES_MAX, type PacketIo } from "./packet-io.ts";
+import type { PacketIo } from "./packet-io.ts";
 import { type Path, PathSet, toHostPort } from "./path.ts";
 import type { NativeConnection, NativeStats } from "./quiche.ts";
 import { QuicStream, type StreamOwner } from "./stream.ts";
@@ -233,7 +233,7 @@ export class QuicConnection implements StreamOwner, Timed {
    */
   _transmit(io: PacketIo): boolean {
     const { native } = this;
-    const packetsMax = Math.max(1, Math.floor(native.sendQuantum() / PACKET_BYTES_MAX));
+    const packetsMax = Math.max(1, Math.floor(native.sendQuantum() / io.packetBytesMax));
     for (let packets = 0; packets < packetsMax; packets++) {
       const slot = io.slot();
       if (slot === undefined) return true;

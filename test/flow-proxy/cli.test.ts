@@ -58,6 +58,8 @@ const WRONG_COMMANDS: readonly (readonly [readonly string[], string])[] = [
     ["ingress", ...LISTEN, ...TUNNEL, "--secure", "--identity", "x", "--peer", "a", "--peer", "b"],
     "an ingress has one --peer",
   ],
+  [["--packet-bytes", "1400"], "--packet-bytes requires --secure"],
+  [["--secure", "--packet-bytes", "1601"], "--packet-bytes expected integer 1200..1600"],
   [["--secure", "--backend", "portable"], "--secure requires the native backend"],
   [["origin", ...LISTEN, "--secure"], "--secure is not an option of origin"],
   [["--backend", "quick"], "expected native or portable"],

@@ -51,33 +51,35 @@ function hostAndPort({ address, port }: SocketAddress): HostAndPort {
   return { hostname: address, port };
 }
 
-/** The security of one end, which writes to `lines`. */
-function securityOf(
-  identity: Identity,
-  peer: Identity,
-  lines: string[] = [],
-  idleTimeoutMs?: number,
-): TunnelSecurity {
-  const log = (line: string) => void lines.push(line);
-  return { quiche, identity, peers: [fingerprintOfPem(peer.certificate)], log, idleTimeoutMs };
+interface EndOptions extends Partial<TunnelSecurity> {
+  readonly listen?: HostAndPort;
+  readonly peer?: Identity;
+  /** What the end logs. */
+  readonly lines?: string[];
 }
 
-async function openEgress(
-  upstream: SocketAddress,
-  { listen = LOOPBACK, lines = [] as string[], idleTimeoutMs = 5000 } = {},
-): Promise<Egress> {
-  const security = securityOf(EGRESS, INGRESS, lines, idleTimeoutMs);
-  const options = { listen, upstream: hostAndPort(upstream), security, ...LIMITS };
-  return closeLater(await Egress.open(options));
+/** The security of an end, which knows `peer`. */
+function securityOf(identity: Identity, peer: Identity, options: EndOptions): TunnelSecurity {
+  const log = (line: string) => void options.lines?.push(line);
+  const { idleTimeoutMs, packetBytesMax } = options;
+  const peers = [fingerprintOfPem(peer.certificate)];
+  return { quiche, identity, peers, log, idleTimeoutMs, packetBytesMax };
 }
 
-async function openIngress(
-  tunnel: SocketAddress,
-  { identity = INGRESS, peer = EGRESS, lines = [] as string[], idleTimeoutMs = 5000 } = {},
-): Promise<Ingress> {
-  const security = securityOf(identity, peer, lines, idleTimeoutMs);
-  const options = { listen: LOOPBACK, tunnel: hostAndPort(tunnel), security, ...LIMITS };
-  return closeLater(await Ingress.open(options));
+async function openEgress(upstream: SocketAddress, options: EndOptions = {}): Promise<Egress> {
+  const { listen = LOOPBACK } = options;
+  const security = securityOf(EGRESS, INGRESS, options);
+  return closeLater(
+    await Egress.open({ listen, upstream: hostAndPort(upstream), security, ...LIMITS }),
+  );
+}
+
+async function openIngress(egress: SocketAddress, options: EndOptions = {}): Promise<Ingress> {
+  const { identity = INGRESS, peer = EGRESS } = options;
+  const security = securityOf(identity, peer, options);
+  return closeLater(
+    await Ingress.open({ listen: LOOPBACK, tunnel: hostAndPort(egress), security, ...LIMITS }),
+  );
 }
 
 async function bind(): Promise<UdpSocket> {
@@ -164,6 +166,22 @@ describe.skipIf(skipReason !== undefined)("a secure tunnel", () => {
     expect(buffer.subarray(0, request.length)).toEqual(payload);
     await upstream.sendTo(payload, request.peer as SocketAddress);
     expect(await client.recv(buffer)).toBe(length);
+  });
+
+  test("forwards datagrams of 1500 bytes if its packets are long enough", async () => {
+    const options = { packetBytesMax: 1538 };
+    const upstream = await bind();
+    const egress = await openEgress(upstream.localAddr, options);
+    const ingress = await openIngress(egress.localAddr, options);
+    const client = await clientOf(ingress);
+    const payload = crypto.getRandomValues(new Uint8Array(1500));
+    await client.send(payload);
+    const buffer = new Uint8Array(2000);
+    const { length, peer } = await upstream.recvFrom(buffer);
+    expect(buffer.subarray(0, length)).toEqual(payload);
+    await upstream.sendTo(payload, peer as SocketAddress);
+    expect(await client.recv(buffer)).toBe(1500);
+    expect(ingress.snapshot().drops.oversize + egress.snapshot().drops.oversize).toBe(0);
   });
 
   test("counts and drops datagrams that do not fit into a packet", async () => {
