@@ -36,6 +36,8 @@ export interface StreamOptions {
 export type EcnCounts = Record<"notEct" | "ect1" | "ect0" | "ce", number>;
 
 const ECN_NAMES = ["notEct", "ect1", "ect0", "ce"] as const;
+/** DATAGRAMs are read after that many packets, so that quiche's queue does not overflow. */
+const UNREAD_PACKETS_MAX = 12;
 /** Longer than the DATAGRAM frames that fit into any UDP datagram. */
 const DATAGRAM_BYTES_MAX = 65_536;
 
@@ -66,6 +68,8 @@ export class QuicConnection implements StreamOwner, Timed {
   readonly #established = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<CloseInfo>();
   #isEstablished = false;
+  /** The packets that were received since DATAGRAMs were read. */
+  #unreadPackets = 0;
   #endError: Error | undefined;
   #migration: { readonly path: Path; readonly done: PromiseWithResolvers<void> } | undefined;
   /** The next stream IDs: bit 0 is the initiator, bit 1 is set for unidirectional streams. */
@@ -207,6 +211,7 @@ export class QuicConnection implements StreamOwner, Timed {
       // quiche closes the connection itself if the peer has violated the protocol.
       this.refusedDatagrams++;
     }
+    if (++this.#unreadPackets >= UNREAD_PACKETS_MAX && this.#isEstablished) this.#readDatagrams();
   }
 
   /** Passes what quiche has received to the application, and continues its writes. */
@@ -293,6 +298,7 @@ export class QuicConnection implements StreamOwner, Timed {
 
   #readDatagrams(): void {
     const { native, onDatagram } = this;
+    this.#unreadPackets = 0;
     if (onDatagram === undefined) return;
     for (;;) {
       const length = native.dgramRecv(datagramBuffer);

@@ -5,10 +5,16 @@
 
 import { describe, expect, test } from "bun:test";
 import { ConnectionIds } from "../../examples/flow-proxy/connection-ids.ts";
+import { Egress } from "../../examples/flow-proxy/egress.ts";
+import { Ingress } from "../../examples/flow-proxy/ingress.ts";
 import { SILENCE_MS } from "../../examples/flow-proxy/rebinding.ts";
 import { SECRET_FLOW_ID_MIN } from "../../examples/flow-proxy/tunnel-datagram.ts";
+import { download } from "../../examples/quiche/client.ts";
+import { ID_BYTES as CLIENT_ID_BYTES } from "../../examples/quiche/router.ts";
 import { encodeVarint, SocketAddress } from "../../lib/index.ts";
 import { SimNetwork, type SimSocket } from "../../lib/testing/index.ts";
+import { openClient, openServer, skipReason } from "../quiche/endpoints.ts";
+import { Relay } from "../quiche/relay.ts";
 import {
   addressOf,
   clientOf,
@@ -335,6 +341,37 @@ describe("a tunnel for which a NAT chooses another port", () => {
       expect(ports.size).toBe(2);
       expect(egress.snapshot().flowCounters).toMatchObject({ opened: 2, moved: 0 });
     });
+  });
+});
+
+describe.skipIf(skipReason !== undefined)("a QUIC client through the proxy", () => {
+  test.each([
+    { name: "keeps its path at the server", connectionIdBytes: CLIENT_ID_BYTES, opened: 1 },
+    { name: "has another path at the server without the option", opened: 2 },
+  ])("when a NAT chooses another port, $name", async ({ opened, ...options }) => {
+    await using server = await openServer();
+    const limits = { flowsMax: 10, idleTimeoutMs: IDLE_TIMEOUT_MS };
+    const loopback = { hostname: "127.0.0.1", port: 0 };
+    const upstream = { hostname: "127.0.0.1", port: server.address.port };
+    const egress = await Egress.open({ listen: loopback, upstream, ...limits });
+    const tunnel = { hostname: "127.0.0.1", port: egress.localAddr.port };
+    const ingress = await Ingress.open({ listen: loopback, tunnel, ...limits, ...options });
+    await using nat = await Relay.open(ingress.localAddr);
+    await using client = await openClient();
+    const connection = client.endpoint.connect(nat.address);
+    await connection.established;
+    await download(connection, 10_000);
+    const [accepted] = server.accepted;
+    const before = `${accepted?.peer}`;
+    const transfer = download(connection, 5_000_000);
+    await nat.rebind();
+    await transfer;
+    await download(connection, 10_000);
+    expect(`${accepted?.peer}` === before).toBe(opened === 1);
+    expect(egress.snapshot().flowCounters.opened).toBe(opened);
+    expect(ingress.snapshot().flowCounters).toMatchObject({ opened, moved: 2 - opened });
+    ingress.close();
+    egress.close();
   });
 });
 
