@@ -18,7 +18,7 @@
 import type { SocketAddress } from "../../lib/index.ts";
 
 /** How long the address of a flow must be silent until another one can take the flow. */
-export const SILENCE_MS = 500;
+export const SILENCE_MS = 250;
 
 /** The movements of one flow. Created with the first one. */
 export class Rebinding {
