@@ -330,6 +330,18 @@ describe("a tunnel for which a NAT chooses another port", () => {
     });
   });
 
+  test("a forged ingress that takes a silent flow draws few replies", async () => {
+    const firstFlowId = 2 ** 40;
+    await simulate({ firstFlowId, replies: 50, bytes: 1200 }, async (net, { egress }) => {
+      const client = clientOf(net, HOME);
+      for (let i = 0; i < 3; i++) await exchange(net, client, 1200);
+      expect((await exchange(net, client, 1200)).length).toBe(50);
+      await net.clock.sleep(SILENCE_MS);
+      expect((await forgedIngress(net, ATTACKER, firstFlowId).ask()).length).toBe(3);
+      expect(egress.snapshot().flowCounters.moved).toBe(1);
+    });
+  });
+
   test("a guessed flow ID opens a flow of its own", async () => {
     const firstFlowId = 2 ** 40;
     await simulate({ firstFlowId }, async (net, { egress }, ports) => {

@@ -338,6 +338,24 @@ describe.skipIf(skipReason !== undefined)("when the connection is lost", () => {
     expect([ports.size, egress.snapshot().flowCounters.opened]).toEqual([1, 1]);
   });
 
+  test("counts the datagrams that the connection had not sent", async () => {
+    const { address } = await openUpstream();
+    const egress = await openEgress(address);
+    await using relay = await Relay.open(egress.localAddr);
+    const ingress = await openIngress(relay.address, { idleTimeoutMs });
+    const client = await clientOf(ingress);
+    await exchange(client, "before");
+    const { datagrams: before } = ingress.snapshot().toUpstream;
+    relay.isDown = true;
+    await client.sendMany(Array.from({ length: 200 }, () => new Uint8Array(1000)));
+    await until(() => ingress.snapshot().drops.disconnected > 0);
+    const { toUpstream, drops, sockets } = ingress.snapshot();
+    expect(sockets.datagramsDropped).toBe(0);
+    // A congestion window has been sent. Datagrams that are not repeated need not arrive.
+    expect(toUpstream.datagrams - before).toBeWithin(1, 200);
+    expect(toUpstream.datagrams - before + drops.disconnected).toBe(200);
+  });
+
   test("does not end: an idle tunnel stays connected", async () => {
     const { address } = await openUpstream();
     const lines: string[] = [];
