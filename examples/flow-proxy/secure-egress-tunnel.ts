@@ -14,6 +14,7 @@ import {
   ACCEPTED,
   CLOSE,
   endpointOptions,
+  printable,
   SESSION_ID_BYTES,
   SecureTunnel,
 } from "./secure-tunnel.ts";
@@ -110,7 +111,8 @@ export class SecureEgressTunnel extends SecureTunnel {
     const { by, reason } = await connection.closed;
     this.countUnsent(connection);
     if (this.#connections.get(session) === connection) this.#connections.delete(session);
-    if (!this.isClosed) this.#log(`session ${session.address} disconnected by ${by}: ${reason}`);
+    if (!this.isClosed)
+      this.#log(`session ${session.address} disconnected by ${by}: ${printable(reason)}`);
   }
 
   #logRefusal({ peer, peerCertificate }: QuicConnection): void {

@@ -9,7 +9,13 @@ import { BatchIo } from "../quiche/batch-io.ts";
 import type { CloseInfo, QuicConnection } from "../quiche/connection.ts";
 import { QuicEndpoint } from "../quiche/driver.ts";
 import type { DropCounters } from "./counters.ts";
-import { CLOSE, endpointOptions, SESSION_ID_BYTES, SecureTunnel } from "./secure-tunnel.ts";
+import {
+  CLOSE,
+  endpointOptions,
+  printable,
+  SESSION_ID_BYTES,
+  SecureTunnel,
+} from "./secure-tunnel.ts";
 import { fingerprintOf, TunnelError, type TunnelSecurity } from "./tunnel-security.ts";
 
 /** The pause before the next attempt to connect: doubled with each that fails. */
@@ -22,8 +28,10 @@ const KEEP_ALIVES = 3;
 
 const NO_REPLY = "the egress does not reply";
 
-/** Why an attempt has ended: an error that the user must correct, or one that may pass. */
-type Failure = { readonly error: TunnelError | Error };
+/** Why an attempt has failed: a `TunnelError`, or an error that may pass. */
+interface Failure {
+  readonly error: Error;
+}
 
 /** The client of a secure tunnel. */
 export class SecureIngressTunnel extends SecureTunnel {
@@ -201,7 +209,8 @@ async function bindTowards(
 function errorOf({ by, code, reason }: CloseInfo): Error {
   if (by === "timeout") return new Error(NO_REPLY);
   if (by === "peer" && code === CLOSE.wrongCertificate) {
-    return new TunnelError(`the egress does not permit the certificate of this ingress`);
+    return new TunnelError("the egress does not permit the certificate of this ingress");
   }
-  return new Error(`closed by ${by === "peer" ? "the egress" : "this end"}: ${reason || code}`);
+  const text = reason === "" ? `code ${code}` : printable(reason);
+  return new Error(`closed by ${by === "peer" ? "the egress" : "this end"}: ${text}`);
 }

@@ -44,6 +44,9 @@ const SEND_QUEUE_DATAGRAMS = 1024;
 /** Datagrams that were received and have not been forwarded. */
 const RECEIVE_QUEUE_DATAGRAMS = 2048;
 
+/** The maximum length of the peer's reason for closing a connection in the log. */
+const REASON_LENGTH_MAX = 100;
+
 /** Returns the options of a QUIC endpoint. */
 export function endpointOptions({
   identity,
@@ -184,6 +187,11 @@ export abstract class SecureTunnel extends DatagramSocket {
     this.#totals.dropped += this.#received.length;
     this.closeConnections();
   }
+}
+
+/** Returns text of the peer for a line of the log, without control characters. */
+export function printable(text: string): string {
+  return text.slice(0, REASON_LENGTH_MAX).replace(/[^ -~]/g, "?");
 }
 
 function closedError(syscall: string): SocketError {

@@ -16,12 +16,13 @@ import {
 } from "../../examples/flow-proxy/tunnel-security.ts";
 import type { CloseInfo } from "../../examples/quiche/connection.ts";
 import { type Identity, makeIdentity } from "../../examples/quiche/tls.ts";
-import { type HostAndPort, RecvMeta, type SocketAddress, UdpSocket } from "../../lib/index.ts";
+import { type HostAndPort, RecvMeta, SocketAddress, UdpSocket } from "../../lib/index.ts";
 import { openClient, quiche, skipReason } from "../quiche/endpoints.ts";
 import { Relay } from "../quiche/relay.ts";
 import {
   CHILD_TIMEOUT_MS,
   closedPort,
+  HAS_IPV6,
   numbered,
   receiveNumbers,
   sequence,
@@ -133,6 +134,19 @@ describe.skipIf(skipReason !== undefined)("a secure tunnel", () => {
     expect(report.replies + report.lost).toBe(report.requests);
     expect(ingress.snapshot().flows).toBe(egress.snapshot().flows);
     expect(ingress.snapshot().toUpstream.datagrams).toBeGreaterThanOrEqual(report.replies);
+  });
+
+  test.skipIf(!HAS_IPV6)("forwards to an egress that listens at all addresses, over IPv4 and IPv6", async () => {
+    const { address } = await openUpstream();
+    for (const [any, host] of [
+      ["0.0.0.0", "127.0.0.3"],
+      ["::", "::1"],
+      ["::", "127.0.0.1"],
+    ] as const) {
+      const egress = await openEgress(address, { listen: { hostname: any, port: 0 } });
+      const ingress = await openIngress(SocketAddress.ip(host, egress.localAddr.port));
+      await exchange(await clientOf(ingress), "request");
+    }
   });
 
   test("keeps the order of the datagrams of a flow", async () => {
