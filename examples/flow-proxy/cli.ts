@@ -27,9 +27,9 @@ Addresses are host:port or [IPv6]:port. With --listen, port 0 selects a free por
 Options:
   --listen, --tunnel, --upstream, --target    addresses, see above
   --max-flows N      maximum number of flows, 1..30000 (default 4096); ingress, egress, demo
-  --idle-timeout S   seconds until an idle flow is removed (default 30); ingress, egress, demo
-  --grace S          seconds for which an idle flow is kept without getting replies (default 30);
-                     ingress, egress, demo
+  --idle-timeout S   seconds until an idle flow gets no more replies (default 30); ingress, egress,
+                     demo
+  --grace S          seconds after that until it is removed (default 30); ingress, egress, demo
   --flow-by-connection-id N
                      with a QUIC server as the upstream whose connection IDs have N bytes, 4..20: a
                      client whose address changes keeps its flow; ingress

@@ -1,8 +1,8 @@
 /**
  * The flows of an endpoint, ordered by last use. Their number is limited. A flow without datagrams
- * is removed after the idle timeout. A client that has sent nothing for that time gets no more
- * replies, however many there are: it may be gone, or be reachable at another address only (RFC 4787,
- * section 4.3).
+ * is removed after the idle timeout and a grace period. A client that has sent nothing for the timeout
+ * gets no more replies, however many there are: it may be gone, or be reachable at another address
+ * only (RFC 4787, section 4.3). In the grace period it finds its flow as it was.
  *
  * A host may use all free space. If the table is full, a new flow replaces another one, of a host
  * that has more flows than the host of the new one, or else of the same host:

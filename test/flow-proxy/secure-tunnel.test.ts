@@ -1,6 +1,6 @@
 /** The secure tunnel: both halves with quiche between them, over loopback. */
 
-import { afterAll, afterEach, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -136,18 +136,21 @@ describe.skipIf(skipReason !== undefined)("a secure tunnel", () => {
     expect(ingress.snapshot().toUpstream.datagrams).toBeGreaterThanOrEqual(report.replies);
   });
 
-  test.skipIf(!HAS_IPV6)("forwards to an egress that listens at all addresses, over IPv4 and IPv6", async () => {
-    const { address } = await openUpstream();
-    for (const [any, host] of [
-      ["0.0.0.0", "127.0.0.3"],
-      ["::", "::1"],
-      ["::", "127.0.0.1"],
-    ] as const) {
-      const egress = await openEgress(address, { listen: { hostname: any, port: 0 } });
-      const ingress = await openIngress(SocketAddress.ip(host, egress.localAddr.port));
-      await exchange(await clientOf(ingress), "request");
-    }
-  });
+  test.skipIf(!HAS_IPV6)(
+    "forwards to an egress that listens at all addresses, over IPv4 and IPv6",
+    async () => {
+      const { address } = await openUpstream();
+      for (const [any, host] of [
+        ["0.0.0.0", "127.0.0.3"],
+        ["::", "::1"],
+        ["::", "127.0.0.1"],
+      ] as const) {
+        const egress = await openEgress(address, { listen: { hostname: any, port: 0 } });
+        const ingress = await openIngress(SocketAddress.ip(host, egress.localAddr.port));
+        await exchange(await clientOf(ingress), "request");
+      }
+    },
+  );
 
   test("keeps the order of the datagrams of a flow", async () => {
     const upstream = await bind();
@@ -417,8 +420,11 @@ describe.skipIf(skipReason !== undefined)("a NAT between the halves", () => {
 
 describe.skipIf(skipReason !== undefined)("the command", () => {
   const LISTEN = ["--listen", "127.0.0.1:0"];
-  const directory = mkdtempSync(join(tmpdir(), "datagram-socket-tunnel-"));
+  let directory = "";
   const fileOf = (name: string) => join(directory, `${name}.pem`);
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), "datagram-socket-tunnel-"));
+  });
   afterAll(() => rmSync(directory, { recursive: true }));
 
   /** Makes the identity of an end: the command does so before it fails to resolve its peer. */
