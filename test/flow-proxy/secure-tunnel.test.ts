@@ -352,7 +352,8 @@ describe.skipIf(skipReason !== undefined)("when the connection is lost", () => {
     relay.isDown = false;
     await exchange(client, "after");
     expect(lines.filter((line) => line.includes("connected from")).length).toBe(2);
-    expect([ports.size, egress.snapshot().flowCounters.opened]).toEqual([1, 1]);
+    expect(ports.size).toBe(1);
+    expect(egress.snapshot().flowCounters).toMatchObject({ opened: 1, moved: 0 });
   });
 
   test("counts the datagrams that the connection had not sent", async () => {
