@@ -14,6 +14,7 @@ import {
   ACCEPTED,
   CLOSE,
   endpointOptions,
+  PATHS_MAX,
   printable,
   SESSION_ID_BYTES,
   SecureTunnel,
@@ -106,7 +107,17 @@ export class SecureEgressTunnel extends SecureTunnel {
   async #serve(connection: QuicConnection, session: SocketAddress): Promise<void> {
     this.#connections.get(session)?.close(CLOSE.replaced, "replaced by another connection");
     this.#connections.set(session, connection);
-    connection.onDatagram = (bytes) => this.deliver(bytes, session);
+    let { peer } = connection;
+    const peers = new Set([`${peer}`]);
+    connection.onDatagram = (bytes) => {
+      this.deliver(bytes, session);
+      if (connection.peer === peer) return;
+      peer = connection.peer;
+      // quiche ignores packets from one more. The ingress connects again at once.
+      if (peers.add(`${peer}`).size === PATHS_MAX) {
+        connection.close(CLOSE.addresses, "too many addresses");
+      }
+    };
     this.#log(`ingress ${connection.peer} connected, session ${session.address}`);
     const { by, reason } = await connection.closed;
     this.countUnsent(connection);

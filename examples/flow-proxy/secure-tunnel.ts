@@ -35,8 +35,16 @@ export const SESSION_ID_BYTES = 8;
 export const ACCEPTED = 1;
 
 /** The codes with which the ends close connections. */
-export const CLOSE = { done: 0, wrongCertificate: 1, replaced: 2, protocol: 3 } as const;
+export const CLOSE = {
+  done: 0,
+  wrongCertificate: 1,
+  replaced: 2,
+  protocol: 3,
+  addresses: 4,
+} as const;
 
+/** The paths of a connection: the first, and one for each change of an address. */
+export const PATHS_MAX = 8;
 /** Connections without packets end after this time by default. */
 const IDLE_TIMEOUT_MS = 5000;
 /** Datagrams that wait for the congestion control. Others are dropped: they would be late. */
@@ -58,6 +66,7 @@ export function endpointOptions({
     acceptsAnyCertificate: true,
     idleTimeoutMs,
     datagramsMax: SEND_QUEUE_DATAGRAMS,
+    connectionIdsMax: PATHS_MAX,
     streamsMax: 1,
     streamWindowBytes: 4096,
   };

@@ -13,6 +13,11 @@ export interface TransportOptions {
   readonly streamWindowBytes?: number | undefined;
   /** Streams that the peer may have open at a time, of each kind. Default 100. */
   readonly streamsMax?: number | undefined;
+  /**
+   * The connection IDs of each side: one for the current path, others for paths to migrate to. quiche
+   * also has no more paths than that, counting those of the past. Default 4.
+   */
+  readonly connectionIdsMax?: number | undefined;
   /** DATAGRAMs that wait to be sent. Others are refused. Default 4096. */
   readonly datagramsMax?: number | undefined;
   /** The congestion control. Default `"cubic"`. */
@@ -34,9 +39,6 @@ export interface TransportOptions {
  */
 const RECEIVED_DATAGRAMS_MAX = 8192;
 const UDP_PAYLOAD_BYTES_MAX = 65_527;
-/** The IDs of each side: one for the current path, others for paths to migrate to. */
-const CONNECTION_IDS_MAX = 4;
-
 /** Translates options for quiche. The packets that it sends have at most `packetBytesMax` bytes. */
 export function makeConfig(
   quiche: Quiche,
@@ -48,6 +50,7 @@ export function makeConfig(
     idleTimeoutMs = 10_000,
     streamWindowBytes = 16 << 20,
     streamsMax = 100,
+    connectionIdsMax = 4,
     datagramsMax = 4096,
     congestionControl = "cubic",
     identity,
@@ -74,7 +77,7 @@ export function makeConfig(
   config.setInitialMaxStreamDataUni(streamWindowBytes);
   config.setInitialMaxStreamsBidi(streamsMax);
   config.setInitialMaxStreamsUni(streamsMax);
-  config.setActiveConnectionIdLimit(CONNECTION_IDS_MAX);
+  config.setActiveConnectionIdLimit(connectionIdsMax);
   config.setDisableActiveMigration(false);
   config.setCcAlgorithmName(congestionControl);
   // The native module does not reveal the times that quiche would have packets sent at.

@@ -393,7 +393,7 @@ describe.skipIf(skipReason !== undefined)("a NAT between the halves", () => {
     const lines: string[] = [];
     const client = await clientOf(await openIngress(relay.address, { lines }));
     await exchange(client, "before");
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < 6; i++) {
       await relay.rebind();
       await exchange(client, `after ${i}`);
     }
@@ -402,6 +402,24 @@ describe.skipIf(skipReason !== undefined)("a NAT between the halves", () => {
       1,
       expect.objectContaining({ opened: 1, moved: 0 }),
     ]);
+  });
+
+  test("that chooses another port again and again makes the ingress connect again", async () => {
+    const { address, ports } = await openUpstream();
+    const egress = await openEgress(address);
+    await using relay = await Relay.open(egress.localAddr);
+    const lines: string[] = [];
+    const client = await clientOf(await openIngress(relay.address, { lines }));
+    for (let i = 0; i < 20; i++) {
+      await exchange(client, `request ${i}`);
+      await relay.rebind();
+    }
+    await exchange(client, "last");
+    // Not by the idle timeout.
+    const lost = lines.filter((line) => line.includes("lost: "));
+    expect(lost.length).toBeGreaterThan(0);
+    for (const line of lost) expect(line).toEndWith("closed by the egress: too many addresses");
+    expect(ports.size).toBe(1);
   });
 
   test("that passes nothing fills the queue, and what does not fit is counted", async () => {
