@@ -14,10 +14,12 @@ import {
   TunnelError,
   type TunnelSecurity,
 } from "../../examples/flow-proxy/tunnel-security.ts";
+import { download, upload } from "../../examples/quiche/client.ts";
 import type { CloseInfo } from "../../examples/quiche/connection.ts";
+import { ID_BYTES } from "../../examples/quiche/router.ts";
 import { type Identity, makeIdentity } from "../../examples/quiche/tls.ts";
 import { type HostAndPort, RecvMeta, SocketAddress, UdpSocket } from "../../lib/index.ts";
-import { openClient, quiche, skipReason } from "../quiche/endpoints.ts";
+import { openClient, openServer, quiche, skipReason } from "../quiche/endpoints.ts";
 import { Relay } from "../quiche/relay.ts";
 import {
   CHILD_TIMEOUT_MS,
@@ -54,6 +56,7 @@ function hostAndPort({ address, port }: SocketAddress): HostAndPort {
 
 interface EndOptions extends Partial<TunnelSecurity> {
   readonly listen?: HostAndPort;
+  readonly connectionIdBytes?: number;
   readonly peer?: Identity;
   /** What the end logs. */
   readonly lines?: string[];
@@ -76,11 +79,10 @@ async function openEgress(upstream: SocketAddress, options: EndOptions = {}): Pr
 }
 
 async function openIngress(egress: SocketAddress, options: EndOptions = {}): Promise<Ingress> {
-  const { identity = INGRESS, peer = EGRESS } = options;
+  const { identity = INGRESS, peer = EGRESS, connectionIdBytes } = options;
   const security = securityOf(identity, peer, options);
-  return closeLater(
-    await Ingress.open({ listen: LOOPBACK, tunnel: hostAndPort(egress), security, ...LIMITS }),
-  );
+  const addresses = { listen: LOOPBACK, tunnel: hostAndPort(egress) };
+  return closeLater(await Ingress.open({ ...addresses, security, connectionIdBytes, ...LIMITS }));
 }
 
 async function bind(): Promise<UdpSocket> {
@@ -199,6 +201,30 @@ describe.skipIf(skipReason !== undefined)("a secure tunnel", () => {
     await upstream.sendTo(payload, peer as SocketAddress);
     expect(await client.recv(buffer)).toBe(1500);
     expect(ingress.snapshot().drops.oversize + egress.snapshot().drops.oversize).toBe(0);
+  });
+
+  test("carries a QUIC connection, whose packets fit, while NATs choose other ports", async () => {
+    // The stack of the connection sends packets of 1350 bytes.
+    const options = { packetBytesMax: 1350 + 38 };
+    await using server = await openServer();
+    const egress = await openEgress(server.address, options);
+    await using tunnelNat = await Relay.open(egress.localAddr);
+    const ingress = await openIngress(tunnelNat.address, {
+      ...options,
+      connectionIdBytes: ID_BYTES,
+    });
+    await using clientNat = await Relay.open(ingress.localAddr);
+    await using client = await openClient();
+    const connection = client.endpoint.connect(clientNat.address);
+    await connection.established;
+    await download(connection, 10_000);
+    const transfer = download(connection, 3_000_000);
+    await tunnelNat.rebind();
+    await clientNat.rebind();
+    await transfer;
+    await upload(connection, 100_000);
+    expect(ingress.snapshot().drops.oversize + egress.snapshot().drops.oversize).toBe(0);
+    expect(egress.snapshot().flowCounters).toMatchObject({ opened: 1, moved: 0 });
   });
 
   test("counts and drops datagrams that do not fit into a packet", async () => {
