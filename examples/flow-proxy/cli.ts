@@ -4,7 +4,10 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { parseArgs } from "node:util";
 import type { Backend, HostAndPort } from "../../lib/index.ts";
+import { PACKET_BYTES_MAX } from "../quiche/packet-io.ts";
+import { CONNECTION_ID_BYTES_MAX, CONNECTION_ID_BYTES_MIN } from "./connection-ids.ts";
 import { REPLY_FACTOR } from "./reply-allowance.ts";
+import { TUNNEL_PACKET_BYTES } from "./tunnel-security.ts";
 
 export const HELP = `Multiplexes the UDP flows of many clients over one socket.
 
@@ -19,12 +22,25 @@ Usage:
 
 Addresses are host:port or [IPv6]:port. With --listen, port 0 selects a free port, which is printed.
 
+  main.ts --secure                            the demo, with the secure tunnel
+
 Options:
   --listen, --tunnel, --upstream, --target    addresses, see above
   --max-flows N      maximum number of flows, 1..30000 (default 4096); ingress, egress, demo
-  --idle-timeout S   seconds until an idle flow is removed (default 30); ingress, egress, demo
+  --idle-timeout S   seconds until an idle flow gets no more replies (default 30); ingress, egress,
+                     demo
+  --grace S          seconds after that until it is removed (default 30); ingress, egress, demo
+  --flow-by-connection-id N
+                     with a QUIC server as the upstream whose connection IDs have N bytes, 4..20: a
+                     client whose address changes keeps its flow; ingress
   --reply-factor N   until a client has sent again after a reply, the replies are limited to N times
                      what it has sent, 1..1000 (default 3); ingress, egress, demo
+  --secure           encrypt and authenticate the tunnel (QUIC); ingress, egress, demo
+  --identity FILE    with --secure: the key and certificate of this end in PEM; made if missing
+  --peer P           with --secure: the SHA-256 fingerprint of the other end's certificate, or a file
+                     with that certificate; egress: also several, one for each ingress
+  --packet-bytes N   with --secure: maximum length of the tunnel's UDP payloads, 1200..1600 (default
+                     1350); ingress, egress, demo
   --clients N        number of clients, 1..10000 (default 64); load, demo
   --duration S       seconds to run (default: load, demo 5; others until SIGINT or SIGTERM)
   --backend NAME     native or portable (default: native where it works)
@@ -50,12 +66,26 @@ export interface Config {
   readonly target: HostAndPort;
   readonly flowsMax: number;
   readonly idleTimeoutMs: number;
+  readonly graceMs: number;
+  /** Absent: flows are found by the address of the client only. */
+  readonly connectionIdBytes: number | undefined;
   readonly replyFactor: number;
   readonly clients: number;
   /** How long to run. Absent: until a signal. */
   readonly durationMs: number | undefined;
   readonly backend: Backend | undefined;
   readonly json: boolean;
+  /** Absent: the tunnel is plain. */
+  readonly secure: SecureConfig | undefined;
+}
+
+/** The settings of the secure tunnel. The demo has its own certificates. */
+export interface SecureConfig {
+  /** The file with the key and the certificate of this end. */
+  readonly identity: string | undefined;
+  /** The fingerprints of the other end's certificates, or files with them. */
+  readonly peers: readonly string[];
+  readonly packetBytesMax: number;
 }
 
 const ADDRESSES = ["listen", "tunnel", "upstream", "target"] as const;
@@ -68,7 +98,13 @@ const OPTIONS = {
   target: { type: "string" },
   "max-flows": { type: "string" },
   "idle-timeout": { type: "string" },
+  grace: { type: "string" },
+  "flow-by-connection-id": { type: "string" },
   "reply-factor": { type: "string" },
+  secure: { type: "boolean" },
+  identity: { type: "string" },
+  peer: { type: "string", multiple: true },
+  "packet-bytes": { type: "string" },
   clients: { type: "string" },
   duration: { type: "string" },
   backend: { type: "string" },
@@ -79,13 +115,21 @@ type Option = keyof typeof OPTIONS;
 
 const COMMON: readonly Option[] = ["duration", "backend", "json", "help"];
 
-const FLOW_OPTIONS: readonly Option[] = ["max-flows", "idle-timeout", "reply-factor"];
+const FLOW_OPTIONS: readonly Option[] = [
+  "max-flows",
+  "idle-timeout",
+  "grace",
+  "reply-factor",
+  "secure",
+  "packet-bytes",
+];
+const END_OPTIONS: readonly Option[] = [...FLOW_OPTIONS, "identity", "peer"];
 
 /** The required addresses of each role, and the other options it accepts. */
 const ROLES: Record<Role, { required: readonly AddressOption[]; optional: readonly Option[] }> = {
   demo: { required: [], optional: ["clients", ...FLOW_OPTIONS] },
-  ingress: { required: ["listen", "tunnel"], optional: FLOW_OPTIONS },
-  egress: { required: ["listen", "upstream"], optional: FLOW_OPTIONS },
+  ingress: { required: ["listen", "tunnel"], optional: [...END_OPTIONS, "flow-by-connection-id"] },
+  egress: { required: ["listen", "upstream"], optional: END_OPTIONS },
   origin: { required: ["listen"], optional: [] },
   load: { required: ["target"], optional: ["clients"] },
 };
@@ -126,19 +170,30 @@ export async function readCommandLine(args: readonly string[]): Promise<Config |
     if (text !== undefined) addresses[name] = await parseAddress(name, text);
   }
   const hasLoad = role === "demo" || role === "load";
+  const backend = parseBackend(values.backend ?? process.env.DATAGRAM_SOCKET_BACKEND);
   return {
     role,
     ...addresses,
     durationMs: parseSeconds(values, "duration", hasLoad ? LOAD_SECONDS : undefined),
     flowsMax: parseInteger(values, "max-flows", { fallback: 4096, max: FLOWS_MAX }),
     idleTimeoutMs: parseSeconds(values, "idle-timeout", 30) as number,
+    graceMs: parseSeconds(values, "grace", 30) as number,
+    connectionIdBytes:
+      values["flow-by-connection-id"] === undefined
+        ? undefined
+        : parseInteger(values, "flow-by-connection-id", {
+            fallback: 0,
+            min: CONNECTION_ID_BYTES_MIN,
+            max: CONNECTION_ID_BYTES_MAX,
+          }),
     replyFactor: parseInteger(values, "reply-factor", {
       fallback: REPLY_FACTOR,
       max: REPLY_FACTOR_MAX,
     }),
     clients: parseInteger(values, "clients", { fallback: 64, max: CLIENTS_MAX }),
-    backend: parseBackend(values.backend ?? process.env.DATAGRAM_SOCKET_BACKEND),
+    backend,
     json: values.json ?? false,
+    secure: secureConfig(role, values, backend),
   };
 }
 
@@ -180,6 +235,33 @@ function checkOptions(role: Role, values: Values): void {
   }
 }
 
+/** Both ends must know each other: an egress that serves anyone would be an open proxy. */
+function secureConfig(
+  role: Role,
+  values: Values,
+  backend: Backend | undefined,
+): SecureConfig | undefined {
+  const { secure = false, identity, peer: peers = [], "packet-bytes": packetBytes } = values;
+  if (!secure) {
+    if (identity !== undefined) throw new UsageError("--identity requires --secure");
+    if (peers.length > 0) throw new UsageError("--peer requires --secure");
+    if (packetBytes !== undefined) throw new UsageError("--packet-bytes requires --secure");
+    return undefined;
+  }
+  if (backend === "portable") throw new UsageError("--secure requires the native backend");
+  const packetBytesMax = parseInteger(values, "packet-bytes", {
+    fallback: PACKET_BYTES_MAX,
+    ...TUNNEL_PACKET_BYTES,
+  });
+  if (role === "demo") return { identity, peers, packetBytesMax };
+  if (identity === undefined) throw new UsageError("--secure requires --identity FILE");
+  if (peers.length === 0) throw new UsageError("--secure requires --peer FINGERPRINT or FILE");
+  if (role === "ingress" && peers.length > 1) {
+    throw new UsageError("an ingress has one --peer, its egress");
+  }
+  return { identity, peers, packetBytesMax };
+}
+
 async function parseAddress(name: AddressOption, text: string): Promise<HostAndPort> {
   const match = /^(?:\[([^[\]]+)\]|([^:[\]]+)):(\d+)$/.exec(text);
   const host = match?.[1] ?? match?.[2];
@@ -206,26 +288,27 @@ async function resolveHost(name: AddressOption, host: string): Promise<string> {
 
 function parseInteger(
   values: Values,
-  name: "max-flows" | "clients" | "reply-factor",
-  { fallback, max }: { fallback: number; max: number },
+  name: "max-flows" | "clients" | "reply-factor" | "flow-by-connection-id" | "packet-bytes",
+  { fallback, min = 1, max }: { fallback: number; min?: number; max: number },
 ): number {
   const text = values[name];
   if (text === undefined) return fallback;
   const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= 1 && value <= max) return value;
-  throw new UsageError(`--${name} expected integer 1..${max}, got "${text}"`);
+  if (value >= min && value <= max) return value;
+  throw new UsageError(`--${name} expected integer ${min}..${max}, got "${text}"`);
 }
 
 /** Returns the value in milliseconds. */
 function parseSeconds(
   values: Values,
-  name: "idle-timeout" | "duration",
+  name: "idle-timeout" | "duration" | "grace",
   fallback: number | undefined,
 ): number | undefined {
   const text = values[name];
   if (text === undefined) return fallback === undefined ? undefined : fallback * 1000;
   const value = /^\d{1,9}(\.\d{1,9})?$/.test(text) ? Number(text) : Number.NaN;
-  if (value > 0 && value <= SECONDS_MAX) return value * 1000;
+  const isInRange = value <= SECONDS_MAX && (value > 0 || (value === 0 && name === "grace"));
+  if (isInRange) return value * 1000;
   throw new UsageError(`--${name} expected seconds above 0, at most ${SECONDS_MAX}, got "${text}"`);
 }
 

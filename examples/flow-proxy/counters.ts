@@ -25,6 +25,10 @@ export interface DropCounters {
   failed: number;
   /** The socket was closed before the datagram was sent. */
   closed: number;
+  /** The secure tunnel was not connected. */
+  disconnected: number;
+  /** The queue for the congestion control of the secure tunnel was full. */
+  congested: number;
 }
 
 /** The counters of an endpoint, apart from those of its flow table and its sockets. */
@@ -69,6 +73,8 @@ export function newEndpointCounters(): EndpointCounters {
     blocked: 0,
     failed: 0,
     closed: 0,
+    disconnected: 0,
+    congested: 0,
   };
   return { socketErrors: 0, drops };
 }

@@ -4,7 +4,7 @@
  * ID through the tunnel.
  *
  * Serves any number of ingresses: a flow is identified by the address of its ingress and its flow
- * ID. Ingresses are not authenticated, so the tunnel belongs in a trusted network.
+ * ID. In a plain tunnel ingresses are not authenticated: it belongs in a trusted network.
  */
 
 import {
@@ -28,10 +28,13 @@ import { FlowTable } from "./flow-table.ts";
 import { Forwarder, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
 import { hostOf } from "./host-flows.ts";
 import type { ProxySocket } from "./open-socket.ts";
+import { Rebinding } from "./rebinding.ts";
 import { REPLY_FACTOR } from "./reply-allowance.ts";
 import { ReplyQueue } from "./reply-queue.ts";
 import { type Runtime, systemRuntime } from "./runtime.ts";
-import { type FlowId, slotOf, TunnelDatagram } from "./tunnel-datagram.ts";
+import { listenForTunnels } from "./tunnel.ts";
+import { type FlowId, isSecretFlowId, slotOf, TunnelDatagram } from "./tunnel-datagram.ts";
+import type { TunnelSecurity } from "./tunnel-security.ts";
 import { type FlowContext, UpstreamFlow } from "./upstream-flow.ts";
 
 /** The buffer size to request for an upstream socket, which carries the traffic of one client. */
@@ -51,6 +54,10 @@ export interface EgressOptions {
   /** See `ReplyAllowance`. Default: `REPLY_FACTOR`. */
   readonly replyFactor?: number | undefined;
   readonly backend?: Backend | undefined;
+  /** See `FlowTableOptions`. Default 0. */
+  readonly graceMs?: number | undefined;
+  /** Absent: the tunnel is plain. */
+  readonly security?: TunnelSecurity | undefined;
   /** Default: the operating system. */
   readonly runtime?: Runtime | undefined;
 }
@@ -61,11 +68,13 @@ type FlowsBySlot = Map<number, UpstreamFlow>;
 /** A running egress. */
 export class Egress {
   readonly #options: EgressOptions;
-  readonly #counters: EndpointCounters = newEndpointCounters();
+  readonly #counters: EndpointCounters;
   readonly #runtime: Runtime;
   readonly #tunnelSocket: ProxySocket;
   readonly #flows: FlowTable<UpstreamFlow>;
   readonly #flowsByIngress = new AddressMap<FlowsBySlot>();
+  /** The flows whose IDs only their ingress knows, to find them when its address changes. */
+  readonly #flowsBySecretId = new Map<FlowId, UpstreamFlow>();
   readonly #flowContext: FlowContext;
   readonly #stopExpiry: () => void;
   /** The open upstream sockets, and the sum of the counters of the closed ones. */
@@ -76,8 +85,13 @@ export class Egress {
   readonly #sendBatches: SendBatch[] = [];
   #sendingCount = 0;
 
-  private constructor(tunnelSocket: ProxySocket, options: EgressOptions) {
+  private constructor(
+    tunnelSocket: ProxySocket,
+    counters: EndpointCounters,
+    options: EgressOptions,
+  ) {
     const { runtime = systemRuntime } = options;
+    this.#counters = counters;
     this.#options = options;
     this.#runtime = runtime;
     this.#tunnelSocket = tunnelSocket;
@@ -104,8 +118,11 @@ export class Egress {
 
   /** @throws SocketError if the tunnel socket cannot be opened. */
   static async open(options: EgressOptions): Promise<Egress> {
-    const { listen, backend, runtime = systemRuntime } = options;
-    return new Egress(await runtime.openSocket({ ...listen, backend }), options);
+    const { listen, backend, security, runtime = systemRuntime } = options;
+    const counters = newEndpointCounters();
+    const { drops } = counters;
+    const tunnelSocket = await listenForTunnels(listen, { runtime, backend, security, drops });
+    return new Egress(tunnelSocket, counters, options);
   }
 
   /** The address that ingresses send to. */
@@ -145,12 +162,11 @@ export class Egress {
           drops.malformed++;
           return;
         }
-        const flow = this.#useFlow(batch.peerAt(i) as SocketAddress, datagram.flowId, nowMs);
+        const flow = this.#useFlow(batch.peerAt(i) as SocketAddress, datagram, nowMs);
         if (flow === undefined) {
           drops.refused++;
           return;
         }
-        flow.allowance.onRequest(datagram.payloadLength);
         if (flow.needsBatch) this.#attachBatch(flow);
         flow.push(batch.bytes, datagram.payloadOffset, datagram.payloadLength);
       },
@@ -177,25 +193,65 @@ export class Egress {
 
   // ------------------------------------------------------------------------------- flows ----
 
-  /** Returns the flow with that key, a new one if necessary; `undefined` if the table is full. */
-  #useFlow(ingress: SocketAddress, id: FlowId, nowMs: number): UpstreamFlow | undefined {
-    const slot = slotOf(id);
-    const known = this.#flowsByIngress.get(ingress)?.get(slot);
-    if (known?.key.id === id) {
-      this.#flows.touch(known, nowMs);
-      return known;
-    }
+  /** Returns the flow of a datagram, a new one if necessary; `undefined` if the table is full. */
+  #useFlow(
+    ingress: SocketAddress,
+    { flowId: id, payloadLength }: TunnelDatagram,
+    nowMs: number,
+  ): UpstreamFlow | undefined {
+    const known = this.#flowsByIngress.get(ingress)?.get(slotOf(id));
+    if (known?.key.id === id) return this.#use(known, payloadLength, nowMs);
+    const found = this.#flowsBySecretId.get(id);
+    if (found !== undefined && !this.#follow(found, ingress, nowMs)) return found;
     if (known !== undefined) {
       this.#flows.counters.ended++;
       this.#flows.remove(known);
     }
+    if (found !== undefined) this.#place(found);
+    const flow = found ?? this.#addFlow(ingress, id, nowMs);
+    return flow && this.#use(flow, payloadLength, nowMs);
+  }
+
+  /** Marks a flow as used by a datagram from its ingress's address. */
+  #use(flow: UpstreamFlow, payloadLength: number, nowMs: number): UpstreamFlow {
+    this.#flows.touch(flow, nowMs);
+    flow.allowance.onRequest(payloadLength);
+    return flow;
+  }
+
+  /** Moves a flow to another address of its ingress, if it is time. Returns whether it has moved. */
+  #follow(flow: UpstreamFlow, ingress: SocketAddress, nowMs: number): boolean {
+    const { key } = flow;
+    flow.rebinding ??= new Rebinding();
+    if (!flow.rebinding.moves(key.ingress, ingress, nowMs - flow.lastRequestMs)) return false;
+    this.#displace(flow);
+    key.ingress = ingress;
+    flow.allowance.restart();
+    this.#flows.move(flow, hostOf(ingress));
+    return true;
+  }
+
+  /** Lets a flow be found by its key. */
+  #place(flow: UpstreamFlow): void {
+    const { ingress, id } = flow.key;
+    const flowsBySlot = this.#flowsByIngress.get(ingress) ?? new Map<number, UpstreamFlow>();
+    flowsBySlot.set(slotOf(id), flow);
+    this.#flowsByIngress.set(ingress, flowsBySlot);
+  }
+
+  #displace({ key: { ingress, id } }: UpstreamFlow): void {
+    const flowsBySlot = this.#flowsByIngress.get(ingress);
+    flowsBySlot?.delete(slotOf(id));
+    if (flowsBySlot?.size === 0) this.#flowsByIngress.delete(ingress);
+  }
+
+  #addFlow(ingress: SocketAddress, id: FlowId, nowMs: number): UpstreamFlow | undefined {
     const host = hostOf(ingress);
     if (!this.#flows.admit(host, nowMs)) return undefined;
     const flow = new UpstreamFlow({ ingress, id }, this.#flowContext);
-    // Looked up after `admit`, which removes the map of an ingress with the ingress's last flow.
-    const flowsBySlot = this.#flowsByIngress.get(ingress) ?? new Map<number, UpstreamFlow>();
-    flowsBySlot.set(slot, flow);
-    this.#flowsByIngress.set(ingress, flowsBySlot);
+    // After `admit`, which removes the map of an ingress with the ingress's last flow.
+    this.#place(flow);
+    if (isSecretFlowId(id)) this.#flowsBySecretId.set(id, flow);
     this.#flows.add(flow, host, nowMs);
     void this.#openFlow(flow);
     return flow;
@@ -220,10 +276,8 @@ export class Egress {
   }
 
   #onRemove(flow: UpstreamFlow): void {
-    const { ingress, id } = flow.key;
-    const flowsBySlot = this.#flowsByIngress.get(ingress);
-    flowsBySlot?.delete(slotOf(id));
-    if (flowsBySlot?.size === 0) this.#flowsByIngress.delete(ingress);
+    this.#displace(flow);
+    this.#flowsBySecretId.delete(flow.key.id);
     this.#counters.drops.failed += flow.close();
     if (flow.socket === undefined) return;
     this.#upstreamSockets.delete(flow.socket);

@@ -1,8 +1,8 @@
 /**
  * The flows of an endpoint, ordered by last use. Their number is limited. A flow without datagrams
- * is removed after the idle timeout. A client that has sent nothing for that time gets no more
- * replies, however many there are: it may be gone, or be reachable at another address only (RFC 4787,
- * section 4.3).
+ * is removed after the idle timeout and a grace period. A client that has sent nothing for the timeout
+ * gets no more replies, however many there are: it may be gone, or be reachable at another address
+ * only (RFC 4787, section 4.3). In the grace period it finds its flow as it was.
  *
  * A host may use all free space. If the table is full, a new flow replaces another one, of a host
  * that has more flows than the host of the new one, or else of the same host:
@@ -43,6 +43,11 @@ export interface FlowTableOptions<F> {
   readonly flowsMax: number;
   /** How long a flow is kept without a datagram. */
   readonly idleTimeoutMs: number;
+  /**
+   * How long a flow is kept after that. It gets no replies then, but a datagram of its client finds it,
+   * with its upstream socket. Default 0.
+   */
+  readonly graceMs?: number | undefined;
   /** Called once for each flow that is removed, for any reason. */
   readonly onRemove: (flow: F) => void;
 }
@@ -50,12 +55,14 @@ export interface FlowTableOptions<F> {
 /** Totals since the table was created. */
 export interface FlowCounters {
   opened: number;
-  /** Removed after the idle timeout. */
+  /** Removed after the idle timeout and the grace period. */
   expired: number;
   /** Replaced by a new flow when the table was full. */
   evicted: number;
   /** Removed by an egress because the ingress has started another flow in the slot. */
   ended: number;
+  /** Moved to another address of their client, or ingress. */
+  moved: number;
   /** Refusals of a new flow when the table was full of flows in use: one per datagram. */
   refused: number;
 }
@@ -65,9 +72,17 @@ export interface FlowCounters {
  * each host. All operations are O(1).
  */
 export class FlowTable<F extends FlowEntry> {
-  readonly counters: FlowCounters = { opened: 0, expired: 0, evicted: 0, ended: 0, refused: 0 };
+  readonly counters: FlowCounters = {
+    opened: 0,
+    expired: 0,
+    evicted: 0,
+    ended: 0,
+    moved: 0,
+    refused: 0,
+  };
   readonly #flowsMax: number;
   readonly #idleTimeoutMs: number;
+  readonly #expiryMs: number;
   readonly #evictableAfterMs: number;
   readonly #protectedSize: number;
   readonly #onRemove: (flow: F) => void;
@@ -76,9 +91,10 @@ export class FlowTable<F extends FlowEntry> {
   #newest: F | undefined;
   #size = 0;
 
-  constructor({ flowsMax, idleTimeoutMs, onRemove }: FlowTableOptions<F>) {
+  constructor({ flowsMax, idleTimeoutMs, graceMs = 0, onRemove }: FlowTableOptions<F>) {
     this.#flowsMax = flowsMax;
     this.#idleTimeoutMs = idleTimeoutMs;
+    this.#expiryMs = idleTimeoutMs + graceMs;
     this.#protectedSize = flowsMax * PROTECTED_SHARE;
     this.#evictableAfterMs = Math.min(EVICTABLE_AFTER_MS, idleTimeoutMs);
     this.#onRemove = onRemove;
@@ -162,6 +178,14 @@ export class FlowTable<F extends FlowEntry> {
     siblings.append(flow);
   }
 
+  /** Records that a flow has moved to an address of `host`. */
+  move(flow: F, host: string): void {
+    this.counters.moved++;
+    if (flow.siblings?.host === host) return;
+    this.#hosts.remove(flow);
+    this.#hosts.add(flow, host);
+  }
+
   /** Removes a flow. It must be in the table. */
   remove(flow: F): void {
     this.#unlink(flow);
@@ -170,11 +194,11 @@ export class FlowTable<F extends FlowEntry> {
     this.#onRemove(flow);
   }
 
-  /** Removes the flows that have reached the idle timeout. */
+  /** Removes the flows whose idle timeout and grace period have passed. */
   expire(nowMs: number): void {
     for (;;) {
       const oldest = this.#oldest;
-      if (oldest === undefined || nowMs - oldest.lastUsedMs < this.#idleTimeoutMs) return;
+      if (oldest === undefined || nowMs - oldest.lastUsedMs < this.#expiryMs) return;
       this.counters.expired++;
       this.remove(oldest);
     }

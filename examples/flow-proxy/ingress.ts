@@ -3,8 +3,8 @@
  * datagrams of all clients with their flow IDs through one connected socket, the tunnel. Forwards
  * replies from the tunnel to the client that their flow ID belongs to.
  *
- * Flow IDs start at a random number and are not reused, but their slots are (tunnel-datagram.ts). A
- * late reply to an expired flow, or to a flow of an earlier process, is therefore dropped and does not
+ * Flow IDs start at a random number, which is secret, and are not reused, but their slots are
+ * (tunnel-datagram.ts). A late reply to an expired flow, or to a flow of an earlier process, is therefore dropped and does not
  * reach the wrong client.
  */
 
@@ -13,9 +13,11 @@ import {
   type Backend,
   type HostAndPort,
   MAX_DATAGRAM_SIZE,
+  type RecvBatch,
   type SocketAddress,
 } from "../../lib/index.ts";
 import { newSendBatch } from "./batch-io.ts";
+import { ConnectionIds, type IdentifiedFlow } from "./connection-ids.ts";
 import {
   type EndpointCounters,
   type EndpointSnapshot,
@@ -26,13 +28,16 @@ import { FlowEntry, FlowTable } from "./flow-table.ts";
 import { batchSink, Forwarder, type Sink, TUNNEL_DATAGRAM_BYTES_MAX } from "./forwarder.ts";
 import { hostOf } from "./host-flows.ts";
 import type { ProxySocket } from "./open-socket.ts";
+import { Rebinding } from "./rebinding.ts";
 import { REPLY_FACTOR, ReplyAllowance } from "./reply-allowance.ts";
 import { type Runtime, systemRuntime } from "./runtime.ts";
 import { ServerIds, serverFlowId } from "./server-ids.ts";
-import { FLOW_SLOTS, type FlowId, TunnelDatagram } from "./tunnel-datagram.ts";
+import { connectTunnel } from "./tunnel.ts";
+import { FLOW_SLOTS, type FlowId, SECRET_FLOW_ID_MIN, TunnelDatagram } from "./tunnel-datagram.ts";
+import type { TunnelSecurity } from "./tunnel-security.ts";
 
-/** The first flow ID is below: 2^29 more IDs then have at most 4 bytes (RFC 9000, section 16). */
-const FIRST_FLOW_ID_MAX = 2 ** 29;
+/** The first flow ID is below: as many more IDs are safe integers. */
+const FIRST_FLOW_ID_MAX = 2 ** 52;
 
 export interface IngressOptions {
   /** The address for the clients. Port 0: chosen by the system, see `localAddr`. */
@@ -45,6 +50,15 @@ export interface IngressOptions {
   /** See `ReplyAllowance`. Default: `REPLY_FACTOR`. */
   readonly replyFactor?: number | undefined;
   readonly backend?: Backend | undefined;
+  /** Absent: the tunnel is plain. */
+  readonly security?: TunnelSecurity | undefined;
+  /** See `FlowTableOptions`. Default 0. */
+  readonly graceMs?: number | undefined;
+  /**
+   * The length of the connection IDs of a QUIC server as the upstream: clients are found by them when
+   * their address changes. Absent: they are not.
+   */
+  readonly connectionIdBytes?: number | undefined;
   /** The first flow ID. Default: random. */
   readonly firstFlowId?: number | undefined;
   /**
@@ -57,8 +71,10 @@ export interface IngressOptions {
 }
 
 /** The flow of one client. */
-class ClientFlow extends FlowEntry {
-  readonly client: SocketAddress;
+class ClientFlow extends FlowEntry implements IdentifiedFlow {
+  client: SocketAddress;
+  connectionId: Uint8Array | undefined = undefined;
+  rebinding: Rebinding | undefined = undefined;
   /** Its number, which determines the slot. */
   readonly number: number;
   readonly id: FlowId;
@@ -82,12 +98,13 @@ class ClientFlow extends FlowEntry {
 
 /** A running ingress. */
 export class Ingress {
-  readonly #counters: EndpointCounters = newEndpointCounters();
+  readonly #counters: EndpointCounters;
   readonly #clientSocket: ProxySocket;
   readonly #tunnelSocket: ProxySocket;
   readonly #flows: FlowTable<ClientFlow>;
   readonly #flowsByClient = new AddressMap<ClientFlow>();
   readonly #flowsById = new Map<FlowId, ClientFlow>();
+  readonly #flowsByConnectionId: ConnectionIds<ClientFlow> | undefined;
   readonly #stopExpiry: () => void;
   readonly #replyFactor: number;
   /** The ID of the first flow in a slot that no flow has had. */
@@ -99,19 +116,26 @@ export class Ingress {
   private constructor(
     clientSocket: ProxySocket,
     tunnelSocket: ProxySocket,
+    counters: EndpointCounters,
     options: IngressOptions,
   ) {
     const { runtime = systemRuntime } = options;
+    this.#counters = counters;
     this.#clientSocket = clientSocket;
     this.#tunnelSocket = tunnelSocket;
     this.#replyFactor = options.replyFactor ?? REPLY_FACTOR;
     this.#serverIds = options.serverIds && new ServerIds(options.serverIds);
-    this.#nextFlowId = options.firstFlowId ?? Math.floor(Math.random() * FIRST_FLOW_ID_MAX);
+    this.#nextFlowId = options.firstFlowId ?? randomFlowId();
+    const { connectionIdBytes } = options;
+    if (connectionIdBytes !== undefined) {
+      this.#flowsByConnectionId = new ConnectionIds(connectionIdBytes);
+    }
     this.#flows = new FlowTable({
       ...options,
       onRemove: (flow) => {
         this.#flowsByClient.delete(flow.client);
         this.#flowsById.delete(flow.id);
+        this.#flowsByConnectionId?.forget(flow);
         this.#nextIdsOfFreeSlots.push(flow.number + FLOW_SLOTS);
       },
     });
@@ -130,12 +154,18 @@ export class Ingress {
     }).run();
   }
 
-  /** @throws SocketError if a socket cannot be opened. */
+  /**
+   * @throws SocketError if a socket cannot be opened.
+   * @throws TunnelError as `connectTunnel` does.
+   */
   static async open(options: IngressOptions): Promise<Ingress> {
-    const { listen, tunnel: connect, backend, runtime = systemRuntime } = options;
+    const { listen, tunnel, backend, security, runtime = systemRuntime } = options;
+    const counters = newEndpointCounters();
+    const { drops } = counters;
     const clientSocket = await runtime.openSocket({ ...listen, backend });
     try {
-      return new Ingress(clientSocket, await runtime.openSocket({ connect, backend }), options);
+      const tunnelSocket = await connectTunnel(tunnel, { runtime, backend, security, drops });
+      return new Ingress(clientSocket, tunnelSocket, counters, options);
     } catch (error) {
       clientSocket.close();
       throw error;
@@ -182,13 +212,12 @@ export class Ingress {
     const out = newSendBatch();
     const { drops } = this.#counters;
     return batchSink(this.#tunnelSocket, out, this.#counters, (batch, i, nowMs) => {
-      const flow = this.#useFlow(batch.peerAt(i) as SocketAddress, nowMs);
+      const flow = this.#useFlow(batch, i, nowMs);
       if (flow === undefined) {
         drops.refused++;
         return;
       }
       const length = batch.lengthAt(i);
-      flow.allowance.onRequest(length);
       out.prefixVarint(flow.id).pushSlice(batch.bytes, batch.offsetAt(i), length);
     });
   }
@@ -219,13 +248,42 @@ export class Ingress {
     });
   }
 
-  /** Returns the flow of a client, a new one if necessary; `undefined` if the table is full. */
-  #useFlow(client: SocketAddress, nowMs: number): ClientFlow | undefined {
+  /** Returns the flow of a datagram, a new one if necessary; `undefined` if the table is full. */
+  #useFlow(batch: RecvBatch, i: number, nowMs: number): ClientFlow | undefined {
+    const client = batch.peerAt(i) as SocketAddress;
     const known = this.#flowsByClient.get(client);
-    if (known !== undefined) {
-      this.#flows.touch(known, nowMs);
-      return known;
+    if (known !== undefined) return this.#use(known, batch, i, nowMs);
+    const bytes = batch.lengthAt(i);
+    const found = this.#flowsByConnectionId?.find(batch.bytes, batch.offsetAt(i), bytes);
+    if (found !== undefined) {
+      return this.#follow(found, client, nowMs) ? this.#use(found, batch, i, nowMs) : found;
     }
+    const added = this.#addFlow(client, nowMs);
+    return added && this.#use(added, batch, i, nowMs);
+  }
+
+  /** Marks a flow as used by a datagram from its client's address. */
+  #use(flow: ClientFlow, batch: RecvBatch, i: number, nowMs: number): ClientFlow {
+    const bytes = batch.lengthAt(i);
+    this.#flows.touch(flow, nowMs);
+    flow.allowance.onRequest(bytes);
+    this.#flowsByConnectionId?.learn(flow, batch.bytes, batch.offsetAt(i), bytes);
+    return flow;
+  }
+
+  /** Moves a flow to another address of its client, if it is time. Returns whether it has moved. */
+  #follow(flow: ClientFlow, client: SocketAddress, nowMs: number): boolean {
+    flow.rebinding ??= new Rebinding();
+    if (!flow.rebinding.moves(flow.client, client, nowMs - flow.lastRequestMs)) return false;
+    this.#flowsByClient.delete(flow.client);
+    flow.client = client;
+    this.#flowsByClient.set(client, flow);
+    flow.allowance.restart();
+    this.#flows.move(flow, hostOf(client));
+    return true;
+  }
+
+  #addFlow(client: SocketAddress, nowMs: number): ClientFlow | undefined {
     const host = hostOf(client);
     if (!this.#flows.admit(host, nowMs)) return undefined;
     const number = this.#nextIdsOfFreeSlots.pop() ?? this.#nextFlowId++;
@@ -236,4 +294,10 @@ export class Ingress {
     this.#flows.add(flow, host, nowMs);
     return flow;
   }
+}
+
+/** Returns a random ID between `SECRET_FLOW_ID_MIN` and `FIRST_FLOW_ID_MAX`. */
+function randomFlowId(): number {
+  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
+  return Math.max(SECRET_FLOW_ID_MIN, (high * 2 ** 32 + low) % FIRST_FLOW_ID_MAX);
 }

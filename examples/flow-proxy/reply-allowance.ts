@@ -12,6 +12,12 @@
 /** The default factor. The first packets of a QUIC server pass. */
 export const REPLY_FACTOR = 3;
 
+/**
+ * What a flow that has moved is assumed to have sent: its server may be in the middle of a transfer,
+ * and the client must get something to reply to. The first packet of a QUIC client has that length.
+ */
+const RESTART_BYTES = 1200;
+
 /** The allowance of one flow, at one end of the tunnel. */
 export class ReplyAllowance {
   readonly #factor: number;
@@ -31,6 +37,13 @@ export class ReplyAllowance {
     this.#isVerified = this.#hasReply;
     this.#datagrams += this.#factor;
     this.#bytes += this.#factor * bytes;
+  }
+
+  /** To be called when the flow has moved to another address, which is not verified. */
+  restart(): void {
+    this.#isVerified = this.#hasReply = false;
+    this.#datagrams = this.#factor;
+    this.#bytes = this.#factor * RESTART_BYTES;
   }
 
   /** Returns whether a reply of that length may be sent, and deducts it if so. */

@@ -18,8 +18,8 @@ const BATCH_MESSAGES = 32;
 
 /** Identifies a flow of an egress. */
 export interface FlowKey {
-  /** The address of the ingress that the flow comes from. */
-  readonly ingress: SocketAddress;
+  /** The address of the ingress that the flow comes from, which may change. */
+  ingress: SocketAddress;
   readonly id: FlowId;
 }
 

@@ -6,9 +6,11 @@ import type { EndpointSnapshot } from "./counters.ts";
 import { Egress } from "./egress.ts";
 import { Ingress } from "./ingress.ts";
 import { hasPassed, type LoadReport, runLoad } from "./load-generator.ts";
+import { type DemoSecurity, loadStack, makeDemoSecurity, openSecurity } from "./open-security.ts";
 import { Origin } from "./origin.ts";
 import { ProgressLine } from "./progress-line.ts";
 import { type Summary, summaryJson, summaryText } from "./summary.ts";
+import { TunnelError, type TunnelSecurity } from "./tunnel-security.ts";
 
 interface Closable {
   close(): void;
@@ -31,9 +33,9 @@ export async function run(config: Config, signal: AbortSignal): Promise<number> 
       return hasPassed(load) ? 0 : 1;
     }
     case "ingress":
-      return runEndpoint(config, signal, await openIngress(config));
+      return runEndpoint(config, signal, await openIngress(config, await securityOf(config)));
     case "egress":
-      return runEndpoint(config, signal, await openEgress(config));
+      return runEndpoint(config, signal, await openEgress(config, await securityOf(config)));
     case "origin": {
       const origin = await openOrigin(config);
       await untilEnd(config.durationMs, signal);
@@ -47,16 +49,25 @@ export async function run(config: Config, signal: AbortSignal): Promise<number> 
 
 /** Runs the origin, both endpoints and the load generator on loopback. */
 async function runDemo(config: Config, signal: AbortSignal): Promise<number> {
+  let security: DemoSecurity | undefined;
+  if (config.secure !== undefined) {
+    const stack = loadStack();
+    if ("reason" in stack) {
+      log(`secure tunnel: skipped, ${stack.reason}`);
+      return 0;
+    }
+    security = makeDemoSecurity(stack.quiche, config.secure, log);
+  }
   const listen: HostAndPort = { hostname: "127.0.0.1", port: 0 };
   const opened: Closable[] = [];
   try {
     const origin = await openOrigin({ ...config, listen });
     opened.push(origin);
     const upstream = hostAndPort(origin.localAddr);
-    const egress = await openEgress({ ...config, listen, upstream });
+    const egress = await openEgress({ ...config, listen, upstream }, security?.egress);
     opened.push(egress);
     const tunnel = hostAndPort(egress.localAddr);
-    const ingress = await openIngress({ ...config, listen, tunnel });
+    const ingress = await openIngress({ ...config, listen, tunnel }, security?.ingress);
     opened.push(ingress);
     const sample = () => [ingress.snapshot(), egress.snapshot()];
     const progress = new ProgressLine({ sample, printsWithoutTerminal: !config.json });
@@ -113,18 +124,23 @@ async function openOrigin(config: Config): Promise<Origin> {
   return origin;
 }
 
-async function openIngress(config: Config): Promise<Ingress> {
+/** Returns how the end of the tunnel is secured; absent if it is plain. */
+async function securityOf({ secure }: Config): Promise<TunnelSecurity | undefined> {
+  return secure && openSecurity(secure, log);
+}
+
+async function openIngress(config: Config, security: TunnelSecurity | undefined): Promise<Ingress> {
   const tunnel = `tunnel to ${addressText(config.tunnel)}`;
   const name = `ingress on ${addressText(config.listen)}, ${tunnel}`;
-  const ingress = await withUsageErrors(name, Ingress.open(config));
+  const ingress = await withUsageErrors(name, Ingress.open({ ...config, security }));
   log(`ingress on ${ingress.localAddr}, ${tunnel}`);
   return ingress;
 }
 
-async function openEgress(config: Config): Promise<Egress> {
+async function openEgress(config: Config, security: TunnelSecurity | undefined): Promise<Egress> {
   const upstream = `upstream ${addressText(config.upstream)}`;
   const name = `egress on ${addressText(config.listen)}, ${upstream}`;
-  const egress = await withUsageErrors(name, Egress.open(config));
+  const egress = await withUsageErrors(name, Egress.open({ ...config, security }));
   log(`egress on ${egress.localAddr}, ${upstream}`);
   return egress;
 }
@@ -144,6 +160,7 @@ async function withUsageErrors<T>(name: string, opening: Promise<T>): Promise<T>
   try {
     return await opening;
   } catch (error) {
+    if (error instanceof TunnelError) throw new UsageError(`${name}: ${error.message}`);
     if (!(error instanceof SocketError)) throw error;
     throw new UsageError(`${name}: ${error.syscall} ${error.code}`);
   }

@@ -45,6 +45,7 @@ function endpointTable({ endpoints, seconds, backend }: Summary): string {
     row("flows expired", ({ flowCounters }) => flowCounters.expired),
     row("flows evicted", ({ flowCounters }) => flowCounters.evicted),
     row("flows ended by ingress", ({ flowCounters }) => flowCounters.ended),
+    row("flows moved", ({ flowCounters }) => flowCounters.moved),
     row("datagrams to upstream", ({ toUpstream }) => toUpstream.datagrams),
     row("datagrams to clients", ({ toClients }) => toClients.datagrams),
     row("datagrams/s", ({ toUpstream, toClients }) =>

@@ -16,6 +16,20 @@ export type FlowId = number | bigint;
 /** The number of slots, and the maximum number of flows of an ingress. */
 export const FLOW_SLOTS: number = 2 ** 15;
 
+/**
+ * IDs from here on are 8 bytes long, and cannot be guessed if an ingress starts at a random one: a
+ * datagram with the ID of a flow comes from its ingress, whatever its address.
+ */
+export const SECRET_FLOW_ID_MIN: number = 2 ** 30;
+
+/**
+ * Whether only the ingress of a flow knows its ID. IDs above 2^53 - 1 contain a server ID
+ * (server-ids.ts), and too few other bits.
+ */
+export function isSecretFlowId(id: FlowId): boolean {
+  return typeof id === "number" && id >= SECRET_FLOW_ID_MIN;
+}
+
 /** The maximum length of a flow ID in bytes (RFC 9000, section 16). */
 export const FLOW_ID_BYTES_MAX = 8;
 
@@ -31,7 +45,8 @@ export function flowIdLength(bytes: Uint8Array, offset: number, length: number):
 
 /** Returns the slot of a flow. */
 export function slotOf(id: FlowId): number {
-  return typeof id === "number" ? id % FLOW_SLOTS : Number(id % BigInt(FLOW_SLOTS));
+  // The operator truncates to 32 bits, which keeps the low ones of any safe integer.
+  return typeof id === "number" ? id & (FLOW_SLOTS - 1) : Number(id % BigInt(FLOW_SLOTS));
 }
 
 /** Parses tunnel datagrams. One object is reused for all, so that parsing allocates nothing. */

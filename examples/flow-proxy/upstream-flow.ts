@@ -5,6 +5,7 @@ import { flushBatch, receiveBatch } from "./batch-io.ts";
 import type { EndpointCounters } from "./counters.ts";
 import { FlowEntry } from "./flow-table.ts";
 import type { ProxySocket } from "./open-socket.ts";
+import type { Rebinding } from "./rebinding.ts";
 import { ReplyAllowance } from "./reply-allowance.ts";
 import type { FlowKey, ReplyFlow, ReplyQueue } from "./reply-queue.ts";
 import type { Runtime } from "./runtime.ts";
@@ -31,6 +32,7 @@ export interface FlowContext {
 export class UpstreamFlow extends FlowEntry implements ReplyFlow {
   readonly key: FlowKey;
   readonly allowance: ReplyAllowance;
+  rebinding: Rebinding | undefined = undefined;
   readonly #context: FlowContext;
   /** Copies of the datagrams that arrived before the socket was open. Absent once it is. */
   #early: Uint8Array[] | undefined = [];

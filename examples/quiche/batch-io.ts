@@ -21,8 +21,10 @@ import {
 import { PACKET_BYTES_MAX, type PacketIo, type PacketReceiver } from "./packet-io.ts";
 import type { Path } from "./path.ts";
 
-/** Four GSO messages of 48 packets: the most that fit into the 65507 bytes of a UDP datagram. */
-const SLOTS = 4 * Math.floor(65_507 / PACKET_BYTES_MAX);
+/** The UDP payloads that are sent in one system call at most. */
+const MESSAGES = 4;
+/** The maximum payload of a GSO message over IPv4: 48 packets of 1350 bytes. */
+const MESSAGE_BYTES_MAX = 65_507;
 /** What a round trip of a fast connection contains. The default of most systems is 208 KiB. */
 const BUFFER_BYTES = 4 << 20;
 
@@ -36,6 +38,8 @@ export interface BatchIoOptions {
   readonly ecn?: Ecn | undefined;
   /** Whether to use GSO and GRO. Default true. */
   readonly offload?: boolean | undefined;
+  /** The maximum length of the UDP payloads that are sent. Default `PACKET_BYTES_MAX`. */
+  readonly packetBytesMax?: number | undefined;
 }
 
 /** Views of the datagrams of one message, which are the same while its stride is. */
@@ -47,15 +51,14 @@ interface Views {
 /** A UDP socket that receives and sends batches. */
 export class BatchIo implements PacketIo {
   readonly socket: UdpSocket;
+  readonly packetBytesMax: number;
   readonly #isWildcard: boolean;
   readonly #received = new RecvBatch();
   readonly #meta = new RecvMeta();
   readonly #views: Views[] = [];
-  readonly #out = new SendBatch({ datagrams: SLOTS, prefixBytes: 0 });
-  readonly #arena = new Uint8Array(new ArrayBuffer(SLOTS * PACKET_BYTES_MAX));
-  readonly #slots = Array.from({ length: SLOTS }, (_, i) =>
-    this.#arena.subarray(i * PACKET_BYTES_MAX, (i + 1) * PACKET_BYTES_MAX),
-  );
+  readonly #out: SendBatch;
+  readonly #arena: Uint8Array;
+  readonly #slots: readonly Uint8Array[];
   readonly #ecn: Ecn | undefined;
   /** The path whose metadata the next packets have. */
   #path: Path | undefined;
@@ -63,8 +66,15 @@ export class BatchIo implements PacketIo {
   #isBlocked = false;
   #receiver: PacketReceiver | undefined;
 
-  private constructor(socket: UdpSocket, ecn: Ecn | undefined) {
+  private constructor(socket: UdpSocket, ecn: Ecn | undefined, packetBytesMax: number) {
     this.socket = socket;
+    this.packetBytesMax = packetBytesMax;
+    const slots = MESSAGES * Math.floor(MESSAGE_BYTES_MAX / packetBytesMax);
+    this.#out = new SendBatch({ datagrams: slots, prefixBytes: 0 });
+    this.#arena = new Uint8Array(new ArrayBuffer(slots * packetBytesMax));
+    this.#slots = Array.from({ length: slots }, (_, i) =>
+      this.#arena.subarray(i * packetBytesMax, (i + 1) * packetBytesMax),
+    );
     this.#ecn = ecn;
     this.#isWildcard = ["0.0.0.0", "::"].includes(socket.localAddr.address);
     socket.enableMetadata({ ecn: true, destination: this.#isWildcard });
@@ -76,6 +86,7 @@ export class BatchIo implements PacketIo {
    */
   static async bind(options: BatchIoOptions): Promise<BatchIo> {
     const { hostname, port = 0, bufferBytes = BUFFER_BYTES, ecn, offload = true } = options;
+    const { packetBytesMax = PACKET_BYTES_MAX } = options;
     const socket = await UdpSocket.bind({
       hostname,
       port,
@@ -85,7 +96,7 @@ export class BatchIo implements PacketIo {
       pathMtuDiscovery: "probe",
       sendErrors: "drop",
     });
-    return new BatchIo(socket, ecn);
+    return new BatchIo(socket, ecn, packetBytesMax);
   }
 
   get localAddr(): SocketAddress {
@@ -108,7 +119,7 @@ export class BatchIo implements PacketIo {
       const isDefault = source === undefined && this.#ecn === undefined;
       this.#out.meta(isDefault ? undefined : { source, ecn: this.#ecn });
     }
-    this.#out.pushSlice(this.#arena, this.#next++ * PACKET_BYTES_MAX, length, path.peer);
+    this.#out.pushSlice(this.#arena, this.#next++ * this.packetBytesMax, length, path.peer);
   }
 
   flush(): boolean {

@@ -1,7 +1,7 @@
 /** A QUIC connection: quiche's state, its streams, and the paths between the two endpoints. */
 
 import type { Ecn, SocketAddress } from "../../lib/index.ts";
-import { PACKET_BYTES_MAX, type PacketIo } from "./packet-io.ts";
+import type { PacketIo } from "./packet-io.ts";
 import { type Path, PathSet, toHostPort } from "./path.ts";
 import type { NativeConnection, NativeStats } from "./quiche.ts";
 import { QuicStream, type StreamOwner } from "./stream.ts";
@@ -36,6 +36,8 @@ export interface StreamOptions {
 export type EcnCounts = Record<"notEct" | "ect1" | "ect0" | "ce", number>;
 
 const ECN_NAMES = ["notEct", "ect1", "ect0", "ce"] as const;
+/** DATAGRAMs are read after that many packets, so that quiche's queue does not overflow. */
+const UNREAD_PACKETS_MAX = 12;
 /** Longer than the DATAGRAM frames that fit into any UDP datagram. */
 const DATAGRAM_BYTES_MAX = 65_536;
 
@@ -66,6 +68,8 @@ export class QuicConnection implements StreamOwner, Timed {
   readonly #established = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<CloseInfo>();
   #isEstablished = false;
+  /** The packets that were received since DATAGRAMs were read. */
+  #unreadPackets = 0;
   #endError: Error | undefined;
   #migration: { readonly path: Path; readonly done: PromiseWithResolvers<void> } | undefined;
   /** The next stream IDs: bit 0 is the initiator, bit 1 is set for unidirectional streams. */
@@ -100,6 +104,11 @@ export class QuicConnection implements StreamOwner, Timed {
     return new TextDecoder().decode(this.native.applicationProto());
   }
 
+  /** The certificate of the peer in DER; absent if it has sent none. */
+  get peerCertificate(): Uint8Array | undefined {
+    return this.native.peerCertChain()?.[0];
+  }
+
   get stats(): NativeStats {
     return this.native.stats();
   }
@@ -132,6 +141,17 @@ export class QuicConnection implements StreamOwner, Timed {
     this.native.dgramSend(bytes);
     this.wake();
     return true;
+  }
+
+  /** The number of DATAGRAMs that wait for the congestion control. */
+  get datagramsQueued(): number {
+    return this.native.dgramSendQueueLen();
+  }
+
+  /** Sends a packet that the peer must acknowledge: the connection does not become idle. */
+  keepAlive(): void {
+    this.native.sendAckEliciting();
+    this.wake();
   }
 
   /** Closes the connection with a code of the application. `closed` resolves later. */
@@ -191,6 +211,7 @@ export class QuicConnection implements StreamOwner, Timed {
       // quiche closes the connection itself if the peer has violated the protocol.
       this.refusedDatagrams++;
     }
+    if (++this.#unreadPackets >= UNREAD_PACKETS_MAX && this.#isEstablished) this.#readDatagrams();
   }
 
   /** Passes what quiche has received to the application, and continues its writes. */
@@ -217,7 +238,7 @@ export class QuicConnection implements StreamOwner, Timed {
    */
   _transmit(io: PacketIo): boolean {
     const { native } = this;
-    const packetsMax = Math.max(1, Math.floor(native.sendQuantum() / PACKET_BYTES_MAX));
+    const packetsMax = Math.max(1, Math.floor(native.sendQuantum() / io.packetBytesMax));
     for (let packets = 0; packets < packetsMax; packets++) {
       const slot = io.slot();
       if (slot === undefined) return true;
@@ -277,6 +298,7 @@ export class QuicConnection implements StreamOwner, Timed {
 
   #readDatagrams(): void {
     const { native, onDatagram } = this;
+    this.#unreadPackets = 0;
     if (onDatagram === undefined) return;
     for (;;) {
       const length = native.dgramRecv(datagramBuffer);

@@ -79,7 +79,7 @@ export class QuicEndpoint implements PacketReceiver, ConnectionOwner {
   constructor(quiche: Quiche, io: PacketIo, options: EndpointOptions) {
     this.#quiche = quiche;
     this.#io = io;
-    this.#config = makeConfig(quiche, options);
+    this.#config = makeConfig(quiche, options, io.packetBytesMax);
     this.#router = new Router(options);
     this.#onConnection = options.onConnection;
     this.#connectionsMax = options.connectionsMax ?? 1024;

@@ -3,7 +3,7 @@
 import type { Ecn, SocketAddress } from "../../lib/index.ts";
 import type { Path } from "./path.ts";
 
-/** The maximum length of the UDP payloads that are sent. 1350 fits nearly every path. */
+/** The default of the maximum length of the UDP payloads that are sent. It fits nearly every path. */
 export const PACKET_BYTES_MAX = 1350;
 
 /** The side of the driver. */
@@ -25,6 +25,8 @@ export interface PacketReceiver {
 export interface PacketIo {
   /** The address that the socket is bound to; possibly a wildcard address. */
   readonly localAddr: SocketAddress;
+  /** The length of slots, and the maximum length of packets. */
+  readonly packetBytesMax: number;
   /** Starts to receive. Called once. */
   start(receiver: PacketReceiver): void;
   /** Returns memory for the next packet. Absent if `flush` must be called first. */

@@ -84,6 +84,7 @@ export interface NativeConnection {
   dgramRecv(data: Uint8Array): number | null;
   dgramSend(data: Uint8Array): undefined | null;
   dgramMaxWritableLen(): number | null;
+  dgramSendQueueLen(): number;
   isDgramSendQueueFull(): boolean;
   timeout(): number | null;
   onTimeout(): void;
@@ -97,6 +98,10 @@ export interface NativeConnection {
   retiredScidNext(): Uint8Array | null;
   close(isApp: boolean, error: number, reason: Uint8Array): undefined | null;
   applicationProto(): Uint8Array;
+  /** The certificates of the peer in DER, its own first. */
+  peerCertChain(): Uint8Array[] | null;
+  /** Sends a packet that the peer must acknowledge, if there is nothing else to send. */
+  sendAckEliciting(): void;
   isEstablished(): boolean;
   isDraining(): boolean;
   isClosed(): boolean;

@@ -10,6 +10,12 @@ export interface Identity {
 
 const DAY_MS = 86_400_000;
 
+/** Options of `makeIdentity`. */
+export interface IdentityOptions {
+  /** How long the certificate is valid from now on. Default 1. */
+  readonly days?: number | undefined;
+}
+
 /** The tags of DER (X.690), as far as they are used here. */
 const TAG = {
   boolean: 0x01,
@@ -32,11 +38,11 @@ const OID = {
 } as const;
 
 /**
- * Returns a new P-256 key and a certificate for `localhost` and 127.0.0.1 that is valid for two days
- * (RFC 5280). It is its own issuer, but no certificate authority: some TLS libraries refuse a
+ * Returns a new P-256 key and a certificate for `localhost` and 127.0.0.1 that is valid from yesterday
+ * on (RFC 5280). It is its own issuer, but no certificate authority: some TLS libraries refuse a
  * certificate authority as the certificate of a server.
  */
-export function makeIdentity(): Identity {
+export function makeIdentity({ days = 1 }: IdentityOptions = {}): Identity {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
   const algorithm = sequence(oid(OID.ecdsaWithSha256));
   const name = sequence(der(TAG.set, sequence(oid(OID.commonName), text(TAG.utf8, "localhost"))));
@@ -51,7 +57,7 @@ export function makeIdentity(): Identity {
     der(TAG.integer, Buffer.concat([Buffer.of(1), crypto.getRandomValues(Buffer.alloc(8))])),
     algorithm,
     name,
-    sequence(time(nowMs - DAY_MS), time(nowMs + DAY_MS)),
+    sequence(time(nowMs - DAY_MS), time(nowMs + days * DAY_MS)),
     name,
     publicKey.export({ type: "spki", format: "der" }) as Buffer,
     der(0xa3, extensions),

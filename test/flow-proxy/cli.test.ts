@@ -43,6 +43,25 @@ const WRONG_COMMANDS: readonly (readonly [readonly string[], string])[] = [
   [["--duration", "0"], "--duration expected seconds"],
   [["--idle-timeout", "-1"], "--idle-timeout"],
   [["--idle-timeout", "soon"], "--idle-timeout expected seconds"],
+  [["--grace", "-1"], "--grace"],
+  [["--grace", "soon"], "--grace expected seconds"],
+  [["--flow-by-connection-id", "8"], "--flow-by-connection-id is not an option of demo"],
+  [
+    ["ingress", ...LISTEN, ...TUNNEL, "--flow-by-connection-id", "3"],
+    "--flow-by-connection-id expected integer 4..20",
+  ],
+  [["ingress", ...LISTEN, ...TUNNEL, "--identity", "x"], "--identity requires --secure"],
+  [["ingress", ...LISTEN, ...TUNNEL, "--peer", "x"], "--peer requires --secure"],
+  [["ingress", ...LISTEN, ...TUNNEL, "--secure"], "--secure requires --identity"],
+  [["ingress", ...LISTEN, ...TUNNEL, "--secure", "--identity", "x"], "--secure requires --peer"],
+  [
+    ["ingress", ...LISTEN, ...TUNNEL, "--secure", "--identity", "x", "--peer", "a", "--peer", "b"],
+    "an ingress has one --peer",
+  ],
+  [["--packet-bytes", "1400"], "--packet-bytes requires --secure"],
+  [["--secure", "--packet-bytes", "1601"], "--packet-bytes expected integer 1200..1600"],
+  [["--secure", "--backend", "portable"], "--secure requires the native backend"],
+  [["origin", ...LISTEN, "--secure"], "--secure is not an option of origin"],
   [["--backend", "quick"], "expected native or portable"],
 ];
 
@@ -93,6 +112,11 @@ test("--help prints roles, options and exit codes, and runs nothing", async () =
     "--max-flows",
     "--idle-timeout",
     "--reply-factor",
+    "--grace",
+    "--flow-by-connection-id",
+    "--secure",
+    "--identity",
+    "--peer",
     "--json",
     "Exit codes",
   ]) {
@@ -108,7 +132,7 @@ test("the summary and the README have a row for each reason of a drop", async ()
   const endpoint: EndpointSnapshot = {
     role: "ingress",
     flows: 0,
-    flowCounters: { opened: 0, expired: 0, evicted: 0, ended: 0, refused: 0 },
+    flowCounters: { opened: 0, expired: 0, evicted: 0, ended: 0, moved: 0, refused: 0 },
     toUpstream: { datagrams: 0, bytes: 0 },
     toClients: { datagrams: 0, bytes: 0 },
     socketErrors: 0,

@@ -172,6 +172,7 @@ describe.each(BACKENDS)("an ingress on the %s backend", (backend) => {
       expired: 0,
       evicted: 0,
       ended: 0,
+      moved: 0,
       refused: 2,
     });
   });

@@ -55,7 +55,14 @@ describe("a full flow table", () => {
     table.touch(a, 20);
     expect(add("c", 10 + EVICTABLE_AFTER_MS)?.name).toBe("c");
     expect([table.size, removed]).toEqual([2, ["b"]]);
-    expect(table.counters).toEqual({ opened: 3, expired: 0, evicted: 1, ended: 0, refused: 0 });
+    expect(table.counters).toEqual({
+      opened: 3,
+      expired: 0,
+      evicted: 1,
+      moved: 0,
+      ended: 0,
+      refused: 0,
+    });
   });
 
   test("replaces a flow after the idle timeout if that is shorter than a second", () => {

@@ -14,6 +14,7 @@ import {
   exchange,
   IDLE_TIMEOUT_MS,
   INGRESS,
+  INGRESS_OUT,
   LIMITS,
   openProxy,
   received,
@@ -30,7 +31,7 @@ describe("replies", () => {
       const stranger = net.bind("10.7.7.7", 9);
       // To both ends of the tunnel and of the upstream's flow, from an address that is no peer.
       const ends = net.sockets.filter(({ localAddr }) =>
-        [INGRESS.hostname, EGRESS.hostname].includes(localAddr.address),
+        [INGRESS_OUT, EGRESS.hostname].includes(localAddr.address),
       );
       const connected = ends.filter(({ peerAddr }) => peerAddr !== undefined);
       expect(connected.length).toBe(2);

@@ -7,6 +7,8 @@ import type { SimNetwork, SimSocket } from "../../lib/testing/index.ts";
 import { SimRuntime } from "../sim/sim-runtime.ts";
 
 export const INGRESS: HostAndPort = { hostname: "10.0.0.1", port: 5000 };
+/** The address that the ingress reaches the egress from. */
+export const INGRESS_OUT = "10.0.0.11";
 export const EGRESS: HostAndPort = { hostname: "10.0.0.2", port: 6000 };
 export const ORIGIN: HostAndPort = { hostname: "10.0.0.3", port: 7000 };
 export const FLOWS_MAX = 64;
@@ -22,8 +24,8 @@ export function addressOf({ hostname, port }: HostAndPort): SocketAddress {
 }
 
 /** Returns a runtime whose sockets are on `host`, and are opened at once. */
-export function runtimeOf(net: SimNetwork, host: string): SimRuntime {
-  return new SimRuntime(net, { listenHost: host, connectHost: host, openMs: 0, openFailures: 0 });
+export function runtimeOf(net: SimNetwork, host: string, connectHost: string = host): SimRuntime {
+  return new SimRuntime(net, { listenHost: host, connectHost, openMs: 0, openFailures: 0 });
 }
 
 /** Replies to each datagram with `replies` datagrams of `bytes` bytes; default: an echo. */
@@ -62,18 +64,25 @@ export interface SimulatedProxy {
 /** Opens both halves and an origin, on a network without delay. */
 export async function openProxy(
   net: SimNetwork,
-  options: { replies?: number; bytes?: number; replyFactor?: number } = {},
+  options: {
+    replies?: number;
+    bytes?: number;
+    replyFactor?: number;
+    graceMs?: number;
+    connectionIdBytes?: number;
+    firstFlowId?: number;
+  } = {},
 ): Promise<SimulatedProxy> {
-  const { replyFactor } = options;
+  const { replyFactor, graceMs, connectionIdBytes, firstFlowId } = options;
   const origin = net.bind(ORIGIN.hostname, ORIGIN.port);
   serve(origin, options);
   const egress = await Egress.open({
-    ...{ listen: EGRESS, upstream: ORIGIN, replyFactor },
+    ...{ listen: EGRESS, upstream: ORIGIN, replyFactor, graceMs },
     ...{ runtime: runtimeOf(net, EGRESS.hostname), ...LIMITS },
   });
   const ingress = await Ingress.open({
-    ...{ listen: INGRESS, tunnel: EGRESS, replyFactor },
-    ...{ runtime: runtimeOf(net, INGRESS.hostname), ...LIMITS },
+    ...{ listen: INGRESS, tunnel: EGRESS, replyFactor, graceMs, connectionIdBytes, firstFlowId },
+    ...{ runtime: runtimeOf(net, INGRESS.hostname, INGRESS_OUT), ...LIMITS },
   });
   const close = () => {
     ingress.close();

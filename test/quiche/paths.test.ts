@@ -2,8 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { download } from "../../examples/quiche/client.ts";
 import { decodeServerId } from "../../examples/quiche/quic-lb.ts";
 import { ID_BYTES } from "../../examples/quiche/router.ts";
-import { RecvBatch, SendBatch, SocketAddress, UdpSocket } from "../../lib/index.ts";
+import { SocketAddress } from "../../lib/index.ts";
 import { openClient, openServer, skipReason } from "./endpoints.ts";
+import { Relay } from "./relay.ts";
 
 const BYTES = 5_000_000;
 
@@ -115,75 +116,3 @@ describe.skipIf(skipReason !== undefined)("paths", () => {
     expect(connection.ecnReceived.notEct).toBeGreaterThan(1);
   });
 });
-
-/** A NAT between one client and a server, which can choose another port, and can drop datagrams. */
-class Relay implements AsyncDisposable {
-  dropped = 0;
-  readonly #inside: UdpSocket;
-  #outside: UdpSocket;
-  readonly #server: SocketAddress;
-  readonly #dropEach: number;
-  #client: SocketAddress | undefined;
-  #forwarded = 0;
-
-  private constructor(inside: UdpSocket, outside: UdpSocket, server: SocketAddress, drop: number) {
-    this.#inside = inside;
-    this.#outside = outside;
-    this.#server = server;
-    this.#dropEach = drop;
-    void this.#forward(inside);
-    void this.#forward(outside);
-  }
-
-  static async open(server: SocketAddress, { dropEach = 0 } = {}): Promise<Relay> {
-    const [inside, outside] = [await openSocket(), await openSocket()];
-    return new Relay(inside, outside, server, dropEach);
-  }
-
-  get address(): SocketAddress {
-    return this.#inside.localAddr;
-  }
-
-  async rebind(): Promise<void> {
-    this.#outside.close();
-    this.#outside = await openSocket();
-    void this.#forward(this.#outside);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#inside.close();
-    this.#outside.close();
-  }
-
-  async #forward(from: UdpSocket): Promise<void> {
-    const batch = new RecvBatch();
-    const out = new SendBatch({ datagrams: 1024 });
-    try {
-      for (;;) {
-        await from.recvBatch(batch);
-        const isToServer = from === this.#inside;
-        if (isToServer) this.#client = batch.peerAt(0);
-        for (let i = 0; i < batch.length; i++) {
-          if (this.#dropEach > 0 && ++this.#forwarded % this.#dropEach === 0) {
-            this.dropped++;
-            continue;
-          }
-          if (out.isFull) await this.#send(isToServer, out);
-          const to = isToServer ? this.#server : this.#client;
-          out.pushSlice(batch.bytes, batch.offsetAt(i), batch.lengthAt(i), to);
-        }
-        await this.#send(isToServer, out);
-      }
-    } catch (error) {
-      if (!from.isClosed && !this.#inside.isClosed) throw error;
-    }
-  }
-
-  async #send(isToServer: boolean, out: SendBatch): Promise<void> {
-    await (isToServer ? this.#outside : this.#inside).sendBatch(out);
-  }
-}
-
-function openSocket(): Promise<UdpSocket> {
-  return UdpSocket.bind({ hostname: "127.0.0.1", sendErrors: "drop" });
-}

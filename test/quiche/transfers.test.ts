@@ -5,6 +5,7 @@ import type { QuicConnection } from "../../examples/quiche/connection.ts";
 import type { QuicStream } from "../../examples/quiche/stream.ts";
 import { makeIdentity } from "../../examples/quiche/tls.ts";
 import { UdpSocket, WouldBlock } from "../../lib/index.ts";
+import { numbered, numberOf, sequence } from "../tools/sockets.ts";
 import { openClient, openServer, skipReason } from "./endpoints.ts";
 
 const BYTES = 5_000_000;
@@ -30,6 +31,25 @@ describe.skipIf(skipReason !== undefined)("transfers", () => {
     expect(datagramsSent / sendCalls).toBeGreaterThan(12);
     expect([sendDrops, server.endpoint.counters.strays]).toEqual([0, 0]);
     expect([connection.streams, server.accepted[0]?.streams]).toEqual([0, 0]);
+  });
+
+  test("DATAGRAMs of a few bytes, which share packets, all arrive in order", async () => {
+    const count = 40_000;
+    const received: number[] = [];
+    const all = Promise.withResolvers<void>();
+    const onConnection = (connection: QuicConnection) => {
+      connection.onDatagram = (bytes) => {
+        received.push(numberOf(bytes));
+        if (received.length === count) all.resolve();
+      };
+    };
+    await using server = await openServer({ onConnection });
+    await using client = await openClient({ datagramsMax: count });
+    const connection = client.endpoint.connect(server.address);
+    await connection.established;
+    for (const datagram of numbered(count)) connection.sendDatagram(datagram);
+    await all.promise;
+    expect(received).toEqual(sequence(count));
   });
 
   test("bodies of length 0, 1 and at the end of a packet and a block, all at once", async () => {

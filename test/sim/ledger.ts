@@ -4,10 +4,10 @@
  * been silent for the idle timeout must be dropped.
  */
 
-import { flowIdLength } from "../../examples/flow-proxy/tunnel-datagram.ts";
+import { flowIdLength, SECRET_FLOW_ID_MIN } from "../../examples/flow-proxy/tunnel-datagram.ts";
 import { decodeVarint, type SocketAddress } from "../../lib/index.ts";
 import type { SimEvent } from "../../lib/testing/index.ts";
-import { EGRESS, INGRESS, INGRESS_OUT } from "./scenario.ts";
+import { CLIENT_NAT, CLIENTS, EGRESS, INGRESS, INGRESS_OUT, type Scenario } from "./scenario.ts";
 import { require } from "./violation.ts";
 
 /** A datagram that was received. */
@@ -82,13 +82,21 @@ export class Ledger {
   readonly #upstreamsOf = new Map<string, string[]>();
   /** The time of the latest datagram from each client, and of each flow from the tunnel. */
   readonly #heardMs = new Map<string, number>();
+  /** The client behind each address. Without connection IDs, each address is a client. */
+  readonly #clientAt = new Map<string, string>();
   readonly #idleTimeoutMs: number;
+  readonly #hasConnectionIds: boolean;
 
   /** Follows the proxy whose halves listen on these addresses. */
-  constructor(listen: SocketAddress, tunnel: SocketAddress, idleTimeoutMs: number) {
+  constructor(
+    listen: SocketAddress,
+    tunnel: SocketAddress,
+    { idleTimeoutMs, hasConnectionIds }: Scenario,
+  ) {
     this.#listen = listen;
     this.#tunnel = tunnel;
     this.#idleTimeoutMs = idleTimeoutMs;
+    this.#hasConnectionIds = hasConnectionIds;
   }
 
   /** The number of datagrams that the ingress received and did not send. */
@@ -118,7 +126,8 @@ export class Ledger {
         return;
       }
       this.#heardMs.set(`${from}`, event.timeMs);
-      this.#toTunnel.received(`${from}`, payload, event);
+      this.#clientAt.set(`${from}`, this.#clientFrom(from, payload));
+      this.#toTunnel.received(this.#clientFrom(from, payload), payload, event);
       return;
     }
     const tunneled = split(payload);
@@ -140,8 +149,15 @@ export class Ledger {
     require(silenceMs < this.#idleTimeoutMs, () => `${flow}: a reply after ${silenceMs} ms`);
   }
 
+  /** Returns the client that has sent a request: by its index if flows follow clients. */
+  #clientFrom(from: SocketAddress, payload: Uint8Array): string {
+    const isClient = from.address === CLIENT_NAT || from.address.startsWith(CLIENTS);
+    if (!this.#hasConnectionIds || !isClient) return `${from}`;
+    return `client ${Buffer.from(payload).readUInt32BE(0)}`;
+  }
+
   #sentToClient(event: SimEvent, client: string, payload: Uint8Array): void {
-    const isOfClient = (flow: string) => this.#clientOf.get(flow) === client;
+    const isOfClient = (flow: string) => this.#clientOf.get(flow) === this.#clientAt.get(client);
     const flow = this.#toClients.flowWith(payload, isOfClient);
     require(flow !== undefined, () => `ingress: not a reply to that client: ${event}`);
     this.#checkSilence(client, this.#toClients.sent(flow, payload, event));
@@ -154,9 +170,11 @@ export class Ledger {
       return;
     }
     const tunneled = split(payload);
-    const flow = `${event.kind === "receive" ? from : to} ${tunneled?.id}`;
+    const address = event.kind === "receive" ? from : to;
+    const isSecret = Number(tunneled?.id) >= SECRET_FLOW_ID_MIN;
+    const flow = isSecret ? `${tunneled?.id}` : `${address} ${tunneled?.id}`;
     if (event.kind === "receive") {
-      this.#heardMs.set(flow, event.timeMs);
+      this.#heardMs.set(`${address} ${tunneled?.id}`, event.timeMs);
       this.#toUpstream.received(flow, tunneled?.payload ?? payload, event);
       return;
     }
@@ -164,7 +182,10 @@ export class Ledger {
     const upstreams = this.#upstreamsOf.get(flow) ?? [];
     const upstream = this.#toIngress.flowWith(tunneled.payload, (u) => upstreams.includes(u));
     require(upstream !== undefined, () => `egress: not a reply of that flow: ${event}`);
-    this.#checkSilence(flow, this.#toIngress.sent(upstream, tunneled.payload, event));
+    this.#checkSilence(
+      `${address} ${tunneled.id}`,
+      this.#toIngress.sent(upstream, tunneled.payload, event),
+    );
   }
 
   #atUpstream(event: SimEvent, upstream: string): void {

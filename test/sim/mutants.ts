@@ -100,9 +100,33 @@ export const MUTANTS: readonly Mutant[] = [
     by: "",
   },
   {
+    name: "replies do not follow a client to another address",
+    file: `${PROXY}/ingress.ts`,
+    text: "    flow.client = client;\n",
+    by: "",
+  },
+  {
+    name: "replies do not follow an ingress to another address",
+    file: `${PROXY}/egress.ts`,
+    text: "    key.ingress = ingress;\n",
+    by: "",
+  },
+  {
+    name: "a flow that an ingress has ended is found at another address",
+    file: `${PROXY}/egress.ts`,
+    text: "    this.#flowsBySecretId.delete(flow.key.id);\n",
+    by: "",
+  },
+  {
+    name: "a flow that has expired is found by its connection ID",
+    file: `${PROXY}/ingress.ts`,
+    text: "        this.#flowsByConnectionId?.forget(flow);\n",
+    by: "",
+  },
+  {
     name: "idle flows do not expire",
     file: `${PROXY}/flow-table.ts`,
-    text: "nowMs - oldest.lastUsedMs < this.#idleTimeoutMs) return;",
+    text: "nowMs - oldest.lastUsedMs < this.#expiryMs) return;",
     by: "nowMs > 0) return;",
   },
   {

@@ -4,6 +4,7 @@ import { dropsTotal, type EndpointSnapshot } from "../../examples/flow-proxy/cou
 import { Egress } from "../../examples/flow-proxy/egress.ts";
 import { Ingress } from "../../examples/flow-proxy/ingress.ts";
 import { Origin } from "../../examples/flow-proxy/origin.ts";
+import { SECRET_FLOW_ID_MIN } from "../../examples/flow-proxy/tunnel-datagram.ts";
 import { type HostAndPort, SocketAddress } from "../../lib/index.ts";
 import {
   type LinkOptions,
@@ -15,6 +16,7 @@ import { Forger } from "./forger.ts";
 import { Ledger } from "./ledger.ts";
 import {
   CLIENT_NAT,
+  CLIENTS,
   EGRESS,
   INGRESS,
   INGRESS_OUT,
@@ -26,7 +28,7 @@ import {
   STRANGER,
   TUNNEL_NAT,
 } from "./scenario.ts";
-import { SimClient } from "./sim-client.ts";
+import { CONNECTION_ID_BYTES, SimClient } from "./sim-client.ts";
 import { SimOrigin } from "./sim-origin.ts";
 import { SimRuntime } from "./sim-runtime.ts";
 import { require } from "./violation.ts";
@@ -52,6 +54,8 @@ export interface ProxyRun {
   /** The datagrams that each half dropped, by reason. */
   readonly drops: Readonly<Record<string, number>>;
   readonly simulatedMs: number;
+  /** The number of flows that followed their client, or their ingress, to another address. */
+  readonly moved: Readonly<Record<"ingress" | "egress", number>>;
 }
 
 /** A half of the proxy, which can be restarted. */
@@ -101,6 +105,11 @@ class Half<E extends Ingress | Egress> {
     }, 0);
   }
 
+  /** The number of flows that moved in all instances. */
+  get moved(): number {
+    return this.#closed.reduce((sum, one) => sum + one.snapshot().flowCounters.moved, 0);
+  }
+
   /** The drops by reason, as in `"egress: blocked"`. */
   dropsByReason(): Record<string, number> {
     const sums: Record<string, number> = {};
@@ -130,16 +139,20 @@ class Simulation {
     this.#scenario = scenario;
     this.net = new SimNetwork({ seed, socket, wakeIntervalMs, traceEvents: 30 });
     const { net } = this;
-    this.#ledger = new Ledger(addressOf(LISTEN), addressOf(TUNNEL), idleTimeoutMs);
+    this.#ledger = new Ledger(addressOf(LISTEN), addressOf(TUNNEL), scenario);
     this.#forger = new Forger(net, scenario);
-    const limits = { flowsMax, idleTimeoutMs };
+    const { graceMs, hasSecretFlowIds, hasConnectionIds } = scenario;
+    const limits = { flowsMax, idleTimeoutMs, graceMs };
+    const connectionIdBytes = hasConnectionIds ? CONNECTION_ID_BYTES : undefined;
     const { openMs, openFailures, isClientBehindNat, isTunnelBehindNat } = scenario;
     const reliable = { openMs: 0, openFailures: 0 };
     this.#ingress = new Half(
       new SimRuntime(net, { listenHost: INGRESS, connectHost: INGRESS_OUT, ...reliable }),
       (runtime) => {
-        const firstFlowId = net.random.integer(0, 2 ** 29);
-        return Ingress.open({ listen: LISTEN, tunnel: TUNNEL, ...limits, firstFlowId, runtime });
+        const offset = hasSecretFlowIds ? SECRET_FLOW_ID_MIN : 0;
+        const firstFlowId = offset + net.random.integer(0, 2 ** 29);
+        const ids = { firstFlowId, connectionIdBytes };
+        return Ingress.open({ listen: LISTEN, tunnel: TUNNEL, ...limits, ...ids, runtime });
       },
     );
     this.#egress = new Half(
@@ -202,7 +215,8 @@ class Simulation {
     this.#checkEnd();
     const replies = clients.reduce((sum, client) => sum + client.replies, 0);
     const drops = { ...this.#ingress.dropsByReason(), ...this.#egress.dropsByReason() };
-    return { report: net.report, digest: net.digest, replies, drops, simulatedMs: net.now };
+    const moved = { ingress: this.#ingress.moved, egress: this.#egress.moved };
+    return { report: net.report, digest: net.digest, replies, drops, simulatedMs: net.now, moved };
   }
 
   #openOrigin(): Promise<{ close(): void }> | SimOrigin {
@@ -286,7 +300,8 @@ class Simulation {
 
   /** Waits until all flows have expired. */
   async #checkExpiry(): Promise<void> {
-    await this.net.clock.sleep(this.#scenario.idleTimeoutMs + EXPIRY_MS_MAX);
+    const { idleTimeoutMs, graceMs } = this.#scenario;
+    await this.net.clock.sleep(idleTimeoutMs + graceMs + EXPIRY_MS_MAX);
     for (const half of [this.#ingress, this.#egress]) {
       const { opened } = half.runtime;
       for (const socket of opened.keys()) opened.set(socket, 0);
@@ -338,7 +353,7 @@ function addressOf({ hostname, port }: HostAndPort): SocketAddress {
 }
 
 function clientHost(i: number): string {
-  return `10.1.0.${i + 1}`;
+  return `${CLIENTS}${i + 1}`;
 }
 
 /** Runs a scenario. @throws Violation if an invariant is broken, with the latest events. */

@@ -1,8 +1,11 @@
 /** A scenario for the flow proxy, drawn from a seed. */
 
+import { SILENCE_MS } from "../../examples/flow-proxy/rebinding.ts";
 import { type LinkOptions, SimRandom, type SimSocketOptions } from "../../lib/testing/index.ts";
 
-/** The hosts. Clients are 10.1.0.1 and following. */
+/** The start of the addresses of clients: 10.1.0.1 and following. */
+export const CLIENTS = "10.1.0.";
+/** The other hosts. */
 export const INGRESS = "10.0.0.1";
 /** The address of the ingress that it reaches the egress from. */
 export const INGRESS_OUT = "10.0.0.11";
@@ -56,6 +59,11 @@ export interface Scenario {
   /** The options of the link from the egress to the ingress that differ from `links.tunnel`. */
   readonly replyLink: LinkOptions;
   readonly incidents: readonly Incident[];
+  /** Whether flow IDs cannot be guessed, so that flows follow the tunnel to another address. */
+  readonly hasSecretFlowIds: boolean;
+  /** Whether flows follow clients to another address, by what would be a QUIC connection ID. */
+  readonly hasConnectionIds: boolean;
+  readonly graceMs: number;
 }
 
 /** Returns the scenario of a seed. */
@@ -102,7 +110,22 @@ export function drawScenario(seed: number): Scenario {
     incidents: Array.from({ length: random.integer(0, 4) }, () => drawIncident(random, durationMs)),
     ...drawReplies(random),
     forgedRequests: random.pick([0, 0, 0, 5, 100]),
+    hasSecretFlowIds: random.chance(0.5),
+    hasConnectionIds: random.chance(0.5),
+    graceMs: random.pick([0, 0, 100, 5000]),
+    ...(random.chance(0.15) ? drawMoves(random, bursts) : {}),
   };
+}
+
+/** Pauses in which addresses change, and which are longer than the silence that a flow needs to move. */
+function drawMoves(random: SimRandom, bursts: number) {
+  const pauseMs = 4 * SILENCE_MS;
+  const incidents = Array.from({ length: random.integer(1, 4) }, (): Incident => {
+    const atMs = random.between(0, (bursts * pauseMs) / 2);
+    return { atMs, kind: "rebind", of: random.pick(["clients", "tunnel"]) };
+  });
+  const idleTimeoutMs = random.pick([SILENCE_MS, 10 * SILENCE_MS]);
+  return { pauseMs, incidents, idleTimeoutMs, isClientBehindNat: true, isTunnelBehindNat: true };
 }
 
 function drawReplies(random: SimRandom) {

@@ -7,6 +7,13 @@ import { require } from "./violation.ts";
 
 /** The client's index and the number of the request. */
 const HEADER_BYTES = 8;
+/** The minimum length of a packet with a short header, which the header then looks like. */
+const PACKET_BYTES_MIN = 21;
+/**
+ * The length of what looks like a connection ID: the last three bytes of the index, and the first one
+ * of the number, which is 0.
+ */
+export const CONNECTION_ID_BYTES = 4;
 
 /** A client with its own socket. Sends with all promises of the library in turn. */
 export class SimClient {
@@ -51,7 +58,9 @@ export class SimClient {
   }
 
   #newRequest(): Uint8Array {
-    const length = this.#random.integer(HEADER_BYTES, this.#scenario.payloadBytesMax);
+    const { hasConnectionIds, payloadBytesMax } = this.#scenario;
+    const bytesMin = hasConnectionIds ? PACKET_BYTES_MIN : HEADER_BYTES;
+    const length = this.#random.integer(bytesMin, payloadBytesMax);
     const request = new Uint8Array(length).fill(this.#random.integer(0, 255));
     const view = new DataView(request.buffer);
     view.setUint32(0, this.#index);

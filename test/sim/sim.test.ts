@@ -35,12 +35,14 @@ describe("simulations", () => {
       const lost: Record<string, number> = {};
       const drops: Record<string, number> = {};
       let refused = 0;
+      const moved = { ingress: 0, egress: 0 };
       const failures = await runSeeds(1, SEEDS, {
         failuresMax: FAILURES_MAX,
         onRun: ({ proxy, promises }) => {
           refused += promises.refused;
           add(lost, proxy.report.lost);
           add(drops, proxy.drops);
+          add(moved, proxy.moved);
         },
       });
       expect(failures.map(failureText)).toEqual([]);
@@ -48,6 +50,7 @@ describe("simulations", () => {
       // Every host of the scenarios exists.
       expect(LOSS_REASONS.filter((reason) => lost[reason] === 0)).toEqual(["no-host"]);
       expect(DROPS.filter((reason) => !drops[reason])).toEqual([]);
+      expect([moved.ingress > 100, moved.egress > 100]).toEqual([true, true]);
     },
     TIMEOUT_MS,
   );

@@ -13,6 +13,7 @@ const SLOTS = 192;
 
 /** A UDP socket of Bun, which receives by callbacks and sends by `sendMany`. */
 export class BunIo implements PacketIo {
+  readonly packetBytesMax: number = PACKET_BYTES_MAX;
   readonly localAddr: SocketAddress;
   readonly #socket: Bun.udp.Socket<"uint8array">;
   readonly #slots = Array.from(

@@ -6,6 +6,9 @@ const tests = ["forwarding", "flow-table", "endpoints", "floods", "hostile-input
   .map((name) => `test/flow-proxy/${name}.test.ts`)
   .concat("test/fuzz/fuzz.test.ts");
 
+const rebindingTests = ["test/flow-proxy/rebinding.test.ts"];
+const secureTests = ["test/flow-proxy/secure-tunnel.test.ts"];
+
 export const mutants: readonly Mutant[] = [
   {
     name: "a flood of new clients evicts flows in use",
@@ -139,5 +142,124 @@ export const mutants: readonly Mutant[] = [
     find: "const flow = this.#flowsById.get(datagram.flowId);",
     replace: "const flow = [...this.#flowsById.values()].at(-1);",
     tests,
+  },
+  {
+    name: "a flow moves to another address at once",
+    file: "examples/flow-proxy/rebinding.ts",
+    find: "    if (silenceMs < SILENCE_MS) return false;\n",
+    replace: "",
+    tests: rebindingTests,
+  },
+  {
+    name: "the former address of a flow cannot take it back",
+    file: "examples/flow-proxy/rebinding.ts",
+    find: "if (this.#former?.equals(next)) {",
+    replace: "if (this.#former?.equals(next) && silenceMs < 0) {",
+    tests: rebindingTests,
+  },
+  {
+    name: "the address that a flow was taken back from can take it at once",
+    file: "examples/flow-proxy/rebinding.ts",
+    find: "      this.#former = undefined;\n",
+    replace: "      this.#former = current;\n",
+    tests: rebindingTests,
+  },
+  {
+    name: "the new address of a client is verified",
+    file: "examples/flow-proxy/ingress.ts",
+    find: "    flow.allowance.restart();\n",
+    replace: "",
+    tests: rebindingTests,
+  },
+  {
+    name: "the new address of an ingress is verified",
+    file: "examples/flow-proxy/egress.ts",
+    find: "    flow.allowance.restart();\n",
+    replace: "",
+    tests: rebindingTests,
+  },
+  {
+    name: "a client takes the connection ID of another",
+    file: "examples/flow-proxy/connection-ids.ts",
+    find: "    if (this.#flows.has(key)) return;\n",
+    replace: "",
+    tests: rebindingTests,
+  },
+  {
+    name: "packets with a long header have the connection ID of a flow",
+    file: "examples/flow-proxy/connection-ids.ts",
+    find: "((bytes[offset] as number) & LONG_HEADER) === 0",
+    replace: "offset >= 0",
+    tests: rebindingTests,
+  },
+  {
+    name: "flows with IDs that can be guessed move",
+    file: "examples/flow-proxy/egress.ts",
+    find: "if (id >= SECRET_FLOW_ID_MIN) this",
+    replace: "this",
+    tests: rebindingTests,
+  },
+  {
+    name: "idle flows are not kept for the grace period",
+    file: "examples/flow-proxy/flow-table.ts",
+    find: "idleTimeoutMs + graceMs",
+    replace: "idleTimeoutMs",
+    tests: rebindingTests,
+  },
+  {
+    name: "an ingress accepts any egress",
+    file: "examples/flow-proxy/secure-ingress-tunnel.ts",
+    find: "if (!peers.includes(fingerprint)) {",
+    replace: 'if (fingerprint === "") {',
+    tests: secureTests,
+  },
+  {
+    name: "an egress accepts any ingress",
+    file: "examples/flow-proxy/secure-egress-tunnel.ts",
+    find: "peerCertificate !== undefined && this.#permitted.has(fingerprintOf(peerCertificate))",
+    replace: "peerCertificate !== undefined",
+    tests: secureTests,
+  },
+  {
+    name: "an egress forwards for an ingress until it has refused it",
+    file: "examples/flow-proxy/secure-egress-tunnel.ts",
+    find: "if (this.#isPermitted(connection)) this.#readSessionId(connection, stream);",
+    replace: "this.#readSessionId(connection, stream);",
+    tests: secureTests,
+  },
+  {
+    name: "another session at each connection",
+    file: "examples/flow-proxy/secure-egress-tunnel.ts",
+    find: "sessionAddress(connection, digits)",
+    replace: "sessionAddress(connection, crypto.getRandomValues(new Uint8Array(8)).toHex())",
+    tests: secureTests,
+  },
+  {
+    name: "datagrams that do not fit into a packet are not counted",
+    file: "examples/flow-proxy/secure-tunnel.ts",
+    find: "      this.#drops.oversize++;\n",
+    replace: "",
+    tests: secureTests,
+  },
+  {
+    name: "datagrams that the queue refuses are not counted",
+    file: "examples/flow-proxy/secure-tunnel.ts",
+    find: "      this.#drops.congested++;\n",
+    replace: "",
+    tests: secureTests,
+  },
+  {
+    name: "datagrams that a lost connection has not sent are not counted",
+    file: "examples/flow-proxy/secure-tunnel.ts",
+    find: "    this.#drops.disconnected += count;\n",
+    replace: "",
+    tests: secureTests,
+  },
+  {
+    name: "an idle tunnel is not kept alive",
+    file: "examples/flow-proxy/secure-ingress-tunnel.ts",
+    find: "connection.keepAlive()",
+    replace: "connection.peer",
+    tests: secureTests,
   },
 ];
