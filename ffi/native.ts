@@ -21,6 +21,7 @@ export {
   byteLengthOf,
   byteOffsetOf,
   copyBytes,
+  genuineLengthOf,
   hasLostMemory,
   isUint8Array,
   lengthOf,

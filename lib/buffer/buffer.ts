@@ -187,7 +187,7 @@ export class DgramBuffer extends TailBuffer {
     const start = end - length;
     if (start < 0) return false;
     copyPrefix(prefix, length, bytes, start);
-    if (this._start !== end || this._bytes !== bytes) throw changedError(prefix);
+    if (this._start !== end || this._bytes !== bytes) throw changedError("prefix", prefix);
     this._start = start;
     return true;
   }

@@ -68,7 +68,7 @@ function checkEmptyPrefix(prefix: Uint8Array, length: number): void {
   throw rangeError("prefix", `${length} bytes`, "memory that was transferred, or has shrunk");
 }
 
-/** Returns the error for a prefix whose elements run code that has changed the buffer. */
-export function changedError(prefix: Uint8Array): TypeError {
-  return typeError("prefix", "Uint8Array whose elements have no accessors", prefix);
+/** Returns the error for bytes whose elements run code that has changed the buffer. */
+export function changedError(name: string, bytes: Uint8Array): TypeError {
+  return typeError(name, "Uint8Array whose elements have no accessors", bytes);
 }
