@@ -188,7 +188,8 @@ export class SendBatch {
   pushSlice(bytes: Uint8Array, offset: number, length: number, to?: Destination): this {
     checkBytes("bytes", bytes);
     // An array that has the last byte of the slice has all of it. Otherwise, reads the real length.
-    const isRange = Number.isInteger(offset) && offset >= 0 && Number.isInteger(length) && length > 0;
+    const isRange =
+      Number.isInteger(offset) && offset >= 0 && Number.isInteger(length) && length > 0;
     if (!isRange || bytes[offset + length - 1] === undefined) {
       const available = lengthOf(bytes);
       checkInteger("offset", offset, 0, available);
