@@ -79,7 +79,7 @@ export class SendBatch {
   readonly #slices: { views: Uint8Array[]; starts: Uint32Array; lengths: Uint32Array };
   readonly #addresses: (SocketAddress | undefined)[] = [];
   /** The payloads of datagrams that are sent, which the next ones mostly replace. */
-  readonly #sentPayloads: IdleResource = new IdleResource(() => this.#releaseSent());
+  readonly #sentPayloads: IdleResource = new IdleResource(this);
   readonly #meta: (SendMetaCopy | undefined)[] = [];
   /** The objects that `#meta` refers to, one for each datagram. */
   readonly #metaCopies: SendMetaCopy[] = [];
@@ -217,8 +217,8 @@ export class SendBatch {
     this.#hasNextMeta = false;
   }
 
-  /** Releases the payloads of datagrams that are not queued. Any array may take their place. */
-  #releaseSent(): void {
+  /** @internal Releases the payloads of datagrams that are not queued: any array may replace them. */
+  _releaseIdle(): void {
     const { views } = this.#slices;
     views.fill(this.#prefixes, 0, 2 * this.#first);
     views.fill(this.#prefixes, 2 * this.#end);
