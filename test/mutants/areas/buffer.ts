@@ -24,7 +24,7 @@ export const mutants: readonly Mutant[] = [
   {
     ...TAIL,
     name: "the overridden length of an array is trusted by putSlice",
-    find: "const length = byteLengthOf(bytes);",
+    find: "const length = genuineLengthOf(bytes);",
     replace: "const length = bytes.length;",
   },
   {
