@@ -17,8 +17,8 @@ export const mutants: readonly Mutant[] = [
   {
     ...TAIL,
     name: "a failed append leaves the payload longer",
-    find: "    this._bytes.set(bytes, at);\n    this._end = end;",
-    replace: "    this._end = end;\n    this._bytes.set(bytes, at);",
+    find: "    memory.set(bytes, at);\n",
+    replace: "    this._end = end;\n    memory.set(bytes, at);\n    this._end = at;\n",
   },
   { ...TAIL, name: "growing loses the contents", find: "  grown.set(old);\n", replace: "" },
   {
