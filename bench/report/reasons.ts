@@ -29,10 +29,10 @@ const ONE_SEND_EACH =
   "promises 14.7 (before reading ahead 15.4), with the callback of Bun 12.9";
 
 const SENDS_BOUND_BATCHES =
-  "85 % of the server's time is sendmmsg and recvmmsg, as each reply has another destination. C with " +
+  "84 % of the server's time is sendmmsg and recvmmsg, as each reply has another destination. C with " +
   "the same two calls is 1.36 to 1.46 times as fast as Bun, and uses no time beside them. Polls " +
   "without promises or an iterator take as much processor time as batches(): 6.2 and 6.4 µs with 32 " +
-  "clients, 5.8 and 5.8 with 256, on a busy machine. Receives that find nothing are 0.4 %";
+  "clients, 5.8 and 5.8 with 256, on a busy machine. Receives that find nothing take 0.5 %, estimated";
 
 export const REASONS: readonly Reason[] = [
   {
