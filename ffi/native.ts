@@ -23,6 +23,7 @@ export {
   byteLengthOf,
   byteOffsetOf,
   copyBytes,
+  genuineLengthOf,
   hasLostMemory,
   isUint8Array,
   lengthOf,

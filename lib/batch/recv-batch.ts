@@ -7,7 +7,7 @@
  * messages.
  */
 
-import { byteLengthOf, lazyBytes, type Segments } from "../../ffi/native.ts";
+import { lazyBytes, type Segments } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/socket-address.ts";
 import { RecvMeta } from "../datagram/recv-meta.ts";
 import {
@@ -57,9 +57,8 @@ export class RecvBatch {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The maximum number of messages per receive. */
   readonly messagesMax: number;
-  /** The same memory, and its length: nothing can override private fields. */
+  /** The same memory: nothing can override private fields. */
   readonly #bytes: Uint8Array<ArrayBuffer>;
-  readonly #byteLength: number;
   /** For each message: the index of its first datagram, its length, and its stride. */
   readonly #firsts: Int32Array;
   readonly #messageBytes: Int32Array;
@@ -85,8 +84,7 @@ export class RecvBatch {
     const { messages = 32 } = options;
     checkInteger("messages", messages, 1, BATCH_COUNT_MAX);
     this.messagesMax = messages;
-    this.#byteLength = messages * MAX_BUF_SIZE;
-    this.bytes = this.#bytes = lazyBytes(this.#byteLength);
+    this.bytes = this.#bytes = lazyBytes(messages * MAX_BUF_SIZE);
     this.#copied = this.#current = new CopiedMessages(this.#bytes);
     this.#segments = { bytes: this.#bytes, offset: 0, length: 0, stride: 0, datagrams: 0 };
     this.#firsts = new Int32Array(messages);
@@ -283,7 +281,8 @@ export class RecvBatch {
   }
 
   #checkMemory(): void {
-    if (byteLengthOf(this.#bytes) !== this.#byteLength) {
+    // The memory cannot shrink, only be transferred as a whole. Takes 1 ns, `byteLengthOf` 5.
+    if (this.#bytes[0] === undefined) {
       throw stateError("batch.bytes", "memory", "memory that was transferred");
     }
   }

@@ -6,6 +6,7 @@
 import { byteLengthOf, hasLostMemory, lengthOf, plainView } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
+import { copyPrefix } from "../buffer/source-bytes.ts";
 import { encodeVarint, varintLength } from "../buffer/varint.ts";
 import { type Destination, toAddress } from "../datagram/destination.ts";
 import { lostMemory, type Sendable, toPayload } from "../datagram/payload.ts";
@@ -78,7 +79,7 @@ export class SendBatch {
   readonly #slices: { views: Uint8Array[]; starts: Uint32Array; lengths: Uint32Array };
   readonly #addresses: (SocketAddress | undefined)[] = [];
   /** The payloads of datagrams that are sent, which the next ones mostly replace. */
-  readonly #sentPayloads: IdleResource = new IdleResource(() => this.#releaseSent());
+  readonly #sentPayloads: IdleResource = new IdleResource(this);
   readonly #meta: (SendMetaCopy | undefined)[] = [];
   /** The objects that `#meta` refers to, one for each datagram. */
   readonly #metaCopies: SendMetaCopy[] = [];
@@ -141,7 +142,7 @@ export class SendBatch {
     const length = lengthOf(bytes);
     if (length === 0 && hasLostMemory(bytes)) throw lostMemory("bytes");
     const start = this.#prefixRoom(length);
-    for (let i = 0; i < length; i++) this.#prefixes[start + i] = bytes[i] as number;
+    copyPrefix(bytes, length, this.#prefixes, start);
     this.#nextPrefixLength = length;
     return this;
   }
@@ -186,9 +187,14 @@ export class SendBatch {
   /** Queues `length` bytes of `bytes` at `offset`, as `push` does. */
   pushSlice(bytes: Uint8Array, offset: number, length: number, to?: Destination): this {
     checkBytes("bytes", bytes);
-    const available = lengthOf(bytes);
-    checkInteger("offset", offset, 0, available);
-    checkInteger("length", length, 0, available - offset);
+    // An array that has the last byte of the slice has all of it. Otherwise, reads the real length.
+    const isRange =
+      Number.isInteger(offset) && offset >= 0 && Number.isInteger(length) && length > 0;
+    if (!isRange || bytes[offset + length - 1] === undefined) {
+      const available = lengthOf(bytes);
+      checkInteger("offset", offset, 0, available);
+      checkInteger("length", length, 0, available - offset);
+    }
     return this.#push(bytes, offset, length, to);
   }
 
@@ -211,8 +217,8 @@ export class SendBatch {
     this.#hasNextMeta = false;
   }
 
-  /** Releases the payloads of datagrams that are not queued. Any array may take their place. */
-  #releaseSent(): void {
+  /** @internal Releases the payloads of datagrams that are not queued: any array may replace them. */
+  _releaseIdle(): void {
     const { views } = this.#slices;
     views.fill(this.#prefixes, 0, 2 * this.#first);
     views.fill(this.#prefixes, 2 * this.#end);

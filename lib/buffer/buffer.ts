@@ -4,10 +4,10 @@
  */
 
 import { byteLengthOf } from "../../ffi/native.ts";
-import { copySmall, hexGroups, zero } from "../support/bytes.ts";
+import { hexGroups, zero } from "../support/bytes.ts";
 import { checkBytes, checkInteger, inspectAs, typeError } from "../support/check.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
-import { adopt, changedError, checkEmptyPrefix } from "./source-bytes.ts";
+import { adopt, changedError, copyPrefix } from "./source-bytes.ts";
 import { allocate, NO_BYTES, TailBuffer } from "./tail-buffer.ts";
 import {
   checkWhole,
@@ -186,9 +186,8 @@ export class DgramBuffer extends TailBuffer {
     const { _bytes: bytes, _start: end } = this;
     const start = end - length;
     if (start < 0) return false;
-    if (prefix[length - 1] === undefined) checkEmptyPrefix(prefix, length);
-    copySmall(prefix, length, bytes, start);
-    if (this._start !== end || this._bytes !== bytes) throw changedError(prefix);
+    copyPrefix(prefix, length, bytes, start);
+    if (this._start !== end || this._bytes !== bytes) throw changedError("prefix", prefix);
     this._start = start;
     return true;
   }

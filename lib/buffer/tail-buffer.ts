@@ -2,7 +2,7 @@
  * `TailBuffer`: the base class of `DgramBuffer`, with its memory and the methods that append to it.
  */
 
-import { byteLengthOf } from "../../ffi/native.ts";
+import { genuineLengthOf } from "../../ffi/native.ts";
 import {
   checkWideInteger,
   highWord,
@@ -13,6 +13,7 @@ import {
   writeU32Le,
 } from "../support/bytes.ts";
 import { checkBytes, checkInteger } from "../support/check.ts";
+import { changedError } from "./source-bytes.ts";
 import { varintLength, writeVarint } from "./varint.ts";
 
 const COUNT_MAX = Number.MAX_SAFE_INTEGER;
@@ -94,14 +95,17 @@ export abstract class TailBuffer {
    */
   putSlice(bytes: Uint8Array): void {
     checkBytes("bytes", bytes);
-    // The length that `set` copies, whatever the object says.
-    const length = byteLengthOf(bytes);
+    // The length that `set` copies, whatever the object says. May run code of the caller.
+    const length = genuineLengthOf(bytes);
     const at = this._end;
     const end = at + length;
     reserve(this, end);
+    const memory = this._bytes;
     // `bytes` may be a view of the memory that `reserve` has replaced: it can still be copied from.
     // `_end` is set last, because `set` throws if another thread has grown `bytes` in between.
-    this._bytes.set(bytes, at);
+    memory.set(bytes, at);
+    // A `DataView` that inherits from `Uint8Array` may have elements that run code.
+    if (this._end !== at || this._bytes !== memory) throw changedError("bytes", bytes);
     this._end = end;
   }
 

@@ -38,6 +38,15 @@ import { GroupedSend } from "./grouped-send.ts";
  */
 const ownMeta = new RecvMeta();
 
+/** Stores the waker of a poll in `shared`, see there, and returns the result. */
+function stored(
+  shared: SharedWaker | null,
+  result: Poll<number>,
+  waker: Waker | null,
+): Poll<number> {
+  return shared === null ? result : shared.store(result, waker);
+}
+
 /** A socket of the operating system. `using` and `await using` close it. */
 export abstract class EngineSocket extends DatagramSocket implements AsSocketStats {
   static {
@@ -63,8 +72,9 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   readonly #onePayload: Payload[] = [];
   readonly #oneMeta: RecvMeta[] = [];
 
-  readonly #recvWaker: SharedWaker = new SharedWaker(() => this._recvQueue);
-  readonly #sendWaker: SharedWaker = new SharedWaker(() => this._sendQueue);
+  // Created when a call first waits or polls: with their functions, they have 200 bytes each.
+  #recvWaker: SharedWaker | undefined;
+  #sendWaker: SharedWaker | undefined;
 
   /** @internal */
   protected constructor(engine: Engine) {
@@ -193,8 +203,8 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     poll: (waker: Waker | null) => Poll<number>,
   ): Poll<number> {
     checkWaker(waker);
-    const shared = this.#sendWaker;
-    return shared.store(poll(waker && shared.wake), waker);
+    const shared = this.#sharedSend(waker);
+    return stored(shared, poll(shared?.wake ?? null), waker);
   }
 
   /** @internal Polls the engine to receive. All callers share the waker that `poll` gets. */
@@ -203,18 +213,17 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     poll: (waker: Waker | null) => Poll<number>,
   ): Poll<number> {
     checkWaker(waker);
-    const shared = this.#recvWaker;
-    return shared.store(poll(waker && shared.wake), waker);
+    const shared = this.#sharedRecv(waker);
+    return stored(shared, poll(shared?.wake ?? null), waker);
   }
 
   #sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {
     checkWaker(waker);
     checkBufferType("buf", buf);
     this.#onePayload[0] = buf;
-    const shared = this.#sendWaker;
-    const engineWaker = waker && shared.wake;
-    const result = this._engine.send(engineWaker, this.#onePayload, 0, 1, to);
-    return shared.store(result, waker) === Pending ? Pending : buf.length;
+    const shared = this.#sharedSend(waker);
+    const result = this._engine.send(shared?.wake ?? null, this.#onePayload, 0, 1, to);
+    return stored(shared, result, waker) === Pending ? Pending : buf.length;
   }
 
   override pollSendMany(
@@ -231,10 +240,10 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
         checkPeer(this.peerAddr, address as SocketAddress);
       }
     }
-    const shared = this.#sendWaker;
+    const shared = this.#sharedSend(waker);
     const destinations = this.#isConnected ? undefined : to;
-    const result = this._engine.send(waker && shared.wake, bufs, start, end, destinations);
-    return shared.store(result, waker);
+    const result = this._engine.send(shared?.wake ?? null, bufs, start, end, destinations);
+    return stored(shared, result, waker);
   }
 
   override sendMany(bufs: readonly Sendable[], options?: SendManyOptions): Promise<number> {
@@ -274,10 +283,9 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     checkRecvMetaType("meta", meta);
     this.#oneTarget[0] = buf;
     this.#oneMeta[0] = meta;
-    const shared = this.#recvWaker;
-    const engineWaker = waker && shared.wake;
-    const result = this._engine.receive(engineWaker, this.#oneTarget, 0, 1, this.#oneMeta);
-    return shared.store(result, waker) === Pending ? Pending : meta.length;
+    const shared = this.#sharedRecv(waker);
+    const result = this._engine.receive(shared?.wake ?? null, this.#oneTarget, 0, 1, this.#oneMeta);
+    return stored(shared, result, waker) === Pending ? Pending : meta.length;
   }
 
   override pollRecvMany(
@@ -288,9 +296,9 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     checkWaker(waker);
     const { meta, start, end } = checkRecvRange(bufs, range);
     this._recvError?.throwIfSet();
-    const shared = this.#recvWaker;
-    const result = this._engine.receive(waker && shared.wake, bufs, start, end, meta);
-    return shared.store(result, waker);
+    const shared = this.#sharedRecv(waker);
+    const result = this._engine.receive(shared?.wake ?? null, bufs, start, end, meta);
+    return stored(shared, result, waker);
   }
 
   override pollRecvBatch(waker: Waker | null, batch: RecvBatch): Poll<number> {
@@ -298,8 +306,8 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     checkRecvBatch(batch);
     batch._clear();
     this._recvError?.throwIfSet();
-    const shared = this.#recvWaker;
-    return shared.store(this._engine.receiveBatch(waker && shared.wake, batch), waker);
+    const shared = this.#sharedRecv(waker);
+    return stored(shared, this._engine.receiveBatch(shared?.wake ?? null, batch), waker);
   }
 
   override pollSendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
@@ -307,8 +315,8 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     checkSendBatch(batch);
     if (this.#isConnected) batch._checkAddresses((address) => checkPeer(this.peerAddr, address));
     if (this._engine.sendBatch !== undefined) {
-      const shared = this.#sendWaker;
-      return shared.store(this._engine.sendBatch(waker && shared.wake, batch), waker);
+      const shared = this.#sharedSend(waker);
+      return stored(shared, this._engine.sendBatch(shared?.wake ?? null, batch), waker);
     }
     if (this.#isClosed) throw closedError("send");
     batch._refuseMetadata("requires the native backend");
@@ -377,8 +385,22 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
 
   /** Wakes all waiters, which then get the error of a closed socket. */
   #wakeAll(): void {
-    this.#recvWaker.wake();
-    this.#sendWaker.wake();
+    this.#recvWaker?.wake();
+    this.#sendWaker?.wake();
+  }
+
+  /** Returns the waker that the engine gets in place of `waker`; `null` to try only. */
+  #sharedRecv(waker: Waker | null): SharedWaker | null {
+    if (waker === null) return null;
+    this.#recvWaker ??= new SharedWaker(() => this._recvQueue);
+    return this.#recvWaker;
+  }
+
+  /** As `#sharedRecv`. */
+  #sharedSend(waker: Waker | null): SharedWaker | null {
+    if (waker === null) return null;
+    this.#sendWaker ??= new SharedWaker(() => this._sendQueue);
+    return this.#sendWaker;
   }
 
   [Symbol.dispose](): void {

@@ -79,7 +79,73 @@ describe("tryAddPrefix", () => {
   });
 });
 
+describe("a prefix of 8 bytes, which is copied without a loop", () => {
+  test("may overlap the headroom on either side", () => {
+    for (const offset of [-7, -4, 0, 4, 7]) {
+      const buffer = DgramBuffer.withCapacityAndHeadroom(64, 32);
+      buffer.putSlice(new Uint8Array(16).fill(9));
+      const memory = new Uint8Array(buffer.asSlice().buffer);
+      for (let i = 0; i < 64; i++) memory[i] = i;
+      const prefix = memory.subarray(24 + offset, 32 + offset);
+      const expected = [...prefix];
+      expect(buffer.tryAddPrefix(prefix)).toBe(true);
+      expect([...buffer.asSlice().subarray(0, 8)]).toEqual(expected);
+    }
+  });
+
+  test("whose last byte is missing is refused, and changes nothing", () => {
+    const buffer = withPayload();
+    const lying = Object.defineProperty(new Uint8Array(7), "length", { value: 8 });
+    expect(thrown(() => buffer.tryAddPrefix(lying))).toBeInstanceOf(RangeError);
+    expect([buffer.headroom, buffer.length]).toEqual([64, 3]);
+  });
+});
+
 describe("copies use the real length", () => {
+  test("putSlice refuses objects that only inherit from Uint8Array, and keeps the payload", () => {
+    const buffer = withPayload();
+    const elements = {
+      get 0() {
+        buffer.intoParts();
+        return 1;
+      },
+    };
+    const view = Object.defineProperties(new DataView(new ArrayBuffer(1)), {
+      ...Object.getOwnPropertyDescriptors(elements),
+      length: { value: 1 },
+    });
+    Object.setPrototypeOf(view, Uint8Array.prototype);
+    for (const bytes of [new Proxy(new Uint8Array(4), {}), Object.create(Uint8Array.prototype)]) {
+      expect(thrown(() => buffer.putSlice(bytes))).toBeInstanceOf(TypeError);
+      expect([...buffer.asSlice()]).toEqual([1, 2, 3]);
+    }
+    const code = thrown(() => buffer.putSlice(view as unknown as Uint8Array));
+    expect(code).toBeInstanceOf(TypeError);
+    expect([buffer.headroom, buffer.length, buffer.capacity]).toEqual([0, 0, 0]);
+  });
+
+  test("pushSlice of more bytes than the array has throws, whatever its length claims", () => {
+    const batch = new SendBatch();
+    const bytes = new Uint8Array(8);
+    const lying = Object.defineProperty(new Uint8Array(8), "length", { value: 100 });
+    for (const source of [bytes, lying]) {
+      for (const [offset, length] of [
+        [0, 9],
+        [8, 1],
+        [9, 0],
+        [-1, 1],
+        [0.5, 1],
+        [0, 1.5],
+        [0, Number.NaN],
+      ] as const) {
+        expect(thrown(() => batch.pushSlice(source, offset, length))).toBeInstanceOf(RangeError);
+      }
+    }
+    expect(batch.length).toBe(0);
+    expect(batch.pushSlice(bytes, 0, 8).pushSlice(bytes, 8, 0).pushSlice(lying, 7, 1).length).toBe(
+      3,
+    );
+  });
   test("fromSlice, putSlice and put of a subclass with overridden getters", () => {
     const bytes = new Boastful(50).fill(5);
     expect(DgramBuffer.fromSlice(bytes).length).toBe(50);

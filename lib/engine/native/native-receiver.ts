@@ -45,8 +45,10 @@ const READ_AHEAD_MAX = 32;
  * code that receives from other sockets. They hold the buffers until they are idle.
  */
 const idleLists: TargetList[] = [];
-const scattered = new IdleResource(() => {
-  for (const list of idleLists) list.releaseAll();
+const scattered = new IdleResource({
+  _releaseIdle() {
+    for (const list of idleLists) list.releaseAll();
+  },
 });
 
 /** A datagram that another owner of a descriptor has received. */
@@ -78,7 +80,7 @@ export class NativeReceiver {
   readonly #nameCapacity: number;
   #targets: TargetList;
   /** The caller's buffers, which the list holds because the next receive may reuse them. */
-  readonly #held: IdleResource = new IdleResource(() => this.#targets.free());
+  readonly #held: IdleResource = new IdleResource(this);
   /** Whether a call is loading targets or storing datagrams, which may run code of the caller. */
   #isBusy = false;
   /** The slots to load: one object for all calls. */
@@ -128,6 +130,11 @@ export class NativeReceiver {
     }
     this.#unread = batch;
     this.#unreadStart = 0;
+  }
+
+  /** @internal */
+  _releaseIdle(): void {
+    this.#targets.free();
   }
 
   /** Reads no datagrams ahead from now on: another reader of the descriptor would miss them. */

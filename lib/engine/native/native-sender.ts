@@ -60,9 +60,7 @@ export class NativeSender {
    * An idle socket has none.
    */
   #memory: SendMemory | undefined;
-  readonly #idle: IdleResource = new IdleResource(() => {
-    this.#memory = undefined;
-  });
+  readonly #idle: IdleResource = new IdleResource(this);
   /** Whether a call is loading payloads, which may run code of the caller. */
   #isLoading = false;
   readonly #gsoLimits: GsoLimits | undefined;
@@ -79,6 +77,11 @@ export class NativeSender {
     this.#gsoLimits = usesGso ? new GsoLimits(counters) : undefined;
     const isPeerIPv4 = peer !== undefined && (peer.family === "IPv4" || peer._isMapped);
     this.#rules = { isIPv6, isPeerIPv4, gsoLimits: this.#gsoLimits, trafficClass };
+  }
+
+  /** @internal */
+  _releaseIdle(): void {
+    this.#memory = undefined;
   }
 
   /** The memory of this call. No timer fires during a call, so that it stays until the call ends. */

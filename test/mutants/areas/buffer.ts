@@ -17,14 +17,14 @@ export const mutants: readonly Mutant[] = [
   {
     ...TAIL,
     name: "a failed append leaves the payload longer",
-    find: "    this._bytes.set(bytes, at);\n    this._end = end;",
-    replace: "    this._end = end;\n    this._bytes.set(bytes, at);",
+    find: "    memory.set(bytes, at);\n",
+    replace: "    this._end = end;\n    memory.set(bytes, at);\n    this._end = at;\n",
   },
   { ...TAIL, name: "growing loses the contents", find: "  grown.set(old);\n", replace: "" },
   {
     ...TAIL,
     name: "the overridden length of an array is trusted by putSlice",
-    find: "const length = byteLengthOf(bytes);",
+    find: "const length = genuineLengthOf(bytes);",
     replace: "const length = bytes.length;",
   },
   {
