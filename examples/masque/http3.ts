@@ -1,5 +1,7 @@
 /** Constants of HTTP/3, and the settings that both ends of a tunnel use. */
 
+import type { CommonOptions } from "./node-quic.ts";
+
 /** The protocol name (ALPN) of HTTP/3 (RFC 9114, section 3.1). */
 export const HTTP3_PROTOCOL = "h3";
 
@@ -21,7 +23,7 @@ export const STREAM_ERROR = {
 export const PENDING_DATAGRAMS_MAX = 4096;
 
 /** The bytes of capsules that wait in a stream. Others are dropped. */
-export const STREAM_BUFFER_BYTES = 1 << 20;
+export const STREAM_BUFFER_BYTES: number = 1 << 20;
 
 /** The longest DATAGRAM frame that an end accepts (RFC 9221, section 3). */
 const DATAGRAM_FRAME_BYTES_MAX = 65_535n;
@@ -42,7 +44,11 @@ export interface ConnectionSettings {
 }
 
 /** Returns the options of `node:quic` that clients and servers share. */
-export function commonOptions({ idleTimeoutS, streamsMax, acceptsDatagrams }: ConnectionSettings) {
+export function commonOptions({
+  idleTimeoutS,
+  streamsMax,
+  acceptsDatagrams,
+}: ConnectionSettings): CommonOptions {
   return {
     application: { enableConnectProtocol: true, enableDatagrams: acceptsDatagrams },
     transportParams: {
@@ -54,5 +60,5 @@ export function commonOptions({ idleTimeoutS, streamsMax, acceptsDatagrams }: Co
       maxIdleTimeout: BigInt(idleTimeoutS),
     },
     datagramDropPolicy: "drop-newest",
-  } as const;
+  };
 }

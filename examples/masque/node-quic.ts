@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /** What is the same in the options of `listen` and `connect`. */
-interface CommonOptions {
+export interface CommonOptions {
   readonly application: {
     readonly enableConnectProtocol: boolean;
     readonly enableDatagrams: boolean;

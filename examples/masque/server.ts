@@ -79,8 +79,11 @@ export class MasqueServer {
    */
   static async listen(quic: NodeQuic, options: ServerOptions): Promise<MasqueServer> {
     const { listen, identity, tunnelsPerConnectionMax = 256 } = options;
-    let server: MasqueServer | undefined;
-    const endpoint = await quic.listen((session) => server?.#onSession(session), {
+    const started = Promise.withResolvers<MasqueServer>();
+    const onSession = (session: QuicSession) => {
+      void started.promise.then((server) => server.#onSession(session));
+    };
+    const endpoint = await quic.listen(onSession, {
       endpoint: {
         address: {
           address: listen.hostname,
@@ -104,8 +107,8 @@ export class MasqueServer {
         acceptsDatagrams: true,
       }),
     });
-    server = new MasqueServer(options, endpoint);
-    return server;
+    started.resolve(new MasqueServer(options, endpoint));
+    return started.promise;
   }
 
   /** The UDP port that the proxy listens on. */
