@@ -2,7 +2,7 @@
 
 import { HttpDatagramHeader } from "../../lib/masque/index.ts";
 import type { Counters } from "./counters.ts";
-import { PENDING_DATAGRAMS_MAX, STREAM_ERROR } from "./http3.ts";
+import { endSession, PENDING_DATAGRAMS_MAX, STREAM_ERROR } from "./http3.ts";
 import type { QuicSession } from "./node-quic.ts";
 
 /** Datagrams that are kept until the request of their stream arrives: UDP may reorder packets. */
@@ -85,7 +85,7 @@ export class DatagramRouter {
     if (fault === "stream ID") {
       this.#counters.drops.malformed++;
       // A connection error (RFC 9297, section 2.1).
-      this.#session.close({ code: STREAM_ERROR.datagram, type: "application" }).catch(() => {});
+      endSession(this.#session, STREAM_ERROR.datagram);
       return;
     }
     if (fault !== undefined) {

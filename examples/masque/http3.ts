@@ -1,6 +1,6 @@
 /** Constants of HTTP/3, and the settings that both ends of a tunnel use. */
 
-import type { CommonOptions } from "./node-quic.ts";
+import type { CommonOptions, QuicSession } from "./node-quic.ts";
 
 /** The protocol name (ALPN) of HTTP/3 (RFC 9114, section 3.1). */
 export const HTTP3_PROTOCOL = "h3";
@@ -61,4 +61,11 @@ export function commonOptions({
     },
     datagramDropPolicy: "drop-newest",
   };
+}
+
+/** Ends a connection, and reports it to the peer. Default code: H3_NO_ERROR. */
+export function endSession(session: QuicSession, code: bigint = STREAM_ERROR.none): void {
+  session.opened.catch(() => {});
+  session.closed.catch(() => {});
+  if (!session.destroyed) session.destroy(undefined, { code, type: "application" });
 }

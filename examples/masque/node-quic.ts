@@ -81,9 +81,8 @@ export interface QuicSession {
   createBidirectionalStream(): Promise<QuicStream>;
   /** Queues a copy. Resolves with its ID, which is 0 if it was refused. */
   sendDatagram(bytes: Uint8Array): Promise<bigint>;
-  /** Ends the connection: with a code at once, without when all its streams have ended. */
-  close(options?: { readonly code: bigint; readonly type: "application" }): Promise<void>;
-  destroy(error?: Error): void;
+  /** Ends the connection. With `options`, the peer learns of it at once (CONNECTION_CLOSE). */
+  destroy(error?: Error, options?: { readonly code: bigint; readonly type: "application" }): void;
 }
 
 /** A request stream. Iteration yields arrays of the chunks that have arrived. */

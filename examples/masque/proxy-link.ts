@@ -2,7 +2,7 @@
 
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { commonOptions, HTTP3_PROTOCOL, PENDING_DATAGRAMS_MAX } from "./http3.ts";
+import { commonOptions, endSession, HTTP3_PROTOCOL, PENDING_DATAGRAMS_MAX } from "./http3.ts";
 import { familyOf, type NodeQuic, type QuicSession } from "./node-quic.ts";
 
 /** Options of a `ProxyLink`. */
@@ -73,7 +73,7 @@ export class ProxyLink {
     this.#session = undefined;
     if (session === undefined) return;
     const { endpoint } = session;
-    session.destroy();
+    endSession(session);
     await endpoint?.destroy().catch(() => {});
   }
 

@@ -8,7 +8,7 @@ import type { AllowList } from "./allow-list.ts";
 import { BearerTokens } from "./bearer-tokens.ts";
 import { type Counters, countRefusal, newCounters } from "./counters.ts";
 import { DatagramRouter } from "./datagram-router.ts";
-import { commonOptions, HTTP3_PROTOCOL, STREAM_ERROR } from "./http3.ts";
+import { commonOptions, endSession, HTTP3_PROTOCOL, STREAM_ERROR } from "./http3.ts";
 import {
   familyOf,
   type Headers,
@@ -59,7 +59,7 @@ export class MasqueServer {
   readonly #template: ConnectUdpTemplate;
   readonly #tokens: BearerTokens;
   readonly #tunnels = new Set<ServerTunnel>();
-  readonly #routers = new Set<DatagramRouter>();
+  readonly #sessions = new Map<QuicSession, DatagramRouter>();
   readonly #sweep: ReturnType<typeof setInterval>;
 
   private constructor(options: ServerOptions, endpoint: QuicEndpoint) {
@@ -125,14 +125,17 @@ export class MasqueServer {
   async close(): Promise<void> {
     clearInterval(this.#sweep);
     for (const tunnel of [...this.#tunnels]) tunnel.close();
-    for (const router of this.#routers) router.close();
+    for (const [session, router] of this.#sessions) {
+      router.close();
+      endSession(session);
+    }
     await this.#endpoint.destroy().catch(() => {});
   }
 
   #onSession(session: QuicSession): void {
     this.counters.connections++;
     const router = new DatagramRouter(session, this.counters);
-    this.#routers.add(router);
+    this.#sessions.set(session, router);
     const tunnels = new Set<ServerTunnel>();
     session.onstream = (stream) => {
       stream.closed.catch(() => {});
@@ -143,7 +146,7 @@ export class MasqueServer {
     const end = () => {
       for (const tunnel of [...tunnels]) tunnel.close();
       router.close();
-      this.#routers.delete(router);
+      this.#sessions.delete(session);
     };
     session.closed.then(end, end);
   }
