@@ -8,6 +8,7 @@ import type { Identity } from "../../quiche/tls.ts";
 import { QuicheMasqueClient } from "../quiche-client/client.ts";
 
 const REPLY_MS_MAX = 5000;
+const ATTEMPTS = 5;
 const template = new ConnectUdpTemplate(`https://localhost${DEFAULT_TEMPLATE_PATH}`);
 
 /** Resolves a name with dig(1) through the tunnel. */
@@ -21,7 +22,7 @@ export async function checkDig(port: number, name: string, expected: string): Pr
 
 /** Starts an HTTP/3 server with a body of `bytes` bytes. */
 export function startOrigin(identity: Identity, bytes: number): { port: number; stop(): void } {
-  const body = new Blob([...bodyBlocks(bytes)].map((block) => block.slice()));
+  const body = new Blob(Array.from(bodyBlocks(bytes), (block) => block.slice()));
   const server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
@@ -80,22 +81,32 @@ export async function checkTunnels(
   }
 }
 
-/** Returns the number of rounds in which the reply equals the request. Repeats a lost datagram. */
+/** Returns the number of rounds in which a reply equals the request. Repeats a lost datagram. */
 async function exchange(socket: UdpSocket, id: number, rounds: number): Promise<number> {
-  const reply = Buffer.alloc(2048);
   let replies = 0;
   for (let round = 0; round < rounds; round++) {
     const text = `tunnel ${id} round ${round} `.padEnd(1000, "x");
-    for (let attempt = 0; attempt < 5; attempt++) {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       await socket.send(text);
-      const signal = AbortSignal.timeout(REPLY_MS_MAX / 5);
-      const length = await socket.recv(reply, { signal }).catch(() => 0);
-      if (length === 0) continue;
-      if (reply.toString("utf8", 0, length) === text) replies++;
+      if (!(await hasReply(socket, id, text))) continue;
+      replies++;
       break;
     }
   }
   return replies;
+}
+
+/** Returns whether `text` arrives in time. Earlier replies of the same peer may be late. */
+async function hasReply(socket: UdpSocket, id: number, text: string): Promise<boolean> {
+  const signal = AbortSignal.timeout(REPLY_MS_MAX / ATTEMPTS);
+  const reply = Buffer.alloc(2048);
+  for (;;) {
+    const length = await socket.recv(reply, { signal }).catch(() => 0);
+    if (length === 0) return false;
+    const found = reply.toString("utf8", 0, length);
+    if (found === text) return true;
+    if (!found.startsWith(`tunnel ${id} `)) throw new Error("a reply reached the wrong peer");
+  }
 }
 
 /** Lets quiche exchange datagrams with the target, in frames and in capsules. */

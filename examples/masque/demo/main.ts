@@ -97,7 +97,7 @@ async function runChecks(folder: string): Promise<void> {
     await check("dig, through the tunnel to dnsmasq", async () => {
       await using dnsmasq = await startDnsmasq(NAME, ADDRESS);
       await using client = await startClient(dnsmasq.port);
-      return checkDig(client.port, NAME, ADDRESS);
+      return await checkDig(client.port, NAME, ADDRESS);
     });
   }
   await check("HTTP/3 in HTTP/3, in capsules", async () => {
