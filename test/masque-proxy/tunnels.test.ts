@@ -162,6 +162,7 @@ describe.skipIf(skipReason !== undefined)("a tunnel", () => {
     await using proxy = await TestProxy.start({ lookup: () => promise });
     await using client = await RawClient.connect(proxy.server.port);
     const { response } = await client.open(connectHeaders(`${PATH}a.test/${echo.localAddr.port}/`));
+    await until(() => proxy.server.tunnels === 1, "the request has arrived");
     for (let i = 0; i < 70; i++) await client.send(0, 0, i);
     await until(() => proxy.counters.drops.opening === 6, "six drops");
     resolve(["127.0.0.1"]);
