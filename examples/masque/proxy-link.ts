@@ -102,11 +102,11 @@ export class ProxyLink {
   /** Connects to the addresses of the proxy, and returns the first connection that succeeds. */
   async #connectAny(): Promise<QuicSession> {
     const { host, lookup: lookupName = lookupAll } = this.#options;
-    const addresses = isIP(host) === 0 ? await lookupName(host) : [host];
     const attempts: Promise<QuicSession>[] = [];
     const sessions: QuicSession[] = [];
     const expired = expiry(CONNECT_MS_MAX);
     try {
+      const addresses = isIP(host) === 0 ? await lookupName(host) : [host];
       for (const address of addresses) {
         const attempt = this.#connect(address, sessions);
         attempt.catch(() => {});
@@ -138,7 +138,7 @@ export class ProxyLink {
       { address, port, family: familyOf(address) },
       {
         alpn: HTTP3_PROTOCOL,
-        servername: isIP(host) === 0 ? host : "localhost",
+        servername: host,
         ...(ca === undefined ? {} : { ca: [Buffer.from(ca)] }),
         ...(isInsecure ? { rejectUnauthorized: false, verifyPeer: "manual" } : {}),
         reuseEndpoint: false,

@@ -112,6 +112,26 @@ describe.skipIf(skipReason !== undefined)("the client", () => {
     expect(await ask(peer, "hello")).toBe("hello");
   });
 
+  test("verifies the address of a proxy that has no name", async () => {
+    const problem = Promise.withResolvers<string>();
+    await using t = await start();
+    const { port } = t.proxy.server;
+    const template = (host: string) =>
+      `https://${host}:${port}/.well-known/masque/udp/{target_host}/{target_port}/`;
+    const target = t.echo.localAddr.port;
+    await using right = await openClient(port, target, { template: template("127.0.0.1") });
+    await right.connected;
+    // The certificate is for localhost and 127.0.0.1 only.
+    const lookup = async () => ["127.0.0.1"];
+    await using wrong = await openClient(port, target, {
+      template: template("other.test"),
+      lookup,
+      onProblem: problem.resolve,
+    });
+    expect(await problem.promise).toStartWith("cannot connect to other.test");
+    expect(wrong.counters.connections).toBe(0);
+  });
+
   test("tries again if the name of the proxy cannot be resolved at first", async () => {
     let lookups = 0;
     const lookup = async () => {
