@@ -1,6 +1,6 @@
 /** Bun's `node:quic`, as far as it is used here. Bun's types lack the module, which is experimental. */
 
-import type { KeyObject } from "node:crypto";
+import type { KeyObject, X509Certificate } from "node:crypto";
 import { createRequire } from "node:module";
 
 /** Fields of a request or a response. Fields that are repeated are arrays. */
@@ -37,10 +37,13 @@ export interface ListenOptions extends CommonOptions {
 /** Options of `connect`. */
 export interface ConnectOptions extends CommonOptions {
   readonly alpn: string;
-  readonly servername: string;
+  readonly servername?: string;
   readonly ca?: readonly Uint8Array[];
-  readonly rejectUnauthorized?: boolean;
-  readonly verifyPeer?: "strict" | "auto" | "manual";
+  /**
+   * `"manual"`: a certificate that is not valid does not end the connection. `"auto"` compares its
+   * names with `servername`, but no IP addresses.
+   */
+  readonly verifyPeer?: "auto" | "manual";
   /** False: the connection gets a socket of its own. */
   readonly reuseEndpoint: boolean;
 }
@@ -70,7 +73,9 @@ export interface QuicSession {
   ondatagramstatus:
     | ((id: bigint, status: "acknowledged" | "lost" | "abandoned") => void)
     | undefined;
-  readonly opened: Promise<unknown>;
+  /** Resolves after the handshake, with the reason if the certificate is not valid. */
+  readonly opened: Promise<{ readonly validationErrorReason?: string | undefined }>;
+  readonly peerCertificate: X509Certificate | undefined;
   readonly closed: Promise<void>;
   readonly destroyed: boolean;
   readonly endpoint: QuicEndpoint | null;

@@ -138,9 +138,10 @@ export class ProxyLink {
       { address, port, family: familyOf(address) },
       {
         alpn: HTTP3_PROTOCOL,
-        servername: host,
+        // An address is no server name (RFC 6066, section 3), and is verified below.
+        ...(isIP(host) === 0 ? { servername: host } : {}),
         ...(ca === undefined ? {} : { ca: [Buffer.from(ca)] }),
-        ...(isInsecure ? { rejectUnauthorized: false, verifyPeer: "manual" } : {}),
+        verifyPeer: isInsecure || isIP(host) !== 0 ? "manual" : "auto",
         reuseEndpoint: false,
         keepAlive: (connectionTimeoutS * 1000) / 3,
         ...commonOptions({
@@ -152,7 +153,13 @@ export class ProxyLink {
     );
     sessions.push(session);
     session.closed.catch(() => {});
-    await session.opened;
+    const { validationErrorReason } = await session.opened;
+    if (!isInsecure && isIP(host) !== 0) {
+      if (validationErrorReason !== undefined) throw new Error(validationErrorReason);
+      if (session.peerCertificate?.checkIP(host) === undefined) {
+        throw new Error(`the certificate is not for ${host}`);
+      }
+    }
     return session;
   }
 }

@@ -112,7 +112,7 @@ describe.skipIf(skipReason !== undefined)("the client", () => {
     expect(await ask(peer, "hello")).toBe("hello");
   });
 
-  test("verifies the address of a proxy that has no name", async () => {
+  test("verifies the address or the name of the proxy in its certificate", async () => {
     const problem = Promise.withResolvers<string>();
     await using t = await start();
     const { port } = t.proxy.server;
@@ -123,6 +123,14 @@ describe.skipIf(skipReason !== undefined)("the client", () => {
     await right.connected;
     // The certificate is for localhost and 127.0.0.1 only.
     const lookup = async () => ["127.0.0.1"];
+    const { makeIdentity } = await import("../../examples/quiche/tls.ts");
+    const unknown = Promise.withResolvers<string>();
+    await using _other = await openClient(port, target, {
+      template: template("127.0.0.1"),
+      ca: makeIdentity().certificate,
+      onProblem: unknown.resolve,
+    });
+    expect(await unknown.promise).toContain("self signed certificate");
     await using wrong = await openClient(port, target, {
       template: template("other.test"),
       lookup,
