@@ -29,9 +29,9 @@ Server:
   --allow RULE         a permitted target: HOST or HOST:PORT, where HOST is an address, a range such as
                        192.0.2.0/24, a name, *.domain, or * for all public addresses; can be repeated.
                        Addresses that are not public need a rule with their address or range
-  --cert F, --key F    the certificate chain and the key in PEM (default: a new certificate for
-                       localhost, which --print-cert prints)
-  --print-cert F       writes the certificate to a file, for --ca of the client
+  --cert F, --key F    the certificate chain and the key in PEM (default: makes a certificate for
+                       localhost)
+  --print-cert F       writes the certificate to a file, for --ca of a client
   --token-file F       a request needs one of the bearer tokens in this file, one per line
                        (also: the environment variable MASQUE_TOKEN)
   --max-tunnels N      tunnels at a time (default 1000)
@@ -46,7 +46,8 @@ Client:
   --insecure           does not verify the certificate of the proxy
   --token-file F       the bearer token (also: the environment variable MASQUE_TOKEN)
   --capsules           sends on the request streams, without loss and in order. Needed for payloads
-                       of more than 1148 bytes, such as QUIC: node:quic has no longer DATAGRAM frames
+                       of more than 1148 bytes, such as those of QUIC, which node:quic cannot send
+                       as DATAGRAM frames
   --max-peers N        local peers at a time (default 1000)
   --reply-factor N     until a peer has sent again after a reply, the replies are limited to N times
                        what it has sent (default 3; on a loopback address: no limit)

@@ -62,7 +62,7 @@ export class ServerTunnel implements DatagramReceiver {
    * @throws SocketError if the socket cannot be opened.
    */
   async open(address: string, port: number): Promise<void> {
-    // Datagrams that are too long for the path are dropped, not fragmented (RFC 9298, section 6.1).
+    // Datagrams that are too long for the path are dropped, not fragmented (RFC 9298, section 3.1).
     const socket = await UdpSocket.connect(
       { hostname: address, port },
       { sendErrors: "drop", pathMtuDiscovery: "probe" },

@@ -1,6 +1,7 @@
 /** The connect-udp proxy (RFC 9298): accepts connections and requests, and limits them. */
 
 import { createPrivateKey } from "node:crypto";
+import { lookup } from "node:dns/promises";
 import type { HostAndPort } from "../../lib/index.ts";
 import { ConnectUdpTemplate, DEFAULT_TEMPLATE_PATH, proxyErrorOf } from "../../lib/masque/index.ts";
 import type { Identity } from "../quiche/tls.ts";
@@ -79,17 +80,14 @@ export class MasqueServer {
    */
   static async listen(quic: NodeQuic, options: ServerOptions): Promise<MasqueServer> {
     const { listen, identity, tunnelsPerConnectionMax = 256 } = options;
+    const { address } = await lookup(listen.hostname);
     const started = Promise.withResolvers<MasqueServer>();
     const onSession = (session: QuicSession) => {
       void started.promise.then((server) => server.#onSession(session));
     };
     const endpoint = await quic.listen(onSession, {
       endpoint: {
-        address: {
-          address: listen.hostname,
-          port: listen.port,
-          family: familyOf(listen.hostname),
-        },
+        address: { address, port: listen.port, family: familyOf(address) },
         maxConnectionsTotal: options.connectionsMax ?? 1000,
         maxConnectionsPerHost: options.connectionsPerHostMax ?? 100,
         validateAddress: options.validatesAddresses ?? false,
@@ -107,6 +105,9 @@ export class MasqueServer {
         acceptsDatagrams: true,
       }),
     });
+    // A port that is in use is reported only here.
+    if (endpoint.address === undefined) await endpoint.closed;
+    endpoint.closed.catch(() => {});
     started.resolve(new MasqueServer(options, endpoint));
     return started.promise;
   }
@@ -194,8 +195,8 @@ export class MasqueServer {
     tunnel: ServerTunnel,
     target: { readonly host: string; readonly port: number },
   ): Promise<Refusal | undefined> {
-    const { allowList, lookup = systemLookup } = this.#options;
-    const { address, refusal } = await resolveTarget(target, allowList, lookup);
+    const { allowList, lookup: lookupName = systemLookup } = this.#options;
+    const { address, refusal } = await resolveTarget(target, allowList, lookupName);
     if (refusal !== undefined) return refusal;
     if (tunnel.isClosed) return undefined;
     try {

@@ -141,4 +141,10 @@ describe.skipIf(skipReason !== undefined)("the server", () => {
     resolve(["127.0.0.1"]);
     expect((await slow.response).status).toBe(200);
   });
+
+  test("fails to start on a port that is in use, and starts on a host name", async () => {
+    await using proxy = await TestProxy.start({ listen: { hostname: "localhost", port: 0 } });
+    const listen = { hostname: "localhost", port: proxy.server.port };
+    await expect(TestProxy.start({ listen })).rejects.toThrow("Bind failure");
+  });
 });

@@ -225,4 +225,20 @@ describe.skipIf(skipReason !== undefined)("a tunnel", () => {
     const { datagramsReceived, bytesReceived } = t.echo.counters;
     expect([datagramsReceived, bytesReceived]).toEqual([50, 100]);
   });
+
+  test("arbitrary frames and stream data harm no other connection", async () => {
+    await using t = await openTunnel();
+    for (let round = 0; round < 20; round++) {
+      await using hostile = await RawClient.connect(t.proxy.server.port);
+      const { stream } = await hostile.connectUdp("127.0.0.1", 9);
+      stream.writer.writeSync(crypto.getRandomValues(new Uint8Array(500)));
+      for (let i = 0; i < 20; i++) {
+        const bytes = crypto.getRandomValues(new Uint8Array(1 + (i % 9)));
+        await hostile.session.sendDatagram(bytes).catch(() => {});
+      }
+    }
+    await until(() => t.proxy.server.tunnels === 1, "the others have ended");
+    await t.client.send(0, 0, 1);
+    await until(() => t.client.datagrams.length === 1, "the echo");
+  });
 });
