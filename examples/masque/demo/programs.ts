@@ -51,11 +51,15 @@ async function start(
     stderr: "pipe",
     env: { ...process.env, ...environment },
   });
+  const kill = () => child.kill("SIGKILL");
+  // Also if the demonstration is interrupted.
+  process.once("exit", kill);
   const stop = async () => {
-    child.kill("SIGKILL");
+    kill();
     await child.exited;
+    process.off("exit", kill);
   };
-  const timer = setTimeout(() => child.kill("SIGKILL"), START_MS_MAX);
+  const timer = setTimeout(kill, START_MS_MAX);
   let output = "";
   const reader = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
