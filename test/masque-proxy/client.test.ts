@@ -140,6 +140,18 @@ describe.skipIf(skipReason !== undefined)("the client", () => {
     expect(wrong.counters.connections).toBe(0);
   });
 
+  test("refuses a proxy whose certificate has another address", async () => {
+    const problem = Promise.withResolvers<string>();
+    await using proxy = await TestProxy.start({ listen: { hostname: "127.0.0.2", port: 0 } });
+    const { port } = proxy.server;
+    await using client = await openClient(port, 9, {
+      template: `https://127.0.0.2:${port}/{target_host}/{target_port}/`,
+      onProblem: problem.resolve,
+    });
+    expect(await problem.promise).toContain("the certificate is not for 127.0.0.2");
+    expect(client.counters.connections).toBe(0);
+  });
+
   test("tries again if the name of the proxy cannot be resolved at first", async () => {
     let lookups = 0;
     const lookup = async () => {

@@ -81,6 +81,19 @@ describe.skipIf(skipReason !== undefined)("a tunnel", () => {
     expect([...(t.client.datagrams[0] as Uint8Array)]).toEqual([0, 0, 9, 9]);
   });
 
+  test("keeps the contents of capsules that span packets apart", async () => {
+    await using t = await openTunnel({}, false);
+    const all = Array.from({ length: 20 }, (_, i) => {
+      const value = new Uint8Array(3001).fill(i + 1);
+      value[0] = 0; // the context ID
+      return Buffer.from(encodeCapsule(0, value));
+    });
+    const bytes = Buffer.concat(all);
+    t.stream.writer.writeSync(bytes);
+    await until(() => t.received().length === bytes.length, "all echoes");
+    expect(t.received().equals(bytes)).toBe(true);
+  });
+
   test("ignores capsules of unknown types", async () => {
     await using t = await openTunnel();
     t.stream.writer.writeSync(encodeCapsule(0x29 * 3 + 0x17, new Uint8Array(3000)));
