@@ -116,7 +116,8 @@ export class HttpDatagramHeader {
 
   /**
    * Parses the prefix of a datagram in `bytes`. Returns undefined if it is valid, and otherwise the
-   * reason; the fields are then not meaningful.
+   * reason: then only `streamId` is meaningful, except after `"stream ID"`. It is the ID of the
+   * stream to abort.
    *
    * @param offset The start of the datagram in `bytes`. Default 0.
    * @param length The length of the datagram in bytes. Default: up to the end of `bytes`.
@@ -133,8 +134,8 @@ export class HttpDatagramHeader {
     const quarter = loadVarint(bytes, offset, first);
     if (quarter > QUARTER_STREAM_ID_MAX) return "stream ID";
     const second = wholeLength(bytes, offset + first, end);
-    if (second === 0) return "context ID";
     this.streamId = timesFour(quarter);
+    if (second === 0) return "context ID";
     this.contextId = loadVarint(bytes, offset + first, second);
     this.payloadOffset = first + second;
     const isTooLong = this.contextId === 0 && count - this.payloadOffset > CONNECT_UDP_PAYLOAD_MAX;
