@@ -12,7 +12,7 @@
  * static storage duration is modified: all threads of a process use the same code and data.
  */
 
-#define SHIM_ABI 11
+#define SHIM_ABI 12
 
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -56,6 +56,8 @@ extern void *mremap(void *at, unsigned long from, unsigned long to, int flags, .
 extern int epoll_create1(int flags);
 extern int epoll_ctl(int epoll, int operation, int fd, void *event);
 extern int epoll_wait(int epoll, void *events, int count, int timeout_ms);
+extern int timerfd_create(int clock, int flags);
+extern int timerfd_settime(int fd, int flags, const void *time, void *old);
 extern int pthread_create(u64 *thread, const void *attributes, void *(*start)(void *), void *);
 extern int pthread_join(u64 thread, void **result);
 extern int pthread_sigmask(int how, const void *set, void *old);
@@ -678,7 +680,8 @@ struct ready {
  * thread is a Worker that was terminated.
  */
 struct poller {
-  i32 epoll; /* the sockets of the JavaScript thread */
+  i32 epoll; /* the sockets of the JavaScript thread, and `timer` */
+  i32 timer; /* created by the first poller_set_timer */
 
   /* For the helper thread. */
   i32 has_thread;
@@ -693,7 +696,8 @@ struct poller {
 struct poller *poller_create(void) {
   struct poller *poller = memory_map(sizeof(struct poller));
   if (!poller) return 0;
-  poller->epoll = poller->notify_fd = poller->thread_epoll = poller->stop = poller->stop_peer = -1;
+  poller->epoll = poller->timer = poller->notify_fd = poller->thread_epoll = -1;
+  poller->stop = poller->stop_peer = -1;
   return poller;
 }
 
@@ -848,8 +852,9 @@ static void poller_close(struct poller *poller) {
   poller->has_thread = 0;
   if (poller->stop >= 0) close(poller->stop);
   if (poller->thread_epoll >= 0) close(poller->thread_epoll);
+  if (poller->timer >= 0) close(poller->timer);
   if (poller->epoll >= 0) close(poller->epoll);
-  poller->epoll = poller->thread_epoll = poller->stop = -1;
+  poller->epoll = poller->timer = poller->thread_epoll = poller->stop = -1;
 }
 
 /* Starts a helper thread that watches the poller and sends bytes to `fd`, which it then owns. */
@@ -906,6 +911,44 @@ int poller_arm(struct poller *poller, int fd, u32 events, int is_once, u64 token
 int poller_remove(struct poller *poller, int fd) {
   struct epoll_event event;
   return (int)checked(epoll_ctl(poller->epoll, EPOLL_CTL_DEL, fd, &event));
+}
+
+#define CLOCK_MONOTONIC 1
+#define TFD_NONBLOCK 04000
+#define TFD_CLOEXEC 02000000
+
+/* <linux/time_types.h>. */
+struct itimerspec {
+  u64 interval_s;
+  u64 interval_ns;
+  u64 value_s;
+  u64 value_ns;
+};
+
+_Static_assert(sizeof(struct itimerspec) == 32, "itimerspec");
+
+/*
+ * Reports token 0 once, after `delay_us` (1 to 999,999). Replaces an earlier request. The timer is
+ * edge-triggered, so that it need not be read (timerfd_create(2)).
+ */
+int poller_set_timer(struct poller *poller, u32 delay_us) {
+  struct itimerspec time;
+  if (poller->timer < 0) {
+    struct epoll_event event;
+    int timer = (int)checked(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+    if (timer < 0) return timer;
+    event.events = EPOLLIN | EPOLLET;
+    event.data = 0;
+    long result = checked(epoll_ctl(poller->epoll, EPOLL_CTL_ADD, timer, &event));
+    if (result < 0) {
+      close(timer);
+      return (int)result;
+    }
+    poller->timer = timer;
+  }
+  time.interval_s = time.interval_ns = time.value_s = 0;
+  time.value_ns = (u64)delay_us * 1000;
+  return (int)checked(timerfd_settime(poller->timer, 0, &time, 0));
 }
 
 /*
@@ -989,6 +1032,7 @@ static void *const entries[] = {
     (void *)poller_open_with_thread,
     (void *)poller_arm,
     (void *)poller_remove,
+    (void *)poller_set_timer,
     (void *)poller_wait,
     (void *)monotonic_ms,
     (void *)shim_publish,

@@ -94,6 +94,14 @@ export class Poller {
     return this.#shim.poller_remove(this.#address, fd);
   }
 
+  /**
+   * Reports token 0 once, after `delayUs` (1 to 999,999). Replaces an earlier request. Returns 0 or
+   * -errno: the first call opens a descriptor.
+   */
+  setTimer(delayUs: number): number {
+    return this.#shim.poller_set_timer(this.#address, delayUs);
+  }
+
   /** Returns the number of ready descriptors without blocking, READY_MAX at most, or -errno. */
   wait(): number {
     return this.#shim.poller_wait(this.#address, this.#readyAddress, READY_MAX);

@@ -65,6 +65,7 @@ export interface Shim {
   poller_open_with_thread(poller: Address, descriptors: Address, fd: number): number;
   poller_arm(poller: Address, fd: number, events: number, isOnce: number, token: number): number;
   poller_remove(poller: Address, fd: number): number;
+  poller_set_timer(poller: Address, delayUs: number): number;
   poller_wait(poller: Address, out: Address, capacity: number): number;
   monotonic_ms(): number;
   shim_publish(name: Address): number;
@@ -107,6 +108,7 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   poller_open_with_thread: { args: ["ptr", "ptr", "i32"], returns: "i32" },
   poller_arm: { args: ["ptr", "i32", "u32", "i32", "u64"], returns: "i32" },
   poller_remove: { args: ["ptr", "i32"], returns: "i32" },
+  poller_set_timer: { args: ["ptr", "u32"], returns: "i32" },
   poller_wait: { args: ["ptr", "ptr", "u32"], returns: "i32" },
   monotonic_ms: { args: [], returns: "f64" },
   shim_publish: { args: ["ptr"], returns: "i32" },

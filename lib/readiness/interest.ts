@@ -6,14 +6,15 @@ import { callWaker, type Waker } from "../poll/poll.ts";
  * - `idle`: the reactor does nothing. Either there is no waiter, or a timer calls it.
  * - `armed`: the kernel reports when the socket is ready.
  * - `spinning`: the waker is called in the next tick of the event loop.
+ * - `delayed`: the waker is called after `burstDelayUs`.
  */
-export type InterestState = "idle" | "armed" | "spinning";
+export type InterestState = "idle" | "armed" | "spinning" | "delayed";
 
 /** The delay of the first retry without a readiness event; doubled up to the maximum. */
 export const RETRY_MIN_MS = 1;
 export const RETRY_MAX_MS = 16;
 
-/** One direction of one socket. All fields belong to the reactor, except `hasErrorEvent`. */
+/** One direction of one socket. All fields belong to the reactor, except the first two variables. */
 export class Interest {
   /** The events to wait for (poll(2)); 0: errors only. */
   readonly events: number;
@@ -21,13 +22,15 @@ export class Interest {
   readonly slot: number;
   /** The descriptor registered with epoll: the socket, or a duplicate of it. -1 when removed. */
   fd: number;
+  /** Set when the kernel reports a queued error (EPOLLERR); cleared by the owner of the socket. */
+  hasErrorEvent = false;
+  /** How long to wait after a burst, set by the owner of the socket. 0: the next datagram wakes. */
+  burstDelayUs = 0;
   state: InterestState = "idle";
   /** Called when the operation should be retried. */
   waker: Waker | null = null;
   /** Identifies the latest arming: events of earlier ones are ignored. */
   token = 0;
-  /** Set when the kernel reports a queued error (EPOLLERR); cleared by the owner of the socket. */
-  hasErrorEvent = false;
   /** The number of events in a row without a datagram. Counted here, reset by a transfer. */
   emptyEvents = 0;
   /** When the current wait began, or was armed; 0 if there is none. */
@@ -37,6 +40,8 @@ export class Interest {
   /** The number of datagrams transferred in tick `tick`. */
   tick = 0;
   datagramsInTick = 0;
+  /** The number of datagrams transferred since the latest wait began. */
+  datagramsSinceWait = 0;
   retryDelayMs: number = RETRY_MIN_MS;
 
   constructor(slot: number, fd: number, events: number) {

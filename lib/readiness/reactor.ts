@@ -2,11 +2,13 @@
  * Readiness: decides when an operation that could not proceed is retried. One reactor per thread
  * serves all native sockets.
  *
- * A socket is tried first. If it would block, its interest (interest.ts) is either
+ * A socket is tried first. If it would block, its interest (interest.ts) is
  *
  * - *spinning*: retried in every tick of the event loop (`setImmediate`). Costs an empty system
- *   call per tick and responds within microseconds; or
- * - *armed*: registered with epoll, so that the thread can sleep. Costs nothing while idle.
+ *   call per tick and responds within microseconds;
+ * - *armed*: registered with epoll, so that the thread can sleep. Costs nothing while idle; or
+ * - *delayed*: retried after some time, if its owner wants that, and it receives bursts
+ *   (burst-delays.ts).
  *
  * An interest spins for up to `SPIN_MS` after its last datagram if its latest waits were that
  * short, as in a ping-pong exchange. Otherwise it is armed at once. docs/readiness.md explains how
@@ -23,6 +25,7 @@ import { POLLERR, POLLIN, POLLOUT, SOCK_STREAM } from "../linux/constants.ts";
 import type { Waker } from "../poll/poll.ts";
 import { checkResult, SocketError } from "../support/errors.ts";
 import { nowMs, setImmediate, startTimer } from "../support/timers.ts";
+import { BurstDelays } from "./burst-delays.ts";
 import { Interest, RETRY_MAX_MS, RETRY_MIN_MS, type Registration } from "./interest.ts";
 import { openLoopNotifier } from "./loop-notifier.ts";
 import { type Notifier, type ReadinessMode, within } from "./notifier.ts";
@@ -48,6 +51,9 @@ const PROBE_NOTIFICATIONS = 2;
 /** A token has 20 bits for the slot. */
 const SLOTS_MAX = 2 ** 20;
 
+/** The token of the poller's timer. Those of interests are larger. */
+const TIMER_TOKEN = 0;
+
 /** The number of interests of a registration. Their slots are adjacent. */
 const INTERESTS = 3;
 
@@ -56,6 +62,7 @@ export class Reactor {
   readonly mode: ReadinessMode;
   readonly #native: Native;
   readonly #poller: Poller;
+  readonly #delays: BurstDelays;
   readonly #interests: (Interest | undefined)[] = [];
   readonly #freeSlots: number[] = [];
   #notifier: Notifier | undefined;
@@ -78,6 +85,7 @@ export class Reactor {
   private constructor(native: Native, mode: ReadinessMode) {
     this.#native = native;
     this.#poller = native.poller();
+    this.#delays = new BurstDelays(this.#poller);
     this.mode = mode;
   }
 
@@ -125,6 +133,7 @@ export class Reactor {
   remove({ read, write, error }: Registration): void {
     const { fd } = read;
     this.#poller.remove(fd);
+    this.#cancelDelay(read);
     for (const interest of [read, write, error]) {
       this.#markDisarmed(interest);
       interest.waker = null;
@@ -168,6 +177,7 @@ export class Reactor {
     interest.emptyEvents = 0;
     interest.retryDelayMs = RETRY_MIN_MS;
     interest.datagramsInTick += count;
+    interest.datagramsSinceWait += count;
     interest.waitSinceMs = 0;
     if (interest.datagramsInTick > UNBUDGETED_DATAGRAMS) this.#scheduleTick();
   }
@@ -175,8 +185,13 @@ export class Reactor {
   /** Calls `waker` when the socket should be retried, after a system call would have blocked. */
   wait(interest: Interest, waker: Waker): void {
     interest.waker = waker;
-    if (interest.state === "spinning") return;
+    if (interest.state === "spinning" || interest.state === "delayed") return;
     const now = nowMs();
+    if (this.#delays.delay(interest, now)) {
+      if (interest.state === "armed") this.#disarm(interest);
+      interest.state = "delayed";
+      return;
+    }
     if (interest.waitSinceMs === 0) interest.waitSinceMs = now;
     const waitedMs = now - interest.waitSinceMs;
     // Only readers spin: a failed send costs far more than an empty receive.
@@ -223,10 +238,17 @@ export class Reactor {
     if (interest.state !== "spinning") {
       // A spinning interest needs no events.
       if (interest.state === "armed") this.#disarm(interest);
+      this.#cancelDelay(interest);
       interest.state = "spinning";
       this.#spinning.push(interest);
     }
     this.#scheduleTick();
+  }
+
+  #cancelDelay(interest: Interest): void {
+    if (interest.state !== "delayed") return;
+    interest.state = "idle";
+    this.#delays.remove(interest);
   }
 
   #scheduleTick(): void {
@@ -324,7 +346,8 @@ export class Reactor {
 
   #onNotify(): void {
     const only = this.#lastArmed;
-    const isOnlyArmed = this.#armedCount === 1 && only?.state === "armed";
+    const isOnlyArmed =
+      this.#armedCount === 1 && only?.state === "armed" && !this.#delays.isPending;
     if (isOnlyArmed && only.waker !== null && !this.#isOneShot(only)) {
       // No other interest can be ready. If it receives a datagram, `wait` has nothing to add.
       const before = this.#datagrams;
@@ -341,6 +364,10 @@ export class Reactor {
   }
 
   #onEvent(token: number, events: number): void {
+    if (token === TIMER_TOKEN) {
+      this.#delays.wake();
+      return;
+    }
     const interest = this.#interests[(token % SLOTS_MAX) - 1];
     // The event is stale if the interest was removed, disarmed, or armed again meanwhile.
     if (interest === undefined || interest.token !== token || interest.state !== "armed") return;

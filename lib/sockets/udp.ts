@@ -150,8 +150,8 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
   ): UdpSocket {
     const { native } = loaded;
     const offload = isUdpLite(native, fd) ? NO_OFFLOAD : chooseOffload(native, options.offload);
-    const { readAhead, sendErrors } = options;
-    const init = { ...loaded, fd, offload, readAhead, sendErrors, received };
+    const { readAhead, burstDelayUs, sendErrors } = options;
+    const init = { ...loaded, fd, offload, readAhead, burstDelayUs, sendErrors, received };
     return new UdpSocket(new NativeEngine(init));
   }
 

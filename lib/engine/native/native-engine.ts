@@ -47,6 +47,8 @@ export interface NativeEngineInit {
   readonly sendErrors?: SendErrors | undefined;
   /** Whether receives of one datagram may read several from the kernel. Default true. */
   readonly readAhead?: boolean | undefined;
+  /** How long to wait for datagrams after a burst, in microseconds. Default 0. */
+  readonly burstDelayUs?: number | undefined;
   /** Datagrams that the previous owner of the descriptor has received, at most 1024. */
   readonly received?: readonly EarlyDatagram[] | undefined;
 }
@@ -109,6 +111,7 @@ export class NativeEngine implements Engine {
     if (this.peerAddr !== undefined && !this.#isUnix) this.#options.setReceiveErrors(true);
     const registration = reactor.add(fd);
     this.#registration = registration;
+    registration.read.burstDelayUs = init.burstDelayUs ?? 0;
     const queue = this.#isUnix ? undefined : new ErrorQueue(native, fd);
     this.#errors = new SocketErrors({ queue, reactor, registration, counters: this.counters });
     this.#sends = new SendPath({
