@@ -32,6 +32,12 @@ export abstract class DatagramSocket extends DatagramSocketSend {
   /**
    * Transfers the ownership of the file descriptor to the caller, and closes the socket. Absent, and
    * nothing changes, if there is none.
+   *
+   * Datagrams that the library has read from the kernel and not returned yet are dropped, and so are
+   * the messages in the receive buffer up to the last one that GRO has merged. Both are counted
+   * (`counters.datagramsDropped`). To keep the former, call `asRawIo()`, and receive while
+   * `unreadDatagrams` is more than 0. For the latter, open the socket with `offload: { gro: false }`,
+   * or pass the descriptor of `asRawIo()` to a program that knows GRO (docs/restart.md).
    */
   intoFd(): number | undefined {
     return undefined;

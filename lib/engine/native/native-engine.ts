@@ -285,7 +285,7 @@ export class NativeEngine implements Engine {
 
   #readPeer(): SocketAddress | undefined {
     const length = this.#native.peerName(this.#fd);
-    // Fails with ENOTCONN. The other end of a socket pair is connected, but has no name.
+    // Fails with ENOTCONN if there is no peer. For a socket pair it succeeds: the peer is unnamed.
     return length < 0 ? undefined : decodeName(this.#native, length);
   }
 
