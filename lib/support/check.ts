@@ -29,6 +29,14 @@ export function rangeError(name: string, expected: string, got: unknown): RangeE
   return new RangeError(`"${name}" expected ${expected}, got ${show(got)}`);
 }
 
+/**
+ * Returns the error about a number: a `TypeError` for a value of another type, and a `RangeError` for
+ * a number out of range, a fraction or NaN.
+ */
+export function numberError(name: string, expected: string, got: unknown): TypeError | RangeError {
+  return typeof got === "number" ? rangeError(name, expected, got) : typeError(name, expected, got);
+}
+
 /** Returns a `RangeError` about an argument of the right type whose `state` is not usable. */
 export function stateError(name: string, expected: string, state: string): RangeError {
   return new RangeError(`"${name}" expected ${expected}, got ${state}`);
@@ -42,11 +50,11 @@ export function constructorError(name: string, remedy: string): TypeError {
 /**
  * Checks that `value` is an integer from `min` to `max`.
  *
- * @throws RangeError for everything else, including values of other types.
+ * @throws TypeError if it is not a number, RangeError for all other numbers.
  */
 export function checkInteger(name: string, value: number, min: number, max: number): void {
   if (!(Number.isInteger(value) && value >= min && value <= max)) {
-    throw rangeError(name, `integer ${min}..${max}`, value);
+    throw numberError(name, `integer ${min}..${max}`, value);
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { rangeError } from "../support/check.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
+import { checkMilliseconds } from "./check-values.ts";
 import type { EventQueue, SimTask } from "./event-queue.ts";
 
 /** A timer of a `SimClock`. */
@@ -106,9 +107,7 @@ export class SimClock {
   }
 
   #newTimer(delayMs: number): SimTimer {
-    if (!(delayMs >= 0 && delayMs < Number.POSITIVE_INFINITY)) {
-      throw rangeError("delayMs", "milliseconds of 0 or more", delayMs);
-    }
+    checkMilliseconds("delayMs", delayMs);
     return new SimTimer((timer) => {
       if (timer._task !== undefined) this.#queue.cancel(timer._task);
       timer._task = undefined;

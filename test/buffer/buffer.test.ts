@@ -12,6 +12,7 @@ import {
   sample,
   stateOf,
 } from "../tools/buffer-samples.ts";
+import { numberErrorOf } from "../tools/errors.ts";
 
 describe("DgramBuffer construction", () => {
   test("without arguments creates an empty buffer without capacity that can grow", () => {
@@ -67,12 +68,14 @@ describe("DgramBuffer construction", () => {
     expect(() => DgramBuffer.withCapacityAndHeadroom(9, 10)).toThrow(RangeError);
     expect(() => DgramBuffer.fromVecWithHeadroom(counting(4), 5)).toThrow(RangeError);
     for (const count of [...BAD_COUNTS, SAFE_MAX, undefined]) {
-      expect(() => DgramBuffer.withCapacity(count as number)).toThrow(RangeError);
+      expect(() => DgramBuffer.withCapacity(count as number)).toThrow(numberErrorOf(count));
     }
     for (const count of BAD_COUNTS) {
-      expect(() => DgramBuffer.withCapacityAndHeadroom(4, count as number)).toThrow(RangeError);
+      expect(() => DgramBuffer.withCapacityAndHeadroom(4, count as number)).toThrow(
+        numberErrorOf(count),
+      );
       expect(() => DgramBuffer.fromVecWithHeadroom(counting(4), count as number)).toThrow(
-        RangeError,
+        numberErrorOf(count),
       );
     }
   });
