@@ -95,7 +95,7 @@ export class SocketAddress {
     const percent = address.indexOf("%");
     const plain = percent === -1 ? address : address.slice(0, percent);
     const zone = percent === -1 ? undefined : address.slice(percent + 1);
-    if (!parseIPv6(plain, bytes, 8)) throw typeError("address", "IP address", address);
+    if (!parseIPv6(plain, bytes, 8)) throw ipError(address);
     view.setUint16(0, AF_INET6, true);
     if (zone !== undefined) {
       if (isMappedIPv4(bytes, 8)) throw typeError("zone", "none for an IPv4-mapped address", zone);
@@ -267,8 +267,24 @@ export function checkAddress(name: string, value: unknown): asserts value is Soc
 export function addressTypeError(name: string, expected: string, value: unknown): TypeError {
   const { message } = typeError(name, expected, value);
   if (value === undefined) return new TypeError(message);
-  const hosts = typeof value === "string" ? "; connect resolves host names" : "";
-  return new TypeError(`${message} (${REMEDY}${hosts})`);
+  return new TypeError(`${message} (${addressRemedy(value)})`);
+}
+
+function addressRemedy(value: unknown): string {
+  if (typeof value === "number") return "as in sendTo(data, { address, port })";
+  if (typeof value === "object" && value !== null && "hostname" in value) {
+    return "the field is called address, and holds an IP address";
+  }
+  if (typeof value !== "string") return REMEDY;
+  return value.includes("/") ? "SocketAddress.unix(path) for a path" : `${REMEDY}; ${HOST_NAMES}`;
+}
+
+const HOST_NAMES = "connect resolves host names";
+
+/** Returns the error for a text that is no IP address. */
+function ipError(text: string): TypeError {
+  const { message } = typeError("address", "IP address", text);
+  return new TypeError(/^[a-z]/i.test(text) ? `${message} (${HOST_NAMES})` : message);
 }
 
 function unixName(argument: string, text: string): Uint8Array {

@@ -32,7 +32,8 @@ export interface TakenOver {
 export function checkBunSocket(socket: unknown): asserts socket is BunSocket {
   const { fd, close, reload } = (socket ?? {}) as Partial<BunSocket>;
   if (typeof fd !== "number" || typeof close !== "function" || typeof reload !== "function") {
-    throw typeError("socket", "socket of Bun.udpSocket", socket);
+    const { message } = typeError("socket", "socket of Bun.udpSocket", socket);
+    throw new TypeError(socket instanceof Promise ? `${message} (await the promise)` : message);
   }
 }
 

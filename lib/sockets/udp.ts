@@ -24,7 +24,7 @@ import { chooseOffload, NO_OFFLOAD } from "../linux/offload.ts";
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { closedError, unsupportedError } from "../support/errors.ts";
-import { checkBoolean } from "../support/options.ts";
+import { checkBoolean, checkNoMore } from "../support/options.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
 import { checkOpenFd, isUdpLite } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
@@ -60,7 +60,12 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
    * host name cannot be resolved (`ENOTFOUND`, `EAI_AGAIN` ..., syscall `getaddrinfo`).
    * @throws TypeError or RangeError for invalid options; TypeError for unknown ones.
    */
-  static override async bind(options: UdpBindOptions = {}): Promise<UdpSocket> {
+  static override bind(options?: UdpBindOptions): Promise<UdpSocket>;
+  static override async bind(
+    options: UdpBindOptions = {},
+    ...extra: unknown[]
+  ): Promise<UdpSocket> {
+    checkNoMore("UdpSocket.bind", extra);
     checkBindOptions(options);
     const loaded = await chooseBackend(options.backend);
     if ("reason" in loaded) refuseNativeOptions(options, loaded.reason);
@@ -76,13 +81,27 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     return closeOnThrow(native, fd, () => UdpSocket.#own(loaded, fd, options));
   }
 
-  /** Opens a socket that is connected to `peer`. */
+  /**
+   * Opens a socket that is connected to `peer`. A host name is resolved.
+   *
+   * @throws TypeError or RangeError for invalid arguments, also for an option `connect`; SocketError as
+   * `bind`.
+   */
+  static connect(
+    peer: HostAndPort | SocketAddress,
+    options?: Omit<UdpBindOptions, "connect">,
+  ): Promise<UdpSocket>;
   static async connect(
     peer: HostAndPort | SocketAddress,
     options: UdpBindOptions = {},
+    ...extra: unknown[]
   ): Promise<UdpSocket> {
+    checkNoMore("UdpSocket.connect", extra);
     checkPeerOption("peer", peer);
     checkBindOptions(options);
+    if (options.connect !== undefined) {
+      throw typeError("connect", "no second peer besides the first argument", options.connect);
+    }
     return UdpSocket.bind({ ...options, connect: peer });
   }
 

@@ -128,6 +128,27 @@ class ReusedBatch implements DatagramBatch {
   }
 }
 
+/** Iterates as `DatagramSocketRecv.batches`. */
+async function* iterateBatches(
+  socket: DatagramSocketRecv,
+  batch: ReusedBatch,
+  { keepTruncated, signal }: Pick<BatchesOptions, "keepTruncated" | "signal">,
+): AsyncGenerator<DatagramBatch, void, void> {
+  const { buffers, meta } = batch;
+  while (!signal?.aborted) {
+    try {
+      batch.length = await socket.recvMany(buffers, { meta, signal });
+    } catch (error) {
+      if (await endsIteration(error, signal)) return;
+      continue;
+    }
+    const received = batch.length;
+    if (!keepTruncated) batch.skipTruncated();
+    if (batch.length > 0) yield batch;
+    batch.reset(received);
+  }
+}
+
 /**
  * Receives datagrams.
  *
@@ -276,7 +297,8 @@ export abstract class DatagramSocketRecv {
    * next step. Ends when the signal aborts or the socket is closed. ICMP errors about earlier
    * datagrams do not end it. Truncated datagrams are skipped unless `keepTruncated` is set.
    *
-   * @throws SocketError if the system reports another error. A new iteration then continues.
+   * @throws TypeError or RangeError at the call for invalid options. The iteration throws SocketError
+   * if the system reports another error; a new one then continues.
    * @example
    * ```ts
    * for await (const batch of socket.batches()) {
@@ -284,7 +306,7 @@ export abstract class DatagramSocketRecv {
    * }
    * ```
    */
-  async *batches(options: BatchesOptions = {}): AsyncGenerator<DatagramBatch, void, void> {
+  batches(options: BatchesOptions = {}): AsyncGenerator<DatagramBatch, void, void> {
     checkOptions("options", options, BATCHES_OPTIONS);
     const {
       count = 64,
@@ -300,19 +322,7 @@ export abstract class DatagramSocketRecv {
     checkInteger("payloadBytesMax", payloadBytesMax, 0, MAX_BUF_SIZE);
     checkInteger("headroom", headroom, 0, MAX_BUF_SIZE);
     const batch = new ReusedBatch(count, headroom + payloadBytesMax, headroom);
-    const { buffers, meta } = batch;
-    while (!signal?.aborted) {
-      try {
-        batch.length = await this.recvMany(buffers, { meta, signal });
-      } catch (error) {
-        if (await endsIteration(error, signal)) return;
-        continue;
-      }
-      const received = batch.length;
-      if (!keepTruncated) batch.skipTruncated();
-      if (batch.length > 0) yield batch;
-      batch.reset(received);
-    }
+    return iterateBatches(this, batch, { keepTruncated, signal });
   }
 
   /**

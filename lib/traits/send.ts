@@ -129,6 +129,8 @@ export abstract class DatagramSocketSend {
   /** Sends one datagram to `address`, waits while the socket is full, and returns its length. */
   sendTo(buf: Sendable, address: Destination, options?: WaitOptions): Promise<number> {
     const to = settledAddress(address);
+    // The order of `node:dgram`, whose third argument would be refused before the address.
+    if (typeof to === "number") return startPromise(async () => toAddress("address", to).port);
     const poll = (waker: Waker) =>
       this.pollSendTo(waker, toPayload("buf", buf), toAddress("address", to));
     return this._runSend(poll, options);

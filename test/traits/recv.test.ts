@@ -219,7 +219,7 @@ describe("batches", () => {
     ["refuses", { headroom: "16" as unknown as number }],
   ])("%s the options %j", async (outcome, options) => {
     const [receiver] = pairWith(counting(1));
-    const step = receiver.batches(options).next();
+    const step = (async () => receiver.batches(options).next())();
     if (outcome === "accepts") expect((await step).value?.length).toBe(1);
     else await expect(step).rejects.toThrow(numberErrorOf(Object.values(options)[0]));
   });
