@@ -9,7 +9,15 @@
 
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { loadVarint, VARINT_MAX, varintLength, writeVarint } from "../buffer/varint.ts";
-import { checkBytes, checkInteger, numberError, rangeError, typeError } from "../support/check.ts";
+import {
+  checkBytes,
+  checkInteger,
+  inspectAs,
+  numberError,
+  rangeError,
+  showFields,
+  typeError,
+} from "../support/check.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
 
 /** The longest UDP payload in an HTTP Datagram in bytes (RFC 9298, section 5). */
@@ -110,6 +118,10 @@ export type HttpDatagramFault =
  * ```
  */
 export class HttpDatagramHeader {
+  static {
+    inspectAs(HttpDatagramHeader.prototype, showFields);
+  }
+
   /** The ID of the request stream, a multiple of 4: a `bigint` above 2^53-1. */
   streamId: number | bigint = 0;
   /** The context ID; 0 for UDP payloads. */

@@ -35,6 +35,7 @@ import {
   checkBindOptions,
   checkPeerOption,
   chooseBackend,
+  ownPeer,
   refuseNativeOptions,
   type UdpAdoptOptions,
   type UdpBindOptions,
@@ -69,7 +70,8 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     checkBindOptions(options);
     const loaded = await chooseBackend(options.backend);
     if ("reason" in loaded) refuseNativeOptions(options, loaded.reason);
-    const { hostname, port = 0, connect, ipv6Only = false } = options;
+    const { hostname, port = 0, ipv6Only = false } = options;
+    const connect = options.connect && ownPeer(options.connect);
     const { local, peer } = await resolveEndpoints({ hostname, port, connect, ipv6Only });
     if ("reason" in loaded) {
       const { receiveQueueDatagrams, sendErrors } = options;

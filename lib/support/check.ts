@@ -3,7 +3,7 @@
  * expected and the actual value.
  */
 
-import { otherVersionOf } from "./thread-state.ts";
+import { classNameOf, otherVersionOf } from "./thread-state.ts";
 
 /** Formats a value for an error message, in one line. */
 export function show(value: unknown): string {
@@ -16,7 +16,7 @@ export function show(value: unknown): string {
   if (typeof type !== "function") return "an instance of Object";
   const version = otherVersionOf(type);
   const origin = version === undefined ? "" : ` of version ${version} of datagram-socket`;
-  return `an instance of ${type.name}${origin}`;
+  return `an instance of ${classNameOf(type)}${origin}`;
 }
 
 /** Returns a `TypeError` about an argument. */
@@ -80,8 +80,23 @@ export function inspectAs<Instance extends object>(
   });
 }
 
+/** Returns the name of the class of an object, for messages and `toJSON`. */
+export function classNameFor(instance: object): string {
+  const type: unknown = instance.constructor;
+  return typeof type === "function" ? classNameOf(type) : "Object";
+}
+
 /** Formats the state of an object in one line: `Name { a: 1, b: 2 }`. */
 export function showState(name: string, state: object): string {
   const fields = Object.entries(state).map(([field, value]) => `${field}: ${value}`);
   return `${name} { ${fields.join(", ")} }`;
+}
+
+/** Formats the public fields of an object in one line, with the name of its class. */
+export function showFields(instance: object): string {
+  const fields = Object.entries(instance).filter(([name]) => !name.startsWith("_"));
+  return showState(
+    classNameFor(instance),
+    Object.fromEntries(fields.map(([name, value]) => [name, show(value)])),
+  );
 }

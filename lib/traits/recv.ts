@@ -10,7 +10,7 @@ import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
 import { DeferredError } from "../poll/deferred-error.ts";
 import { OperationQueue, type WaitOptions } from "../poll/operation-queue.ts";
 import { Pending, type Poll, startPromise, type Waker, WouldBlock } from "../poll/poll.ts";
-import { checkInteger, typeError } from "../support/check.ts";
+import { checkInteger, inspectAs, showFields, showState, typeError } from "../support/check.ts";
 import { isClosedError, mayBeTransportError } from "../support/errors.ts";
 import {
   BATCH_COUNT_MAX,
@@ -79,6 +79,12 @@ async function endsIteration(error: unknown, signal: AbortSignal | undefined): P
 
 /** The buffers of an iteration. */
 class ReusedBatch implements DatagramBatch {
+  static {
+    inspectAs(ReusedBatch.prototype, ({ length, skipped }) =>
+      showState("DatagramBatch", { length, skipped }),
+    );
+  }
+
   length = 0;
   skipped = 0;
   readonly buffers: DgramBuffer[];
@@ -91,6 +97,13 @@ class ReusedBatch implements DatagramBatch {
     this.#headroom = headroom;
     this.buffers = Array.from({ length: count }, () => this.#newBuffer());
     this.meta = Array.from({ length: count }, () => new RecvMeta());
+  }
+
+  /** Returns what `JSON.stringify` prints: the datagrams, without the buffers that are not in use. */
+  toJSON(): DatagramBatch {
+    const { length, skipped } = this;
+    const [buffers, meta] = [this.buffers.slice(0, length), this.meta.slice(0, length)];
+    return { length, buffers, meta, skipped };
   }
 
   #newBuffer(): DgramBuffer {
@@ -156,6 +169,10 @@ async function* iterateBatches(
  * poll is kept.
  */
 export abstract class DatagramSocketRecv {
+  static {
+    inspectAs(DatagramSocketRecv.prototype, showFields);
+  }
+
   // Created on first use: `DatagramSocket` inherits the methods of this class, not its constructor.
   /** @internal The callers that wait to receive. */
   _recvQueue: OperationQueue | undefined;
