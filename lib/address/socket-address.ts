@@ -2,6 +2,7 @@
 
 import type { EncodedAddress } from "../../ffi/native.ts";
 import {
+  argumentError,
   checkInteger,
   constructorError,
   inspectAs,
@@ -56,6 +57,7 @@ export class SocketAddress {
     inspectAs(SocketAddress.prototype, (address) => `SocketAddress(${address})`);
   }
 
+  /** The kind of the address: `"IPv4"`, `"IPv6"` or `"unix"`. */
   readonly family: AddressFamily;
   /** @internal The bytes that the kernel reads. */
   readonly _encoded: EncodedAddress;
@@ -279,8 +281,8 @@ export function checkAddress(name: string, value: unknown): asserts value is Soc
 /** Returns the error for a value that is no address, with the function that makes one. */
 export function addressTypeError(name: string, expected: string, value: unknown): TypeError {
   const { message } = typeError(name, expected, value);
-  if (value === undefined) return new TypeError(message);
-  return new TypeError(`${message} (${addressRemedy(value)})`);
+  if (value === undefined) return argumentError(TypeError, message);
+  return argumentError(TypeError, `${message} (${addressRemedy(value)})`);
 }
 
 function addressRemedy(value: unknown): string {
@@ -297,7 +299,7 @@ const HOST_NAMES = "connect resolves host names";
 /** Returns the error for a text that is no IP address. */
 function ipError(text: string): TypeError {
   const { message } = typeError("address", "IP address", text);
-  return new TypeError(/^[a-z]/i.test(text) ? `${message} (${HOST_NAMES})` : message);
+  return argumentError(TypeError, /^[a-z]/i.test(text) ? `${message} (${HOST_NAMES})` : message);
 }
 
 function unixName(argument: string, text: string): Uint8Array {

@@ -43,7 +43,16 @@ import {
 import { leaveReusePort, openUdp, prepareAdopted } from "./udp-setup.ts";
 
 /**
- * A UDP socket.
+ * A UDP socket over IPv4, IPv6 or both.
+ *
+ * {@link UdpSocket.bind} opens one, and {@link UdpSocket.connect} one with a single peer.
+ * {@link UdpSocket.fromFd} and {@link UdpSocket.from} adopt an open descriptor or a socket of
+ * `Bun.udpSocket`. `await using` closes it at the end of the scope.
+ *
+ * Each operation has three forms: a promise that waits (`recvFrom`, `sendTo`), a call that returns
+ * `WouldBlock` instead (`tryRecv`, `trySendTo`), and a poll that stores a waker (`pollRecvFrom`,
+ * `pollSendTo`). `recvMany`, `sendMany`, `recvBatch` and `sendBatch` transfer many datagrams with one
+ * system call, `batches()` and `for await` iterate over them.
  *
  * @example
  * ```ts

@@ -3,6 +3,7 @@
  * expected and the actual value.
  */
 
+import { raiseStackLimit, restoreStackLimit } from "./stack.ts";
 import { classNameOf, otherVersionOf } from "./thread-state.ts";
 
 /** Formats a value for an error message, in one line. */
@@ -21,12 +22,20 @@ export function show(value: unknown): string {
 
 /** Returns a `TypeError` about an argument. */
 export function typeError(name: string, expected: string, got: unknown): TypeError {
-  return new TypeError(`"${name}" expected ${expected}, got ${show(got)}`);
+  return argumentError(TypeError, `"${name}" expected ${expected}, got ${show(got)}`);
+}
+
+/** Returns an error whose stack trace reaches the line of the caller. */
+export function argumentError<E extends Error>(type: new (message: string) => E, text: string): E {
+  const limit = raiseStackLimit();
+  const error = new type(text);
+  restoreStackLimit(limit);
+  return error;
 }
 
 /** Returns a `RangeError` about an argument. */
 export function rangeError(name: string, expected: string, got: unknown): RangeError {
-  return new RangeError(`"${name}" expected ${expected}, got ${show(got)}`);
+  return argumentError(RangeError, `"${name}" expected ${expected}, got ${show(got)}`);
 }
 
 /**
@@ -39,7 +48,7 @@ export function numberError(name: string, expected: string, got: unknown): TypeE
 
 /** Returns a `RangeError` about an argument of the right type whose `state` is not usable. */
 export function stateError(name: string, expected: string, state: string): RangeError {
-  return new RangeError(`"${name}" expected ${expected}, got ${state}`);
+  return argumentError(RangeError, `"${name}" expected ${expected}, got ${state}`);
 }
 
 /** Returns the error of a class whose instances only its functions create. */

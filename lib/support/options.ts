@@ -1,6 +1,6 @@
 /** Checks of option objects: a misspelt name must not be ignored, as its default could be unsafe. */
 
-import { show, typeError } from "./check.ts";
+import { argumentError, show, typeError } from "./check.ts";
 
 /**
  * The kind of an option's value: what `typeof` returns, or `"any"` for values that have a check of
@@ -63,13 +63,16 @@ function isBuiltIn(value: object): boolean {
 function noOptions(name: string, value: unknown, kinds: object): TypeError {
   const { message } = typeError(name, "object", value);
   if ("signal" in kinds && value instanceof AbortSignal) {
-    return new TypeError(`${message} (pass it as { signal })`);
+    return argumentError(TypeError, `${message} (pass it as { signal })`);
   }
   if ("signal" in kinds && value instanceof AbortController) {
-    return new TypeError(`${message} (pass { signal: controller.signal })`);
+    return argumentError(TypeError, `${message} (pass { signal: controller.signal })`);
   }
   const isHost = "hostname" in kinds && typeof value === "string";
-  return new TypeError(isHost ? `${message} (as in { hostname: "127.0.0.1", port: 53 })` : message);
+  return argumentError(
+    TypeError,
+    isHost ? `${message} (as in { hostname: "127.0.0.1", port: 53 })` : message,
+  );
 }
 
 /** Names of options that other libraries use. */
@@ -82,7 +85,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = { address: "hostname", hos
  */
 export function checkNoMore(name: string, extra: readonly unknown[]): void {
   if (extra.some((value) => value !== undefined)) {
-    throw new TypeError(`${name} got an argument too many: ${show(extra[0])}`);
+    throw argumentError(TypeError, `${name} got an argument too many: ${show(extra[0])}`);
   }
 }
 
@@ -98,7 +101,7 @@ function unknownOption(name: string, option: string, kinds: object): TypeError {
   // The hint is before the list, which may be long.
   const hint = similar === undefined ? "" : ` (did you mean ${show(similar)}?)`;
   const got = `"${name}" got unknown option ${show(option)}${hint}`;
-  return new TypeError(`${got}, expected only ${names.join(", ")}`);
+  return argumentError(TypeError, `${got}, expected only ${names.join(", ")}`);
 }
 
 /** @throws TypeError if `value` is not a boolean. */
