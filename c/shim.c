@@ -913,7 +913,6 @@ int poller_remove(struct poller *poller, int fd) {
   return (int)checked(epoll_ctl(poller->epoll, EPOLL_CTL_DEL, fd, &event));
 }
 
-#define CLOCK_MONOTONIC 1
 #define TFD_NONBLOCK 04000
 #define TFD_CLOEXEC 02000000
 

@@ -1,4 +1,21 @@
-/** Datagram sockets for Bun: the public API. */
+/**
+ * Datagram sockets for Bun: UDP and Unix datagrams, one at a time or in batches.
+ *
+ * - {@link UdpSocket} opens UDP sockets, {@link UnixDatagram} Unix sockets. Both have promises (`recv`,
+ *   `sendTo`), calls that do not wait (`tryRecv`, `trySendTo`) and polls (`pollRecv`).
+ * - {@link RecvBatch} and {@link SendBatch} hold many datagrams for one system call, without copies.
+ * - {@link DgramBuffer} is a buffer with headroom for headers, {@link DgramBufferPool} reuses them.
+ * - {@link DatagramSocket} is the base class of sockets of your own.
+ *
+ * @example
+ * ```ts
+ * import { UdpSocket } from "datagram-socket";
+ *
+ * await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", port: 5353 });
+ * for await (const { data, peer } of socket) if (peer) await socket.sendTo(data, peer);
+ * ```
+ * @module
+ */
 
 export { AddressMap } from "./address/address-map.ts";
 export type { NetworkInterface } from "./address/interfaces.ts";

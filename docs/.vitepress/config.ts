@@ -71,13 +71,17 @@ function apiGroups(folder: string) {
 /** Returns the sidebar of the API reference, a section for each entry point of the package. */
 function apiSections() {
   const folders = readdirSync(join(docs, "api"), { withFileTypes: true });
-  return folders
-    .filter((entry) => entry.isDirectory())
-    .map(({ name }) => ({
-      text: name === "index" ? "datagram-socket" : `datagram-socket/${name}`,
-      link: `/api/${name}/`,
-      items: apiGroups(`api/${name}`),
-    }));
+  return (
+    folders
+      .filter((entry) => entry.isDirectory())
+      // The main module is the first one.
+      .sort((a, b) => Number(b.name === "index") - Number(a.name === "index"))
+      .map(({ name }) => ({
+        text: name === "index" ? "datagram-socket" : `datagram-socket/${name}`,
+        link: `/api/${name}/`,
+        items: apiGroups(`api/${name}`),
+      }))
+  );
 }
 
 /**

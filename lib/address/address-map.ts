@@ -1,7 +1,8 @@
 /** A map whose keys are socket addresses, compared by value. */
 
+import { inspectAs, show } from "../support/check.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
-import { checkAddress, type SocketAddress } from "./socket-address.ts";
+import { type Destination, type SocketAddress, toAddress } from "./socket-address.ts";
 
 /** An entry, and the next one with the same hash. */
 interface Entry<V> {
@@ -9,6 +10,9 @@ interface Entry<V> {
   value: V;
   next: Entry<V> | undefined;
 }
+
+/** The maximum number of entries to print. */
+const SHOWN_MAX = 8;
 
 /**
  * Maps socket addresses to values. Equal addresses are the same key, even if they are different
@@ -25,6 +29,14 @@ interface Entry<V> {
  * ```
  */
 export class AddressMap<V> {
+  static {
+    inspectAs(AddressMap.prototype, (map) => {
+      const shown = [...map].slice(0, SHOWN_MAX).map(([key, value]) => `${key} => ${show(value)}`);
+      if (map.size > SHOWN_MAX) shown.push(`... ${map.size - SHOWN_MAX} more`);
+      return `AddressMap(${map.size}) { ${shown.join(", ")} }`;
+    });
+  }
+
   /** The first entry of each hash. */
   readonly #chains = new Map<number, Entry<V>>();
   #size = 0;
@@ -37,19 +49,21 @@ export class AddressMap<V> {
   /**
    * Returns the value for `address`, or `undefined` if there is none.
    *
-   * @throws TypeError if `address` is not a `SocketAddress`, as do `has`, `set` and `delete`.
+   * @param address an address, or an object with an IP address and a port, as sends accept.
+   * @throws TypeError or RangeError for other values, as do `has`, `set` and `delete`.
    */
-  get(address: SocketAddress): V | undefined {
+  get(address: Destination): V | undefined {
     return this.#find(address)?.value;
   }
 
   /** Returns whether there is an entry for `address`. */
-  has(address: SocketAddress): boolean {
+  has(address: Destination): boolean {
     return this.#find(address) !== undefined;
   }
 
-  /** Adds an entry for `address`, or replaces its value. Returns the map. */
-  set(address: SocketAddress, value: V): this {
+  /** Adds an entry for the address `key`, or replaces its value. Returns the map. */
+  set(key: Destination, value: V): this {
+    const address = toAddress("address", key);
     const entry = this.#find(address);
     if (entry !== undefined) {
       entry.value = value;
@@ -61,8 +75,9 @@ export class AddressMap<V> {
     return this;
   }
 
-  /** Removes the entry for `address`, and returns whether there was one. */
-  delete(address: SocketAddress): boolean {
+  /** Removes the entry for the address `key`, and returns whether there was one. */
+  delete(key: Destination): boolean {
+    const address = toAddress("address", key);
     const entry = this.#find(address);
     if (entry === undefined) return false;
     const first = this.#chains.get(address._hash) as Entry<V>;
@@ -85,6 +100,11 @@ export class AddressMap<V> {
     this.#size = 0;
   }
 
+  /** Returns what `JSON.stringify` prints: an object with the addresses as text. */
+  toJSON(): Record<string, V> {
+    return Object.fromEntries([...this].map(([address, value]) => [address.toString(), value]));
+  }
+
   /** Iterates over the entries, in no particular order. */
   *[Symbol.iterator](): Generator<[SocketAddress, V], void, void> {
     for (const chain of this.#chains.values()) {
@@ -94,8 +114,8 @@ export class AddressMap<V> {
     }
   }
 
-  #find(address: SocketAddress): Entry<V> | undefined {
-    checkAddress("address", address);
+  #find(key: Destination): Entry<V> | undefined {
+    const address = toAddress("address", key);
     let entry = this.#chains.get(address._hash);
     while (entry !== undefined && entry.address !== address && !entry.address.equals(address)) {
       entry = entry.next;

@@ -29,9 +29,12 @@ export interface Endpoints {
   readonly peer: SocketAddress | undefined;
 }
 
-/** @throws TypeError if `value` is not a non-empty string. */
+/** @throws TypeError if `value` is not a non-empty string, or has a port or brackets. */
 export function checkHostname(name: string, value: unknown): asserts value is string {
   if (typeof value !== "string" || value === "") throw typeError(name, "IP address or name", value);
+  if (value.includes("[") || (value.includes(":") && !isIP(value.split("%", 1)[0] as string))) {
+    throw typeError(name, "IP address or name, without brackets and port", value);
+  }
 }
 
 /**

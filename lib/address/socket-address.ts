@@ -2,13 +2,14 @@
 
 import type { EncodedAddress } from "../../ffi/native.ts";
 import {
+  argumentError,
   checkInteger,
   constructorError,
   inspectAs,
   rangeError,
   typeError,
 } from "../support/check.ts";
-import { isShared, sharedClass } from "../support/thread-state.ts";
+import { isShared, otherVersionOf, sharedClass } from "../support/thread-state.ts";
 import { interfaceIndex } from "./interfaces.ts";
 import { formatIPv4, formatIPv6, isMappedIPv4, parseIPv4, parseIPv6 } from "./ip.ts";
 import {
@@ -39,6 +40,10 @@ export type AddressFamily = "IPv4" | "IPv6" | "unix";
 /**
  * The address of a socket. Immutable; compare with `equals`. The text is formatted on first use.
  *
+ * `structuredClone` and `postMessage` do not transfer an address: they copy its public fields only. Send
+ * the text, and parse it: `SocketAddress.parse(address.toString())`. Addresses of another version of the
+ * library in the process are accepted as `{ address, port }` is; `instanceof` is false for them.
+ *
  * @example
  * ```ts
  * SocketAddress.ip("192.0.2.1", 53);
@@ -52,6 +57,7 @@ export class SocketAddress {
     inspectAs(SocketAddress.prototype, (address) => `SocketAddress(${address})`);
   }
 
+  /** The kind of the address: `"IPv4"`, `"IPv6"` or `"unix"`. */
   readonly family: AddressFamily;
   /** @internal The bytes that the kernel reads. */
   readonly _encoded: EncodedAddress;
@@ -95,7 +101,7 @@ export class SocketAddress {
     const percent = address.indexOf("%");
     const plain = percent === -1 ? address : address.slice(0, percent);
     const zone = percent === -1 ? undefined : address.slice(percent + 1);
-    if (!parseIPv6(plain, bytes, 8)) throw typeError("address", "IP address", address);
+    if (!parseIPv6(plain, bytes, 8)) throw ipError(address);
     view.setUint16(0, AF_INET6, true);
     if (zone !== undefined) {
       if (isMappedIPv4(bytes, 8)) throw typeError("zone", "none for an IPv4-mapped address", zone);
@@ -105,12 +111,13 @@ export class SocketAddress {
   }
 
   /**
-   * Parses `192.0.2.1:53` or `[2001:db8::1]:53`.
+   * Parses what `toString` returns: `192.0.2.1:53`, `[2001:db8::1]:53`, `unix:/path` or `unix:@name`.
    *
-   * @throws TypeError if `text` has neither form.
+   * @throws TypeError if `text` has another form; RangeError as `ip` and `unix`.
    */
   static parse(text: string): SocketAddress {
     if (typeof text !== "string") throw typeError("text", "string", text);
+    if (text.startsWith("unix:") && text.length > 5) return parseUnix(text.slice(5));
     const match = /^(?:\[([^\]]*:[^\]]*)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
     const address = match?.[1] ?? match?.[2];
     if (address === undefined) throw typeError("text", "address:port or [address]:port", text);
@@ -191,11 +198,17 @@ export class SocketAddress {
     return this.family === "unix" && this._encoded.length <= UNIX_PATH_OFFSET;
   }
 
-  /** Returns whether both addresses have the same bytes; false for any other value. */
-  equals(other: SocketAddress): boolean {
-    if (!SocketAddress._isGenuine(other)) return false;
+  /**
+   * Returns whether both addresses have the same bytes; false for `undefined`.
+   *
+   * @param other an address, or an object with an IP address and a port, as sends accept.
+   * @throws TypeError or RangeError for other values.
+   */
+  equals(other: Destination | undefined): boolean {
+    if (other === undefined) return false;
+    const encoded = toAddress("other", other)._encoded;
     const { words, length } = this._encoded;
-    return length === other._encoded.length && sameWords(words, other._encoded.words, 0);
+    return length === encoded.length && sameWords(words, encoded.words, 0);
   }
 
   /** @internal The same for equal addresses. Seeded, so that peers cannot choose it. */
@@ -206,13 +219,15 @@ export class SocketAddress {
 
   /**
    * Returns `192.0.2.1:53`, `[2001:db8::1]:53`, `unix:/path`, `unix:@abstract` or `unix:`. The path
-   * `@file` becomes `unix:./@file`, so that it differs from the abstract name `file`.
+   * `@file` becomes `unix:./@file`, so that it differs from the abstract name `file`. Control characters
+   * of a path or name are printed as `\\x1b`, and a backslash twice.
    */
   toString(): string {
     if (this.family === "IPv4") return `${this.address}:${this.port}`;
     if (this.family === "IPv6") return `[${this.address}]:${this.port}`;
     const name = this.address;
-    return name.startsWith("@") ? `unix:./${name}` : `unix:${name.replace("\0", "@")}`;
+    if (name.startsWith("\0")) return `unix:@${escapeControls(name.slice(1))}`;
+    return name.startsWith("@") ? `unix:./${escapeControls(name)}` : `unix:${escapeControls(name)}`;
   }
 
   /** Returns the text of `toString`. */
@@ -266,9 +281,25 @@ export function checkAddress(name: string, value: unknown): asserts value is Soc
 /** Returns the error for a value that is no address, with the function that makes one. */
 export function addressTypeError(name: string, expected: string, value: unknown): TypeError {
   const { message } = typeError(name, expected, value);
-  if (value === undefined) return new TypeError(message);
-  const hosts = typeof value === "string" ? "; connect resolves host names" : "";
-  return new TypeError(`${message} (${REMEDY}${hosts})`);
+  if (value === undefined) return argumentError(TypeError, message);
+  return argumentError(TypeError, `${message} (${addressRemedy(value)})`);
+}
+
+function addressRemedy(value: unknown): string {
+  if (typeof value === "number") return "as in sendTo(data, { address, port })";
+  if (typeof value === "object" && value !== null && "hostname" in value) {
+    return "the field is called address, and holds an IP address";
+  }
+  if (typeof value !== "string") return REMEDY;
+  return value.includes("/") ? "SocketAddress.unix(path) for a path" : `${REMEDY}; ${HOST_NAMES}`;
+}
+
+const HOST_NAMES = "connect resolves host names";
+
+/** Returns the error for a text that is no IP address. */
+function ipError(text: string): TypeError {
+  const { message } = typeError("address", "IP address", text);
+  return argumentError(TypeError, /^[a-z]/i.test(text) ? `${message} (${HOST_NAMES})` : message);
 }
 
 function unixName(argument: string, text: string): Uint8Array {
@@ -277,4 +308,79 @@ function unixName(argument: string, text: string): Uint8Array {
     throw rangeError(argument, `1..${UNIX_PATH_BYTES_MAX} bytes of UTF-8`, name.length);
   }
   return name;
+}
+
+/** An IP address as text, and a port. As in `rinfo` of `node:dgram`. */
+export interface AddressAndPort {
+  /** An IPv4 or IPv6 address, which may have a zone: `192.0.2.1`, `fe80::1%eth0`. No host name. */
+  readonly address: string;
+  /** 0..65535. */
+  readonly port: number;
+}
+
+/** The destination of a datagram. */
+export type Destination = SocketAddress | AddressAndPort;
+
+/** The number of addresses to keep. */
+const CACHED_MAX = 1024;
+
+/** The addresses of recent objects by their text: parsing one takes 20 times as long as this. */
+const cached = new Map<string, SocketAddress>();
+
+/**
+ * Returns the address of a destination: the same object for equal text, unless many others were used
+ * since. Reads each property once.
+ *
+ * @throws TypeError if it is neither an address nor an object with an IP address.
+ * @throws RangeError if the port is not an integer 0..65535.
+ */
+export function toAddress(name: string, value: unknown): SocketAddress {
+  return SocketAddress._isGenuine(value) ? value : fromObject(name, value);
+}
+
+function fromObject(name: string, value: unknown): SocketAddress {
+  if (typeof value !== "object" || value === null || !("address" in value && "port" in value)) {
+    throw addressTypeError(name, "SocketAddress or { address, port }", value);
+  }
+  const { address, port } = value as AddressAndPort;
+  if (isOtherVersion(value) && (value as { family?: unknown }).family === "unix") {
+    return unixAddressOf(address);
+  }
+  const key = typeof address === "string" && typeof port === "number" ? `${address} ${port}` : "";
+  const known = cached.get(key);
+  if (known !== undefined) return known;
+  const made = SocketAddress.ip(address, port);
+  if (cached.size >= CACHED_MAX) cached.clear();
+  cached.set(key, made);
+  return made;
+}
+
+/** Returns whether `value` is an address of another version of the library. */
+export function isOtherVersion(value: unknown): value is Destination {
+  if (typeof value !== "object" || value === null) return false;
+  const type: unknown = value.constructor;
+  if (typeof type !== "function" || otherVersionOf(type) === undefined) return false;
+  return "address" in value && "port" in value && "family" in value;
+}
+
+/** Returns the Unix address whose `address` is `name`. */
+function unixAddressOf(name: string): SocketAddress {
+  return name.startsWith("\0") ? SocketAddress.abstract(name.slice(1)) : SocketAddress.unix(name);
+}
+
+/** Parses the text after `unix:`. */
+function parseUnix(text: string): SocketAddress {
+  const name = text.replace(/\\(?:\\|x([0-9a-f]{2}))/g, (_, hex: string | undefined) =>
+    hex === undefined ? "\\" : String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  if (text.startsWith("@")) return SocketAddress.abstract(name.slice(1));
+  return SocketAddress.unix(text.startsWith("./@") ? name.slice(2) : name);
+}
+
+/** Replaces control characters, which would act on a terminal. */
+function escapeControls(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones to replace.
+  return text.replace(/[\0-\x1f\x7f-\x9f\\]/g, (char) =>
+    char === "\\" ? "\\\\" : `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
 }

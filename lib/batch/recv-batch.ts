@@ -13,7 +13,7 @@ import { RecvMeta } from "../datagram/recv-meta.ts";
 import {
   checkInteger,
   inspectAs,
-  rangeError,
+  numberError,
   showState,
   stateError,
   typeError,
@@ -153,7 +153,7 @@ export class RecvBatch {
 
   #seek(i: number): void {
     if (!(Number.isInteger(i) && i >= 0 && i < this.#length)) {
-      throw rangeError("i", `datagram of ${this.#length}`, i);
+      throw numberError("i", `datagram of ${this.#length}`, i);
     }
     const isLater = i >= this.#end;
     do this.#message += isLater ? 1 : -1;
@@ -174,7 +174,7 @@ export class RecvBatch {
    */
   strideAt(m: number): number {
     if (!(Number.isInteger(m) && m >= 0 && m < this.#messages)) {
-      throw rangeError("m", `message of ${this.#messages}`, m);
+      throw numberError("m", `message of ${this.#messages}`, m);
     }
     return this.#strides[m] as number;
   }

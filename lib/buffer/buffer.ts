@@ -5,7 +5,14 @@
 
 import { byteLengthOf } from "../../ffi/native.ts";
 import { hexGroups, zero } from "../support/bytes.ts";
-import { checkBytes, checkInteger, inspectAs, typeError } from "../support/check.ts";
+import {
+  checkBytes,
+  checkInteger,
+  classNameFor,
+  inspectAs,
+  showState,
+  typeError,
+} from "../support/check.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
 import { adopt, changedError, copyPrefix } from "./source-bytes.ts";
 import { allocate, NO_BYTES, TailBuffer } from "./tail-buffer.ts";
@@ -18,6 +25,9 @@ import {
 } from "./varint.ts";
 
 const COUNT_MAX = Number.MAX_SAFE_INTEGER;
+
+/** The maximum number of bytes that `console.log` prints. */
+const SHOWN_BYTES_MAX = 64;
 
 /**
  * A byte buffer with headroom: `[headroom][payload][spare capacity]`.
@@ -43,7 +53,7 @@ const COUNT_MAX = Number.MAX_SAFE_INTEGER;
  */
 export class DgramBuffer extends TailBuffer {
   static {
-    inspectAs(DgramBuffer.prototype, (buffer) => buffer.toString());
+    inspectAs(DgramBuffer.prototype, (buffer) => buffer._inspect());
   }
 
   /** The slot that the latest receive loaded the buffer into. Also the mark of a genuine buffer. */
@@ -278,6 +288,15 @@ export class DgramBuffer extends TailBuffer {
   /** Returns the payload in hexadecimal: `[]`, or `[0x00010203_04, len=5]`. */
   override toString(): string {
     return this.isEmpty ? "[]" : `[0x${hexGroups(this.asSlice())}, len=${this.length}]`;
+  }
+
+  /** @internal Returns what `console.log` prints: one line, with the first bytes of the payload. */
+  _inspect(): string {
+    const { length, headroom, capacity } = this;
+    const shown = this.asSlice().subarray(0, SHOWN_BYTES_MAX).toHex();
+    const more = length > SHOWN_BYTES_MAX ? ` ... ${length - SHOWN_BYTES_MAX} more` : "";
+    const payload = length === 0 ? "empty" : `${shown}${more}`;
+    return showState(classNameFor(this), { length, headroom, capacity, payload });
   }
 
   /**

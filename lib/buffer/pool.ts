@@ -6,7 +6,7 @@
  */
 
 import { zero } from "../support/bytes.ts";
-import { checkInteger, inspectAs, typeError } from "../support/check.ts";
+import { checkInteger, inspectAs, showState, typeError } from "../support/check.ts";
 import { DGRAM_HEADROOM, MAX_DATAGRAM_SIZE } from "../support/limits.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
@@ -91,7 +91,7 @@ export class BufferLease implements Disposable {
   }
 
   #text(): string {
-    return this.isHeld ? this.#buffer.toString() : "not held";
+    return this.isHeld ? this.#buffer._inspect() : "not held";
   }
 
   /** Returns the buffer to its pool. Does nothing if the lease holds none. */
@@ -140,6 +140,10 @@ if (isShared("BufferLease", BufferLease)) {
  * ```
  */
 export class DgramBufferPool {
+  static {
+    inspectAs(DgramBufferPool.prototype, (pool) => showState("DgramBufferPool", pool.toJSON()));
+  }
+
   /** The size of each buffer in bytes, including the headroom. */
   readonly capacity: number;
   /** The headroom of each buffer in bytes. */
@@ -168,6 +172,15 @@ export class DgramBufferPool {
     this.headroom = headroom;
     this.maxBuffers = maxBuffers;
     for (let i = 0; i < initialBuffers; i++) this.#idle.push(this.#make());
+  }
+
+  /** Returns what `JSON.stringify` prints: the sizes and the counts, without the memory. */
+  toJSON(): Record<
+    "capacity" | "headroom" | "maxBuffers" | "idleCount" | "hits" | "misses" | "discarded",
+    number
+  > {
+    const { capacity, headroom, maxBuffers, idleCount, hits, misses, discarded } = this;
+    return { capacity, headroom, maxBuffers, idleCount, hits, misses, discarded };
   }
 
   /** The number of idle buffers. */

@@ -6,7 +6,7 @@
  * decoding a `number` creates no `bigint` and allocates nothing.
  */
 
-import { writeU16, writeU32 } from "../support/bytes.ts";
+import { wideIntegerError, writeU16, writeU32 } from "../support/bytes.ts";
 import { checkBytes, checkInteger, rangeError } from "../support/check.ts";
 
 /** The largest value of a varint: 2^62-1 (RFC 9000, section 16). */
@@ -47,7 +47,7 @@ export function varintLength(value: number | bigint): number {
     if (value < 0x4000_0000n) return varintLength(Number(value));
     return 8;
   }
-  throw rangeError("value", `integer 0..${VARINT_MAX} (a number must be a safe integer)`, value);
+  throw wideIntegerError("value", `0..${VARINT_MAX}`, value);
 }
 
 /**

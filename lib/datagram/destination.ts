@@ -1,35 +1,15 @@
 /** Destinations as callers write them, and their check against the connected peer. */
 
-import { addressTypeError, SocketAddress } from "../address/socket-address.ts";
+import {
+  type AddressAndPort,
+  type Destination,
+  type SocketAddress,
+  toAddress,
+} from "../address/socket-address.ts";
 import { SocketError } from "../support/errors.ts";
 
-/** An IP address as text, and a port. As in `rinfo` of `node:dgram`. */
-export interface AddressAndPort {
-  /** An IPv4 or IPv6 address, which may have a zone: `192.0.2.1`, `fe80::1%eth0`. No host name. */
-  readonly address: string;
-  /** 0..65535. */
-  readonly port: number;
-}
-
-/** The destination of a datagram. */
-export type Destination = SocketAddress | AddressAndPort;
-
-/** The number of addresses to keep. */
-const CACHED_MAX = 1024;
-
-/** The addresses of recent objects by their text: parsing one takes 20 times as long as this. */
-const cached = new Map<string, SocketAddress>();
-
-/**
- * Returns the address of a destination: the same object for equal text, unless many others were used
- * since. Reads each property once.
- *
- * @throws TypeError if it is neither an address nor an object with an IP address.
- * @throws RangeError if the port is not an integer 0..65535.
- */
-export function toAddress(name: string, value: unknown): SocketAddress {
-  return SocketAddress._isGenuine(value) ? value : fromObject(name, value);
-}
+export type { AddressAndPort, Destination };
+export { toAddress };
 
 /**
  * Returns the address of a destination as it is now, because the caller may change an object while the
@@ -41,20 +21,6 @@ export function settledAddress(destination: Destination): Destination {
   } catch {
     return destination;
   }
-}
-
-function fromObject(name: string, value: unknown): SocketAddress {
-  if (typeof value !== "object" || value === null || !("address" in value && "port" in value)) {
-    throw addressTypeError(name, "SocketAddress or { address, port }", value);
-  }
-  const { address, port } = value as AddressAndPort;
-  const key = typeof address === "string" && typeof port === "number" ? `${address} ${port}` : "";
-  const known = cached.get(key);
-  if (known !== undefined) return known;
-  const made = SocketAddress.ip(address, port);
-  if (cached.size >= CACHED_MAX) cached.clear();
-  cached.set(key, made);
-  return made;
 }
 
 /** One destination for all datagrams, or one for each. Absent: the connected peer. */

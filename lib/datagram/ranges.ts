@@ -155,10 +155,15 @@ export function checkSendRange(
   const end = endOf(bufs, start, range?.count ?? undefined);
   const to = range?.to;
   if (Array.isArray(to)) {
-    checkInteger("to.length", to.length, end, 2 ** 32 - 1);
+    if (!(to.length >= end)) throw tooFewDestinations(to.length, end);
     return { to, start, end };
   }
   return { to: to === undefined ? undefined : toAddress("to", to), start, end };
+}
+
+function tooFewDestinations(length: number, end: number): RangeError {
+  const expected = `${end} or more (one for each datagram; a single one for all is no array)`;
+  return rangeError("to.length", expected, length);
 }
 
 /** A datagram to send, read from the arrays of a caller. */

@@ -1,7 +1,7 @@
 /** Per-datagram receive metadata. */
 
 import type { SocketAddress } from "../address/socket-address.ts";
-import { typeError } from "../support/check.ts";
+import { inspectAs, showState, typeError } from "../support/check.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
 import type { Ecn } from "./send-meta.ts";
 
@@ -10,6 +10,16 @@ import type { Ecn } from "./send-meta.ts";
  * them to every receive, which overwrites all fields.
  */
 export class RecvMeta {
+  static {
+    inspectAs(RecvMeta.prototype, (meta) => {
+      const known = Object.entries(meta).filter(
+        ([name, value]) =>
+          name === "length" || (value !== undefined && value !== 0 && value !== false),
+      );
+      return showState("RecvMeta", Object.fromEntries(known));
+    });
+  }
+
   /** The number of bytes stored in the buffer. */
   length = 0;
   /** The length of the datagram in bytes. If greater than `length`, the datagram was truncated. */

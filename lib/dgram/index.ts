@@ -1,4 +1,9 @@
-/** The interface of `node:dgram` on the engines of this library: the public API. */
+/**
+ * The interface of `node:dgram` on the engines of this library. Import it instead of `node:dgram`, or
+ * let `datagram-socket/dgram/register` put it in its place.
+ *
+ * @module
+ */
 
 import { EventEmitter } from "node:events";
 import { sharedValue } from "../support/thread-state.ts";

@@ -9,7 +9,15 @@
 
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { loadVarint, VARINT_MAX, varintLength, writeVarint } from "../buffer/varint.ts";
-import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
+import {
+  checkBytes,
+  checkInteger,
+  inspectAs,
+  numberError,
+  rangeError,
+  showFields,
+  typeError,
+} from "../support/check.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
 
 /** The longest UDP payload in an HTTP Datagram in bytes (RFC 9298, section 5). */
@@ -34,7 +42,10 @@ function quarterStreamId(streamId: number | bigint): number | bigint {
         streamId <= VARINT_MAX &&
         !(streamId & 3n);
   if (!isRequestStream) {
-    throw rangeError("streamId", "multiple of 4 from 0 to 2^62-4 (a request stream)", streamId);
+    const expected = "multiple of 4 from 0 to 2^62-4 (a request stream)";
+    throw typeof streamId === "bigint"
+      ? rangeError("streamId", expected, streamId)
+      : numberError("streamId", expected, streamId);
   }
   return typeof streamId === "number" ? streamId / 4 : streamId >> 2n;
 }
@@ -107,6 +118,10 @@ export type HttpDatagramFault =
  * ```
  */
 export class HttpDatagramHeader {
+  static {
+    inspectAs(HttpDatagramHeader.prototype, showFields);
+  }
+
   /** The ID of the request stream, a multiple of 4: a `bigint` above 2^53-1. */
   streamId: number | bigint = 0;
   /** The context ID; 0 for UDP payloads. */

@@ -1,4 +1,9 @@
-/** HTTP Datagrams, capsules and proxying of UDP in HTTP (MASQUE): the public API. */
+/**
+ * HTTP Datagrams, capsules and proxying of UDP in HTTP (MASQUE): RFC 9297 and RFC 9298. The functions
+ * encode and parse; the HTTP connection is the caller's.
+ *
+ * @module
+ */
 
 export { capsuleHeader, DATAGRAM_CAPSULE, encodeCapsule, tryAddCapsuleHeader } from "./capsule.ts";
 export {

@@ -1,7 +1,7 @@
 /** The longest payload that fits the path after all headers and prefixes. */
 
 import { varintLength } from "../buffer/varint.ts";
-import { checkInteger, rangeError } from "../support/check.ts";
+import { checkInteger, rangeError, typeError } from "../support/check.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 import { CONNECT_UDP_PAYLOAD_MAX, httpDatagramPrefix } from "./http-datagram.ts";
 
@@ -62,7 +62,8 @@ export function quicDatagramPayloadMax(path: QuicPath): number {
   const { packetNumberBytes = PACKET_NUMBER_BYTES_MAX } = path;
   const { maxDatagramFrameSize = Number.MAX_SAFE_INTEGER } = path;
   if (!Object.hasOwn(PACKET_HEADER_BYTES, family)) {
-    throw rangeError("family", '"ipv4" or "ipv6"', family);
+    const error = typeof family === "string" ? rangeError : typeError;
+    throw error("family", '"ipv4" or "ipv6"', family);
   }
   checkInteger("pathMtu", pathMtu, 68, PATH_MTU_MAX);
   checkInteger("connectionIdBytes", connectionIdBytes, 0, CONNECTION_ID_BYTES_MAX);

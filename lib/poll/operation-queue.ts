@@ -4,6 +4,7 @@
  */
 
 import { typeError } from "../support/check.ts";
+import { SocketError } from "../support/errors.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 import { setImmediate } from "../support/timers.ts";
 import { Pending, type Poll, type Waker } from "./poll.ts";
@@ -82,7 +83,7 @@ export class OperationQueue {
       if (this.#tail === undefined) this.#head = operation;
       else this.#tail.next = operation;
       this.#tail = operation;
-      if (this.#head === operation) this.#advance();
+      if (this.#head === operation) this.#advance(operation);
     });
   }
 
@@ -104,8 +105,12 @@ export class OperationQueue {
     return this.run(poll, options.signal, partial);
   }
 
-  /** Polls from the head on, until an operation is pending. */
-  #advance(): void {
+  /**
+   * Polls from the head on, until an operation is pending.
+   *
+   * @param started the operation that `run` has just appended.
+   */
+  #advance(started?: Operation): void {
     // Called within a poll: the loop below, further up the stack, continues.
     if (this.#polled !== undefined) {
       this.#isWoken = true;
@@ -113,7 +118,7 @@ export class OperationQueue {
     }
     for (let head = this.#head; head !== undefined; head = this.#head) {
       if (head.signal?.aborted) this.#abort(head);
-      else if (!this.#poll(head) && !head.signal?.aborted) break;
+      else if (!this.#poll(head, head === started) && !head.signal?.aborted) break;
     }
     // In a later tick: a poll that always wakes itself must not block the event loop.
     if (this.#isWoken && this.#head !== undefined) setImmediate(this.waker);
@@ -121,7 +126,7 @@ export class OperationQueue {
   }
 
   /** Polls `operation` and settles it unless it is pending. Returns whether it is settled. */
-  #poll(operation: Operation): boolean {
+  #poll(operation: Operation, isStarted: boolean): boolean {
     this.#isWoken = false;
     this.#polled = operation;
     try {
@@ -130,6 +135,10 @@ export class OperationQueue {
       this.#remove(operation);
       operation.resolve(result);
     } catch (error) {
+      // The call is on the stack: the trace of the error begins there, without the poll.
+      if (isStarted && error instanceof SocketError) {
+        Error.captureStackTrace(error, OperationQueue.prototype.run);
+      }
       this.#remove(operation);
       operation.reject(error);
     } finally {

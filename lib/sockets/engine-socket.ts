@@ -17,7 +17,7 @@ import type { Backend, Engine } from "../engine/engine.ts";
 import { checkOptionName, checkOptionValue, OPTION_BYTES_MAX } from "../linux/option-arguments.ts";
 import { checkWaker, Pending, type Poll, startPromise, type Waker } from "../poll/poll.ts";
 import { SharedWaker } from "../poll/shared-waker.ts";
-import { checkInteger, constructorError, inspectAs } from "../support/check.ts";
+import { checkInteger, classNameFor, constructorError, inspectAs } from "../support/check.ts";
 import { closedError, SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { PoolBufIo } from "../traits/pool-io.ts";
@@ -55,7 +55,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
       const { datagramsReceived, datagramsSent } = socket.counters;
       const peer = peerAddr === undefined ? "" : `peer: ${peerAddr}, `;
       return (
-        `${socket.constructor.name} { local: ${localAddr}, ${peer}backend: ${backend}, ` +
+        `${classNameFor(socket)} { local: ${localAddr}, ${peer}backend: ${backend}, ` +
         `${isClosed ? "closed" : "open"}, received: ${datagramsReceived}, sent: ${datagramsSent} }`
       );
     });
@@ -118,7 +118,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
     const { backend, isClosed, counters } = this;
     const localAddr = this.localAddr.toString();
     const peer = this.peerAddr === undefined ? {} : { peerAddr: this.peerAddr.toString() };
-    return { type: this.constructor.name, localAddr, ...peer, backend, isClosed, counters };
+    return { type: classNameFor(this), localAddr, ...peer, backend, isClosed, counters };
   }
 
   /** A copy of the counters, which start at 0 when the socket is opened. */

@@ -3,7 +3,7 @@
 import type { Native } from "../../ffi/native.ts";
 import { SocketAddress } from "../address/socket-address.ts";
 import type { EarlyDatagram } from "../engine/native/native-receiver.ts";
-import { typeError } from "../support/check.ts";
+import { argumentError, typeError } from "../support/check.ts";
 import { checkResult, closedError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { sharedValue } from "../support/thread-state.ts";
@@ -32,7 +32,11 @@ export interface TakenOver {
 export function checkBunSocket(socket: unknown): asserts socket is BunSocket {
   const { fd, close, reload } = (socket ?? {}) as Partial<BunSocket>;
   if (typeof fd !== "number" || typeof close !== "function" || typeof reload !== "function") {
-    throw typeError("socket", "socket of Bun.udpSocket", socket);
+    const { message } = typeError("socket", "socket of Bun.udpSocket", socket);
+    throw argumentError(
+      TypeError,
+      socket instanceof Promise ? `${message} (await the promise)` : message,
+    );
   }
 }
 

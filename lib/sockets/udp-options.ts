@@ -1,7 +1,7 @@
 /** The options of `UdpSocket.bind`, their checks, and the choice of the backend. */
 
 import { checkHostname, type HostAndPort } from "../address/resolve.ts";
-import { SocketAddress } from "../address/socket-address.ts";
+import { isOtherVersion, SocketAddress, toAddress } from "../address/socket-address.ts";
 import { DSCP_MAX } from "../datagram/send-meta.ts";
 import { type Backend, checkSendErrors, type SendErrors } from "../engine/engine.ts";
 import { type BufferSizes, checkBufferSizes } from "../engine/native/open-socket.ts";
@@ -151,8 +151,14 @@ function checkCommonOptions(options: UdpAdoptOptions): void {
   if (dscp !== undefined) checkInteger("dscp", dscp, 0, DSCP_MAX);
 }
 
+/** Returns a peer, as an address of this version if it is one of another. */
+export function ownPeer(peer: HostAndPort | SocketAddress): HostAndPort | SocketAddress {
+  return isOtherVersion(peer) ? toAddress("peer", peer) : peer;
+}
+
 /** @throws TypeError or RangeError for an invalid peer. */
-export function checkPeerOption(name: string, peer: HostAndPort | SocketAddress): void {
+export function checkPeerOption(name: string, given: HostAndPort | SocketAddress): void {
+  const peer = ownPeer(given);
   if (SocketAddress._isGenuine(peer)) {
     if (peer.family === "unix") throw typeError(name, "IP address and port", `${peer}`);
     checkInteger(`${name}.port`, peer.port, 1, 65_535);

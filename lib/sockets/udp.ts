@@ -25,7 +25,7 @@ import { chooseOffload, NO_OFFLOAD } from "../linux/offload.ts";
 import { loadNativeThread, type NativeThread } from "../readiness/thread-reactor.ts";
 import { checkInteger, typeError } from "../support/check.ts";
 import { closedError, unsupportedError } from "../support/errors.ts";
-import { checkBoolean } from "../support/options.ts";
+import { checkBoolean, checkNoMore } from "../support/options.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
 import { checkOpenFd, isUdpLite } from "./adopt.ts";
 import { EngineSocket } from "./engine-socket.ts";
@@ -36,6 +36,7 @@ import {
   checkBindOptions,
   checkPeerOption,
   chooseBackend,
+  ownPeer,
   refuseNativeOptions,
   type UdpAdoptOptions,
   type UdpBindOptions,
@@ -43,7 +44,16 @@ import {
 import { leaveReusePort, openUdp, prepareAdopted } from "./udp-setup.ts";
 
 /**
- * A UDP socket.
+ * A UDP socket over IPv4, IPv6 or both.
+ *
+ * {@link UdpSocket.bind} opens one, and {@link UdpSocket.connect} one with a single peer.
+ * {@link UdpSocket.fromFd} and {@link UdpSocket.from} adopt an open descriptor or a socket of
+ * `Bun.udpSocket`. `await using` closes it at the end of the scope.
+ *
+ * Each operation has three forms: a promise that waits (`recvFrom`, `sendTo`), a call that returns
+ * `WouldBlock` instead (`tryRecv`, `trySendTo`), and a poll that stores a waker (`pollRecvFrom`,
+ * `pollSendTo`). `recvMany`, `sendMany`, `recvBatch` and `sendBatch` transfer many datagrams with one
+ * system call, `batches()` and `for await` iterate over them.
  *
  * @example
  * ```ts
@@ -61,11 +71,17 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
    * host name cannot be resolved (`ENOTFOUND`, `EAI_AGAIN` ..., syscall `getaddrinfo`).
    * @throws TypeError or RangeError for invalid options; TypeError for unknown ones.
    */
-  static override async bind(options: UdpBindOptions = {}): Promise<UdpSocket> {
+  static override bind(options?: UdpBindOptions): Promise<UdpSocket>;
+  static override async bind(
+    options: UdpBindOptions = {},
+    ...extra: unknown[]
+  ): Promise<UdpSocket> {
+    checkNoMore("UdpSocket.bind", extra);
     checkBindOptions(options);
     const loaded = await chooseBackend(options.backend);
     if ("reason" in loaded) refuseNativeOptions(options, loaded.reason);
-    const { hostname, port = 0, connect, ipv6Only = false } = options;
+    const { hostname, port = 0, ipv6Only = false } = options;
+    const connect = options.connect && ownPeer(options.connect);
     const { local, peer } = await resolveEndpoints({ hostname, port, connect, ipv6Only });
     if ("reason" in loaded) {
       const { receiveQueueDatagrams, sendErrors } = options;
@@ -77,13 +93,27 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
     return closeOnThrow(native, fd, () => UdpSocket.#own(loaded, fd, options));
   }
 
-  /** Opens a socket that is connected to `peer`. */
+  /**
+   * Opens a socket that is connected to `peer`. A host name is resolved.
+   *
+   * @throws TypeError or RangeError for invalid arguments, also for an option `connect`; SocketError as
+   * `bind`.
+   */
+  static connect(
+    peer: HostAndPort | SocketAddress,
+    options?: Omit<UdpBindOptions, "connect">,
+  ): Promise<UdpSocket>;
   static async connect(
     peer: HostAndPort | SocketAddress,
     options: UdpBindOptions = {},
+    ...extra: unknown[]
   ): Promise<UdpSocket> {
+    checkNoMore("UdpSocket.connect", extra);
     checkPeerOption("peer", peer);
     checkBindOptions(options);
+    if (options.connect !== undefined) {
+      throw typeError("connect", "no second peer besides the first argument", options.connect);
+    }
     return UdpSocket.bind({ ...options, connect: peer });
   }
 

@@ -2,7 +2,7 @@
 
 import type { Native } from "../../ffi/native.ts";
 import { AF_UNIX } from "../address/sockaddr.ts";
-import { SocketAddress } from "../address/socket-address.ts";
+import { isOtherVersion, SocketAddress, toAddress } from "../address/socket-address.ts";
 import { checkPeer, type Destination } from "../datagram/destination.ts";
 import {
   checkBufferType,
@@ -365,6 +365,7 @@ function unixAddress(name: string, path: string | Destination): SocketAddress {
     if (path.family !== "unix" || path.isUnnamed) throw typeError(name, "Unix address", `${path}`);
     return path;
   }
+  if (isOtherVersion(path)) return unixAddress(name, toAddress(name, path));
   if (typeof path !== "string") throw typeError(name, "path or SocketAddress", path);
   let address = paths.get(path);
   if (address === undefined) {

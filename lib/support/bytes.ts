@@ -8,7 +8,7 @@
  */
 
 import { byteLengthOf, plainView } from "../../ffi/native.ts";
-import { rangeError } from "./check.ts";
+import { numberError, rangeError } from "./check.ts";
 
 /** 2^32: the weight of the high word. */
 const WORD = 0x1_0000_0000;
@@ -86,7 +86,7 @@ export function lowWord(value: number | bigint): number {
  *
  * @param min a `number`, because comparing a `number` with a `bigint` is slow.
  * @param max at least 2^53-1, so that a safe integer is not compared with it.
- * @throws RangeError for everything else, including values of other types.
+ * @throws TypeError if it is neither a number nor a `bigint`, RangeError for all others.
  */
 export function checkWideInteger(
   name: string,
@@ -100,8 +100,16 @@ export function checkWideInteger(
       : Number.isSafeInteger(value) && value >= min;
   if (!fits) {
     const range = `${BigInt(min)}..${max}`;
-    throw rangeError(name, `integer ${range} (a number must be a safe integer)`, value);
+    throw wideIntegerError(name, range, value);
   }
+}
+
+/** Returns the error about a number or `bigint`: a `TypeError` for a value of another type. */
+export function wideIntegerError(name: string, range: string, value: unknown): Error {
+  const expected = `integer ${range} (a number must be a safe integer)`;
+  return typeof value === "bigint"
+    ? rangeError(name, expected, value)
+    : numberError(name, expected, value);
 }
 
 /** Returns `bytes` in hexadecimal, with an underscore between groups of four bytes. */

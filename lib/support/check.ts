@@ -3,7 +3,8 @@
  * expected and the actual value.
  */
 
-import { otherVersionOf } from "./thread-state.ts";
+import { raiseStackLimit, restoreStackLimit } from "./stack.ts";
+import { classNameOf, otherVersionOf } from "./thread-state.ts";
 
 /** Formats a value for an error message, in one line. */
 export function show(value: unknown): string {
@@ -16,22 +17,38 @@ export function show(value: unknown): string {
   if (typeof type !== "function") return "an instance of Object";
   const version = otherVersionOf(type);
   const origin = version === undefined ? "" : ` of version ${version} of datagram-socket`;
-  return `an instance of ${type.name}${origin}`;
+  return `an instance of ${classNameOf(type)}${origin}`;
 }
 
 /** Returns a `TypeError` about an argument. */
 export function typeError(name: string, expected: string, got: unknown): TypeError {
-  return new TypeError(`"${name}" expected ${expected}, got ${show(got)}`);
+  return argumentError(TypeError, `"${name}" expected ${expected}, got ${show(got)}`);
+}
+
+/** Returns an error whose stack trace reaches the line of the caller. */
+export function argumentError<E extends Error>(type: new (message: string) => E, text: string): E {
+  const limit = raiseStackLimit();
+  const error = new type(text);
+  restoreStackLimit(limit);
+  return error;
 }
 
 /** Returns a `RangeError` about an argument. */
 export function rangeError(name: string, expected: string, got: unknown): RangeError {
-  return new RangeError(`"${name}" expected ${expected}, got ${show(got)}`);
+  return argumentError(RangeError, `"${name}" expected ${expected}, got ${show(got)}`);
+}
+
+/**
+ * Returns the error about a number: a `TypeError` for a value of another type, and a `RangeError` for
+ * a number out of range, a fraction or NaN.
+ */
+export function numberError(name: string, expected: string, got: unknown): TypeError | RangeError {
+  return typeof got === "number" ? rangeError(name, expected, got) : typeError(name, expected, got);
 }
 
 /** Returns a `RangeError` about an argument of the right type whose `state` is not usable. */
 export function stateError(name: string, expected: string, state: string): RangeError {
-  return new RangeError(`"${name}" expected ${expected}, got ${state}`);
+  return argumentError(RangeError, `"${name}" expected ${expected}, got ${state}`);
 }
 
 /** Returns the error of a class whose instances only its functions create. */
@@ -42,11 +59,11 @@ export function constructorError(name: string, remedy: string): TypeError {
 /**
  * Checks that `value` is an integer from `min` to `max`.
  *
- * @throws RangeError for everything else, including values of other types.
+ * @throws TypeError if it is not a number, RangeError for all other numbers.
  */
 export function checkInteger(name: string, value: number, min: number, max: number): void {
   if (!(Number.isInteger(value) && value >= min && value <= max)) {
-    throw rangeError(name, `integer ${min}..${max}`, value);
+    throw numberError(name, `integer ${min}..${max}`, value);
   }
 }
 
@@ -72,8 +89,23 @@ export function inspectAs<Instance extends object>(
   });
 }
 
+/** Returns the name of the class of an object, for messages and `toJSON`. */
+export function classNameFor(instance: object): string {
+  const type: unknown = instance.constructor;
+  return typeof type === "function" ? classNameOf(type) : "Object";
+}
+
 /** Formats the state of an object in one line: `Name { a: 1, b: 2 }`. */
 export function showState(name: string, state: object): string {
   const fields = Object.entries(state).map(([field, value]) => `${field}: ${value}`);
   return `${name} { ${fields.join(", ")} }`;
+}
+
+/** Formats the public fields of an object in one line, with the name of its class. */
+export function showFields(instance: object): string {
+  const fields = Object.entries(instance).filter(([name]) => !name.startsWith("_"));
+  return showState(
+    classNameFor(instance),
+    Object.fromEntries(fields.map(([name, value]) => [name, show(value)])),
+  );
 }

@@ -4,6 +4,7 @@
  */
 
 import { typeError } from "./check.ts";
+import { raiseStackLimit, restoreStackLimit } from "./stack.ts";
 import { isShared, sharedClass } from "./thread-state.ts";
 
 /** The address of a socket, as far as errors need it: a `SocketAddress`. */
@@ -81,7 +82,9 @@ export class SocketError extends Error {
     const { address } = init;
     const about = address === undefined ? "" : ` ${address}`;
     const detail = init.detail === undefined ? "" : `: ${init.detail}`;
+    const limit = raiseStackLimit();
     super(`${init.syscall}${about} ${code}${detail}`, { cause: init.cause });
+    restoreStackLimit(limit);
     this.code = code;
     this.errno = init.errno;
     this.syscall = init.syscall;

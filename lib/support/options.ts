@@ -1,6 +1,6 @@
 /** Checks of option objects: a misspelt name must not be ignored, as its default could be unsafe. */
 
-import { show, typeError } from "./check.ts";
+import { argumentError, show, typeError } from "./check.ts";
 
 /**
  * The kind of an option's value: what `typeof` returns, or `"any"` for values that have a check of
@@ -20,24 +20,31 @@ export function optionKinds<Options>(kinds: OptionKinds<Options>): OptionKinds<O
  * Checks the names and the kinds of options.
  *
  * `for ... in` costs 4 ns per option, because the engine caches the names of an object's structure;
- * `Object.keys` and a `Set` cost two to three times as much. Names that the object inherits are
- * ignored unless they are known.
+ * `Object.keys` and a `Set` cost two to three times as much. Enumerable names that the object inherits
+ * count as its own, except those of `Object.prototype`. Instances of classes of the language or the
+ * platform (`Map`, `Date`, `AbortSignal`, arrays) are no options, also if they have no names.
  *
  * @param name the name of the argument.
- * @throws TypeError for a value that is not an object, for an unknown name, and for an option of
- * another kind.
+ * @throws TypeError for a value that is not an object of options, for an unknown name, and for an
+ * option of another kind.
  */
 export function checkOptions<Options extends object>(
   name: string,
   options: Options,
   kinds: OptionKinds<Options>,
 ): void {
-  if (typeof options !== "object" || options === null) throw typeError(name, "object", options);
+  if (typeof options !== "object" || options === null) throw noOptions(name, options, kinds);
+  const prototype: unknown = Object.getPrototypeOf(options);
+  if (prototype !== Object.prototype && prototype !== null && isBuiltIn(options)) {
+    throw noOptions(name, options, kinds);
+  }
   for (const option in options) {
     const kind = kinds[option];
     if (kind === "any") continue;
     if (kind === undefined) {
-      if (Object.hasOwn(options, option)) throw unknownOption(name, option, kinds);
+      if (Object.hasOwn(options, option) || !(option in Object.prototype)) {
+        throw unknownOption(name, option, kinds);
+      }
       continue;
     }
     const value: unknown = options[option];
@@ -47,18 +54,54 @@ export function checkOptions<Options extends object>(
   }
 }
 
+/** Returns whether an object is an instance of a class of the language or the platform. */
+function isBuiltIn(value: object): boolean {
+  return Object.prototype.toString.call(value) !== "[object Object]";
+}
+
+/** Returns the error for a value that is no object of options, with the form that is meant. */
+function noOptions(name: string, value: unknown, kinds: object): TypeError {
+  const { message } = typeError(name, "object", value);
+  if ("signal" in kinds && value instanceof AbortSignal) {
+    return argumentError(TypeError, `${message} (pass it as { signal })`);
+  }
+  if ("signal" in kinds && value instanceof AbortController) {
+    return argumentError(TypeError, `${message} (pass { signal: controller.signal })`);
+  }
+  const isHost = "hostname" in kinds && typeof value === "string";
+  return argumentError(
+    TypeError,
+    isHost ? `${message} (as in { hostname: "127.0.0.1", port: 53 })` : message,
+  );
+}
+
+/** Names of options that other libraries use. */
+const OTHER_NAMES: Readonly<Record<string, string>> = { address: "hostname", host: "hostname" };
+
+/**
+ * Refuses arguments after the last one, which would be ignored.
+ *
+ * @throws TypeError if there are any.
+ */
+export function checkNoMore(name: string, extra: readonly unknown[]): void {
+  if (extra.some((value) => value !== undefined)) {
+    throw argumentError(TypeError, `${name} got an argument too many: ${show(extra[0])}`);
+  }
+}
+
 /** Returns the error for an unknown option, with the known ones and the one that it resembles. */
 function unknownOption(name: string, option: string, kinds: object): TypeError {
   const names = Object.keys(kinds);
   const lower = option.toLowerCase();
+  const meant = Object.hasOwn(OTHER_NAMES, lower) ? OTHER_NAMES[lower] : undefined;
   const similar = names.find((known) => {
     const other = known.toLowerCase();
-    return other.startsWith(lower) || lower.startsWith(other);
+    return known === meant || other.startsWith(lower) || lower.startsWith(other);
   });
   // The hint is before the list, which may be long.
   const hint = similar === undefined ? "" : ` (did you mean ${show(similar)}?)`;
   const got = `"${name}" got unknown option ${show(option)}${hint}`;
-  return new TypeError(`${got}, expected only ${names.join(", ")}`);
+  return argumentError(TypeError, `${got}, expected only ${names.join(", ")}`);
 }
 
 /** @throws TypeError if `value` is not a boolean. */

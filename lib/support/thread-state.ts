@@ -25,6 +25,9 @@ const STATE: unique symbol = Symbol.for(`datagram-socket.${ABI_VERSION}`);
 /** The property of the classes with their version. */
 const VERSION: unique symbol = Symbol.for("datagram-socket.version");
 
+/** The property of the classes with their name, which a minifier does not change. */
+const NAME: unique symbol = Symbol.for("datagram-socket.name");
+
 /** Values by name. Once defined, a value cannot be replaced. */
 type State = Readonly<Record<string, unknown>>;
 
@@ -75,6 +78,7 @@ export function sharedValue<T>(name: string, create: () => T): T {
 export function isShared(name: string, own: object): boolean {
   if (typeof state[name] === "function") return true;
   Object.defineProperty(own, VERSION, { value: ABI_VERSION });
+  Object.defineProperty(own, NAME, { value: name });
   define(name, own);
   return false;
 }
@@ -82,6 +86,12 @@ export function isShared(name: string, own: object): boolean {
 /** Returns the class that an earlier copy has stored. */
 export function sharedClass(name: string): unknown {
   return state[name];
+}
+
+/** Returns the name of a class: of one of the library also if a minifier has renamed it. */
+export function classNameOf(type: object): string {
+  const own: unknown = Object.getOwnPropertyDescriptor(type, NAME)?.value;
+  return typeof own === "string" ? own : String((type as { name?: unknown }).name);
 }
 
 /** Returns the version of the library that a class belongs to, if it is another one. */

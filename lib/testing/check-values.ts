@@ -1,15 +1,16 @@
 /** Checks of option values: probabilities, milliseconds. */
 
-import { rangeError } from "../support/check.ts";
+import { numberError } from "../support/check.ts";
 
-/** @throws RangeError if `value` is not a number 0..1. */
+/** @throws TypeError if `value` is not a number, RangeError if it is not 0..1. */
 export function checkProbability(name: string, value: number): void {
-  if (!(value >= 0 && value <= 1)) throw rangeError(name, "probability 0..1", value);
+  if (!(typeof value === "number" && value >= 0 && value <= 1))
+    throw numberError(name, "probability 0..1", value);
 }
 
-/** @throws RangeError if `value` is not a finite number of at least 0. */
+/** @throws TypeError if `value` is not a number, RangeError if not finite or below 0. */
 export function checkMilliseconds(name: string, value: number): void {
-  if (!(value >= 0 && value < Number.POSITIVE_INFINITY)) {
-    throw rangeError(name, "milliseconds of 0 or more", value);
+  if (!(typeof value === "number" && value >= 0 && value < Number.POSITIVE_INFINITY)) {
+    throw numberError(name, "milliseconds of 0 or more", value);
   }
 }

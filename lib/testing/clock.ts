@@ -1,7 +1,8 @@
 /** Virtual time: the clock and the timers of a simulation. */
 
-import { rangeError } from "../support/check.ts";
+import { inspectAs, rangeError, showState } from "../support/check.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
+import { checkMilliseconds } from "./check-values.ts";
 import type { EventQueue, SimTask } from "./event-queue.ts";
 
 /** A timer of a `SimClock`. */
@@ -37,12 +38,21 @@ if (isShared("SimTimer", SimTimer)) {
  * to the next.
  */
 export class SimClock {
+  static {
+    inspectAs(SimClock.prototype, (clock) => showState("SimClock", clock.toJSON()));
+  }
+
   readonly #queue: EventQueue;
   #nowMs = 0;
 
   /** @internal */
   constructor(queue: EventQueue) {
     this.#queue = queue;
+  }
+
+  /** Returns what `JSON.stringify` prints: the virtual time. */
+  toJSON(): { now: number } {
+    return { now: this.#nowMs };
   }
 
   /** The virtual time in milliseconds, with fractions, since the network was created. */
@@ -106,9 +116,7 @@ export class SimClock {
   }
 
   #newTimer(delayMs: number): SimTimer {
-    if (!(delayMs >= 0 && delayMs < Number.POSITIVE_INFINITY)) {
-      throw rangeError("delayMs", "milliseconds of 0 or more", delayMs);
-    }
+    checkMilliseconds("delayMs", delayMs);
     return new SimTimer((timer) => {
       if (timer._task !== undefined) this.#queue.cancel(timer._task);
       timer._task = undefined;

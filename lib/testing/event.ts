@@ -79,7 +79,9 @@ export interface SimDatagram {
 export class SimEvent {
   /** The virtual time in milliseconds. */
   readonly timeMs: number;
+  /** What happened to the datagram. */
   readonly kind: SimEventKind;
+  /** The datagram, with the addresses that it has at this point. */
   readonly datagram: SimDatagram;
   /** The socket's own address: of the sender for `"send"`, of the receiver for `"receive"`. */
   readonly socket: SocketAddress | undefined;

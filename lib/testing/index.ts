@@ -1,4 +1,9 @@
-/** Deterministic simulation of datagram networks, for tests: the public API. */
+/**
+ * Deterministic simulation of datagram networks, for tests: sockets on hosts with delays, losses and
+ * NATs, on a virtual clock and with a seed. {@link SimNetwork} is the entry point.
+ *
+ * @module
+ */
 
 export { SimClock, SimTimer } from "./clock.ts";
 export { type LossReason, type SimDatagram, SimEvent, type SimEventKind } from "./event.ts";

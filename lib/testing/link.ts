@@ -1,6 +1,6 @@
 /** A link: one direction between two hosts, with its delay, capacity and faults. */
 
-import { checkInteger, rangeError } from "../support/check.ts";
+import { checkInteger, numberError } from "../support/check.ts";
 import { checkOptions, optionKinds } from "../support/options.ts";
 import { checkMilliseconds, checkProbability } from "./check-values.ts";
 import type { SimRandom } from "./random.ts";
@@ -80,8 +80,9 @@ export function withLinkOptions(base: LinkSettings, options: LinkOptions): LinkS
   for (const name of ["loss", "duplicate", "reorder"] as const) {
     checkProbability(name, settings[name]);
   }
-  if (!(settings.bitsPerSecond > 0)) {
-    throw rangeError("bitsPerSecond", "number above 0", settings.bitsPerSecond);
+  const { bitsPerSecond } = settings;
+  if (!(typeof bitsPerSecond === "number" && bitsPerSecond > 0)) {
+    throw numberError("bitsPerSecond", "number above 0", bitsPerSecond);
   }
   checkInteger("queueDatagrams", settings.queueDatagrams, 1, 2 ** 31 - 1);
   checkInteger("mtu", settings.mtu, 68, 65_535);

@@ -1,6 +1,6 @@
 /** Runs a simulation: advances virtual time from event to event. */
 
-import { rangeError, typeError } from "../support/check.ts";
+import { numberError, rangeError, typeError } from "../support/check.ts";
 import type { SimClock } from "./clock.ts";
 import type { EventQueue, SimTask } from "./event-queue.ts";
 import { settle } from "./settle.ts";
@@ -43,8 +43,8 @@ export class Runner {
     if (typeof main !== "function") throw typeError("main", "function", main);
     if (this.#isRunning) throw rangeError("run", "one run at a time", "a second one");
     const { untilMs = this.#clock.now + RUN_MS_DEFAULT } = options;
-    if (!(untilMs >= this.#clock.now)) {
-      throw rangeError("untilMs", `milliseconds of ${this.#clock.now} or more`, untilMs);
+    if (!(typeof untilMs === "number" && untilMs >= this.#clock.now)) {
+      throw numberError("untilMs", `milliseconds of ${this.#clock.now} or more`, untilMs);
     }
     this.#isRunning = true;
     try {

@@ -7,7 +7,7 @@ import type { Payload, Sendable } from "../datagram/payload.ts";
 import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { WaitOptions } from "../poll/operation-queue.ts";
 import type { Poll, Waker, WouldBlock } from "../poll/poll.ts";
-import { inspectAs, showState, typeError } from "../support/check.ts";
+import { classNameFor, inspectAs, showState, typeError } from "../support/check.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
 import { AsDatagramSocketSend } from "./forward.ts";
 import type { DatagramSocketSend, SendManyOptions } from "./send.ts";
@@ -25,7 +25,7 @@ export class MaybeConnectedSocket<
     inspectAs(MaybeConnectedSocket.prototype, ({ peerAddr, inner }) =>
       showState("MaybeConnectedSocket", {
         peer: peerAddr ?? "none",
-        inner: `a ${inner.constructor.name}`,
+        inner: `a ${classNameFor(inner)}`,
       }),
     );
   }

@@ -3,6 +3,7 @@
 import type { DgramBuffer } from "../buffer/buffer.ts";
 import { type DgramBufferFactory, dgramBufferFactory } from "../buffer/pool.ts";
 import { Pending, type Poll, type Waker } from "../poll/poll.ts";
+import { inspectAs, showState } from "../support/check.ts";
 import { checkRecvArguments, type DatagramSocket, RawPoolBufDatagramIo } from "./socket.ts";
 
 /** The maximum number of buffers to allocate for one batch. */
@@ -10,6 +11,12 @@ const BATCH = 64;
 
 /** Receives each datagram in a new buffer, which the caller then owns. */
 export class PoolBufIo extends RawPoolBufDatagramIo {
+  static {
+    inspectAs(PoolBufIo.prototype, (io) =>
+      showState("PoolBufIo", { socket: Bun.inspect(io.#socket) }),
+    );
+  }
+
   readonly #socket: DatagramSocket;
   readonly #factory: DgramBufferFactory;
   /** Empty buffers for the next datagrams. */
@@ -19,6 +26,11 @@ export class PoolBufIo extends RawPoolBufDatagramIo {
     super();
     this.#socket = socket;
     this.#factory = factory;
+  }
+
+  /** Returns what `JSON.stringify` prints: the socket. */
+  toJSON(): { socket: DatagramSocket } {
+    return { socket: this.#socket };
   }
 
   override pollSendDatagrams(waker: Waker | null, datagrams: DgramBuffer[]): Poll<number> {

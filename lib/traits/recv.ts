@@ -10,7 +10,7 @@ import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
 import { DeferredError } from "../poll/deferred-error.ts";
 import { OperationQueue, type WaitOptions } from "../poll/operation-queue.ts";
 import { Pending, type Poll, startPromise, type Waker, WouldBlock } from "../poll/poll.ts";
-import { checkInteger, typeError } from "../support/check.ts";
+import { checkInteger, inspectAs, showFields, showState, typeError } from "../support/check.ts";
 import { isClosedError, mayBeTransportError } from "../support/errors.ts";
 import {
   BATCH_COUNT_MAX,
@@ -79,6 +79,12 @@ async function endsIteration(error: unknown, signal: AbortSignal | undefined): P
 
 /** The buffers of an iteration. */
 class ReusedBatch implements DatagramBatch {
+  static {
+    inspectAs(ReusedBatch.prototype, ({ length, skipped }) =>
+      showState("DatagramBatch", { length, skipped }),
+    );
+  }
+
   length = 0;
   skipped = 0;
   readonly buffers: DgramBuffer[];
@@ -91,6 +97,13 @@ class ReusedBatch implements DatagramBatch {
     this.#headroom = headroom;
     this.buffers = Array.from({ length: count }, () => this.#newBuffer());
     this.meta = Array.from({ length: count }, () => new RecvMeta());
+  }
+
+  /** Returns what `JSON.stringify` prints: the datagrams, without the buffers that are not in use. */
+  toJSON(): DatagramBatch {
+    const { length, skipped } = this;
+    const [buffers, meta] = [this.buffers.slice(0, length), this.meta.slice(0, length)];
+    return { length, buffers, meta, skipped };
   }
 
   #newBuffer(): DgramBuffer {
@@ -128,6 +141,27 @@ class ReusedBatch implements DatagramBatch {
   }
 }
 
+/** Iterates as `DatagramSocketRecv.batches`. */
+async function* iterateBatches(
+  socket: DatagramSocketRecv,
+  batch: ReusedBatch,
+  { keepTruncated, signal }: Pick<BatchesOptions, "keepTruncated" | "signal">,
+): AsyncGenerator<DatagramBatch, void, void> {
+  const { buffers, meta } = batch;
+  while (!signal?.aborted) {
+    try {
+      batch.length = await socket.recvMany(buffers, { meta, signal });
+    } catch (error) {
+      if (await endsIteration(error, signal)) return;
+      continue;
+    }
+    const received = batch.length;
+    if (!keepTruncated) batch.skipTruncated();
+    if (batch.length > 0) yield batch;
+    batch.reset(received);
+  }
+}
+
 /**
  * Receives datagrams.
  *
@@ -135,6 +169,10 @@ class ReusedBatch implements DatagramBatch {
  * poll is kept.
  */
 export abstract class DatagramSocketRecv {
+  static {
+    inspectAs(DatagramSocketRecv.prototype, showFields);
+  }
+
   // Created on first use: `DatagramSocket` inherits the methods of this class, not its constructor.
   /** @internal The callers that wait to receive. */
   _recvQueue: OperationQueue | undefined;
@@ -276,7 +314,8 @@ export abstract class DatagramSocketRecv {
    * next step. Ends when the signal aborts or the socket is closed. ICMP errors about earlier
    * datagrams do not end it. Truncated datagrams are skipped unless `keepTruncated` is set.
    *
-   * @throws SocketError if the system reports another error. A new iteration then continues.
+   * @throws TypeError or RangeError at the call for invalid options. The iteration throws SocketError
+   * if the system reports another error; a new one then continues.
    * @example
    * ```ts
    * for await (const batch of socket.batches()) {
@@ -284,7 +323,7 @@ export abstract class DatagramSocketRecv {
    * }
    * ```
    */
-  async *batches(options: BatchesOptions = {}): AsyncGenerator<DatagramBatch, void, void> {
+  batches(options: BatchesOptions = {}): AsyncGenerator<DatagramBatch, void, void> {
     checkOptions("options", options, BATCHES_OPTIONS);
     const {
       count = 64,
@@ -300,19 +339,7 @@ export abstract class DatagramSocketRecv {
     checkInteger("payloadBytesMax", payloadBytesMax, 0, MAX_BUF_SIZE);
     checkInteger("headroom", headroom, 0, MAX_BUF_SIZE);
     const batch = new ReusedBatch(count, headroom + payloadBytesMax, headroom);
-    const { buffers, meta } = batch;
-    while (!signal?.aborted) {
-      try {
-        batch.length = await this.recvMany(buffers, { meta, signal });
-      } catch (error) {
-        if (await endsIteration(error, signal)) return;
-        continue;
-      }
-      const received = batch.length;
-      if (!keepTruncated) batch.skipTruncated();
-      if (batch.length > 0) yield batch;
-      batch.reset(received);
-    }
+    return iterateBatches(this, batch, { keepTruncated, signal });
   }
 
   /**

@@ -14,6 +14,7 @@ import { checkSend, type SendRange } from "../datagram/ranges.ts";
 import type { UdpSocketHandle } from "../datagram/udp-interface.ts";
 import { OperationQueue, type WaitOptions } from "../poll/operation-queue.ts";
 import { Pending, type Poll, startPromise, type Waker, WouldBlock } from "../poll/poll.ts";
+import { inspectAs, showFields } from "../support/check.ts";
 import { SocketError } from "../support/errors.ts";
 import { BATCH_COUNT_MAX } from "../support/limits.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
@@ -36,6 +37,10 @@ export interface SendManyOptions extends SendRange, WaitOptions {
  * number of bytes.
  */
 export abstract class DatagramSocketSend {
+  static {
+    inspectAs(DatagramSocketSend.prototype, showFields);
+  }
+
   /** @internal The callers that wait to send. Created on first use. */
   _sendQueue: OperationQueue | undefined;
 
@@ -129,6 +134,8 @@ export abstract class DatagramSocketSend {
   /** Sends one datagram to `address`, waits while the socket is full, and returns its length. */
   sendTo(buf: Sendable, address: Destination, options?: WaitOptions): Promise<number> {
     const to = settledAddress(address);
+    // The order of `node:dgram`, whose third argument would be refused before the address.
+    if (typeof to === "number") return startPromise(async () => toAddress("address", to).port);
     const poll = (waker: Waker) =>
       this.pollSendTo(waker, toPayload("buf", buf), toAddress("address", to));
     return this._runSend(poll, options);

@@ -4,7 +4,14 @@
  */
 
 import { checkWideInteger } from "../support/bytes.ts";
-import { checkBytes, checkInteger, rangeError, typeError } from "../support/check.ts";
+import {
+  checkBytes,
+  checkInteger,
+  inspectAs,
+  rangeError,
+  showState,
+  typeError,
+} from "../support/check.ts";
 import { isShared, sharedClass } from "../support/thread-state.ts";
 
 /** The reasons for which a congestion controller leaves its start-up phase. */
@@ -159,6 +166,10 @@ function checkErrorCode(value: number | bigint): number | bigint {
  * `RangeError` and keeps the previous value.
  */
 export class QuicAuditStats {
+  static {
+    inspectAs(QuicAuditStats.prototype, (stats) => showState("QuicAuditStats", stats.toJSON()));
+  }
+
   readonly #quicConnectionId: Uint8Array;
   #recvdConnCloseTransportErrorCode: number | bigint = -1;
   #recvdConnCloseApplicationErrorCode: number | bigint = -1;
@@ -180,6 +191,27 @@ export class QuicAuditStats {
   constructor(quicConnectionId: Uint8Array) {
     checkBytes("quicConnectionId", quicConnectionId);
     this.#quicConnectionId = new Uint8Array(quicConnectionId);
+  }
+
+  /**
+   * Returns what `JSON.stringify` prints: bytes in hexadecimal, a `bigint` as text, the message of the
+   * reason. What is not set is absent.
+   */
+  toJSON(): Record<string, string | number> {
+    const fields = Object.entries({
+      quicConnectionId: this.#quicConnectionId.toHex(),
+      recvdConnCloseTransportErrorCode: this.#recvdConnCloseTransportErrorCode,
+      recvdConnCloseApplicationErrorCode: this.#recvdConnCloseApplicationErrorCode,
+      sentConnCloseTransportErrorCode: this.#sentConnCloseTransportErrorCode,
+      sentConnCloseApplicationErrorCode: this.#sentConnCloseApplicationErrorCode,
+      transportHandshakeDurationUs: this.#transportHandshakeDurationUs,
+      transportHandshakeStart: this.#transportHandshakeStart?.toISOString(),
+      connectionCloseReason: this.#connectionCloseReason?.message,
+      maxBandwidth: this.#maxBandwidth,
+      maxLossPct: this.#maxLossPct,
+      initialSoMark: this.#initialSoMark?.toHex(),
+    }).map(([name, value]) => [name, typeof value === "bigint" ? String(value) : value]);
+    return Object.fromEntries(fields.filter(([, value]) => value !== undefined && value !== -1));
   }
 
   /** A copy of the connection ID. */

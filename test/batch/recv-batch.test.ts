@@ -10,6 +10,7 @@ import {
   UnixDatagram,
   WouldBlock,
 } from "../../lib/index.ts";
+import { numberErrorOf } from "../tools/errors.ts";
 import {
   datagramsOf,
   ENDS,
@@ -314,7 +315,7 @@ test("RecvBatch accepts 1 to 1024 messages, and throws RangeError for other valu
   }
   for (const messages of [0, 1025, 1.5, -1, Number.NaN, "3", null]) {
     const options = { messages } as RecvBatchOptions;
-    expect(thrown(() => new RecvBatch(options))).toBeInstanceOf(RangeError);
+    expect(thrown(() => new RecvBatch(options))).toBeInstanceOf(numberErrorOf(messages));
   }
 });
 

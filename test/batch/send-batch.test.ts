@@ -11,6 +11,7 @@ import {
   UnixDatagram,
   WouldBlock,
 } from "../../lib/index.ts";
+import { numberErrorOf } from "../tools/errors.ts";
 import { expectSame, openEnds, receiveAll } from "../tools/offload.ts";
 import {
   BACKENDS,
@@ -251,7 +252,7 @@ describe("SendBatch capacity", () => {
   test("must be 1..1024 datagrams, and 0..1024 bytes of prefix", () => {
     for (const datagrams of [0, 1025, 1.5, "64", null]) {
       const error = thrown(() => new SendBatch({ datagrams: datagrams as number }));
-      expect(error).toBeInstanceOf(RangeError);
+      expect(error).toBeInstanceOf(numberErrorOf(datagrams));
     }
     for (const prefixBytes of [-1, 1025, Number.NaN]) {
       expect(thrown(() => new SendBatch({ prefixBytes }))).toBeInstanceOf(RangeError);

@@ -11,6 +11,7 @@ import {
   varintLengthOfFirstByte,
 } from "../../lib/buffer/varint.ts";
 import { allocates } from "../tools/allocation.ts";
+import { numberErrorOf } from "../tools/errors.ts";
 
 const SAFE_MAX = Number.MAX_SAFE_INTEGER;
 
@@ -85,8 +86,8 @@ test("encodeVarint and decodeVarint use an offset in a view with a byteOffset", 
 test("encodeVarint throws RangeError and writes nothing if the value is invalid", () => {
   const bytes = new Uint8Array(8);
   for (const value of INVALID_VALUES) {
-    expect(() => varintLength(value as number)).toThrow(RangeError);
-    expect(() => encodeVarint(value as number, bytes)).toThrow(RangeError);
+    expect(() => varintLength(value as number)).toThrow(numberErrorOf(value, true));
+    expect(() => encodeVarint(value as number, bytes)).toThrow(numberErrorOf(value, true));
   }
   expect(bytes.toHex()).toBe("00".repeat(8));
 });
@@ -98,11 +99,13 @@ test("varint functions throw TypeError for invalid bytes, RangeError for invalid
     expect(() => decodeVarint(bytes as Uint8Array)).toThrow(TypeError);
   }
   for (const offset of [-1, 9, 0.5, Number.NaN, "0", 1n]) {
-    expect(() => encodeVarint(1, new Uint8Array(8), offset as number)).toThrow(RangeError);
-    expect(() => decodeVarint(new Uint8Array(8), offset as number)).toThrow(RangeError);
+    expect(() => encodeVarint(1, new Uint8Array(8), offset as number)).toThrow(
+      numberErrorOf(offset),
+    );
+    expect(() => decodeVarint(new Uint8Array(8), offset as number)).toThrow(numberErrorOf(offset));
   }
   for (const byte of [-1, 256, 0.5, undefined]) {
-    expect(() => varintLengthOfFirstByte(byte as number)).toThrow(RangeError);
+    expect(() => varintLengthOfFirstByte(byte as number)).toThrow(numberErrorOf(byte));
   }
 });
 

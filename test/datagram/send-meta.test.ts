@@ -303,8 +303,8 @@ describe("invalid send metadata", () => {
     [`RangeError: "ecn" ${range} 0..3, got 4`, { ecn: 4 }],
     [`RangeError: "ecn" ${range} 0..3, got -1`, { ecn: -1 }],
     [`RangeError: "ecn" ${range} 0..3, got 1.5`, { ecn: 1.5 }],
-    [`RangeError: "ecn" ${range} 0..3, got "1"`, { ecn: "1" }],
-    [`RangeError: "ecn" ${range} 0..3, got null`, { ecn: null }],
+    [`TypeError: "ecn" ${range} 0..3, got "1"`, { ecn: "1" }],
+    [`TypeError: "ecn" ${range} 0..3, got null`, { ecn: null }],
     [
       'TypeError: "source" expected IP address, got "unix:/run/x"',
       { source: SocketAddress.unix("/run/x") },

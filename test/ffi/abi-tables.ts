@@ -176,6 +176,7 @@ struct sock_fprog { unsigned short len; struct sock_filter *filter; };
 #include <signal.h>
 #include <time.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>

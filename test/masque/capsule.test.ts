@@ -12,6 +12,7 @@ import {
   encodeCapsule,
   tryAddCapsuleHeader,
 } from "../../lib/masque/index.ts";
+import { numberErrorOf } from "../tools/errors.ts";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 const bytesOf = (text: string) => new Uint8Array(Buffer.from(text, "hex"));
@@ -59,8 +60,10 @@ describe("headers", () => {
 
   test("refuse invalid arguments", () => {
     for (const type of [-1, 0.5, 2 ** 53, 2n ** 62n, "0"]) {
-      expect(() => capsuleHeader(type as number, 0)).toThrow(RangeError);
-      expect(() => encodeCapsule(type as number, new Uint8Array(1))).toThrow(RangeError);
+      expect(() => capsuleHeader(type as number, 0)).toThrow(numberErrorOf(type, true));
+      expect(() => encodeCapsule(type as number, new Uint8Array(1))).toThrow(
+        numberErrorOf(type, true),
+      );
     }
     for (const length of [-1, 0.5, Number.NaN]) {
       expect(() => capsuleHeader(0, length)).toThrow(RangeError);

@@ -9,6 +9,7 @@ import {
   httpDatagramPrefix,
   tryAddHttpDatagramPrefix,
 } from "../../lib/masque/index.ts";
+import { numberErrorOf } from "../tools/errors.ts";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 
@@ -48,10 +49,12 @@ describe("httpDatagramPrefix", () => {
 
   test("refuses IDs that are no request stream or no context", () => {
     for (const streamId of [1, 2, 3, -4, 0.5, Number.NaN, 2 ** 53, 5n, -4n, 2n ** 62n, "4", null]) {
-      expect(() => httpDatagramPrefix(streamId as number)).toThrow(RangeError);
+      expect(() => httpDatagramPrefix(streamId as number)).toThrow(numberErrorOf(streamId, true));
     }
     for (const contextId of [-1, 0.5, 2 ** 53, 2n ** 62n, "0", null]) {
-      expect(() => httpDatagramPrefix(0, contextId as number)).toThrow(RangeError);
+      expect(() => httpDatagramPrefix(0, contextId as number)).toThrow(
+        numberErrorOf(contextId, true),
+      );
     }
   });
 

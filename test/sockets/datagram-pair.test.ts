@@ -12,6 +12,7 @@ import {
   WouldBlock,
 } from "../../lib/index.ts";
 import { counting } from "../tools/buffer-samples.ts";
+import { numberErrorOf } from "../tools/errors.ts";
 import { nextTick } from "../tools/sockets.ts";
 import { datagrams, Settled } from "../traits/scripted-socket.ts";
 
@@ -157,7 +158,7 @@ describe("DatagramPair queueDatagrams", () => {
 
   test("must be an integer from 1 to 2^31-1", () => {
     for (const queueDatagrams of [0, -1, 1.5, 2 ** 31, Number.NaN, "1" as unknown as number]) {
-      expect(() => DatagramPair.create({ queueDatagrams })).toThrow(RangeError);
+      expect(() => DatagramPair.create({ queueDatagrams })).toThrow(numberErrorOf(queueDatagrams));
     }
     expect(() => DatagramPair.create({ queueDatagrams: 2 ** 31 - 1 })).not.toThrow();
   });

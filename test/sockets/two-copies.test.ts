@@ -170,6 +170,33 @@ describe("a copy of another version", () => {
   });
 });
 
+describe("an address of another version", () => {
+  const ip = other.SocketAddress.ip("127.0.0.1", 9) as unknown as own.SocketAddress;
+
+  test("equals the same address, and is its key in a map", () => {
+    const same = own.SocketAddress.ip("127.0.0.1", 9);
+    expect(same.equals(ip)).toBe(true);
+    const map = new own.AddressMap<number>().set(ip, 1);
+    expect([map.get(same), map.has(ip), map.delete(ip)]).toEqual([1, true, true]);
+    const path = own.SocketAddress.unix("/run/x");
+    expect(path.equals(other.SocketAddress.unix("/run/x") as never)).toBe(true);
+    const name = own.SocketAddress.abstract("x");
+    expect(name.equals(other.SocketAddress.abstract("x") as never)).toBe(true);
+  });
+
+  test("is a peer to connect to", async () => {
+    await using socket = await own.UdpSocket.connect(ip);
+    expect(`${socket.peerAddr}`).toBe("127.0.0.1:9");
+    await using bound = await own.UdpSocket.bind({ connect: ip });
+    expect(`${bound.peerAddr}`).toBe("127.0.0.1:9");
+    const name = `two-copies-${process.pid}`;
+    await using unix = await own.UnixDatagram.bind(own.SocketAddress.abstract(name));
+    await using sender = await own.UnixDatagram.unbound();
+    await sender.sendTo("x", other.SocketAddress.abstract(name) as never);
+    expect(await unix.recv(new Uint8Array(9))).toBe(1);
+  });
+});
+
 describe("SocketError", () => {
   test("instanceof is false for other errors, and for objects that claim the brand", () => {
     const brand = Symbol.for("datagram-socket.SocketError");

@@ -213,7 +213,7 @@ describe.each(BACKENDS)("UDP socket, %s backend", (backend) => {
       [{ port: -1 }, RangeError],
       [{ port: 65_536 }, RangeError],
       [{ port: 1.5 }, RangeError],
-      [{ port: "1" }, RangeError],
+      [{ port: "1" }, TypeError],
       [{ hostname: 5 }, TypeError],
       [{ backend: "other" }, TypeError],
       [{ connect: { hostname: 1, port: 1 } }, TypeError],

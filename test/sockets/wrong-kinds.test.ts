@@ -102,6 +102,14 @@ function methodsOf(object: object): [name: string, method: (...args: unknown[]) 
     .map((name) => [name, (...args) => (object as Record<string, Call>)[name]?.(...args)]);
 }
 
+/** A RangeError about a number, whose value was of another type: it should be a TypeError. */
+const WRONG_TYPE =
+  /expected (integer|number|milliseconds|probability|multiple|datagram of|message of)/;
+const NUMBER_SHOWN = /, got -?(\d[\d.e+]*n?|NaN|Infinity)$/;
+
+const isWrongClass = ({ message }: Error) =>
+  WRONG_TYPE.test(message) && !NUMBER_SHOWN.test(message);
+
 /** Closes what a call has returned: a socket, several, or a promise of them. */
 function dispose(result: unknown): void {
   if (result instanceof Promise) result.then(dispose, () => {});
@@ -119,6 +127,7 @@ async function messageOf(call: () => unknown): Promise<string | undefined> {
     await Promise.race([result, Bun.sleep(2)]);
     return undefined;
   } catch (error) {
+    if (error instanceof RangeError && isWrongClass(error)) return `RangeError: ${error.message}`;
     const isKnown =
       error instanceof TypeError ||
       error instanceof RangeError ||
@@ -143,6 +152,39 @@ async function internalErrors(call: (...args: unknown[]) => unknown): Promise<st
   }
   return found;
 }
+
+describe("a value of the wrong type is a TypeError, a number out of range a RangeError", () => {
+  const to = udp.localAddr;
+  const bind = (options: object) => UdpSocket.bind(options as never);
+  const calls: [string, (value: never) => unknown][] = [
+    ["bind({ port })", (port) => bind({ port })],
+    ["connect({ port })", (port) => UdpSocket.connect({ hostname: "127.0.0.1", port })],
+    ["bind({ dscp })", (dscp) => bind({ dscp })],
+    ["bind({ receiveBufferBytes })", (receiveBufferBytes) => bind({ receiveBufferBytes })],
+    ["setTTL", (ttl) => udp.setTTL(ttl)],
+    ["fromFd", (fd) => UdpSocket.fromFd(fd)],
+    ["trySendTo", (port) => udp.trySendTo("x", { address: "127.0.0.1", port })],
+    ["SocketAddress.ip", (port) => SocketAddress.ip("127.0.0.1", port)],
+    ["putU16", (value) => new DgramBuffer().putU16(value)],
+    ["putU64", (value) => new DgramBuffer().putU64(value)],
+    ["encodeVarint", (value) => library.encodeVarint(value, new Uint8Array(8))],
+    ["SendBatch.push", (dscp) => new SendBatch().push("x", to).meta({ dscp })],
+    ["trySendMany", (start) => udp.trySendMany(["x"], { to, start })],
+    ["payload", (i) => received.payload(i)],
+  ];
+  test.each(calls)("%s", async (_, call) => {
+    const errorOf = async (value: unknown) => {
+      try {
+        dispose(await call(value as never));
+      } catch (error) {
+        return (error as Error).constructor;
+      }
+      return undefined;
+    };
+    for (const value of ["3", true, {}]) expect(await errorOf(value)).toBe(TypeError);
+    for (const value of [-2, 1.5, Number.NaN]) expect(await errorOf(value)).toBe(RangeError);
+  });
+});
 
 describe.each(Object.entries(INSTANCES))("%s", (_, object) => {
   test.each(methodsOf(object))("%s", async (_, method) => {

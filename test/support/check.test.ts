@@ -16,10 +16,28 @@ describe("checkInteger", () => {
     expect(() => checkInteger("count", -0, 0, 0)).not.toThrow();
   });
 
-  test("throws RangeError for values that are not integers, of any type", () => {
-    const values = [0.5, Number.NaN, Number.POSITIVE_INFINITY, "1", 1n, null, undefined, true];
-    for (const value of [...values, {}, [1], Symbol("x"), () => 1]) {
-      expect(() => checkInteger("count", value as number, 0, 10)).toThrow(RangeError);
+  test("throws RangeError for numbers that are no integers", () => {
+    for (const value of [0.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+      expect(() => checkInteger("count", value, 0, 10)).toThrow(RangeError);
+    }
+  });
+
+  test("throws TypeError for values of other types", () => {
+    const values = [
+      "1",
+      "",
+      1n,
+      null,
+      undefined,
+      true,
+      {},
+      [1],
+      Symbol("x"),
+      () => 1,
+      new Number(1),
+    ];
+    for (const value of values) {
+      expect(() => checkInteger("count", value as number, 0, 10)).toThrow(TypeError);
     }
   });
 

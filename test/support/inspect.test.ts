@@ -3,10 +3,14 @@
 import { describe, expect, test } from "bun:test";
 import { inspect } from "node:util";
 import {
+  AddressMap,
   DatagramPair,
+  DatagramSocket,
   DgramBuffer,
   DgramBufferPool,
   MaybeConnectedSocket,
+  Pending,
+  QuicAuditStats,
   RecvBatch,
   RecvMeta,
   SendBatch,
@@ -14,6 +18,7 @@ import {
   UdpSocket,
   UnixDatagram,
 } from "../../lib/index.ts";
+import { HttpDatagramHeader } from "../../lib/masque/index.ts";
 import { SimNetwork } from "../../lib/testing/index.ts";
 
 /** Returns what the three ways of printing a value print, in one line each. */
@@ -76,7 +81,8 @@ describe("buffers", () => {
       isHeld: true,
       buffer: { headroom: 16, length: 2, payload: "0102" },
     });
-    const shown = "BufferLease([0x0102, len=2])";
+    const shown =
+      "BufferLease(DgramBuffer { length: 2, headroom: 16, capacity: 1516, payload: 0102 })";
     expect(printed(second).slice(1)).toEqual([shown, shown]);
     second[Symbol.dispose]();
     expect(JSON.stringify(second)).toBe('{"isHeld":false}');
@@ -159,4 +165,96 @@ describe("other sockets", () => {
       counters: { datagramsSent: 0 },
     });
   });
+});
+
+describe("objects in one line", () => {
+  test("metadata is its fields that are known", async () => {
+    await using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    await socket.sendTo("abc", socket.localAddr);
+    const meta = await socket.recvFrom(new Uint8Array(9));
+    const shown = `RecvMeta { length: 3, datagramLength: 3, peer: ${socket.localAddr} }`;
+    expect(printed(meta).slice(1)).toEqual([shown, shown]);
+    expect(Bun.inspect(new RecvMeta())).toBe("RecvMeta { length: 0 }");
+  });
+
+  test("a batch of an iteration is its counts, as JSON only its datagrams", async () => {
+    const [left, right] = DatagramPair.create();
+    await left.send("x");
+    for await (const batch of right.batches()) {
+      expect(Bun.inspect(batch)).toBe("DatagramBatch { length: 1, skipped: 0 }");
+      const json = JSON.parse(JSON.stringify(batch));
+      expect([json.length, json.buffers.length, json.meta.length]).toEqual([1, 1, 1]);
+      break;
+    }
+  });
+
+  test("an AddressMap is its entries", () => {
+    const map = new AddressMap<unknown>();
+    for (let port = 1; port <= 10; port++) map.set({ address: "192.0.2.1", port }, port);
+    const shown = Bun.inspect(map);
+    expect(shown).toMatch(/^AddressMap\(10\) \{ (192\.0\.2\.1:\d+ => \d+, ){8}\.\.\. 2 more \}$/);
+    expect(JSON.parse(JSON.stringify(map))["192.0.2.1:7"]).toBe(7);
+  });
+
+  test("a long buffer is its lengths and its first 64 bytes", () => {
+    const shown = Bun.inspect(DgramBuffer.fromSlice(new Uint8Array(5000)));
+    const start = "DgramBuffer { length: 5000, headroom: 0, capacity: 5000, payload: ";
+    expect(shown).toBe(`${start}${"00".repeat(64)} ... 4936 more }`);
+  });
+
+  test("pools, clocks, records and headers are their state", async () => {
+    await using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    const stats = new QuicAuditStats(Uint8Array.of(1, 2));
+    stats.sentConnCloseTransportErrorCode = 2n ** 60n;
+    for (const [value, text] of [
+      [new DgramBufferPool(), "DgramBufferPool { capacity: 1516, headroom: 16, maxBuffers: 1024, "],
+      [new SimNetwork({ seed: 1 }).clock, "SimClock { now: 0 }"],
+      [stats, "QuicAuditStats { quicConnectionId: 0102, "],
+      [
+        new HttpDatagramHeader(),
+        "HttpDatagramHeader { streamId: 0, contextId: 0, payloadOffset: 0 }",
+      ],
+      [socket.asBufIo(), "PoolBufIo { socket: UdpSocket { local: "],
+    ] as const) {
+      for (const shown of printed(value).slice(1)) {
+        expect(shown).toStartWith(text);
+        expect(shown).not.toInclude("\n");
+      }
+      expect(JSON.stringify(value).length).toBeGreaterThan(2);
+    }
+    expect(JSON.parse(JSON.stringify(stats)).sentConnCloseTransportErrorCode).toBe(`${2n ** 60n}`);
+  });
+
+  test("a socket of the user is its class and its public fields", () => {
+    class Null extends DatagramSocket {
+      readonly level = 3;
+      override pollSend = (): typeof Pending => Pending;
+      override pollRecvFrom = (): typeof Pending => Pending;
+    }
+    const shown = Bun.inspect(new Null());
+    expect(shown).toStartWith("Null { ");
+    expect(shown).toInclude("level: 3");
+    expect(shown).not.toMatch(/\n|_recv/);
+  });
+
+  test("classes keep their names if a minifier renames them", async () => {
+    await using socket = await UdpSocket.bind({ hostname: "127.0.0.1" });
+    const name = Object.getOwnPropertyDescriptor(UdpSocket, "name") as PropertyDescriptor;
+    Object.defineProperty(UdpSocket, "name", { ...name, value: "ae" });
+    try {
+      expect(Bun.inspect(socket)).toStartWith("UdpSocket { ");
+      expect(socket.toJSON().type).toBe("UdpSocket");
+    } finally {
+      Object.defineProperty(UdpSocket, "name", name);
+    }
+  });
+});
+
+test("control characters of a Unix name are escaped, and parsed again", () => {
+  const address = SocketAddress.abstract("fo\0o\x1b[31m\\");
+  expect(`${address}`).toBe("unix:@fo\\x00o\\x1b[31m\\\\");
+  const paths = ["/x", "@file", "dir/\nfile", "\\x1b"].map((path) => SocketAddress.unix(path));
+  for (const one of [address, ...paths])
+    expect(SocketAddress.parse(`${one}`).equals(one)).toBe(true);
+  expect(() => SocketAddress.parse("unix:")).toThrow(TypeError);
 });

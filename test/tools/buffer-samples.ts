@@ -2,6 +2,7 @@
 
 import { expect } from "bun:test";
 import { DgramBuffer } from "../../lib/buffer/buffer.ts";
+import { numberErrorOf } from "../tools/errors.ts";
 
 export const SAFE_MAX: number = Number.MAX_SAFE_INTEGER;
 /** Values that are not integers 0..2^53-1. */
@@ -47,7 +48,10 @@ export function stateOf(buffer: DgramBuffer): string {
   return `${buffer.asSlice().toHex()} ${headroom} ${length} ${capacity} ${spareCapacity}`;
 }
 
-/** Expects `call` to throw `error` for each value, and to leave the buffer unchanged. */
+/**
+ * Expects `call` to throw for each value, and to leave the buffer unchanged: `error`, or, if that is a
+ * RangeError, the error of `numberErrorOf`.
+ */
 export function expectEachThrows(
   values: readonly unknown[],
   error: ErrorConstructor,
@@ -56,7 +60,9 @@ export function expectEachThrows(
   for (const value of values) {
     const buffer = sample();
     const before = stateOf(buffer);
-    expect(() => call(buffer, value as never)).toThrow(error);
+    const allowsBigInt = !values.includes(1n);
+    const expected = error === RangeError ? numberErrorOf(value, allowsBigInt) : error;
+    expect(() => call(buffer, value as never)).toThrow(expected);
     expect(stateOf(buffer)).toBe(before);
   }
 }

@@ -8,6 +8,7 @@ import {
   StartupExitReason,
   StreamClosureKind,
 } from "../../lib/traits/stats.ts";
+import { numberErrorOf } from "../tools/errors.ts";
 
 const SAFE_MAX = Number.MAX_SAFE_INTEGER;
 const CODE_MAX = 2n ** 62n - 1n;
@@ -32,7 +33,9 @@ function expectRejected(
   const stats = new QuicAuditStats(new Uint8Array(0));
   const before = stats[name];
   for (const value of values) {
-    expect(() => set(stats, name, value)).toThrow(error);
+    const isNumber = typeof value !== "object" || value === null;
+    const expected = error === RangeError && isNumber ? numberErrorOf(value, true) : error;
+    expect(() => set(stats, name, value)).toThrow(expected);
     expect(stats[name]).toBe(before);
   }
 }

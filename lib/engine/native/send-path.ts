@@ -16,6 +16,7 @@ import type { Interest } from "../../readiness/interest.ts";
 import type { Reactor } from "../../readiness/reactor.ts";
 import { closedError, errnoCode, SocketError } from "../../support/errors.ts";
 import { RetryWindow } from "../retry-window.ts";
+import { sendHint } from "../send-hints.ts";
 import type { NativeSender } from "./native-sender.ts";
 import { BatchSource, ListSource, type SendSource } from "./send-source.ts";
 import type { SocketErrors } from "./socket-errors.ts";
@@ -196,10 +197,9 @@ export class SendPath {
 
   #sendError(errno: number, { address, bytes }: SendSource): SocketError {
     this.#counters.sendErrors++;
-    const detail =
-      errno === EDESTADDRREQ
-        ? "an unconnected socket needs a destination"
-        : `datagram of ${bytes} bytes`;
+    const hint =
+      this.#isUnix && errno !== EDESTADDRREQ ? undefined : sendHint(errnoCode(errno), address);
+    const detail = hint ?? `datagram of ${bytes} bytes`;
     return new SocketError({
       errno,
       syscall: "sendmmsg",

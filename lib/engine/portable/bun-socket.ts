@@ -2,6 +2,7 @@
 
 import type { SocketAddress } from "../../address/socket-address.ts";
 import { mayBeTransportError, SocketError } from "../../support/errors.ts";
+import { sendHint } from "../send-hints.ts";
 
 /** A socket of Bun, connected or not. */
 export type BunSocket = Bun.udp.Socket<"buffer"> & Bun.udp.ConnectedSocket<"buffer">;
@@ -64,13 +65,15 @@ export function fromBunError(
     code?: string;
     message?: string;
   };
+  // Of "EMSGSIZE: message too long, send": the error has the code and the call already.
+  const text = message?.replace(/^E\w+: |, \w+$/g, "");
+  const detail = (syscall === "send" ? sendHint(code ?? "", address) : undefined) ?? text;
   return new SocketError({
     errno: Math.abs(errno ?? 0),
     code: code ?? "EIO",
     syscall,
     address,
-    // Of "EMSGSIZE: message too long, send": the error has the code and the call already.
-    ...(message === undefined ? {} : { detail: message.replace(/^E\w+: |, \w+$/g, "") }),
+    ...(detail === undefined ? {} : { detail }),
     cause: error,
   });
 }

@@ -31,6 +31,7 @@ import {
 import { setImmediate, startTimer } from "../../support/timers.ts";
 import type { Engine, SendErrors } from "../engine.ts";
 import { RetryWindow } from "../retry-window.ts";
+import { destinationFault } from "../send-hints.ts";
 import { BunControls } from "./bun-controls.ts";
 import { type BunSocket, fromBunError, openBunSocket, sendUnconnected } from "./bun-socket.ts";
 
@@ -338,6 +339,8 @@ export class PortableEngine implements Engine {
     try {
       if (this.peerAddr !== undefined) return socket.send(bytes);
       if (address === undefined) throw noDestinationError();
+      const fault = destinationFault(address);
+      if (fault !== undefined) throw refusedError(address, fault);
       return sendUnconnected(socket, bytes, address);
     } catch (error) {
       throw fromBunError(error, "send", address ?? this.peerAddr);
@@ -381,6 +384,12 @@ export class PortableEngine implements Engine {
   release(): number | undefined {
     return undefined;
   }
+}
+
+/** Returns the error for a destination that the kernel would refuse. */
+function refusedError(address: SocketAddress, detail: string): SocketError {
+  const { EINVAL } = process.getBuiltinModule("node:os").constants.errno;
+  return new SocketError({ errno: EINVAL, syscall: "send", address, detail });
 }
 
 function noDestinationError(): SocketError {
