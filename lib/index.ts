@@ -9,8 +9,6 @@
  *
  * @example
  * ```ts
- * import { UdpSocket } from "datagram-socket";
- *
  * await using socket = await UdpSocket.bind({ hostname: "127.0.0.1", port: 5353 });
  * for await (const { data, peer } of socket) if (peer) await socket.sendTo(data, peer);
  * ```

@@ -68,6 +68,23 @@ function apiGroups(folder: string) {
     }));
 }
 
+/** Returns the name to import for a folder of the API reference. */
+function moduleName(folder: string): string {
+  return folder === "index" ? "datagram-socket" : `datagram-socket/${folder}`;
+}
+
+/** Titles the pages of the entry points with the name to import, instead of the folder. */
+function titleModules(md: MarkdownRenderer): void {
+  md.core.ruler.push("module-titles", ({ tokens, env }) => {
+    const folder = /^api\/([^/]+)\/index\.md$/.exec(env.relativePath ?? "")?.[1];
+    const title = tokens[1];
+    if (folder === undefined || tokens[0]?.tag !== "h1" || title === undefined) return;
+    title.content = moduleName(folder);
+    const [text] = title.children ?? [];
+    if (text !== undefined) text.content = title.content;
+  });
+}
+
 /** Returns the sidebar of the API reference, a section for each entry point of the package. */
 function apiSections() {
   const folders = readdirSync(join(docs, "api"), { withFileTypes: true });
@@ -77,7 +94,7 @@ function apiSections() {
       // The main module is the first one.
       .sort((a, b) => Number(b.name === "index") - Number(a.name === "index"))
       .map(({ name }) => ({
-        text: name === "index" ? "datagram-socket" : `datagram-socket/${name}`,
+        text: moduleName(name),
         link: `/api/${name}/`,
         items: apiGroups(`api/${name}`),
       }))
@@ -132,7 +149,13 @@ const config: UserConfig = withMermaid(
       socialLinks: [{ icon: "github", link: REPOSITORY }],
       editLink: { pattern: `${REPOSITORY}/edit/main/docs/:path` },
     },
-    markdown: { config: rewriteLinks, theme: { light: "github-light", dark: "github-dark" } },
+    markdown: {
+      config(md) {
+        rewriteLinks(md);
+        titleModules(md);
+      },
+      theme: { light: "github-light", dark: "github-dark" },
+    },
   }),
 );
 

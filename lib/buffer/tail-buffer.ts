@@ -64,8 +64,8 @@ function extend(buffer: TailBuffer, count: number): number {
 /**
  * A byte buffer that grows at its end.
  *
- * The `put` methods append to the payload. They throw a `RangeError` if a number has the wrong type
- * or is out of range, or if memory to grow is not available. The payload is then unchanged.
+ * The `put` methods append to the payload. They throw a `TypeError` if a number has the wrong type,
+ * and a `RangeError` if it is out of range or memory to grow is not available. The payload is then unchanged.
  */
 export abstract class TailBuffer {
   /**

@@ -28,6 +28,7 @@ import { receiveFrom, sendmmsg } from "./mmsg.ts";
  * ```
  */
 export class AsyncFd {
+  /** The descriptor, which the caller owns. */
   readonly fd: number;
   readonly #reactor: Reactor;
   readonly #registration: Registration;

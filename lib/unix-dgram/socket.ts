@@ -85,6 +85,7 @@ let receiveBuffer: Uint8Array | undefined;
  * Keeps the process alive until `close`.
  */
 export class Socket extends EventEmitter<SocketEvents> {
+  /** The type of the socket, as `createSocket` got it. */
   readonly type = "unix_dgram";
   /** The descriptor; -1 after `close`. */
   fd: number;

@@ -25,7 +25,7 @@ function listed(error: unknown): string[] {
 const WAIT = ["signal"];
 const RECV_RANGE = ["meta", "start", "count", "signal"];
 const SEND_RANGE = ["to", "start", "count", "signal", "groupByPeer"];
-const ADOPT = ["offload", "readAhead", "sendErrors", "dscp", "multicastAll"];
+const ADOPT = ["offload", "readAhead", "burstDelayUs", "sendErrors", "dscp", "multicastAll"];
 const BIND = [
   "hostname",
   "port",
