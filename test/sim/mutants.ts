@@ -180,8 +180,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "only one operation is polled per wake-up",
     file: "lib/poll/operation-queue.ts",
-    text: "else if (!this.#poll(head) && !head.signal?.aborted) break;",
-    by: "else { this.#poll(head); break; }",
+    text: "else if (!this.#poll(head, head === started) && !head.signal?.aborted) break;",
+    by: "else { this.#poll(head, false); break; }",
   },
   {
     name: "an aborted sendMany does not report what it has sent",

@@ -29,7 +29,8 @@ test.each([
   try {
     const error = await rejection(open() as Promise<unknown>);
     expect(error).toMatchObject({ code: "ENOBUFS", syscall: "getsockname" });
-    expect(openDescriptors()).toBe(before);
+    // Descriptors of earlier tests may be closed meanwhile, by the collector.
+    expect(openDescriptors()).toBeLessThanOrEqual(before);
   } finally {
     naming.mockRestore();
   }

@@ -178,7 +178,7 @@ export const mutants: readonly Mutant[] = [
   {
     ...ADDRESS,
     name: "addresses of different lengths with the same first words are equal",
-    find: "length === other._encoded.length && sameWords",
+    find: "length === encoded.length && sameWords",
     replace: "sameWords",
   },
   {

@@ -314,8 +314,8 @@ export const mutants: readonly Mutant[] = [
   {
     ...LIBC,
     name: "the memory file of the source stays open",
-    find: "[Symbol.dispose]: () => void close(fd) }",
-    replace: "[Symbol.dispose]: () => {} }",
+    find: "close: () => void close(fd) }",
+    replace: "close: () => {} }",
   },
   {
     ...LIBC,

@@ -195,7 +195,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "flows with IDs that can be guessed move",
     file: "examples/flow-proxy/egress.ts",
-    find: "if (id >= SECRET_FLOW_ID_MIN) this",
+    find: "if (isSecretFlowId(id)) this",
     replace: "this",
     tests: rebindingTests,
   },

@@ -223,8 +223,8 @@ export const mutants: readonly Mutant[] = [
   {
     ...REACTOR,
     name: "a notification wakes the latest armed socket without a check of the others",
-    find: 'const isOnlyArmed = this.#armedCount === 1 && only?.state === "armed";',
-    replace: 'const isOnlyArmed = this.#armedCount >= 1 && only?.state === "armed";',
+    find: "      this.#armedCount === 1 && only?.state",
+    replace: "      this.#armedCount >= 1 && only?.state",
   },
   {
     ...REACTOR,
@@ -253,8 +253,8 @@ export const mutants: readonly Mutant[] = [
   {
     ...REACTOR,
     name: "an interest that is armed and begins to spin stays armed",
-    find: '      if (interest.state === "armed") this.#disarm(interest);\n      interest.state = "spinning";',
-    replace: '      interest.state = "spinning";',
+    find: '      if (interest.state === "armed") this.#disarm(interest);\n      this.#cancelDelay(interest);',
+    replace: "      this.#cancelDelay(interest);",
   },
   {
     ...REACTOR,

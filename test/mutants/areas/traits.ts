@@ -15,8 +15,8 @@ export const mutants: readonly Mutant[] = [
   {
     ...RECV,
     name: "an iteration yields truncated datagrams as whole ones",
-    find: "      if (!keepTruncated) batch.skipTruncated();\n",
-    replace: "      void keepTruncated;\n",
+    find: "    if (!keepTruncated) batch.skipTruncated();\n",
+    replace: "    void keepTruncated;\n",
   },
   {
     ...RECV,
@@ -33,8 +33,8 @@ export const mutants: readonly Mutant[] = [
   {
     ...RECV,
     name: "only the kept datagrams of a batch are emptied",
-    find: "      batch.reset(received);\n",
-    replace: "      batch.reset(Math.min(received, batch.length));\n",
+    find: "    batch.reset(received);\n",
+    replace: "    batch.reset(Math.min(received, batch.length));\n",
   },
   {
     ...RECV,
