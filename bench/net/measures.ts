@@ -35,10 +35,11 @@ const WARM_UP_TRIPS = 10_000;
 const WARM_UP_IDLE_TRIPS = 1500;
 const WARM_UP_GAP_US = 300;
 /**
- * How long a server of many flows is warmed up. In the first 1.5 s a reply of this library took 16 to
- * 55 µs of user time, most of it the compiler's, and later 5.
+ * How long a server of many flows is warmed up: a multiple of the measurement, which makes 2 s. In the
+ * first 1.5 s a reply of this library took 16 to 55 µs of user time, most of it the compiler's, and
+ * later 5.
  */
-const WARM_UP_FLOWS_S = 2;
+const WARM_UP_MEASUREMENTS = 5;
 /** Requests the default receive buffer size. */
 export const DEFAULT_RECEIVE_BYTES = 0;
 /** The receive buffer size of relays and sinks. Three GSO messages would fill the default one. */
@@ -154,7 +155,7 @@ export async function measureFlows(
   { bytes, seconds, flows }: TimedOptions & { readonly flows: number },
 ): Promise<Figures> {
   const roleFor = ([port = 0]: readonly number[]) => ["flows", port, flows, seconds];
-  const warmUp = (port: number) => [["flows", port, flows, WARM_UP_FLOWS_S]];
+  const warmUp = (port: number) => [["flows", port, flows, WARM_UP_MEASUREMENTS * seconds]];
   return (await measureEchoes([contender], bytes, roleFor, warmUp))[0] as Figures;
 }
 

@@ -6,7 +6,9 @@ needs setpriv node npm
 
 readonly USER_ID=65534
 mkdir "$WORK/repository"
-(cd "$CHECKOUT" && tar -c --exclude=./node_modules --exclude=./bench/node_modules --exclude=./.git .) |
+# Without what the build of the documentation changes, which may run at the same time.
+(cd "$CHECKOUT" && tar -c --exclude=./.git --exclude=./{,bench/,docs/}node_modules --exclude=./docs/api \
+  --exclude=./docs/.vitepress/{cache,dist,screenshots} .) |
   tar -x -C "$WORK/repository"
 cp -r "$(readlink -f "$CHECKOUT/node_modules")" "$WORK/repository/node_modules"
 mkdir "$WORK/tmp"
