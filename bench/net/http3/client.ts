@@ -1,6 +1,6 @@
 /**
- * Downloads a body over HTTP/3 and verifies its SHA-256, first without timing as a warm-up. Waits
- * for a byte on standard input before each download, and prints `{ seconds, bytes }` after it.
+ * Downloads a body over HTTP/3 and verifies its SHA-256, once for each length. Waits for a byte on
+ * standard input before each download, and prints `{ seconds, bytes }` after it.
  *
  *     client.ts PORT BYTES...
  */
