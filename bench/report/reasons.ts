@@ -44,10 +44,11 @@ const RELAY_USER_TIME =
   "that was twice as fast it was 0.66 of C, and 14 times Bun";
 
 const SINGLE_SENDS_OF_THE_SERVER =
-  "Bun's server sends single datagrams, so that one of the two hops receives them one by one, and " +
-  "the kernel splits what is sent to Bun's client. Both ends of the download compete for the same two " +
-  "processors. Two attempts, in runs one after the other on a quieter machine: without burstDelayUs " +
-  "1.27 times at 0.63 of the CPU, with 100 µs 1.63 times at 0.485";
+  "the compiler took 32 % of the proxy's time in the second 100 MB, and 8 % in the fourth. After three " +
+  "downloads as a warm-up, which bench:net makes since then: 2.34 times at 0.30 of the CPU (one round). " +
+  "C with batches: 1.6 to 2.4 times at 0.17 to 0.24. Other attempts: burstDelayUs of 100 µs, 1.13 to " +
+  "1.47 times faster in four comparisons and slower in a fifth; no spinning, CPU unchanged; " +
+  "sched_yield before receives, up to 2.7 times, but 0.57 beside other programs";
 
 const TWO_EPOLLS =
   "waiting for a datagram costs a promise, and a wake-up involves two epoll instances " +

@@ -16,8 +16,8 @@ export type ProxySocket = DatagramSocket &
   Pick<UdpSocket, "localAddr" | "counters" | "close"> & { readonly backend: string };
 
 /**
- * QUIC stacks send single datagrams in quick succession. Without a delay, one or two are forwarded at
- * a time, and the proxy needs half as much processor time again.
+ * QUIC stacks without GSO send single datagrams in quick succession. Without a delay, few of them are
+ * forwarded at a time.
  */
 const BURST_DELAY_US = 100;
 
