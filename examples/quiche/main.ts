@@ -4,6 +4,7 @@
  */
 
 import { SocketAddress } from "../../lib/index.ts";
+import { Checks } from "../tools/checks.ts";
 import { BatchIo } from "./batch-io.ts";
 import { bodyDigest } from "./body.ts";
 import { download, echoDatagrams, upload } from "./client.ts";
@@ -23,24 +24,7 @@ const INTEROP_DATAGRAMS = 100;
 /** The demonstration fails if it takes longer. */
 const MS_MAX = 55_000;
 
-/** The checks so far. */
-const results = { passed: 0, failed: 0, skipped: 0 };
-
-/** Runs a check, which returns what it found, and prints it. */
-async function check(name: string, run: () => Promise<string>): Promise<void> {
-  try {
-    console.log(`  ok    ${name}: ${await run()}`);
-    results.passed++;
-  } catch (error) {
-    console.log(`  FAIL  ${name}: ${(error as Error).message}`);
-    results.failed++;
-  }
-}
-
-function skip(name: string, reason: string): void {
-  console.log(`  skip  ${name}: ${reason}`);
-  results.skipped++;
-}
+const checks = new Checks();
 
 function expectAll(echoed: number, sent: number): string {
   // DATAGRAMs are unreliable, but on loopback congestion control loses none.
@@ -75,24 +59,26 @@ async function ownTransfers(client: QuicEndpoint, server: QuicEndpoint): Promise
   const peer = SocketAddress.ip("127.0.0.1", server.localAddr.port);
   const connection = client.connect(peer, SocketAddress.ip("127.0.0.1", port));
   let speed = 0;
-  await check("handshake", async () => {
+  await checks.run("handshake", async () => {
     await connection.established;
     return `protocol ${connection.protocol}, certificate verified`;
   });
-  await check("download", async () => {
+  await checks.run("download", async () => {
     const { bytes, seconds } = await download(connection, BYTES);
     speed = bytes / seconds / 1e6;
     return `${bytes / 1e6} MB, SHA-256 equal`;
   });
-  await check("upload", async () => {
+  await checks.run("upload", async () => {
     await upload(connection, UPLOAD_BYTES);
     return `${UPLOAD_BYTES / 1e6} MB, SHA-256 equal`;
   });
-  await check("DATAGRAMs", async () =>
+  await checks.run("DATAGRAMs", async () =>
     expectAll(await echoDatagrams(connection, { count: DATAGRAMS, bytes: 1200 }), DATAGRAMS),
   );
-  await check("migration", () => migrateDuring(connection, SocketAddress.ip("127.0.0.2", port)));
-  await check("close", async () => {
+  await checks.run("migration", () =>
+    migrateDuring(connection, SocketAddress.ip("127.0.0.2", port)),
+  );
+  await checks.run("close", async () => {
     connection.close(0, "done");
     const { by, reason } = await connection.closed;
     if (client.connections > 0) throw new Error(`${client.connections} connections are left`);
@@ -117,17 +103,17 @@ async function interoperate(
   identity: Identity,
 ): Promise<void> {
   console.log(`${peer.name}:`);
-  if (peer.reason !== undefined) return skip("client and server", peer.reason);
+  if (peer.reason !== undefined) return checks.skip("client and server", peer.reason);
   const { command } = peer;
   const amounts = { bytes: INTEROP_BYTES, datagrams: INTEROP_DATAGRAMS };
   const digest = bodyDigest(INTEROP_BYTES);
-  await check("its client, our server", async () => {
+  await checks.run("its client, our server", async () => {
     const { port } = server.localAddr;
     const report = await runPeerClient(command, identity, { port, ...amounts });
     if (report.digest !== digest) throw new Error("SHA-256 differs");
     return `SHA-256 equal, ${expectAll(report.echoed, INTEROP_DATAGRAMS)}`;
   });
-  await check("its server, our client", async () => {
+  await checks.run("its server, our client", async () => {
     await using running = await startPeerServer(command, identity);
     const io = await BatchIo.bind({ hostname: "127.0.0.1" });
     const client = new QuicEndpoint(quiche, io, { protocol: PROTOCOL });
@@ -152,7 +138,8 @@ if (quiche === undefined) {
 }
 const summary = await main(quiche);
 clearTimeout(limit);
-const { passed, failed, skipped } = results;
+const { passed, failed } = checks;
+const skipped = checks.skipped.length;
 const seconds = ((performance.now() - startMs) / 1e3).toFixed(1);
 const counts = `${passed} passed, ${failed} failed, ${skipped} skipped`;
 console.log(`quiche demo: ${counts} in ${seconds} s; ${summary}`);

@@ -3,7 +3,7 @@
  * machine, and over several machines. The last line has the counts; the exit code is 0 if no check failed.
  */
 
-import type { PartResult } from "./checks.ts";
+import type { PartResult } from "../tools/checks.ts";
 import { runCores } from "./cores/run.ts";
 import { runMachines } from "./machines/run.ts";
 

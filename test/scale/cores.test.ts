@@ -1,7 +1,6 @@
 /** The example in examples/scale/cores: flows stay on their Worker, also when it is replaced. */
 
 import { describe, expect, test } from "bun:test";
-import { Checks, expectEqual } from "../../examples/scale/checks.ts";
 import { runClients } from "../../examples/scale/cores/clients.ts";
 import {
   connectionIdOf,
@@ -13,6 +12,7 @@ import {
   steeringOf,
 } from "../../examples/scale/cores/protocol.ts";
 import { WorkerGroup } from "../../examples/scale/cores/worker-group.ts";
+import { Checks, expectEqual } from "../../examples/tools/checks.ts";
 import { expectedIndex } from "../tools/reuse-port.ts";
 import { CHILD_TIMEOUT_MS, openDescriptors, sequence, until } from "../tools/sockets.ts";
 

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { installQuiche } from "../../quiche/install.ts";
 import { makeIdentity } from "../../quiche/tls.ts";
+import { Checks } from "../../tools/checks.ts";
 import { loadNodeQuic } from "../node-quic.ts";
 import {
   checkDig,
@@ -27,28 +28,13 @@ const ADDRESS = "192.0.2.7";
 /** The demonstration fails if it takes longer. */
 const MS_MAX = 58_000;
 
-const results = { passed: 0, failed: 0, skipped: 0 };
-
-async function check(name: string, run: () => Promise<string>): Promise<void> {
-  try {
-    console.log(`  ok    ${name}: ${await run()}`);
-    results.passed++;
-  } catch (error) {
-    console.log(`  FAIL  ${name}: ${(error as Error).message}`);
-    results.failed++;
-  }
-}
-
-function skip(name: string, reason: string): void {
-  console.log(`  skip  ${name}: ${reason}`);
-  results.skipped++;
-}
+const checks = new Checks();
 
 /** Runs the demonstration, and returns the exit code. */
 export async function runDemo(signal: AbortSignal): Promise<number> {
   const limit = setTimeout(() => {
     console.log(
-      `masque demo: not finished after ${MS_MAX / 1e3} s\n${results.passed} passed, 1 failed`,
+      `masque demo: not finished after ${MS_MAX / 1e3} s\n${checks.passed} passed, 1 failed`,
     );
     process.exit(1);
   }, MS_MAX);
@@ -57,12 +43,13 @@ export async function runDemo(signal: AbortSignal): Promise<number> {
   try {
     const { reason } = loadNodeQuic();
     if (reason === undefined) await runChecks(folder);
-    else skip("all", reason);
+    else checks.skip("all", reason);
   } finally {
     rmSync(folder, { recursive: true });
     clearTimeout(limit);
   }
-  const { passed, failed, skipped } = results;
+  const { passed, failed } = checks;
+  const skipped = checks.skipped.length;
   console.log(
     `masque demo: ${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ""}`,
   );
@@ -92,15 +79,15 @@ async function runChecks(folder: string): Promise<void> {
   stack.defer(() => echo.close());
 
   const missing = ["dig", "dnsmasq"].filter((tool) => Bun.which(tool) === null);
-  if (missing.length > 0) skip("dig", `not installed: ${missing.join(", ")}`);
+  if (missing.length > 0) checks.skip("dig", `not installed: ${missing.join(", ")}`);
   else {
-    await check("dig, through the tunnel to dnsmasq", async () => {
+    await checks.run("dig, through the tunnel to dnsmasq", async () => {
       await using dnsmasq = await startDnsmasq(NAME, ADDRESS);
       await using client = await startClient(dnsmasq.port);
       return await checkDig(client.port, NAME, ADDRESS);
     });
   }
-  await check("HTTP/3 in HTTP/3, in capsules", async () => {
+  await checks.run("HTTP/3 in HTTP/3, in capsules", async () => {
     const origin = startOrigin(identity, BYTES);
     try {
       await using client = await startClient(origin.port, "--capsules");
@@ -110,17 +97,19 @@ async function runChecks(folder: string): Promise<void> {
     }
   });
   const { quiche, reason } = installQuiche();
-  if (quiche === undefined) skip("quiche as the client", reason);
+  if (quiche === undefined) checks.skip("quiche as the client", reason);
   else {
     const options = { port, ca: identity.certificate, token, echo: echo.localAddr };
-    await check("quiche as the client", () =>
+    await checks.run("quiche as the client", () =>
       checkQuiche(quiche, { ...options, datagrams: DATAGRAMS }),
     );
   }
   const client = await startClient(echo.localAddr.port);
   stack.defer(() => client[Symbol.asyncDispose]());
-  await check("concurrent tunnels, in DATAGRAM frames", () => checkTunnels(client.port, TUNNELS));
-  await check("reconnects after the proxy was killed", async () => {
+  await checks.run("concurrent tunnels, in DATAGRAM frames", () =>
+    checkTunnels(client.port, TUNNELS),
+  );
+  await checks.run("reconnects after the proxy was killed", async () => {
     await first[Symbol.asyncDispose]();
     const second = await startMasque(serverArgs(port), secret);
     stack.defer(() => second[Symbol.asyncDispose]());

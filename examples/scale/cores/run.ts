@@ -4,7 +4,7 @@
  */
 
 import { UdpSocket } from "../../../lib/index.ts";
-import { Checks, expectEqual, type PartResult } from "../checks.ts";
+import { Checks, expectEqual, type PartResult } from "../../tools/checks.ts";
 import { type ClientCounts, runClients } from "./clients.ts";
 import type { Form } from "./protocol.ts";
 import { WorkerGroup } from "./worker-group.ts";

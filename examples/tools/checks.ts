@@ -1,4 +1,4 @@
-/** The checks of the demonstration, and their counts. */
+/** The checks of a demonstration, and their counts. */
 
 /** What a part of the demonstration has found. */
 export interface PartResult {
