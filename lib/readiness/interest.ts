@@ -22,8 +22,11 @@ export class Interest {
   readonly slot: number;
   /** The descriptor registered with epoll: the socket, or a duplicate of it. -1 when removed. */
   fd: number;
-  /** Set when the kernel reports a queued error (EPOLLERR); cleared by the owner of the socket. */
-  hasErrorEvent = false;
+  /**
+   * Whether the error queue may have an entry: the kernel has reported one (EPOLLERR), or was not
+   * asked. Cleared by the owner of the socket when it reads the queue.
+   */
+  mayHaveError = false;
   /** How long to wait after a burst, set by the owner of the socket. 0: the next datagram wakes. */
   burstDelayUs = 0;
   state: InterestState = "idle";

@@ -211,7 +211,11 @@ export class Reactor {
     const delayMs = Math.min(interest.retryDelayMs, delayMsMax);
     interest.retryDelayMs = Math.min(2 * interest.retryDelayMs, RETRY_MAX_MS);
     // Unreferenced: a socket keeps the process alive by itself, if it is meant to.
-    startTimer(delayMs, () => interest.wake());
+    startTimer(delayMs, () => {
+      // No event says whether there is one, and none will.
+      interest.mayHaveError = true;
+      interest.wake();
+    });
   }
 
   /**
@@ -349,10 +353,16 @@ export class Reactor {
     const isOnlyArmed =
       this.#armedCount === 1 && only?.state === "armed" && !this.#delays.isPending;
     if (isOnlyArmed && only.waker !== null && !this.#isOneShot(only)) {
-      // No other interest can be ready. If it receives a datagram, `wait` has nothing to add.
+      // No other interest can be ready. If it receives a datagram, `wait` has nothing to add. If not,
+      // the notification may be about an error, which `wait` would not report once it is disarmed.
       const before = this.#datagrams;
+      const hadError = only.mayHaveError;
+      only.mayHaveError = true;
       this.#onReady(only);
-      if (this.#datagrams !== before) return;
+      if (this.#datagrams !== before) {
+        only.mayHaveError = hadError;
+        return;
+      }
     }
     for (;;) {
       const count = this.#poller.wait();
@@ -372,7 +382,7 @@ export class Reactor {
     // The event is stale if the interest was removed, disarmed, or armed again meanwhile.
     if (interest === undefined || interest.token !== token || interest.state !== "armed") return;
     if (this.#isOneShot(interest)) this.#markDisarmed(interest);
-    if ((events & POLLERR) !== 0) interest.hasErrorEvent = true;
+    if ((events & POLLERR) !== 0) interest.mayHaveError = true;
     // Without a waiter the event would be reported in every tick.
     if (interest.waker === null && interest.state === "armed") this.#disarm(interest);
     this.#onReady(interest);

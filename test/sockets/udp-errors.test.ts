@@ -219,7 +219,8 @@ test("a refusal that arrives at an idle socket is thrown by its next receive", a
   await until(() => socket.counters.receiveErrors === 1);
 });
 
-test("a refusal whose error code was read meanwhile is thrown by the pending receive", async () => {
+/** Sends to a closed port, and returns the error of a receive that waits meanwhile. */
+async function refusalWithoutErrorCode(): Promise<unknown> {
   await using socket = await openRefused("native");
   const refused = rejection(socket.recv(new Uint8Array(1)));
   await nextTick();
@@ -229,6 +230,12 @@ test("a refusal whose error code was read meanwhile is thrown by the pending rec
   let errno = 0;
   for (let i = 0; errno === 0 && i < 1e5; i++) errno = socket.getOption(SOL_SOCKET, SO_ERROR);
   expect(errno).toBe(ECONNREFUSED);
-  expect(await refused).toMatchObject(REFUSED);
+  const error = await refused;
   expect(socket.counters).toMatchObject({ receiveErrors: 1, transportErrors: 1 });
-}, 5000);
+  return error;
+}
+
+test("a refusal whose error code was read meanwhile is thrown by the pending receive", async () => {
+  // Once the code is compiled, the event arrives so early that the receive is polled in each turn.
+  for (let i = 0; i < 300; i++) expect(await refusalWithoutErrorCode()).toMatchObject(REFUSED);
+}, 20_000);

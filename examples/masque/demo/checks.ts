@@ -72,28 +72,32 @@ export async function checkTunnels(
     Array.from({ length: count }, () => UdpSocket.connect(peer, { sendErrors: "drop" })),
   );
   try {
-    const ok = await Promise.all(sockets.map((socket, i) => exchange(socket, i, rounds)));
-    const replies = ok.reduce((sum, one) => sum + one, 0);
-    if (replies !== count * rounds) throw new Error(`${replies} of ${count * rounds} replies`);
-    return `${count} tunnels, ${replies} replies, all to the right peer`;
+    const missing = (
+      await Promise.all(sockets.map((socket, i) => exchange(socket, i, rounds)))
+    ).flat();
+    const total = count * rounds;
+    const replies = `${count} tunnels, ${total - missing.length} replies`;
+    if (missing.length === 0) return `${replies}, all to the right peer`;
+    throw new Error(`${replies} of ${total}; without reply: ${missing.slice(0, 10).join(", ")}`);
   } finally {
     for (const socket of sockets) socket.close();
   }
 }
 
-/** Returns the number of rounds in which a reply equals the request. Repeats a lost datagram. */
-async function exchange(socket: UdpSocket, id: number, rounds: number): Promise<number> {
-  let replies = 0;
+/** Returns the rounds without a reply that equals the request. Repeats a lost datagram. */
+async function exchange(socket: UdpSocket, id: number, rounds: number): Promise<string[]> {
+  const missing: string[] = [];
   for (let round = 0; round < rounds; round++) {
-    const text = `tunnel ${id} round ${round} `.padEnd(1000, "x");
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const name = `tunnel ${id} round ${round}`;
+    const text = `${name} `.padEnd(1000, "x");
+    let isFound = false;
+    for (let attempt = 0; attempt < ATTEMPTS && !isFound; attempt++) {
       await socket.send(text);
-      if (!(await hasReply(socket, id, text))) continue;
-      replies++;
-      break;
+      isFound = await hasReply(socket, id, text);
     }
+    if (!isFound) missing.push(`${name} (${socket.counters.datagramsReceived} received)`);
   }
-  return replies;
+  return missing;
 }
 
 /** Returns whether `text` arrives in time. Earlier replies of the same peer may be late. */

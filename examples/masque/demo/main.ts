@@ -109,6 +109,10 @@ async function runChecks(folder: string): Promise<void> {
   await checks.run("concurrent tunnels, in DATAGRAM frames", () =>
     checkTunnels(client.port, TUNNELS),
   );
+  if (checks.failed > 0) {
+    console.log(`client: ${await client.end()}\nserver: ${await first.end()}`);
+    return;
+  }
   await checks.run("reconnects after the proxy was killed", async () => {
     await first[Symbol.asyncDispose]();
     const second = await startMasque(serverArgs(port), secret);

@@ -9,6 +9,8 @@ const START_MS_MAX = 10_000;
 /** A running program. */
 export interface Program extends AsyncDisposable {
   readonly port: number;
+  /** Ends the program, and returns what it prints then: its counters. */
+  end(): Promise<string>;
 }
 
 /**
@@ -24,7 +26,7 @@ export function startMasque(
   const pattern = isClient
     ? /client on [^\n]*?:(\d+), [\s\S]*connected to the proxy/
     : /server on [^\n]*:(\d+)\n/;
-  return start([process.execPath, MAIN, ...args], pattern, undefined, environment);
+  return start([process.execPath, MAIN, ...args, "--json"], pattern, undefined, environment);
 }
 
 /** Starts dnsmasq, which resolves `name` to `address`. */
@@ -47,7 +49,7 @@ async function start(
 ): Promise<Program> {
   const child = Bun.spawn([...command], {
     stdin: "ignore",
-    stdout: "ignore",
+    stdout: "pipe",
     stderr: "pipe",
     env: { ...process.env, ...environment },
   });
@@ -71,7 +73,11 @@ async function start(
     void (async () => {
       while (!(await reader.read()).done);
     })();
-    return { port: fixedPort ?? Number(match[1]), [Symbol.asyncDispose]: stop };
+    const end = async () => {
+      child.kill();
+      return (await new Response(child.stdout).text()).trim();
+    };
+    return { port: fixedPort ?? Number(match[1]), end, [Symbol.asyncDispose]: stop };
   }
   clearTimeout(timer);
   throw new Error(

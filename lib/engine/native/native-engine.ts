@@ -225,7 +225,7 @@ export class NativeEngine implements Engine {
     if (errno === EAGAIN) {
       this.counters.receiveWouldBlocks++;
       // An error that is queued after the system call is reported like one that the call returns.
-      const queued = interest.hasErrorEvent ? this.#errors.drain().errno : 0;
+      const queued = interest.mayHaveError ? this.#errors.drain().errno : 0;
       if (queued === 0 || this.#errors.hasHandler) {
         if (waker !== null) this.#reactor.waitForDatagram(interest, waker);
         return Pending;

@@ -51,7 +51,7 @@ export class SocketErrors {
   drain(): DrainedErrors {
     if (this.#queue === undefined) return NONE;
     const { read, error } = this.#registration;
-    read.hasErrorEvent = false;
+    read.mayHaveError = false;
     const drained = this.#queue.drain();
     this.#counters.transportErrors += drained.count;
     if (drained.count > 0) read.emptyEvents = error.emptyEvents = 0;

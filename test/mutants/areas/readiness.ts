@@ -89,7 +89,7 @@ export const mutants: readonly Mutant[] = [
   {
     ...REACTOR,
     name: "an error event is not recorded",
-    find: "    if ((events & POLLERR) !== 0) interest.hasErrorEvent = true;\n",
+    find: "    if ((events & POLLERR) !== 0) interest.mayHaveError = true;\n",
     replace: "    void (events & POLLERR);\n",
   },
   {
