@@ -4,11 +4,11 @@ import { AddressMap, type HostAndPort, type SocketAddress, UdpSocket } from "../
 import { ConnectUdpTemplate, type UdpTarget } from "../../lib/masque/index.ts";
 import { REPLY_FACTOR, ReplyAllowance } from "../flow-proxy/reply-allowance.ts";
 import { ClientTunnel } from "./client-tunnel.ts";
-import { type Counters, newCounters } from "./counters.ts";
+import { type Counters, kernelDrops, newCounters } from "./counters.ts";
 import { DatagramRouter } from "./datagram-router.ts";
 import type { Headers, NodeQuic, QuicSession } from "./node-quic.ts";
 import { ProxyLink } from "./proxy-link.ts";
-import { receiveBatches, UdpSender } from "./udp-batches.ts";
+import { enlargeReceiveBuffer, receiveBatches, UdpSender } from "./udp-batches.ts";
 
 /** Options of `MasqueClient.open`. */
 export interface ClientOptions {
@@ -116,6 +116,7 @@ export class MasqueClient {
   static async open(quic: NodeQuic, options: ClientOptions): Promise<MasqueClient> {
     new ConnectUdpTemplate(options.template).expand(options.target);
     const socket = await UdpSocket.bind({ ...options.listen, sendErrors: "drop" });
+    enlargeReceiveBuffer(socket);
     const client = new MasqueClient(quic, options, socket);
     void client.#link.start();
     return client;
@@ -143,8 +144,7 @@ export class MasqueClient {
     for (const [, { tunnel }] of this.#peers) tunnel?.close();
     this.#router?.close();
     this.#sender.close();
-    const { datagramsDropped, sendDrops } = this.#socket.counters;
-    this.counters.socketDrops += datagramsDropped + sendDrops;
+    this.counters.socketDrops += kernelDrops(this.#socket);
     this.#socket.close();
     await this.#link.close();
   }

@@ -1,5 +1,7 @@
 /** The counters of a server, and of a client. */
 
+import type { UdpSocket } from "../../lib/index.ts";
+
 /** Datagrams that were not forwarded, by reason. */
 export interface DropCounters {
   /** Not a valid HTTP Datagram, or a capsule without a context ID. */
@@ -87,6 +89,14 @@ export function newCounters(): Counters {
 /** Counts a refused request. */
 export function countRefusal({ refusals }: Counters, status: number): void {
   refusals[status] = (refusals[status] ?? 0) + 1;
+}
+
+/**
+ * Returns the number of datagrams of a socket that the kernel has refused, or dropped as the receive
+ * buffer was full, or that were received and not read. To be called before the socket is closed.
+ */
+export function kernelDrops({ counters, socketDrops = 0 }: UdpSocket): number {
+  return counters.datagramsDropped + counters.sendDrops + socketDrops;
 }
 
 /** Returns the number of datagrams that were dropped for any reason. */

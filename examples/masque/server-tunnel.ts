@@ -3,11 +3,11 @@
 import type { TransportError } from "../../lib/index.ts";
 import { UdpSocket } from "../../lib/index.ts";
 import { Channel } from "./channel.ts";
-import type { Counters } from "./counters.ts";
+import { type Counters, kernelDrops } from "./counters.ts";
 import type { DatagramReceiver, DatagramRouter } from "./datagram-router.ts";
 import { STREAM_ERROR } from "./http3.ts";
 import type { QuicSession, QuicStream } from "./node-quic.ts";
-import { receiveBatches, UdpSender } from "./udp-batches.ts";
+import { enlargeReceiveBuffer, receiveBatches, UdpSender } from "./udp-batches.ts";
 
 /** Datagrams that wait while the name is resolved and the socket is opened. */
 const EARLY_DATAGRAMS_MAX = 64;
@@ -72,6 +72,7 @@ export class ServerTunnel implements DatagramReceiver {
       this.close();
       return;
     }
+    enlargeReceiveBuffer(socket);
     this.#start(socket);
   }
 
@@ -95,8 +96,7 @@ export class ServerTunnel implements DatagramReceiver {
     router.remove(this.#streamId);
     this.#sender?.close();
     if (this.#socket !== undefined) {
-      const { datagramsDropped, sendDrops } = this.#socket.counters;
-      counters.socketDrops += datagramsDropped + sendDrops;
+      counters.socketDrops += kernelDrops(this.#socket);
       this.#socket.close();
     }
     this.#channel?.close(code);

@@ -10,6 +10,7 @@ import { BearerTokens } from "./bearer-tokens.ts";
 import { type Counters, countRefusal, newCounters } from "./counters.ts";
 import { DatagramRouter } from "./datagram-router.ts";
 import { commonOptions, endSession, HTTP3_PROTOCOL, STREAM_ERROR } from "./http3.ts";
+import { ignoreIcmpErrors } from "./icmp-errors.ts";
 import {
   familyOf,
   type Headers,
@@ -108,6 +109,7 @@ export class MasqueServer {
     // A port that is in use is reported only here.
     if (endpoint.address === undefined) await endpoint.closed;
     endpoint.closed.catch(() => {});
+    await ignoreIcmpErrors(endpoint);
     started.resolve(new MasqueServer(options, endpoint));
     return started.promise;
   }

@@ -16,6 +16,16 @@ const SEND_BATCH_DATAGRAMS = 64;
 const RECEIVE_ERRORS_MAX = 16;
 const RECEIVE_PAUSE_MS = 10;
 
+/** SOL_SOCKET and SO_RCVBUF of Linux, socket(7). */
+const [SOL_SOCKET, SO_RCVBUF] = [1, 8];
+/** A hundred peers that send at the same time overflow a buffer of the default size. */
+const RECEIVE_BUFFER_BYTES = 1024 * 1024;
+
+/** Requests a larger receive buffer, up to the limit of the system. The portable backend has none. */
+export function enlargeReceiveBuffer(socket: UdpSocket): void {
+  if (socket.backend === "native") socket.setOption(SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER_BYTES);
+}
+
 /** Collects the datagrams of a tick of the event loop, and sends them with one system call. */
 export class UdpSender {
   readonly #socket: UdpSocket;

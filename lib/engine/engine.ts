@@ -63,6 +63,9 @@ export interface Engine {
   /** The number of datagrams that were received from the system and not returned yet. */
   readonly unread: number;
 
+  /** The number of messages that the kernel has dropped; absent if the engine does not know. */
+  readonly socketDrops?: number | undefined;
+
   /** Stops reading ahead: the caller may read from the descriptor by other means from now on. */
   stopReadingAhead?(): void;
 

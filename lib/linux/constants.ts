@@ -49,6 +49,7 @@ export const SO_PROTOCOL = 38;
 export const SO_RXQ_OVFL = 40;
 export const SO_PEEK_OFF = 42;
 export const SO_ATTACH_REUSEPORT_CBPF = 51;
+export const SO_MEMINFO = 55;
 export const SO_TXTIME = 61;
 export const SO_DETACH_REUSEPORT_BPF = 68;
 export const SCM_RIGHTS = 1;

@@ -32,6 +32,11 @@ export class FdOptions {
     return checkResult(this.native.getOption(this.#fd, level, name, value), "getsockopt");
   }
 
+  /** Reads an option as `getBytes` does; returns -errno if that fails. */
+  tryGetBytes(level: number, name: number, value: Uint8Array): number {
+    return this.native.getOption(this.#fd, level, name, value);
+  }
+
   /** Sets an option whose value is a C `int`. */
   setInt(level: number, name: number, value: number): void {
     checkResult(this.native.setIntOption(this.#fd, level, name, value), "setsockopt");

@@ -35,6 +35,7 @@ import {
   IPV6_UNICAST_HOPS,
   SO_BROADCAST,
   SO_ERROR,
+  SO_MEMINFO,
   SO_RCVBUF,
   SO_RCVMARK,
   SO_RXQ_OVFL,
@@ -76,6 +77,11 @@ export const PATH_MTU_DISCOVERY_MODES: readonly PathMtuDiscovery[] = [
 
 /** CLOCK_MONOTONIC and CLOCK_TAI of <time.h>. */
 const CLOCKS = { monotonic: 1, tai: 11 } satisfies Record<TransmitClock, number>;
+
+/** What SO_MEMINFO reports: SK_MEMINFO_VARS words (<linux/sock_diag.h>). One for all calls. */
+const memoryInfo = new Uint32Array(new ArrayBuffer(9 * 4));
+const memoryInfoBytes = new Uint8Array(memoryInfo.buffer);
+const SK_MEMINFO_DROPS = 8;
 
 /** The names of level IPPROTO_UDP that `setOption` refuses. */
 const OFFLOAD_OPTIONS: readonly number[] = [UDP_SEGMENT, UDP_GRO, UDP_CORK];
@@ -208,6 +214,12 @@ export class IpSocketOptions implements UdpControls {
       receive: this.#options.getInt(SOL_SOCKET, SO_RCVBUF),
       send: this.#options.getInt(SOL_SOCKET, SO_SNDBUF),
     };
+  }
+
+  /** The number of messages that the kernel has dropped; absent before Linux 4.12. */
+  get socketDrops(): number | undefined {
+    const length = this.#options.tryGetBytes(SOL_SOCKET, SO_MEMINFO, memoryInfoBytes);
+    return length === memoryInfoBytes.length ? memoryInfo[SK_MEMINFO_DROPS] : undefined;
   }
 
   /** Whether IP may fragment datagrams (IP_MTU_DISCOVER is IP_PMTUDISC_DONT or _WANT). */

@@ -314,6 +314,16 @@ export class UdpSocket extends EngineSocket implements UdpSocketHandle {
   }
 
   /**
+   * The number of messages that the kernel has dropped since it created the socket, because the
+   * receive buffer was full or a checksum was wrong: the same total as `RecvMeta.socketDrops`, modulo
+   * 2^32, at any time and after `close()`. With GRO a message is up to 128 datagrams, which are
+   * counted once. Absent without the native backend, and before Linux 4.12.
+   */
+  get socketDrops(): number | undefined {
+    return this._engine.socketDrops;
+  }
+
+  /**
    * Sets the DSCP of all datagrams, 0..63 (RFC 2474), of both families on a dual-stack socket.
    * `SendMeta.dscp` overrides it. The ECN field of the socket stays as it is.
    *

@@ -38,4 +38,20 @@ test.skipIf(NO_OFFLOAD_REASON !== undefined).each([
   expect(lost).toBeGreaterThan(0);
   expect(drops).toBe(gro ? MESSAGES - messages : lost);
   expect(drops).toBe(gro ? lost / DATAGRAMS : lost);
+  expect(receiver.socketDrops).toBe(drops);
+  receiver.close();
+  expect(receiver.socketDrops).toBe(drops);
+});
+
+test("socketDrops of the socket needs no metadata and no later datagram", async () => {
+  using receiver = await UdpSocket.bind({ hostname: "127.0.0.1", receiveBufferBytes: 1 });
+  using sender = await UdpSocket.bind({ hostname: "127.0.0.1" });
+  if (receiver.backend === "portable") return expect(receiver.socketDrops).toBeUndefined();
+  expect(receiver.socketDrops).toBe(0);
+  // Each is longer than the last, so that none is a segment of the same message.
+  for (let i = 1; i <= 100; i++) await sender.sendTo(new Uint8Array(i), receiver.localAddr);
+  let received = 0;
+  while (typeof receiver.tryRecv(new Uint8Array(100)) === "number") received++;
+  expect(received).toBeLessThan(100);
+  expect(receiver.socketDrops).toBe(100 - received);
 });

@@ -150,7 +150,12 @@ export async function checkQuiche(
     await Promise.race([all.promise, promise]);
     clearTimeout(timer);
   }
-  if (expected.size > 0) throw new Error(`${expected.size} of ${datagrams} were not echoed`);
+  if (expected.size > 0) {
+    const missing = [...expected].map((text) => text.slice(0, 12).trim());
+    throw new Error(
+      `${missing.length} of ${datagrams} were not echoed: ${missing.slice(0, 5).join(", ")}`,
+    );
+  }
   const refused = await client.connectUdp(path, ["authorization", "Bearer wrong"]).status;
   if (refused !== 401) throw new Error(`a wrong token got status ${refused}`);
   const internal = template.expand({ host: "10.0.0.1", port: 53 });

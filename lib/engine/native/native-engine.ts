@@ -77,6 +77,8 @@ export class NativeEngine implements Engine {
   readonly #usesGro: boolean;
   #fd: number;
   #isRef = true;
+  /** The latest value, which remains readable after the socket was closed. */
+  #socketDrops: number | undefined = 0;
 
   constructor(init: NativeEngineInit) {
     const { native, reactor, fd, offload = NO_OFFLOAD, sendErrors = "throw" } = init;
@@ -139,6 +141,11 @@ export class NativeEngine implements Engine {
 
   get unread(): number {
     return this.#receiver.unread;
+  }
+
+  get socketDrops(): number | undefined {
+    if (this.#fd !== -1) this.#socketDrops = this.#options.socketDrops;
+    return this.#socketDrops;
   }
 
   stopReadingAhead(): void {
@@ -346,6 +353,7 @@ export class NativeEngine implements Engine {
     const { read, write } = this.#registration;
     const wakers = [read.takeWaker(), write.takeWaker()];
     this.#reactor.remove(this.#registration);
+    this.#socketDrops = this.socketDrops;
     this.counters.datagramsDropped += this.#receiver.close();
     this.#sends.close();
     this.#errors.close();
