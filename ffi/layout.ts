@@ -30,4 +30,4 @@ export const SOCK_FILTER = { size: 8 } as const;
 export const READY = { size: 16, tokenLow: 0, tokenHigh: 4, events: 8 } as const;
 
 /** `SHIM_ABI` of c/shim.c: incremented when the interface between TypeScript and C changes. */
-export const SHIM_ABI = 12;
+export const SHIM_ABI = 13;

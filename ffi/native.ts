@@ -7,7 +7,7 @@ import { FdVector } from "./fd-vector.ts";
 import { SOCK_FILTER, SOCK_FPROG } from "./layout.ts";
 import { type LoadedShim, loadShim, type Unavailable } from "./load.ts";
 import { addressOf, nativeBytes, ownedBuffer } from "./memory.ts";
-import { writeAddress } from "./message-vector.ts";
+import { checkPart, writeAddress } from "./message-vector.ts";
 import { Poller } from "./poller.ts";
 import { ReceiveVector } from "./receive-vector.ts";
 import { type EncodedAddress, SendVector } from "./send-vector.ts";
@@ -88,6 +88,28 @@ export class Native {
 
   connect(fd: number, address: EncodedAddress): number {
     return this.#shim.socket_connect(fd, addressOf(address.words), lengthOfAddress(address));
+  }
+
+  /**
+   * Sends `length` bytes of `bytes` from `start` on as one datagram, to the connected peer if there is
+   * no address. Returns 0, or -errno. Runs no code of the caller.
+   *
+   * @throws TypeError if `bytes` is no genuine array; RangeError if it is shorter, because its memory
+   * was transferred or has shrunk.
+   */
+  send(
+    fd: number,
+    bytes: Uint8Array,
+    start: number,
+    length: number,
+    address: EncodedAddress | undefined,
+  ): number {
+    checkPart(start, length, byteLengthOf(bytes));
+    if (address === undefined)
+      return this.#shim.datagram_send(fd, bytes, start, length, NO_NAME, 0);
+    const { words } = address;
+    const nameLength = lengthOfAddress(address);
+    return this.#shim.datagram_send(fd, bytes, start, length, words, nameLength);
   }
 
   /** Stores the local address of the socket in `scratch`, and returns its length. */
@@ -217,6 +239,9 @@ export class Native {
     return new Poller(this.#loaded, this.#descriptors);
   }
 }
+
+/** The name of a datagram to the connected peer. */
+const NO_NAME = new Int32Array(0);
 
 /** Returns the length of an address in bytes, at most that of its memory. */
 function lengthOfAddress({ words, length }: EncodedAddress): number {

@@ -2,7 +2,8 @@
  * The entries of `c/shim.c`: their TypeScript signatures, and their C types for the linker.
  *
  * Every entry returns >= 0 or -errno, and is documented in the C file. SAFETY: a pointer is a
- * number, an address taken by `ffi/memory.ts` of memory whose owner is alive during the call.
+ * number, an address taken by `ffi/memory.ts` of memory whose owner is alive during the call; or a
+ * genuine typed array, of which the engine passes the current address.
  */
 
 import type { FFIFunction } from "bun:ffi";
@@ -21,6 +22,14 @@ export interface Shim {
     flags: number,
   ): number;
   batch_send(fd: number, messages: Address, count: number): number;
+  datagram_send(
+    fd: number,
+    bytes: Uint8Array,
+    start: number,
+    length: number,
+    name: Int32Array,
+    nameLength: number,
+  ): number;
   batch_scatter(
     bytes: Address,
     length: number,
@@ -78,6 +87,7 @@ export const SYMBOLS: { readonly [Name in keyof Shim]: FFIFunction } = {
   shim_abi: { args: [], returns: "i32" },
   batch_receive: { args: ["i32", "ptr", "u32", "u32", "u32", "i32"], returns: "i32" },
   batch_send: { args: ["i32", "ptr", "u32"], returns: "i32" },
+  datagram_send: { args: ["i32", "ptr", "u32", "u32", "ptr", "u32"], returns: "i32" },
   batch_scatter: { args: ["ptr", "u32", "u32", "ptr", "u32"], returns: "u32" },
   fds_receive: { args: ["ptr", "i32", "ptr", "u32", "u32", "ptr", "u32"], returns: "i32" },
   memory_map: { args: ["u64"], returns: "ptr" },

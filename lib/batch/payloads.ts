@@ -4,8 +4,7 @@ import type { SendVector } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { type Destinations, toAddress } from "../datagram/destination.ts";
-import { type Sendable, toPayload } from "../datagram/payload.ts";
-import { stateError } from "../support/check.ts";
+import { invalidPayload, type Sendable, toPayload } from "../datagram/payload.ts";
 import type { MessageBuilder, MessageRules } from "./message-builder.ts";
 import type { BufferRange } from "./targets.ts";
 
@@ -115,7 +114,7 @@ function loadPayload(vector: SendVector, i: number, value: unknown): void {
   const start = buf._start;
   const length = buf._end - start;
   if (start >>> 0 !== start || length >>> 0 !== length) {
-    throw stateError("bufs[]", "DgramBuffer with a valid payload", `${length} bytes at ${start}`);
+    throw invalidPayload(length, start);
   }
   vector.loadPart(i, buf._bytes, start, length);
 }

@@ -93,6 +93,11 @@ export function lostMemory(name: string): RangeError {
   return stateError(name, "memory", "memory that was transferred");
 }
 
+/** Returns the error for a `DgramBuffer` whose fields were overwritten. */
+export function invalidPayload(length: number, start: number): RangeError {
+  return stateError("bufs[]", "DgramBuffer with a valid payload", `${length} bytes at ${start}`);
+}
+
 /** Returns the bytes of a payload as a view. */
 export function payloadBytes(payload: Payload): Uint8Array {
   return DgramBuffer._isGenuine(payload) ? payload.asSlice() : payload;

@@ -10,7 +10,7 @@ import type { SendBatch } from "../batch/send-batch.ts";
 import type { SocketCounters } from "../datagram/counters.ts";
 import type { Destinations } from "../datagram/destination.ts";
 import type { Capabilities, MetadataOptions } from "../datagram/metadata-options.ts";
-import type { Sendable, Target } from "../datagram/payload.ts";
+import type { Payload, Sendable, Target } from "../datagram/payload.ts";
 import type { RecvMeta } from "../datagram/recv-meta.ts";
 import type { TransportError } from "../datagram/transport-error.ts";
 import type { UdpControls } from "../datagram/udp-interface.ts";
@@ -89,6 +89,9 @@ export interface Engine {
     end: number,
     to: Destinations,
   ): Poll<number>;
+
+  /** Sends one datagram, as `send` does: returns 1 when it was sent. */
+  sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number>;
 
   /** As `DatagramSocketSend.pollSendBatch`. Absent: one by one with `send`, without metadata. */
   sendBatch?(waker: Waker | null, batch: SendBatch): Poll<number>;

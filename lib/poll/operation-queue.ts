@@ -33,6 +33,43 @@ interface Operation {
   next: Operation | undefined;
 }
 
+function newOperation<T>(
+  poll: (waker: Waker) => Poll<T>,
+  signal: AbortSignal | undefined,
+  partial: (() => T | undefined) | undefined,
+  resolve: (value: T) => void,
+  reject: (error: unknown) => void,
+): Operation {
+  return {
+    poll,
+    signal,
+    partial,
+    resolve: resolve as (value: unknown) => void,
+    reject,
+    onAbort: undefined,
+    previous: undefined,
+    next: undefined,
+  };
+}
+
+/** What `#polled` is while an operation is polled that has no place in the queue. */
+const STARTING: Operation = newOperation(
+  () => Pending,
+  undefined,
+  undefined,
+  () => {},
+  () => {},
+);
+
+/**
+ * Returns an error whose stack trace begins above `method`, a function on the stack: at the call of
+ * the user, without the poll.
+ */
+function traced(error: unknown, method: (...args: never[]) => unknown): unknown {
+  if (error instanceof SocketError) Error.captureStackTrace(error, method);
+  return error;
+}
+
 /** The queue of callers that wait on one direction of a socket. */
 export class OperationQueue {
   #head: Operation | undefined;
@@ -47,7 +84,7 @@ export class OperationQueue {
 
   /** Whether an operation waits, or is being polled. */
   get isBusy(): boolean {
-    return this.#head !== undefined;
+    return this.#head !== undefined || this.#polled !== undefined;
   }
 
   /**
@@ -65,31 +102,48 @@ export class OperationQueue {
       }
       if (signal.aborted) return Promise.reject(signal.reason);
     }
+    if (signal === undefined && !this.isBusy) return this.#start(poll, partial);
     return new Promise((resolve, reject) => {
-      const operation: Operation = {
-        poll,
-        signal,
-        partial,
-        resolve: resolve as (value: unknown) => void,
-        reject,
-        onAbort: undefined,
-        previous: this.#tail,
-        next: undefined,
-      };
+      const operation = newOperation(poll, signal, partial, resolve, reject);
       if (signal !== undefined) {
         operation.onAbort = () => this.#onAbort(operation);
         signal.addEventListener("abort", operation.onAbort);
       }
-      if (this.#tail === undefined) this.#head = operation;
-      else this.#tail.next = operation;
-      this.#tail = operation;
+      this.#append(operation);
       if (this.#head === operation) this.#advance(operation);
     });
   }
 
   /**
+   * Polls an operation before it has a place in the queue: most have a result at once, which takes
+   * 0.2 instead of 0.4 us then.
+   */
+  #start<T>(poll: (waker: Waker) => Poll<T>, partial?: () => T | undefined): Promise<T> {
+    this.#isWoken = false;
+    this.#polled = STARTING;
+    let promise: Promise<T> | undefined;
+    try {
+      const result = poll(this.waker);
+      if (result !== Pending) promise = Promise.resolve(result);
+    } catch (error) {
+      promise = Promise.reject(traced(error, this.#start));
+    }
+    this.#polled = undefined;
+    if (promise === undefined) {
+      promise = new Promise((resolve, reject) => {
+        this.#prepend(newOperation(poll, undefined, partial, resolve, reject));
+      });
+      this.#wakeLater();
+    } else if (this.#head !== undefined) {
+      // Its poll has run code of the user, which has appended others.
+      this.#advance();
+    }
+    return promise;
+  }
+
+  /**
    * Appends an operation as `run` does, with the options of the caller. Rejects with a `TypeError`
-   * for an unknown option.
+   * for an unknown option, and with what a getter of an option throws. Never throws.
    */
   runWith<T>(
     poll: (waker: Waker) => Poll<T>,
@@ -99,10 +153,10 @@ export class OperationQueue {
     if (options === undefined) return this.run(poll, undefined, partial);
     try {
       checkOptions("options", options, WAIT_OPTIONS);
+      return this.run(poll, options.signal, partial);
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.run(poll, options.signal, partial);
   }
 
   /**
@@ -120,7 +174,12 @@ export class OperationQueue {
       if (head.signal?.aborted) this.#abort(head);
       else if (!this.#poll(head, head === started) && !head.signal?.aborted) break;
     }
-    // In a later tick: a poll that always wakes itself must not block the event loop.
+    this.#wakeLater();
+  }
+
+  /** If the waker was called during the latest poll, calls it again in a later tick. */
+  #wakeLater(): void {
+    // A poll that always wakes itself must not block the event loop.
     if (this.#isWoken && this.#head !== undefined) setImmediate(this.waker);
     this.#isWoken = false;
   }
@@ -135,12 +194,8 @@ export class OperationQueue {
       this.#remove(operation);
       operation.resolve(result);
     } catch (error) {
-      // The call is on the stack: the trace of the error begins there, without the poll.
-      if (isStarted && error instanceof SocketError) {
-        Error.captureStackTrace(error, OperationQueue.prototype.run);
-      }
       this.#remove(operation);
-      operation.reject(error);
+      operation.reject(isStarted ? traced(error, this.run) : error);
     } finally {
       this.#polled = undefined;
     }
@@ -160,6 +215,20 @@ export class OperationQueue {
     const result = operation.partial?.();
     if (result === undefined) operation.reject(operation.signal?.reason);
     else operation.resolve(result);
+  }
+
+  #append(operation: Operation): void {
+    operation.previous = this.#tail;
+    if (this.#tail === undefined) this.#head = operation;
+    else this.#tail.next = operation;
+    this.#tail = operation;
+  }
+
+  #prepend(operation: Operation): void {
+    operation.next = this.#head;
+    if (this.#head === undefined) this.#tail = operation;
+    else this.#head.previous = operation;
+    this.#head = operation;
   }
 
   #remove(operation: Operation): void {

@@ -69,7 +69,6 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
 
   /** Single datagrams are passed to the engine in arrays that are allocated once. */
   readonly #oneTarget: Target[] = [];
-  readonly #onePayload: Payload[] = [];
   readonly #oneMeta: RecvMeta[] = [];
 
   // Created when a call first waits or polls: with their functions, they have 200 bytes each.
@@ -220,9 +219,8 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   #sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {
     checkWaker(waker);
     checkBufferType("buf", buf);
-    this.#onePayload[0] = buf;
     const shared = this.#sharedSend(waker);
-    const result = this._engine.send(shared?.wake ?? null, this.#onePayload, 0, 1, to);
+    const result = this._engine.sendOne(shared?.wake ?? null, buf, to);
     return stored(shared, result, waker) === Pending ? Pending : buf.length;
   }
 

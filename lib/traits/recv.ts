@@ -367,10 +367,8 @@ export abstract class DatagramSocketRecv {
 
   /** @internal Appends an operation to the queue of receivers. */
   _runRecv<T>(poll: (waker: Waker) => Poll<T>, options: WaitOptions | undefined): Promise<T> {
-    return startPromise(() => {
-      this._recvQueue ??= new OperationQueue();
-      return this._recvQueue.runWith(poll, options);
-    });
+    this._recvQueue ??= new OperationQueue();
+    return this._recvQueue.runWith(poll, options);
   }
 
   /** @internal */

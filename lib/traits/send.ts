@@ -245,10 +245,8 @@ export abstract class DatagramSocketSend {
     options: WaitOptions | undefined,
     partial?: () => number | undefined,
   ): Promise<number> {
-    return startPromise(() => {
-      this._sendQueue ??= new OperationQueue();
-      return this._sendQueue.runWith(poll, options, partial);
-    });
+    this._sendQueue ??= new OperationQueue();
+    return this._sendQueue.runWith(poll, options, partial);
   }
 }
 

@@ -28,6 +28,7 @@ export const SHIM_ONLY: ReadonlySet<string> = new Set([
 export const RENAMED: { readonly [name: string]: string } = {
   SYS_RECVMMSG: "SYS_recvmmsg",
   SYS_SENDMMSG: "SYS_sendmmsg",
+  SYS_SENDTO: "SYS_sendto",
   SYS_GETDENTS64: "SYS_getdents64",
   SYS_FSTAT: "SYS_fstat",
   PROT_READ_WRITE: "(PROT_READ | PROT_WRITE)",

@@ -141,7 +141,8 @@ long wrapped_syscall(long number, ...) {
   __builtin_va_list arguments;
   __builtin_va_start(arguments, number);
   long a[6] = {0};
-  int count = number == SYS_RECVMMSG   ? 5
+  int count = number == SYS_SENDTO     ? 6
+              : number == SYS_RECVMMSG ? 5
               : number == SYS_SENDMMSG ? 4
               : number == SYS_FSTAT    ? 2
                                        : 3;

@@ -224,6 +224,14 @@ static void send_messages(void) {
   CHECK(sent <= (int)count);
 }
 
+static void send_one(void) {
+  u32 bytes = below(PAYLOAD_BYTES_MAX), name_bytes = 0;
+  u32 start = below(bytes + 1);
+  u8 *payload = memory_of(bytes);
+  void *name = any_address(&name_bytes);
+  CHECK(checked_result(datagram_send(any_fd(), payload, start, bytes - start, name, name_bytes)) <= 0);
+}
+
 static int is_unix(int fd) {
   int domain = 0;
   u32 length = sizeof domain;
@@ -367,7 +375,7 @@ static void readiness(void) {
 /* ------------------------------------------------------------------------------------ main ---- */
 
 static void (*const calls[])(void) = {
-    open_sockets,     close_one,        name_or_connect, join_sockets, send_messages, send_messages,
+    open_sockets,     close_one,        name_or_connect, join_sockets, send_messages, send_one,
     receive_messages, receive_messages, options,         scatter,      readiness,     interfaces,
     descriptors_of_all_kinds, receive_descriptors,
 };

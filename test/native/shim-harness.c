@@ -14,6 +14,7 @@
 #define EADDRNOTAVAIL 99
 #define EINVAL 22
 #define ENOTSOCK 88
+#define EDESTADDRREQ 89
 #define EMSGSIZE 90
 #define EADDRINUSE 98
 #define EAFNOSUPPORT 97
@@ -151,6 +152,40 @@ static void in_out_header_fields(void) {
   }
   descriptor_close(left);
   descriptor_close(right);
+}
+
+static void single_datagrams(void) {
+  struct inet_address here;
+  int receiver = open_udp(&here);
+  int sender = socket_open(AF_INET, SOCK_DGRAM, 0);
+  u8 text[64];
+  for (int i = 0; i < 64; i++) text[i] = (u8)i;
+  /* To an address, a part of the memory; then to the connected peer, also without any bytes. */
+  CHECK_EQ(datagram_send(sender, text, 10, 20, &here, sizeof here), 0);
+  CHECK_EQ(datagram_send(sender, text, 0, 64, text, 0), -EDESTADDRREQ);
+  CHECK_EQ(socket_connect(sender, &here, sizeof here), 0);
+  CHECK_EQ(datagram_send(sender, text, 60, 4, text, 0), 0);
+  CHECK_EQ(datagram_send(sender, text, 64, 0, text, 0), 0);
+  prepare(4, 64, 0);
+  CHECK_EQ(batch_receive(receiver, messages, 4, 0, 0, 0), 3);
+  CHECK_EQ(messages[0].length, 20);
+  CHECK_EQ(memcmp(bytes[0], text + 10, 20), 0);
+  CHECK_EQ(messages[1].length, 4);
+  CHECK_EQ(bytes[1][3], 63);
+  CHECK_EQ(messages[2].length, 0);
+  descriptor_close(receiver);
+  descriptor_close(sender);
+  CHECK_EQ(datagram_send(-1, text, 0, 1, text, 0), -EBADF);
+  int left, right;
+  pair_open(&left, &right, SOCK_DGRAM);
+  inject_fault(CALL_SYSCALL, 0, 3, EINTR);
+  CHECK_EQ(datagram_send(left, text, 0, 8, text, 0), 0);
+  CHECK_EQ(faults[CALL_SYSCALL].calls, 4);
+  while (datagram_send(left, text, 0, 8, text, 0) == 0);
+  CHECK_EQ(datagram_send(left, text, 0, 8, text, 0), -EAGAIN);
+  descriptor_close(right);
+  CHECK_EQ(datagram_send(left, text, 0, 8, text, 0), -ECONNREFUSED);
+  descriptor_close(left);
 }
 
 static void batch_errors(void) {
@@ -643,6 +678,7 @@ int main(int count, char **arguments) {
   if (count > 1) rounds = atoi(arguments[1]);
   run_section("batches of 1 to 64 messages arrive complete", batches);
   run_section("batch_receive resets the in/out fields of the headers", in_out_header_fields);
+  run_section("single datagrams", single_datagrams);
   run_section("batch calls return -errno", batch_errors);
   run_section("interrupted calls are retried, up to a limit", interrupted_calls);
   run_section("socket, option and descriptor entries return values or -errno", socket_entries);

@@ -15,7 +15,7 @@ import type { BufferRange } from "../../batch/targets.ts";
 import { newCounters, type SocketCounters } from "../../datagram/counters.ts";
 import type { Destinations } from "../../datagram/destination.ts";
 import type { Capabilities, MetadataOptions } from "../../datagram/metadata-options.ts";
-import type { Sendable, Target } from "../../datagram/payload.ts";
+import type { Payload, Sendable, Target } from "../../datagram/payload.ts";
 import type { RecvMeta } from "../../datagram/recv-meta.ts";
 import type { UdpControls } from "../../datagram/udp-interface.ts";
 import { EAGAIN, IPPROTO_UDP, UDP_GRO } from "../../linux/constants.ts";
@@ -268,6 +268,10 @@ export class NativeEngine implements Engine {
       { start, count: Math.min(end - start, BATCH_COUNT_MAX) },
       to,
     );
+  }
+
+  sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {
+    return this.#sends.sendOne(waker, buf, to);
   }
 
   /** Sends one datagram on a Unix socket, and passes descriptors with it. */

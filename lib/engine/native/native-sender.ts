@@ -1,15 +1,16 @@
 /** The send half of the native engine: `sendmmsg` and GSO. */
 
-import type { Native, SendVector } from "../../../ffi/native.ts";
+import { byteLengthOf, hasLostMemory, type Native, type SendVector } from "../../../ffi/native.ts";
 import type { SocketAddress } from "../../address/socket-address.ts";
 import { GsoLimits } from "../../batch/gso-limits.ts";
 import { MessageBuilder, type MessageRules } from "../../batch/message-builder.ts";
 import { PayloadList } from "../../batch/payloads.ts";
 import type { SendBatch } from "../../batch/send-batch.ts";
 import type { BufferRange } from "../../batch/targets.ts";
+import { DgramBuffer } from "../../buffer/buffer.ts";
 import type { SocketCounters } from "../../datagram/counters.ts";
 import type { Destinations } from "../../datagram/destination.ts";
-import type { Sendable } from "../../datagram/payload.ts";
+import { invalidPayload, lostMemory, type Payload, type Sendable } from "../../datagram/payload.ts";
 import { SEND_CONTROL_CAPACITY } from "../../linux/cmsg.ts";
 import type { TrafficClass } from "../../linux/traffic-class.ts";
 import { errnoCode, nestedCallError } from "../../support/errors.ts";
@@ -127,6 +128,30 @@ export class NativeSender {
     } finally {
       this.#isLoading = false;
     }
+  }
+
+  /**
+   * Sends one datagram. Returns its length in bytes, or -errno. Runs no code of the caller after it
+   * has read the properties of a `DgramBuffer`.
+   *
+   * @throws TypeError or RangeError if the memory of the payload is not usable.
+   */
+  sendOne(buf: Payload, address: SocketAddress | undefined): number {
+    const isBuffer = DgramBuffer._isGenuine(buf);
+    const bytes = isBuffer ? buf._bytes : buf;
+    const start = isBuffer ? buf._start : 0;
+    const length = isBuffer ? buf._end - start : byteLengthOf(buf);
+    if (start >>> 0 !== start || length >>> 0 !== length) throw invalidPayload(length, start);
+    if (length === 0 && !isBuffer && hasLostMemory(bytes)) throw lostMemory("buffer");
+    const encoded = this.#rules.isIPv6 ? address?._toMapped()._encoded : address?._encoded;
+    const result = this.#native.send(this.#fd, bytes, start, length, encoded);
+    const counters = this.#counters;
+    counters.sendCalls++;
+    if (result < 0) return result;
+    counters.messagesSent++;
+    counters.datagramsSent++;
+    counters.bytesSent += length;
+    return length;
   }
 
   /**

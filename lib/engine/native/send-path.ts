@@ -8,7 +8,7 @@ import type { SendBatch } from "../../batch/send-batch.ts";
 import type { BufferRange } from "../../batch/targets.ts";
 import type { SocketCounters } from "../../datagram/counters.ts";
 import type { Destinations } from "../../datagram/destination.ts";
-import type { Sendable } from "../../datagram/payload.ts";
+import type { Payload, Sendable } from "../../datagram/payload.ts";
 import { EAGAIN, EDESTADDRREQ, ENOBUFS } from "../../linux/constants.ts";
 import { DeferredError } from "../../poll/deferred-error.ts";
 import { Pending, type Poll, type Waker } from "../../poll/poll.ts";
@@ -28,6 +28,8 @@ const ICMP_RETRIES_MAX = 8;
  * second does that.
  */
 const ICMP_FLOOD_MS = 1000;
+
+const ONE: BufferRange = { start: 0, count: 1 };
 
 /** The arguments of a `SendPath`. */
 export interface SendPathInit {
@@ -102,6 +104,20 @@ export class SendPath {
     return this.#send(waker, this.#listSource);
   }
 
+  /** As `Engine.sendOne`. */
+  sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {
+    const sender = this.#sender;
+    sender.checkIdle();
+    if (!this.#maySend(waker)) return Pending;
+    const result = sender.sendOne(buf, to);
+    if (result >= 0) {
+      this.#recordSent(1);
+      return 1;
+    }
+    sender.load([buf], ONE, to);
+    return this.#sendAll(waker, this.#listSource, result);
+  }
+
   /** As `Engine.sendBatch`. */
   sendBatch(waker: Waker | null, batch: SendBatch): Poll<number> {
     return this.sendSource(waker, new BatchSource(batch));
@@ -119,20 +135,35 @@ export class SendPath {
     this.#sender.close();
   }
 
-  /** Sends the datagrams of `source`. Returns the number of those that were sent or dropped. */
   #send(waker: Waker | null, source: SendSource): Poll<number> {
+    if (source.length === 0) return 0;
+    return this.#maySend(waker) ? this.#sendAll(waker, source) : Pending;
+  }
+
+  /** Returns whether to make a system call now. If not, the reactor calls `waker`. */
+  #maySend(waker: Waker | null): boolean {
     if (this.#isClosed) throw closedError("send");
     this.#icmpError.throwIfSet();
+    return this.#reactor.mayRun(this.#interest, waker);
+  }
+
+  #recordSent(datagrams: number): void {
+    this.#noBuffers.reset();
+    this.#icmpFlood.reset();
+    this.#reactor.recordDatagrams(this.#interest, datagrams);
+  }
+
+  /**
+   * Sends the datagrams of `source`. Returns the number of those that were sent or dropped.
+   *
+   * @param firstResult the result of the first try, if there was one.
+   */
+  #sendAll(waker: Waker | null, source: SendSource, firstResult?: number): Poll<number> {
     const count = source.length;
-    if (count === 0) return 0;
-    const interest = this.#interest;
-    if (!this.#reactor.mayRun(interest, waker)) return Pending;
-    for (let retries = 0; source.length > 0; ) {
-      const result = source.send(this.#sender);
+    for (let retries = 0, first = firstResult; source.length > 0; first = undefined) {
+      const result = first ?? source.send(this.#sender);
       if (result >= 0) {
-        this.#noBuffers.reset();
-        this.#icmpFlood.reset();
-        this.#reactor.recordDatagrams(interest, result);
+        this.#recordSent(result);
         if (source.length > 0 && !this.#dropsRefused) {
           this.#deferIcmpError();
           break;

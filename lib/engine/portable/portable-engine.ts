@@ -16,7 +16,7 @@ import {
   METADATA_KINDS,
   type MetadataOptions,
 } from "../../datagram/metadata-options.ts";
-import { type Sendable, storeDatagram, type Target } from "../../datagram/payload.ts";
+import { type Payload, type Sendable, storeDatagram, type Target } from "../../datagram/payload.ts";
 import { readDatagrams, readTargets } from "../../datagram/ranges.ts";
 import type { RecvMeta } from "../../datagram/recv-meta.ts";
 import type { UdpControls } from "../../datagram/udp-interface.ts";
@@ -281,6 +281,10 @@ export class PortableEngine implements Engine {
       }
     }
     return datagrams.length;
+  }
+
+  sendOne(waker: Waker | null, buf: Payload, to: SocketAddress | undefined): Poll<number> {
+    return this.send(waker, [buf], 0, 1, to);
   }
 
   /** Sends a datagram. With `sendErrors: "drop"`, drops one that is refused. */
