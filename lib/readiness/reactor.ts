@@ -212,7 +212,7 @@ export class Reactor {
     interest.retryDelayMs = Math.min(2 * interest.retryDelayMs, RETRY_MAX_MS);
     // Unreferenced: a socket keeps the process alive by itself, if it is meant to.
     startTimer(delayMs, () => {
-      // No event says whether there is one, and none will.
+      // The events that found no datagram may have been about an error. Not all are looked at.
       interest.mayHaveError = true;
       interest.wake();
     });
@@ -353,16 +353,10 @@ export class Reactor {
     const isOnlyArmed =
       this.#armedCount === 1 && only?.state === "armed" && !this.#delays.isPending;
     if (isOnlyArmed && only.waker !== null && !this.#isOneShot(only)) {
-      // No other interest can be ready. If it receives a datagram, `wait` has nothing to add. If not,
-      // the notification may be about an error, which `wait` would not report once it is disarmed.
+      // No other interest can be ready. If it receives a datagram, `wait` has nothing to add.
       const before = this.#datagrams;
-      const hadError = only.mayHaveError;
-      only.mayHaveError = true;
       this.#onReady(only);
-      if (this.#datagrams !== before) {
-        only.mayHaveError = hadError;
-        return;
-      }
+      if (this.#datagrams !== before) return;
     }
     for (;;) {
       const count = this.#poller.wait();

@@ -37,6 +37,27 @@ export const mutants: readonly Mutant[] = [
     tests: ["test/engine/retry-window.test.ts"],
   },
   {
+    name: "the error of a single datagram is forgotten, and the datagram sent again",
+    file: path,
+    find: "return this.#sendAll(waker, this.#listSource, result);",
+    replace: "return this.#sendAll(waker, this.#listSource);",
+    tests: sendTests,
+  },
+  {
+    name: "a part of a buffer is sent from its start",
+    file: "lib/engine/native/native-sender.ts",
+    find: "this.#native.send(this.#fd, bytes, start, length, encoded)",
+    replace: "this.#native.send(this.#fd, bytes, 0 * start, length, encoded)",
+    tests: ["test/sockets/udp-send-recv.test.ts", "test/sockets/udp.test.ts"],
+  },
+  {
+    name: "an array without memory is sent as an empty datagram",
+    file: "lib/engine/native/native-sender.ts",
+    find: 'if (length === 0 && !isBuffer && hasLostMemory(bytes)) throw lostMemory("buffer");',
+    replace: "void [hasLostMemory, lostMemory, isBuffer];",
+    tests: ["test/sockets/argument-checks.test.ts", "test/sockets/hostile-arguments.test.ts"],
+  },
+  {
     name: "an error queued while a reader waits is not noticed",
     file: native,
     find: "const queued = interest.mayHaveError ? this.#errors.drain().errno : 0;",

@@ -18,6 +18,30 @@ const DEFERRED = {
 export const mutants: readonly Mutant[] = [
   {
     ...QUEUE,
+    name: "callers that a poll has added wait for another event",
+    find: "    } else if (this.#head !== undefined) {",
+    replace: "    } else if (this.#head === STARTING) {",
+  },
+  {
+    ...QUEUE,
+    name: "a poll may be called within the poll of another caller",
+    find: "return this.#head !== undefined || this.#polled !== undefined;",
+    replace: "return this.#head !== undefined;",
+  },
+  {
+    ...QUEUE,
+    name: "a poll that was woken while it was pending waits for ever",
+    find: "      });\n      this.#wakeLater();",
+    replace: "      });",
+  },
+  {
+    ...QUEUE,
+    name: "the first caller waits behind those that its poll has added",
+    find: "this.#prepend(newOperation(",
+    replace: "this.#append(newOperation(",
+  },
+  {
+    ...QUEUE,
     name: "a finished operation keeps its listener on the signal",
     find: '    if (onAbort !== undefined) operation.signal?.removeEventListener("abort", onAbort);\n',
     replace: "    void onAbort;\n",
