@@ -37,6 +37,9 @@ const SCOPE_ID_MAX = 2 ** 32 - 1;
 /** The kind of an address. */
 export type AddressFamily = "IPv4" | "IPv6" | "unix";
 
+/** Bytes 8 to 11 of an IPv4-mapped address, `::ffff:0:0/96` (RFC 4291, section 2.5.5.2). */
+const MAPPED_WORD = 0xffff_0000 | 0;
+
 /**
  * The address of a socket. Immutable; compare with `equals`. The text is formatted on first use.
  *
@@ -160,10 +163,13 @@ export class SocketAddress {
   /** @internal Copies the address at `index` of `words`; the kernel reported `reportedBytes`. */
   static _decode(words: Int32Array, index: number, reportedBytes: number): SocketAddress {
     const length = sockaddrLength(reportedBytes);
-    const copy = new Int32Array(new ArrayBuffer(((length + 3) >> 2) << 2));
-    copy.set(words.subarray(index, index + copy.length));
+    const count = (length + 3) >> 2;
+    // Without an `ArrayBuffer`, which would take 250 bytes more, and most of the time.
+    const copy = new Int32Array(count);
+    for (let i = 0; i < count; i++) copy[i] = words[index + i] as number;
     // The bytes after the end of a Unix name may belong to an earlier, longer name.
-    new Uint8Array(copy.buffer).fill(0, length);
+    const lastBytes = length % 4;
+    if (lastBytes > 0) copy[count - 1] = (copy[count - 1] as number) & ((1 << (8 * lastBytes)) - 1);
     return new SocketAddress(copy, length, THIS_MODULE);
   }
 
@@ -237,7 +243,9 @@ export class SocketAddress {
 
   /** @internal Whether this is an IPv4-mapped IPv6 address. */
   get _isMapped(): boolean {
-    return this.family === "IPv6" && isMappedIPv4(this.#bytes(), 8);
+    if (this.family !== "IPv6") return false;
+    const { words } = this._encoded;
+    return words[2] === 0 && words[3] === 0 && words[4] === MAPPED_WORD;
   }
 
   /** @internal Returns the IPv4-mapped form, which a dual-stack socket uses for IPv4 peers. */
@@ -247,9 +255,10 @@ export class SocketAddress {
     return this.#mapped;
   }
 
+  /** A copy: the access to the `buffer` of a small array moves it, and takes more memory. */
   #bytes(): Uint8Array {
     const { words, length } = this._encoded;
-    return new Uint8Array(words.buffer, words.byteOffset, length);
+    return new Uint8Array(new Int32Array(words).buffer, 0, length);
   }
 
   #format(): string {
