@@ -177,7 +177,7 @@ describe("UnixDatagram", () => {
     const bytes = new Uint8Array(1);
     expect(await rejection(socket.sendTo(bytes, path))).toMatchObject({
       code: "ENOENT",
-      syscall: "sendmmsg",
+      syscall: "sendto",
       address: `unix:${path}`,
     });
     const refused = { code: "ECONNREFUSED" };

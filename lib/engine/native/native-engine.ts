@@ -1,6 +1,6 @@
 /**
- * The engine on the C shim: `recvmmsg` and `sendmmsg` on a descriptor that nothing else reads, and
- * the reactor for readiness.
+ * The engine on the C shim: `recvmmsg`, `sendmmsg` and `sendto` on a descriptor that nothing else
+ * reads, and the reactor for readiness.
  *
  * Memory: each direction has one vector, which lives as long as the engine and holds every buffer
  * that it points to. No system call blocks, so the kernel uses an address only while a call runs.

@@ -1,4 +1,4 @@
-/** The send half of the native engine: `sendmmsg` and GSO. */
+/** The send half of the native engine: `sendto`, `sendmmsg` and GSO. */
 
 import { byteLengthOf, hasLostMemory, type Native, type SendVector } from "../../../ffi/native.ts";
 import type { SocketAddress } from "../../address/socket-address.ts";

@@ -156,11 +156,12 @@ export class SendPath {
   /**
    * Sends the datagrams of `source`. Returns the number of those that were sent or dropped.
    *
-   * @param firstResult the result of the first try, if there was one.
+   * @param firstResult the result of a first try with `sendto`, if there was one.
    */
   #sendAll(waker: Waker | null, source: SendSource, firstResult?: number): Poll<number> {
     const count = source.length;
     for (let retries = 0, first = firstResult; source.length > 0; first = undefined) {
+      const syscall = first === undefined ? "sendmmsg" : "sendto";
       const result = first ?? source.send(this.#sender);
       if (result >= 0) {
         this.#recordSent(result);
@@ -175,7 +176,7 @@ export class SendPath {
       if (outcome === "retry") continue;
       if (outcome === "wait") return source.length < count ? count - source.length : Pending;
       if (outcome === "refused" && source.length < count) break;
-      if (outcome === "refused") throw this.#sendError(-result, source);
+      if (outcome === "refused") throw this.#sendError(-result, syscall, source);
     }
     return count - source.length;
   }
@@ -226,14 +227,14 @@ export class SendPath {
     return "wait";
   }
 
-  #sendError(errno: number, { address, bytes }: SendSource): SocketError {
+  #sendError(errno: number, syscall: string, { address, bytes }: SendSource): SocketError {
     this.#counters.sendErrors++;
     const hint =
       this.#isUnix && errno !== EDESTADDRREQ ? undefined : sendHint(errnoCode(errno), address);
     const detail = hint ?? `datagram of ${bytes} bytes`;
     return new SocketError({
       errno,
-      syscall: "sendmmsg",
+      syscall,
       address: address ?? this.#peer,
       detail,
     });
