@@ -55,7 +55,7 @@ test("a pair whose set-up fails leaves no descriptor open", async () => {
   try {
     const error = await rejection(UnixDatagram.pair({ sendBufferBytes: 10_000 }));
     expect(error).toMatchObject({ code: "ENOBUFS", syscall: "setsockopt" });
-    expect(openDescriptors()).toBe(before);
+    expect(openDescriptors()).toBeLessThanOrEqual(before);
   } finally {
     setting.mockRestore();
   }
