@@ -390,3 +390,17 @@ test("equals and AddressMap accept what sends accept, and refuse other values", 
     expect(() => map.get(value as never)).toThrow(TypeError);
   }
 });
+
+test.each([
+  ["::ffff:192.0.2.1", true],
+  ["::ffff:0.0.0.0", true],
+  ["::fffe:192.0.2.1", false],
+  ["1::ffff:192.0.2.1", false],
+  ["::1:0:ffff:192.0.2.1", false],
+  ["192.0.2.1", false],
+])("%s is an IPv4-mapped address: %p", (text, isMapped) => {
+  const address = SocketAddress.ip(text, 53);
+  const { words, length } = address._encoded;
+  expect(address._isMapped).toBe(isMapped);
+  expect(SocketAddress._decode(words, 0, length)._isMapped).toBe(isMapped);
+});

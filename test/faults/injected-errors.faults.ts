@@ -118,22 +118,24 @@ const UDP = { kind: "udp", api: "sendMany", receiveApi: "recvMany", count: COUNT
 const SCENARIOS: readonly Scenario[] = some(
   [
     UDP,
-    { ...UDP, api: "sendBatch", receiveApi: "recvBatch", sendErrors: "drop" },
     { ...UDP, kind: "udp6", api: "send", receiveApi: "recvFrom", offload: false },
+    { ...UDP, api: "sendBatch", receiveApi: "recvBatch", sendErrors: "drop" },
+    { ...UDP, api: "send", receiveApi: "recvFrom", sendErrors: "drop" },
     { ...UDP, kind: "unix", receiveApi: "batches" },
     { ...UDP, kind: "unix", api: "send", receiveApi: "recvFrom" },
   ],
   2,
 );
 
-describe.skipIf(reason !== undefined)("injected errors of sendmmsg", () => {
+describe.skipIf(reason !== undefined)("injected errors of sendmmsg and sendto", () => {
   const FAULTS = some(["EPERM", "ENOBUFS", "EIO", "EINTR", "EAGAIN", "ENOMEM", "EMSGSIZE"], 3);
   const CASES = FAULTS.flatMap((fault) => SCENARIOS.map((scenario) => [fault, scenario] as const));
 
   test.each(CASES)(
     "every third call fails with %s: sent = delivered + refused or dropped, none twice (%o)",
     async (fault, scenario) => {
-      const outcome = await runInjected(`sendmmsg:error=${fault}:when=2+3`, scenario);
+      const call = scenario.api === "send" ? "sendto" : "sendmmsg";
+      const outcome = await runInjected(`${call}:error=${fault}:when=2+3`, scenario);
       expectAccounted(outcome, COUNT);
       const codes = outcome.sent.refused.map(([, code]) => code);
       const all = new Set([...codes, ...Object.keys(outcome.sent.dropsByCode)]);
@@ -334,7 +336,8 @@ describe.skipIf(reason !== undefined)("injected errors of wake-ups", () => {
           for (let i = 0; i < 30; i++) {
             const received = receiver.recv(new Uint8Array(10));
             await Bun.sleep(2);
-            await sender.send(new Uint8Array(10));
+            // By `sendmmsg`, in which no error is injected.
+            await sender.sendMany([new Uint8Array(10)]);
             await received;
           }
           return 30;

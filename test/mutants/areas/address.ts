@@ -160,8 +160,14 @@ export const mutants: readonly Mutant[] = [
   {
     ...ADDRESS,
     name: "a decoded Unix name keeps bytes of an earlier, longer name",
-    find: "    new Uint8Array(copy.buffer).fill(0, length);\n",
-    replace: "",
+    find: "if (lastBytes > 0)",
+    replace: "if (lastBytes > 4)",
+  },
+  {
+    ...ADDRESS,
+    name: "an IPv4-mapped address is not recognized",
+    find: "words[4] === MAPPED_WORD",
+    replace: "words[4] === MAPPED_WORD - 1",
   },
   {
     ...ADDRESS,
