@@ -30,7 +30,8 @@ const ONE_SEND_EACH =
 const JAVASCRIPT_BESIDE_THE_CALL =
   "the system call takes as long as in C. JavaScript takes 0.11 to 0.16 µs of user time beside it for " +
   "each datagram, to check it and to find out what is adjacent; C takes none. On a machine that was " +
-  "twice as fast, the same code reached 0.78 of C with one flat buffer";
+  "twice as fast, the same code reached 0.78 of C with one flat buffer. Attempts: one loop for a run of " +
+  "equal datagrams (0.77 to 0.81), fewer closures per call, addresses that are kept between calls";
 
 const RELAY_USER_TIME =
   "JavaScript takes 0.34 of 0.74 µs, to build the vector and the prefixes; C takes 0.02. On a machine " +
