@@ -79,14 +79,19 @@ export async function placements(
   payloads: readonly Uint8Array[],
 ): Promise<number[]> {
   for (const [i, payload] of payloads.entries()) await (clients[i] as UdpSocket).send(payload);
-  const byPort = new Map<number, number>();
+  const byClient = new Map<string, number>();
   group.drain().forEach((received, index) => {
     for (const { peer } of received) {
-      if (byPort.has(peer.port)) throw new Error(`${peer} expected to get one socket, got two`);
-      byPort.set(peer.port, index);
+      if (byClient.has(keyOf(peer))) throw new Error(`${peer} expected to get one socket, got two`);
+      byClient.set(keyOf(peer), index);
     }
   });
-  return payloads.map((_, i) => byPort.get((clients[i] as UdpSocket).localAddr.port) ?? -1);
+  return payloads.map((_, i) => byClient.get(keyOf((clients[i] as UdpSocket).localAddr)) ?? -1);
+}
+
+/** Clients at different addresses may have the same port. A dual-stack socket sees IPv4 as mapped. */
+function keyOf({ address, port }: SocketAddress): string {
+  return `${address.replace(/^::ffff:/, "")} ${port}`;
 }
 
 /** Returns the index that a payload must have: a model of the kernel's program. */
