@@ -4,7 +4,7 @@ import { AddressMap, type HostAndPort, type SocketAddress, UdpSocket } from "../
 import { ConnectUdpTemplate, type UdpTarget } from "../../lib/masque/index.ts";
 import { REPLY_FACTOR, ReplyAllowance } from "../flow-proxy/reply-allowance.ts";
 import { ClientTunnel } from "./client-tunnel.ts";
-import { type Counters, kernelDrops, newCounters } from "./counters.ts";
+import { type Counters, newCounters, socketDropsOf } from "./counters.ts";
 import { DatagramRouter } from "./datagram-router.ts";
 import type { Headers, NodeQuic, QuicSession } from "./node-quic.ts";
 import { ProxyLink } from "./proxy-link.ts";
@@ -144,8 +144,8 @@ export class MasqueClient {
     for (const [, { tunnel }] of this.#peers) tunnel?.close();
     this.#router?.close();
     this.#sender.close();
-    this.counters.socketDrops += kernelDrops(this.#socket);
     this.#socket.close();
+    this.counters.socketDrops += socketDropsOf(this.#socket);
     await this.#link.close();
   }
 

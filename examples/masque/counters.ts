@@ -92,10 +92,10 @@ export function countRefusal({ refusals }: Counters, status: number): void {
 }
 
 /**
- * Returns the number of datagrams of a socket that the kernel has refused, or dropped as the receive
- * buffer was full, or that were received and not read. To be called before the socket is closed.
+ * Returns the number of datagrams that a closed socket has lost: those that the kernel refused, or
+ * dropped as the receive buffer was full, and those that were received and not read.
  */
-export function kernelDrops({ counters, socketDrops = 0 }: UdpSocket): number {
+export function socketDropsOf({ counters, socketDrops = 0 }: UdpSocket): number {
   return counters.datagramsDropped + counters.sendDrops + socketDrops;
 }
 

@@ -16,20 +16,18 @@ const RECEIVE_ERRORS = [
   { level: 41, name: 25 },
 ] as const;
 
-/** Disables the option, and returns whether that was possible: only with the native backend. */
-export async function ignoreIcmpErrors(endpoint: QuicEndpoint): Promise<boolean> {
+/** Disables the option. Does nothing without the native backend, or if /proc is not accessible. */
+export async function ignoreIcmpErrors(endpoint: QuicEndpoint): Promise<void> {
   const port = endpoint.address?.port;
   const fd = port === undefined ? undefined : findUdpDescriptor(port);
-  if (fd === undefined) return false;
+  if (fd === undefined) return;
   try {
     // Adopted only to set the option: the socket is neither read nor closed.
     const socket = await UdpSocket.fromFd(fd, { offload: false });
     for (const { level, name } of RECEIVE_ERRORS) trySetOption(socket, level, name);
     socket.intoFd();
-    return true;
   } catch (error) {
-    if (error instanceof SocketError) return false;
-    throw error;
+    if (!(error instanceof SocketError)) throw error;
   }
 }
 

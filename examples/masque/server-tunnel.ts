@@ -3,7 +3,7 @@
 import type { TransportError } from "../../lib/index.ts";
 import { UdpSocket } from "../../lib/index.ts";
 import { Channel } from "./channel.ts";
-import { type Counters, kernelDrops } from "./counters.ts";
+import { type Counters, socketDropsOf } from "./counters.ts";
 import type { DatagramReceiver, DatagramRouter } from "./datagram-router.ts";
 import { STREAM_ERROR } from "./http3.ts";
 import type { QuicSession, QuicStream } from "./node-quic.ts";
@@ -96,8 +96,8 @@ export class ServerTunnel implements DatagramReceiver {
     router.remove(this.#streamId);
     this.#sender?.close();
     if (this.#socket !== undefined) {
-      counters.socketDrops += kernelDrops(this.#socket);
       this.#socket.close();
+      counters.socketDrops += socketDropsOf(this.#socket);
     }
     this.#channel?.close(code);
     counters.drops.closed += this.#early.length;
