@@ -60,6 +60,12 @@ export function checkPart(start: number, length: number, byteLength: number): vo
   }
 }
 
+/** @throws RangeError if a buffer is longer than the 32 bits of its length allow. */
+export function checkBufferBytes(bytes: number): void {
+  if (bytes <= BUFFER_BYTES_MAX) return;
+  throw new RangeError(`"buffer" expected ${BUFFER_BYTES_MAX} bytes at most, got ${bytes}`);
+}
+
 /** Makes the engine move `view` to its final place (ffi/memory.ts). Must precede `ptr`. */
 function settleMemory(view: Uint8Array): void {
   try {
@@ -270,9 +276,7 @@ export class MessageVector {
     this.byteLengths[i] = -1;
     settleMemory(view);
     const bytes = byteLength >= 0 ? byteLength : byteLengthOf(view);
-    if (bytes > BUFFER_BYTES_MAX) {
-      throw new RangeError(`"buffer" expected ${BUFFER_BYTES_MAX} bytes at most, got ${bytes}`);
-    }
+    checkBufferBytes(bytes);
     const address = bytes === 0 ? 1 : ptr(view);
     this.basesLow[i] = (address % 2 ** 32) | 0;
     this.basesHigh[i] = Math.floor(address / 2 ** 32);

@@ -7,7 +7,7 @@ import { FdVector } from "./fd-vector.ts";
 import { SOCK_FILTER, SOCK_FPROG } from "./layout.ts";
 import { type LoadedShim, loadShim, type Unavailable } from "./load.ts";
 import { addressOf, nativeBytes, ownedBuffer } from "./memory.ts";
-import { checkPart, writeAddress } from "./message-vector.ts";
+import { checkBufferBytes, checkPart, writeAddress } from "./message-vector.ts";
 import { Poller } from "./poller.ts";
 import { ReceiveVector } from "./receive-vector.ts";
 import { type EncodedAddress, SendVector } from "./send-vector.ts";
@@ -95,7 +95,7 @@ export class Native {
    * no address. Returns 0, or -errno. Runs no code of the caller.
    *
    * @throws TypeError if `bytes` is no genuine array; RangeError if it is shorter, because its memory
-   * was transferred or has shrunk.
+   * was transferred or has shrunk, or if `length` is 2^32 or more.
    */
   send(
     fd: number,
@@ -104,6 +104,7 @@ export class Native {
     length: number,
     address: EncodedAddress | undefined,
   ): number {
+    checkBufferBytes(length);
     checkPart(start, length, byteLengthOf(bytes));
     if (address === undefined)
       return this.#shim.datagram_send(fd, bytes, start, length, NO_NAME, 0);

@@ -4,7 +4,7 @@ import type { SendVector } from "../../ffi/native.ts";
 import type { SocketAddress } from "../address/socket-address.ts";
 import { DgramBuffer } from "../buffer/buffer.ts";
 import { type Destinations, toAddress } from "../datagram/destination.ts";
-import { invalidPayload, type Sendable, toPayload } from "../datagram/payload.ts";
+import { checkPayloadFields, type Sendable, toPayload } from "../datagram/payload.ts";
 import type { MessageBuilder, MessageRules } from "./message-builder.ts";
 import type { BufferRange } from "./targets.ts";
 
@@ -113,8 +113,6 @@ function loadPayload(vector: SendVector, i: number, value: unknown): void {
   }
   const start = buf._start;
   const length = buf._end - start;
-  if (start >>> 0 !== start || length >>> 0 !== length) {
-    throw invalidPayload(length, start);
-  }
+  checkPayloadFields("bufs[]", start, length);
   vector.loadPart(i, buf._bytes, start, length);
 }

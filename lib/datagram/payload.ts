@@ -93,9 +93,10 @@ export function lostMemory(name: string): RangeError {
   return stateError(name, "memory", "memory that was transferred");
 }
 
-/** Returns the error for a `DgramBuffer` whose fields were overwritten. */
-export function invalidPayload(length: number, start: number): RangeError {
-  return stateError("bufs[]", "DgramBuffer with a valid payload", `${length} bytes at ${start}`);
+/** @throws RangeError if the fields of a `DgramBuffer` were overwritten with other than integers. */
+export function checkPayloadFields(name: string, start: number, length: number): void {
+  if (start >>> 0 === start && length >>> 0 === length) return;
+  throw stateError(name, "DgramBuffer with a valid payload", `${length} bytes at ${start}`);
 }
 
 /** Returns the bytes of a payload as a view. */

@@ -127,8 +127,9 @@ export class OperationQueue {
       if (result !== Pending) promise = Promise.resolve(result);
     } catch (error) {
       promise = Promise.reject(traced(error, this.#start));
+    } finally {
+      this.#polled = undefined;
     }
-    this.#polled = undefined;
     if (promise === undefined) {
       promise = new Promise((resolve, reject) => {
         this.#prepend(newOperation(poll, undefined, partial, resolve, reject));

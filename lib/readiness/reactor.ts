@@ -212,7 +212,8 @@ export class Reactor {
     interest.retryDelayMs = Math.min(2 * interest.retryDelayMs, RETRY_MAX_MS);
     // Unreferenced: a socket keeps the process alive by itself, if it is meant to.
     startTimer(delayMs, () => {
-      // The events that found no datagram may have been about an error. Not all are looked at.
+      // An event that found no datagram may have been about an error: `#onNotify` does not always ask
+      // for its kind.
       interest.mayHaveError = true;
       interest.wake();
     });

@@ -67,7 +67,7 @@ export abstract class EngineSocket extends DatagramSocket implements AsSocketSta
   #isClosed = false;
   #bufIo: RawPoolBufDatagramIo | undefined;
 
-  /** Single datagrams are passed to the engine in arrays that are allocated once. */
+  /** A receive of one datagram passes its buffer to the engine in arrays that are allocated once. */
   readonly #oneTarget: Target[] = [];
   readonly #oneMeta: RecvMeta[] = [];
 

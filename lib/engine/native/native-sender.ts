@@ -10,7 +10,12 @@ import type { BufferRange } from "../../batch/targets.ts";
 import { DgramBuffer } from "../../buffer/buffer.ts";
 import type { SocketCounters } from "../../datagram/counters.ts";
 import type { Destinations } from "../../datagram/destination.ts";
-import { invalidPayload, lostMemory, type Payload, type Sendable } from "../../datagram/payload.ts";
+import {
+  checkPayloadFields,
+  lostMemory,
+  type Payload,
+  type Sendable,
+} from "../../datagram/payload.ts";
 import { SEND_CONTROL_CAPACITY } from "../../linux/cmsg.ts";
 import type { TrafficClass } from "../../linux/traffic-class.ts";
 import { errnoCode, nestedCallError } from "../../support/errors.ts";
@@ -141,8 +146,8 @@ export class NativeSender {
     const bytes = isBuffer ? buf._bytes : buf;
     const start = isBuffer ? buf._start : 0;
     const length = isBuffer ? buf._end - start : byteLengthOf(buf);
-    if (start >>> 0 !== start || length >>> 0 !== length) throw invalidPayload(length, start);
-    if (length === 0 && !isBuffer && hasLostMemory(bytes)) throw lostMemory("buffer");
+    if (isBuffer) checkPayloadFields("buf", start, length);
+    else if (length === 0 && hasLostMemory(bytes)) throw lostMemory("buffer");
     const encoded = this.#rules.isIPv6 ? address?._toMapped()._encoded : address?._encoded;
     const result = this.#native.send(this.#fd, bytes, start, length, encoded);
     const counters = this.#counters;

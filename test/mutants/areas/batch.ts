@@ -539,8 +539,9 @@ export const mutants: readonly Mutant[] = [
   {
     ...PAYLOADS,
     name: "a buffer whose end is before its start is sent",
-    find: "if (start >>> 0 !== start || length >>> 0 !== length) {",
-    replace: "if (start >>> 0 !== start) {",
+    file: "lib/datagram/payload.ts",
+    find: "if (start >>> 0 === start && length >>> 0 === length) return;",
+    replace: "if (start >>> 0 === start) return;",
     tests: ["test/buffer/hostile-bytes.test.ts"],
   },
   {

@@ -264,8 +264,8 @@ export const mutants: readonly Mutant[] = [
   {
     ...VECTOR,
     name: "a buffer of more than 4 GiB is accepted",
-    find: "    if (bytes > BUFFER_BYTES_MAX) {",
-    replace: "    if (bytes > 2 * BUFFER_BYTES_MAX + 2) {",
+    find: "  if (bytes <= BUFFER_BYTES_MAX) return;",
+    replace: "  if (bytes <= 2 * BUFFER_BYTES_MAX + 2) return;",
   },
   {
     ...VECTOR,
